@@ -1,0 +1,39 @@
+# Each target sets itself up in .venv, also in a fresh clone: make demo | test | lint | bench | clean
+#   make test PYTHON=python3.12        another interpreter
+#   make test EXTRAS=cpu,train,dev     other extras (pyproject.toml)
+#   make test CONSTRAINTS=             newest packages in place of the pinned ones
+
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+comma := ,
+# TensorRT-RTX has wheels for this platform only; it needs no GPU to be imported.
+EXTRAS ?= cpu,train,dev$(if $(findstring Linux x86_64,$(shell uname -sm)),$(comma)rtx)
+
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	$(BIN)/fcn-edge demo
+
+test: $(READY)
+	$(BIN)/pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/fcn-edge bench --data synthetic:street,seed=1,images=64,size=360x480 --out out/bench
+
+clean:
+	rm -rf .venv build dist out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+# Editable: Python files are used where they stand, and the compiled kernels lie in .venv.
+$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard fcn_edge/native/*)
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(addprefix -c ,$(CONSTRAINTS)) -e '.[$(EXTRAS)]'
+	touch $@

@@ -1,0 +1,109 @@
+"""Q/DQ files from a calibration table: symmetric, per-tensor activations, per-channel weights, fp32 scales."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from fcn_edge.calib.placement import (
+    PLACEMENT,
+    PlacementName,
+    is_depthwise,
+    never_negative,
+    quantizable_convolutions,
+    residual_adds,
+)
+from fcn_edge.errors import BadInput
+
+SMALLEST_SCALE = 1e-8  # a tensor that is always zero still needs a scale
+
+
+def int8_model(
+    model: Any, limits: dict[str, float], placement: PlacementName, kept_float: frozenset[str]
+) -> tuple[Any, tuple[str, ...]]:
+    """(a Q/DQ copy of `model`, the quantizable nodes that stayed in float).
+
+    limits: tensor name -> magnitude at the end of the integer range.
+    Raises BadInput for a tensor that the limits do not know, or weights that are not finite.
+    """
+    quantized = onnx.ModelProto()
+    quantized.CopyFrom(model)
+    writer = _Writer(quantized.graph, limits, PLACEMENT[placement].unsigned)
+    kept = []
+    for node in quantizable_convolutions(quantized.graph):
+        if node.name in kept_float or (is_depthwise(node) and not PLACEMENT[placement].depthwise):
+            kept.append(node.name)
+            continue
+        node.input[0] = writer.activation(node.input[0])
+        node.input[1] = writer.weight(node.input[1])
+    for node in residual_adds(quantized.graph):
+        if node.name not in kept_float:
+            node.input[0], node.input[1] = writer.activation(node.input[0]), writer.activation(node.input[1])
+    writer.finish()
+    return quantized, tuple(kept)
+
+
+class _Writer:
+    """Adds Q/DQ pairs to a graph; each tensor and weight gets one, however many read it."""
+
+    def __init__(self, graph: Any, limits: dict[str, float], unsigned: bool) -> None:
+        self.graph, self.limits = graph, limits
+        self.unsigned = never_negative(graph) if unsigned else set[str]()
+        self.weights = {tensor.name: tensor for tensor in graph.initializer}
+        self.made: dict[str, str] = {}
+        self.pairs: dict[str, list[Any]] = {}  # tensor -> nodes that must follow its producer
+
+    def activation(self, name: str) -> str:
+        if name in self.made:
+            return self.made[name]
+        if name not in self.limits:
+            raise BadInput(f"the calibration table does not know tensor {name}; calibrate this file anew")
+        kind, top = (np.uint8, 255) if name in self.unsigned else (np.int8, 127)
+        scale = np.float32(max(self.limits[name] / top, SMALLEST_SCALE))
+        self._constants(name, scale, kind(0))
+        inputs = [f"{name}_scale", f"{name}_zero"]
+        self.pairs[name] = [
+            helper.make_node("QuantizeLinear", [name, *inputs], [f"{name}_q"], f"{name}_quantize"),
+            helper.make_node("DequantizeLinear", [f"{name}_q", *inputs], [f"{name}_dq"], f"{name}_dequantize"),
+        ]
+        self.made[name] = f"{name}_dq"
+        return self.made[name]
+
+    def weight(self, name: str) -> str:
+        if name in self.made:
+            return self.made[name]
+        values = numpy_helper.to_array(self.weights[name]).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise BadInput(f"weights {name} hold NaN or infinity")
+        channels = values.reshape(len(values), -1)
+        scale = np.maximum(np.abs(channels).max(1) / np.float32(127), np.float32(SMALLEST_SCALE))
+        rounded = np.rint(values / scale.reshape(-1, *[1] * (values.ndim - 1))).clip(-127, 127).astype(np.int8)
+        self._constants(name, scale, np.zeros(len(values), np.int8))
+        self.graph.initializer.append(numpy_helper.from_array(rounded, f"{name}_q"))
+        inputs = [f"{name}_q", f"{name}_scale", f"{name}_zero"]
+        node = helper.make_node("DequantizeLinear", inputs, [f"{name}_dq"], f"{name}_dequantize", axis=0)
+        self.pairs[name] = [node]
+        self.made[name] = f"{name}_dq"
+        return self.made[name]
+
+    def _constants(self, name: str, scale: Any, zero: Any) -> None:
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(scale), f"{name}_scale"))
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(zero), f"{name}_zero"))
+
+    def finish(self) -> None:
+        """Put each pair behind its producer, and drop the float weights that nobody reads any more."""
+        early = [node for name, pair in self.pairs.items() if name in self.weights for node in pair]
+        early += [node for value in self.graph.input for node in self.pairs.get(value.name, [])]
+        ordered = list(early)
+        for node in self.graph.node:
+            ordered.append(node)
+            ordered += [follower for output in node.output for follower in self.pairs.get(output, [])]
+        del self.graph.node[:]  # the list above keeps its nodes alive
+        self.graph.node.extend(ordered)
+        read = {name for node in ordered for name in node.input}
+        weights = [tensor for tensor in self.graph.initializer if tensor.name in read]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(weights)

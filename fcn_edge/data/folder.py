@@ -1,0 +1,42 @@
+"""Your own data: DIR/images, DIR/labels (PNG class indices) and DIR/classes.json.
+
+classes.json: {"names": [...], "palette_rgb": [[r, g, b], ...], "ignore_index": 255}. A name
+beyond the palette's or at the ignore index (as in CamVid's own file) is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fcn_edge.data.base import Dataset, PairOnDisk, paired
+from fcn_edge.data.voc import voc_palette
+from fcn_edge.errors import BadInput
+from fcn_edge.files import read_json
+from fcn_edge.schema import from_mapping
+
+
+@dataclass(frozen=True)
+class ClassesFile:
+    """classes.json. Without palette_rgb the VOC colours are used."""
+
+    names: tuple[str, ...]
+    palette_rgb: tuple[tuple[int, int, int], ...] = ()
+    ignore_index: int = 255
+    size_hw: tuple[int, int] | None = None
+
+
+def open_split(folder: Path, split: str) -> Dataset:
+    """The pairs of DIR, or of DIR/SPLIT where a split is named."""
+    root = folder / split if split else folder
+    listing = root / "classes.json" if (root / "classes.json").is_file() else folder / "classes.json"
+    classes = from_mapping(ClassesFile, read_json(listing), str(listing))
+    palette = classes.palette_rgb or voc_palette(len(classes.names))
+    if len(palette) != len(classes.names):
+        raise BadInput(f"{listing}: {len(palette)} colours for {len(classes.names)} names")
+    keep = [i for i in range(len(classes.names)) if i != classes.ignore_index]
+    if keep != list(range(len(keep))):
+        raise BadInput(f"{listing}: ignore_index {classes.ignore_index} lies between classes; put it last or at 255")
+    pairs = paired(root / "images", root / "labels")
+    items = [PairOnDisk(i.stem, i.stem, i, label, len(keep), classes.ignore_index) for i, label in pairs]
+    return Dataset(folder.name, classes.names[: len(keep)], palette[: len(keep)], classes.ignore_index, items)

@@ -1,0 +1,113 @@
+"""Engines by name. `open_engine` is the one door; a vendor's package is imported only when asked for."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from fcn_edge.engines.base import TARGETS, Engine, EngineOptions, Target
+from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.files import read_json
+from fcn_edge.schema import nearest
+from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
+
+__all__ = ["Engine", "EngineOptions", "Target", "available_targets", "open_engine"]
+
+PACKAGES: dict[Target, tuple[str, str]] = {  # target: (module, extra that installs it)
+    "tensorrt": ("tensorrt", "gpu"),
+    "tensorrt-rtx": ("tensorrt_rtx", "rtx"),
+    "openvino": ("openvino", "cpu"),
+    "onnxruntime": ("onnxruntime", "cpu"),
+    "pytorch": ("torch", "train"),
+}
+CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+
+
+def open_engine(
+    model: str | Path | None = None,
+    *,
+    target: Target | Literal["auto"] = "auto",
+    options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
+) -> Engine:
+    """Open a checkpoint, an ONNX file with a contract, an engine directory or the packaged network (None).
+
+    target "auto": the engine directory's own, PyTorch for a checkpoint, otherwise the first
+    of OpenVINO and ONNX Runtime that is installed.
+
+    Raises:
+        BadInput: the file is none of these. BackendMissing: the target cannot run here.
+    """
+    path = model_path(model)
+    if path.is_dir():
+        return _open_directory(path, target, options)
+    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
+        if target not in ("auto", "pytorch"):
+            raise BadInput(f"{path}: a checkpoint runs in PyTorch; export it first to run on {target}")
+        return engine_on_target(path, "pytorch", options)
+    return engine_on_target(path, _first_runnable() if target == "auto" else target, options)
+
+
+def model_path(model: str | Path | None) -> Path:
+    """The file or folder behind MODEL: None and the packaged name give the packaged ONNX file."""
+    if model is None or str(model) == PACKAGED_NETWORK:
+        return packaged_file(".onnx")
+    path = Path(model)
+    if not path.exists():
+        raise BadInput(f"{model}: no such file; MODEL is a checkpoint, an ONNX file, an engine directory or a name")
+    return path
+
+
+def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engine:
+    """Compile and open `path` (ONNX; a checkpoint for "pytorch"; a plan for the TensorRT targets)."""
+    require_package(target)
+    if target == "openvino":
+        from fcn_edge.engines.ov import OpenVinoEngine
+
+        return OpenVinoEngine(path, options)
+    if target == "onnxruntime":
+        from fcn_edge.engines.ort import OrtEngine
+
+        return OrtEngine(path, options)
+    if target == "pytorch":
+        from fcn_edge.engines.pyt import TorchEngine
+
+        return TorchEngine(path, options)
+    from fcn_edge.engines.trt import engine_from_plan
+
+    return engine_from_plan(path, target)
+
+
+def available_targets() -> tuple[Target, ...]:
+    """Targets whose package is installed; whether a GPU is there to run them is another matter."""
+    return tuple(target for target in TARGETS if find_spec(PACKAGES[target][0]) is not None)
+
+
+def require_package(target: Target) -> None:
+    """Raises BadInput for an unknown target, BackendMissing where its package is not installed."""
+    if target not in PACKAGES:
+        raise BadInput(f"unknown target {target!r}{nearest(target, TARGETS)}")
+    module, extra = PACKAGES[target]
+    if find_spec(module) is None:
+        raise BackendMissing(f"{target}: the package {module} is not installed; pip install 'fcn-edge[{extra}]'")
+
+
+def _first_runnable() -> Target:
+    for target in ("openvino", "onnxruntime"):
+        if find_spec(PACKAGES[target][0]) is not None:
+            return target
+    raise BackendMissing("no engine is installed; pip install 'fcn-edge[cpu]' or 'fcn-edge[gpu]'")
+
+
+def _open_directory(path: Path, target: Target | Literal["auto"], options: EngineOptions) -> Engine:
+    if not (path / "manifest.json").is_file():
+        raise BadInput(f"{path}: not an engine directory (no manifest.json); build one with fcn-edge build-engine")
+    manifest = read_json(path / "manifest.json")
+    built_for = manifest.get("target")
+    if built_for not in TARGETS:
+        raise BadInput(f"{path}: the manifest names no known target ({built_for!r})")
+    if target not in ("auto", built_for):
+        raise BadInput(f"{path}: built for {built_for}, not {target}; build it anew with --target {target}")
+    execution = options.execution or manifest.get("execution")
+    plan = path / ("model.plan" if str(built_for).startswith("tensorrt") else "model.onnx")
+    return engine_on_target(plan, built_for, EngineOptions(execution, options.threads))

@@ -1,0 +1,107 @@
+"""What every engine is: a spec, `infer` on numpy arrays, `close`. No vendor type leaves an engine's file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from fcn_edge.errors import BadInput
+from fcn_edge.frame import Style, View
+from fcn_edge.spec import ModelSpec, Precision
+from fcn_edge.transforms import input_from_frame, view_from_scores
+
+Target = Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime", "pytorch"]
+Execution = Literal["f32", "bf16", "f16"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How to open an engine. threads: of its compute, None for the runtime's own choice.
+
+    execution: arithmetic of the float parts; None takes f32, which is then asked for
+    explicitly, because OpenVINO picks bf16 by itself where the CPU has it.
+    """
+
+    execution: Execution | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node of a compiled graph and the precision that the compiler says it runs in."""
+
+    name: str
+    op: str
+    precision: str
+
+
+class Engine:
+    """A compiled network. Subclasses fill `_run`; one engine serves one thread at a time.
+
+    target, precision, execution, runtime: what really runs, for records; runtime is
+    name and version, such as "openvino 2026.4.1".
+    """
+
+    target: Target
+    runtime: str
+
+    def __init__(self, spec: ModelSpec, *, precision: Precision, execution: Execution, path: Path) -> None:
+        self.spec, self.precision, self.execution, self.path = spec, precision, execution, path
+        self._is_open = True
+
+    def infer(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Run (N, H, W, 3) uint8 BGR; N is 1 unless the file is dynamic.
+
+        Returns (N, C, h, w) float32 scores, or (N, H, W) uint8 classes for a `classes`
+        head. The result belongs to the caller: a fresh array, or `out` filled.
+
+        Raises:
+            BadInput: wrong shape or type, or the engine is closed.
+        """
+        if not self._is_open:
+            raise BadInput(f"{self.path.name}: this engine is closed")
+        self._check_input(x)
+        result = self._run(np.ascontiguousarray(x))
+        if out is None:
+            return result
+        if out.shape != result.shape or out.dtype != result.dtype:
+            raise BadInput(f"out is {out.dtype}{out.shape}; this engine yields {result.dtype}{result.shape}")
+        out[...] = result
+        return out
+
+    def segment(self, image: np.ndarray, style: Style = Style()) -> View:  # noqa: B008 - frozen
+        """Class map and overlay of one frame (H, W, 3) uint8 BGR, at the frame's size."""
+        output = self.infer(input_from_frame(image, self.spec.preprocess))
+        return view_from_scores(output[0], image, self.spec, style)
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The compiled graph's own account of itself; empty where the runtime does not tell."""
+        return ()
+
+    def close(self) -> None:
+        """Free what the engine holds; calling it again does nothing."""
+        if self._is_open:
+            self._is_open = False
+            self._release()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_input(self, x: np.ndarray) -> None:
+        height, width = self.spec.preprocess.size
+        fits = x.ndim == 4 and x.shape[3] == 3 and x.dtype == np.uint8
+        if not fits or (x.shape[:3] != (1, height, width) and not self.spec.dynamic):
+            raise BadInput(f"input is {x.dtype}{x.shape}; {self.spec.name} takes uint8 (1, {height}, {width}, 3) BGR")
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Subclasses drop their vendor objects here."""

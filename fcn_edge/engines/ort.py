@@ -1,0 +1,70 @@
+"""ONNX Runtime on CPUs, and the taps: intermediate tensors of a graph run exactly as written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcn_edge.engines.base import Engine, EngineOptions
+from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.spec import contract_from_onnx, first_line
+
+PROVIDER = "CPUExecutionProvider"
+
+
+class OrtEngine(Engine):
+    """An ONNX file in a CPU session; the provider that was taken is checked."""
+
+    target = "onnxruntime"
+
+    def __init__(self, path: Path, options: EngineOptions) -> None:
+        import onnxruntime
+
+        if options.execution not in (None, "f32"):
+            raise BadInput(f"ONNX Runtime on a CPU executes f32, not {options.execution}; OpenVINO may have it")
+        contract = contract_from_onnx(path)
+        super().__init__(contract.spec, precision=contract.quantization.precision, execution="f32", path=path)
+        self.runtime = f"onnxruntime {onnxruntime.__version__}"
+        self._session = _session(str(path), path.name, threads=options.threads)
+        self._input = self._session.get_inputs()[0].name
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        result: np.ndarray = self._session.run(None, {self._input: x})[0]
+        return result
+
+    def _release(self) -> None:
+        del self._session
+
+
+class Taps:
+    """Every output of a serialized graph, run with optimisation disabled: each node as the file says it."""
+
+    def __init__(self, model: bytes, name: str) -> None:
+        self._session = _session(model, name, optimise=False)
+        self._input = self._session.get_inputs()[0].name
+        self.names: Sequence[str] = [output.name for output in self._session.get_outputs()]
+
+    def run(self, x: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Output name -> array for one input."""
+        return dict(zip(self.names, self._session.run(None, {self._input: x}), strict=True))
+
+
+def _session(model: str | bytes, name: str, *, threads: int | None = None, optimise: bool = True) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: they are raised as well, and its warnings name no file
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
+    except Exception as error:  # its pybind exceptions share no base class but Exception
+        raise BadInput(f"{name}: ONNX Runtime cannot load this file ({first_line(error)})") from error
+    if session.get_providers() != [PROVIDER]:
+        raise BackendMissing(f"ONNX Runtime took {session.get_providers()} instead of {PROVIDER}")
+    return session

@@ -1,0 +1,70 @@
+"""OpenVINO on CPUs. Execution is asked for and read back: left alone it runs bf16 where the CPU has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer
+from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.spec import contract_from_onnx, first_line
+
+
+class OpenVinoEngine(Engine):
+    """An ONNX file compiled for this CPU, one request, latency mode."""
+
+    target = "openvino"
+
+    def __init__(self, path: Path, options: EngineOptions) -> None:
+        import openvino
+
+        contract = contract_from_onnx(path)
+        execution: Execution = options.execution or "f32"
+        super().__init__(contract.spec, precision=contract.quantization.precision, execution=execution, path=path)
+        self.runtime = f"openvino {openvino.__version__.partition('-')[0]}"
+        core = openvino.Core()
+        _require_execution(core, execution)
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": execution, "PERFORMANCE_HINT": "LATENCY"}
+        if options.threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = options.threads
+        try:
+            self._compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
+        except RuntimeError as error:
+            raise BadInput(f"{path}: OpenVINO cannot compile this file ({first_line(error)})") from error
+        _check_taken(self._compiled, execution)
+        self._request = self._compiled.create_infer_request()
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Every node of the compiled graph with the precision it runs in, as OpenVINO tells it."""
+        found = []
+        for node in self._compiled.get_runtime_model().get_ops():
+            info = node.get_rt_info()
+            kind, precision = (str(info[key].astype(str)) for key in ("layerType", "runtimePrecision"))
+            if kind not in ("Input", "Output", "Const"):
+                found.append(Layer(node.get_friendly_name(), kind, precision))
+        return tuple(found)
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        self._request.infer([x], share_inputs=True)
+        return np.array(self._request.get_output_tensor(0).data)
+
+    def _release(self) -> None:
+        del self._request, self._compiled
+
+
+def _require_execution(core: Any, execution: Execution) -> None:
+    if execution == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise BackendMissing("this CPU has no bf16 instructions; run with --execution f32")
+    if execution not in ("f32", "bf16"):
+        raise BadInput(f"OpenVINO on a CPU executes f32 or bf16, not {execution}")
+
+
+def _check_taken(compiled: Any, execution: Execution) -> None:
+    import openvino
+
+    wanted = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}[execution]
+    taken = compiled.get_property("INFERENCE_PRECISION_HINT")
+    if taken != wanted:
+        raise BackendMissing(f"OpenVINO was asked for {execution} and took {taken.get_type_name()}")

@@ -1,0 +1,43 @@
+"""PyTorch on the CPU: the reference that every export is held against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fcn_edge.engines.base import Engine, EngineOptions
+from fcn_edge.errors import BadInput
+from fcn_edge.models.checkpoint import Checkpoint, checkpoint_from_file, spec_from_header
+from fcn_edge.models.fcn import padded
+
+
+class TorchEngine(Engine):
+    """A checkpoint run as it is, `scores` head."""
+
+    target = "pytorch"
+
+    def __init__(self, path: Path, options: EngineOptions, checkpoint: Checkpoint | None = None) -> None:
+        if options.execution not in (None, "f32"):
+            raise BadInput(f"the PyTorch reference executes f32, not {options.execution}")
+        loaded = checkpoint or checkpoint_from_file(path)
+        spec = spec_from_header(loaded.header, loaded.network, loaded.sha256)
+        super().__init__(spec, precision="fp32", execution="f32", path=path)
+        self.runtime = f"torch {torch.__version__}"
+        self._network = loaded.network
+        self._mean, self._std = (torch.tensor(v).view(1, 3, 1, 1) for v in (spec.preprocess.mean, spec.preprocess.std))
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            rgb = torch.from_numpy(x).permute(0, 3, 1, 2).flip(1).to(torch.float32)
+            ready = (rgb - self._mean) / self._std
+            if self.spec.preprocess.channels == "bgr":
+                ready = ready.flip(1)
+            scores: np.ndarray = self._network.scores(padded(ready, self._network.geometry)).numpy()
+        return scores
+
+    def _release(self) -> None:
+        del self._network

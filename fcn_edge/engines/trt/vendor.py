@@ -1,0 +1,188 @@
+"""What stands between us and the vendor's module: is it there, what does it log, can it be stopped.
+
+`trt` is always the imported `tensorrt` or `tensorrt_rtx`; both have the same words.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fcn_edge.engines.trt.dump import MARK
+from fcn_edge.engines.trt.lines import NvidiaTarget
+from fcn_edge.errors import BackendMissing
+from fcn_edge.spec import first_line
+
+Progress = Callable[[str, float], None]  # (what the builder is at, share done 0..1)
+
+_MODULES: dict[NvidiaTarget, tuple[str, str]] = {  # target: (module, how to get it)
+    "tensorrt": (
+        "tensorrt",
+        "pip install 'fcn-edge[gpu]' (on Jetson it comes with JetPack: make the environment with"
+        " --system-site-packages)",
+    ),
+    "tensorrt-rtx": ("tensorrt_rtx", "pip install 'fcn-edge[rtx]'"),
+}
+_WARNING = 2  # trt.ILogger.WARNING in every version; lower is worse
+_ONE_BUILD = threading.Lock()  # the vendor has one logger a process, so one build at a time can be told apart
+
+
+def require_target(target: NvidiaTarget) -> None:
+    """Check that this machine can compile for `target`.
+
+    Raises:
+        BackendMissing: the package is missing or broken, or TensorRT has no GPU to compile on.
+            TensorRT-RTX needs its package only: it compiles on the CPU.
+    """
+    vendor_module(target)
+    if target == "tensorrt" and (missing := missing_gpu()):
+        raise BackendMissing(
+            f"tensorrt compiles on the GPU that the plan is for, and {missing}; run trtexec on the target"
+            " machine, or compile here with --target tensorrt-rtx, which needs no GPU"
+        )
+
+
+def vendor_module(target: NvidiaTarget) -> Any:
+    """The vendor's module, imported. Raises BackendMissing with what to install."""
+    name, remedy = _MODULES[target]
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            raise BackendMissing(f"{target}: the package {name} is not installed; {remedy}") from error
+        raise BackendMissing(f"{target}: {name} needs {error.name}, which is not installed; {remedy}") from error
+    except (ImportError, OSError) as error:
+        raise BackendMissing(
+            f"{target}: the package {name} cannot be loaded ({first_line(error)}); {remedy}"
+        ) from error
+
+
+def missing_gpu() -> str:
+    """What is missing to use an NVIDIA GPU here, in words; empty if nothing is."""
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        cuda: Any = ctypes.CDLL(library)
+    except OSError:
+        return f"there is no NVIDIA driver here ({library} not found)"
+    if code := cuda.cuInit(0):
+        return f"the NVIDIA driver finds no usable GPU here (cuInit: error {code})"
+    count = ctypes.c_int()
+    if cuda.cuDeviceGetCount(ctypes.byref(count)) or count.value < 1:
+        return "the NVIDIA driver finds no GPU here"
+    return ""
+
+
+class Log:
+    """What the builder said during one build."""
+
+    def __init__(self) -> None:
+        self.dump = ""
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
+
+    def take(self, severity: int, message: str) -> None:
+        if severity < _WARNING:
+            self.errors.append(message)
+        elif severity == _WARNING:
+            self.warnings.append(message)
+        elif message.startswith(MARK):
+            self.dump = message
+
+
+@functools.cache
+def _logger(trt: Any) -> Any:
+    """The one logger of this process; later ones would be ignored by the vendor."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.current = Log()
+
+        def log(self, severity: Any, message: str) -> None:
+            self.current.take(int(severity), message)
+
+    return Logger()
+
+
+@contextmanager
+def recorded(trt: Any) -> Iterator[tuple[Any, Log]]:
+    """The vendor's logger and what it hears inside the block; one build at a time."""
+    with _ONE_BUILD:
+        logger = _logger(trt)
+        logger.current = log = Log()
+        try:
+            yield logger, log
+        finally:
+            logger.current = Log()
+
+
+class Stop:
+    """Whether a build is to end early, and why. The vendor swallows whatever is raised in its callbacks."""
+
+    def __init__(self) -> None:
+        self.reason: BaseException | None = None
+
+    def call(self, report: Progress | None, name: str, share: float) -> bool:
+        """Report progress; False once the build is to stop."""
+        try:
+            if report is not None and self.reason is None:
+                report(name, share)
+        except BaseException as error:  # noqa: BLE001 - kept, and raised when the builder has returned
+            self.reason = error
+        return self.reason is None
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Ctrl-C inside the block stops the build at its next step; a second one acts at once.
+
+    On leaving, whatever asked for the stop is raised.
+    """
+    stop = Stop()
+    before = signal.getsignal(signal.SIGINT)
+    is_ours = threading.current_thread() is threading.main_thread() and callable(before)
+
+    def remember(*_: object) -> None:
+        stop.reason = KeyboardInterrupt()
+        signal.signal(signal.SIGINT, before)
+
+    if is_ours:
+        signal.signal(signal.SIGINT, remember)
+    try:
+        yield stop
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGINT, before)
+        if stop.reason is not None:
+            raise stop.reason from None
+
+
+def monitor_of_build(trt: Any, stop: Stop, report: Progress | None) -> Any:
+    """A vendor progress monitor: nested phases become one share that never falls."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.phases: dict[str, tuple[float, float, int]] = {}  # name: (start, width, steps)
+            self.share = 0.0
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            _, width, steps = self.phases.get(parent_phase or "", (0.0, 1.0, 1))
+            self.phases[phase_name] = (self.share, width / max(steps, 1), num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            start, width, steps = self.phases.get(phase_name, (self.share, 0.0, 1))
+            self.share = min(1.0, max(self.share, start + width * (step + 1) / max(steps, 1)))
+            return stop.call(report, phase_name, self.share)
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.phases.pop(phase_name, None)
+
+    return Monitor()

@@ -1,0 +1,43 @@
+"""The program's own errors, one class per exit code.
+
+A message says what was found, what was expected and what to do next. Everything that a
+user can cause ends in one of these; a traceback is always a defect of ours.
+"""
+
+from __future__ import annotations
+
+
+class FcnEdgeError(Exception):
+    """Base of all errors that a user may see; `exit_code` is what the command returns."""
+
+    exit_code = 2
+
+
+class CheckFailed(FcnEdgeError):
+    """A gate or an accuracy budget was not met."""
+
+    exit_code = 1
+
+
+class BadInput(FcnEdgeError):
+    """A file, an option or a data set is not what it has to be."""
+
+    exit_code = 2
+
+
+class BackendMissing(FcnEdgeError):
+    """What the command needs (a package, a device, a driver) is not on this machine."""
+
+    exit_code = 3
+
+
+class SourceLost(FcnEdgeError):
+    """A source of frames ended before it should."""
+
+    exit_code = 4
+
+
+class Undecidable(FcnEdgeError):
+    """A verdict was asked for that the records cannot give."""
+
+    exit_code = 5

@@ -1,0 +1,78 @@
+"""Checkpoints and foreign networks to ONNX files that know how to feed themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fcn_edge.engines import CHECKPOINT_SUFFIXES
+from fcn_edge.errors import BadInput
+from fcn_edge.export.contract import plain_from_contract, save_onnx
+from fcn_edge.export.foreign import contract_from_foreign
+from fcn_edge.export.parity import Parity, parity_with_checkpoint
+from fcn_edge.shelf import Recipe
+from fcn_edge.spec import HeadKind, onnx_from_file, spec_from_onnx, takes_frames
+
+__all__ = ["ExportOptions", "Exported", "contract_file", "onnx_from_checkpoint"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """size: (height, width) instead of the checkpoint's own; dynamic: any multiple of 32 at run time."""
+
+    size: tuple[int, int] | None = None
+    head: HeadKind = "scores"
+    io: Literal["contract", "plain"] = "contract"
+    dynamic: bool = False
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how near it is to PyTorch."""
+
+    path: Path
+    opset: int
+    parity: Parity
+
+
+def onnx_from_checkpoint(
+    checkpoint: Path, out: Path, *, options: ExportOptions = ExportOptions(), recipe: Recipe | None = None  # noqa: B008
+) -> Exported:
+    """Export; the file appears under `out` only after its class maps agreed with PyTorch's.
+
+    Raises:
+        BadInput: no checkpoint, an impossible size, or parity not reached (with figures).
+        BackendMissing: PyTorch, or an engine to check parity with, is not installed.
+    """
+    from fcn_edge.engines import require_package
+
+    require_package("pytorch")
+    from fcn_edge.export.trace import model_from_checkpoint
+    from fcn_edge.models.checkpoint import checkpoint_from_file
+
+    loaded = checkpoint_from_file(checkpoint, recipe)
+    model, spec = model_from_checkpoint(loaded, options.size, options.head, dynamic=options.dynamic)
+    parity = parity_with_checkpoint(model, spec, loaded, checkpoint)
+    if options.io == "plain":
+        model = plain_from_contract(model, spec)
+    save_onnx(model, out)
+    return Exported(out, model.opset_import[0].version, parity)
+
+
+def contract_file(model: Path, out: Path, *, spec: Path | None = None, recipe: Recipe | None = None) -> Path:
+    """`model` itself where it is an ONNX file with a contract; otherwise `out`, made from it.
+
+    A checkpoint is exported; an ONNX file made elsewhere is wrapped by the TOML file `spec`.
+    Raises BadInput where neither can be done.
+    """
+    if model.suffix.lower() in CHECKPOINT_SUFFIXES:
+        return onnx_from_checkpoint(model, out, recipe=recipe).path
+    graph = onnx_from_file(model)
+    inside = spec_from_onnx(graph, str(model))
+    if inside is not None and takes_frames(graph):
+        if spec is not None:
+            raise BadInput(f"{model}: already carries its own spec ({inside.name}); leave --spec out")
+        return model
+    save_onnx(contract_from_foreign(graph, model, spec, inside), out)
+    return out

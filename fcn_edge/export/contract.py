@@ -1,0 +1,116 @@
+"""The contract around a graph: uint8 BGR frames in, scores or classes out, the spec in the metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fcn_edge.errors import BadInput
+from fcn_edge.files import whole_file
+from fcn_edge.spec import METADATA_KEY, ModelSpec, first_line, graph_inputs
+
+OPSET = 17  # of fp32, fp16 and int8 files; half-precision Q/DQ scales need 19
+IR_VERSION = 8
+FRAMES = "frames"
+
+
+def attach_contract(model: Any, spec: ModelSpec) -> Any:
+    """Put Cast, Transpose, Sub and Mul in front of a float NCHW graph, and the spec in its metadata.
+
+    Frames are BGR; where the weights expect RGB, mean, std and the first convolution's input
+    channels are permuted, so no node is spent on it.
+    """
+    source = graph_inputs(model)[0]
+    mean, std = (np.array(v, np.float32)[::-1] for v in (spec.preprocess.mean, spec.preprocess.std))  # BGR
+    tail = f"{FRAMES}_ready"
+    _rename_input(model.graph, source.name, tail)
+    nodes = [
+        helper.make_node("Cast", [FRAMES], ["frames_float"], "frames_cast", to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["frames_float"], ["frames_planar"], "frames_transpose", perm=[0, 3, 1, 2]),
+        helper.make_node("Sub", ["frames_planar", "frames_mean"], ["frames_centred"], "frames_subtract_mean"),
+        helper.make_node("Mul", ["frames_centred", "frames_scale"], [tail], "frames_scale_std"),
+    ]
+    if spec.preprocess.channels == "rgb" and not _swap_first_convolution(model.graph, tail):
+        nodes[-1].output[0] = f"{tail}_bgr"
+        nodes.append(helper.make_node("Gather", [f"{tail}_bgr", "frames_rgb"], [tail], "frames_swap", axis=1))
+        model.graph.initializer.append(numpy_helper.from_array(np.array([2, 1, 0], np.int64), "frames_rgb"))
+    _add_initializer(model.graph, "frames_mean", mean.reshape(1, 3, 1, 1))
+    _add_initializer(model.graph, "frames_scale", (1 / std.astype(np.float64)).astype(np.float32).reshape(1, 3, 1, 1))
+    del model.graph.input[:]
+    shape = ["batch", "height", "width", 3] if spec.dynamic else [1, *spec.preprocess.size, 3]
+    model.graph.input.append(helper.make_tensor_value_info(FRAMES, TensorProto.UINT8, shape))
+    for offset, node in enumerate(nodes):
+        model.graph.node.insert(offset, node)
+    del model.graph.value_info[:]
+    return with_metadata(model, METADATA_KEY, spec.to_json())
+
+
+def plain_from_contract(model: Any, spec: ModelSpec) -> Any:
+    """The same network as other tools expect it: float NCHW normalised input, in the weights' channel order."""
+    if spec.head.kind == "scores":
+        raise BadInput("--io plain ends in logits or classes: pass --head logits")
+    if spec.preprocess.channels == "rgb":
+        _swap_first_convolution(model.graph, f"{FRAMES}_ready")
+    names = {node.name for node in model.graph.node if node.name.startswith("frames_")}
+    kept = [node for node in model.graph.node if node.name not in names]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    weights = [w for w in model.graph.initializer if not w.name.startswith("frames_")]
+    del model.graph.initializer[:], model.graph.input[:]
+    model.graph.initializer.extend(weights)
+    shape = ["batch", 3, "height", "width"] if spec.dynamic else [1, 3, *spec.preprocess.size]
+    model.graph.input.append(helper.make_tensor_value_info(f"{FRAMES}_ready", TensorProto.FLOAT, shape))
+    return model
+
+
+def with_metadata(model: Any, key: str, value: str) -> Any:
+    """Set one metadata entry."""
+    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != key]
+    helper.set_model_props(model, dict([*kept, (key, value)]))
+    return model
+
+
+def save_onnx(model: Any, path: Path) -> None:
+    """Check and write, whole or not at all."""
+    try:
+        onnx.checker.check_model(model)
+        data = model.SerializeToString()
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise BadInput(f"{path}: the graph is not valid ONNX ({first_line(error)})") from error
+    with whole_file(path) as part:
+        part.write_bytes(data)
+
+
+def _rename_input(graph: Any, old: str, new: str) -> None:
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            if name == old:
+                node.input[position] = new
+
+
+def _add_initializer(graph: Any, name: str, value: np.ndarray) -> None:
+    graph.initializer.append(numpy_helper.from_array(value, name))
+
+
+def _swap_first_convolution(graph: Any, tensor: str) -> bool:
+    """Reverse the input channels of the convolution that alone consumes `tensor` (padding may stand between)."""
+    readers = [node for node in graph.node if tensor in node.input]
+    while len(readers) == 1 and readers[0].op_type == "Pad":
+        tensor = readers[0].output[0]
+        readers = [node for node in graph.node if tensor in node.input]
+    if len(readers) != 1 or readers[0].op_type != "Conv" or readers[0].input[0] != tensor:
+        return False
+    weights = next((w for w in graph.initializer if w.name == readers[0].input[1]), None)
+    if weights is None or list(weights.dims)[1:2] != [3] or _is_shared(graph, weights.name):
+        return False
+    swapped = np.ascontiguousarray(numpy_helper.to_array(weights)[:, ::-1])
+    weights.CopyFrom(numpy_helper.from_array(swapped, weights.name))
+    return True
+
+
+def _is_shared(graph: Any, name: str) -> bool:
+    return sum(list(node.input).count(name) for node in graph.node) > 1

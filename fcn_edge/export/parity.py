@@ -1,0 +1,87 @@
+"""Is the exported graph the same network? Held against PyTorch before a file appears."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
+from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.spec import Head, ModelSpec
+from fcn_edge.transforms import class_map_from_scores
+
+if TYPE_CHECKING:
+    from fcn_edge.models.checkpoint import Checkpoint
+
+# fp32 graphs differ by the order of sums only; batch norms folded into weights round once more.
+MAX_RELATIVE_ERROR = 1e-3
+MIN_AGREEMENT = 0.999
+
+
+@dataclass(frozen=True)
+class Parity:
+    """relative_error: largest difference of scores over their largest magnitude (None for a class
+    map); agreement: share of pixels of the same class; engine: what ran the exported graph."""
+
+    relative_error: float | None
+    agreement: float
+    engine: str
+
+
+def parity_with_checkpoint(model: Any, spec: ModelSpec, checkpoint: Checkpoint, path: Path) -> Parity:
+    """Run one street and one noise frame through both. Raises BadInput where they disagree."""
+    from fcn_edge.engines.pyt import TorchEngine
+    from fcn_edge.export.contract import save_onnx
+
+    target = next((t for t in ("onnxruntime", "openvino") if t in available_targets()), None)
+    if target is None:
+        raise BackendMissing("parity is checked with ONNX Runtime or OpenVINO: pip install 'fcn-edge[cpu]'")
+    frames = _probe_frames(*spec.preprocess.size)
+    reference = TorchEngine(path, EngineOptions(), checkpoint)
+    reference.spec = replace(spec, head=Head("scores", checkpoint.network.score_sampling(*spec.preprocess.size)))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "parity.onnx"
+        save_onnx(model, file)
+        with engine_on_target(file, target, EngineOptions()) as engine:
+            pairs = [(reference.infer(frame)[0], engine.infer(frame)[0]) for frame in frames]
+            name = engine.runtime
+    parity = _worst([_compare(expected, found, reference.spec, spec) for expected, found in pairs], name)
+    _require(parity, path)
+    return parity
+
+
+def _probe_frames(height: int, width: int) -> list[np.ndarray]:
+    from fcn_edge.data.street import Street
+
+    street = Street(11, height, width).render(0)[0]
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return [street[None], noise[None]]
+
+
+def _compare(expected: np.ndarray, found: np.ndarray, reference: ModelSpec, spec: ModelSpec) -> Parity:
+    wanted = class_map_from_scores(expected, reference.head.sampling)
+    if spec.head.kind == "classes":
+        return Parity(None, float((wanted == found).mean()), "")
+    agreement = float((wanted == class_map_from_scores(found, spec.head.sampling)).mean())
+    if found.shape != expected.shape:  # logits against scores: borders differ by a factor, classes do not
+        return Parity(None, agreement, "")
+    scale = float(np.abs(expected).max()) or 1.0
+    return Parity(float(np.abs(expected - found).max()) / scale, agreement, "")
+
+
+def _worst(parts: list[Parity], engine: str) -> Parity:
+    errors = [part.relative_error for part in parts if part.relative_error is not None]
+    return Parity(max(errors) if errors else None, min(part.agreement for part in parts), engine)
+
+
+def _require(parity: Parity, path: Path) -> None:
+    error = parity.relative_error or 0.0
+    if not (error <= MAX_RELATIVE_ERROR and parity.agreement >= MIN_AGREEMENT):
+        raise BadInput(
+            f"{path}: the exported graph is not the same network: relative error {error:.2g}"
+            f" (limit {MAX_RELATIVE_ERROR}), {parity.agreement:.2%} of pixels agree (limit {MIN_AGREEMENT:.1%})"
+        )

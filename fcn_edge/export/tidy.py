@@ -1,0 +1,117 @@
+"""A graph without detours: constants as initializers, no identities, nothing computed that is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper, shape_inference
+from onnx.reference import ReferenceEvaluator
+
+# Shape arithmetic that exporters leave behind; nothing here works on feature maps.
+FOLDABLE = {
+    "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "Mod", "Mul", "Neg",
+    "Range", "Reshape", "Shape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
+}  # fmt: skip
+MAX_FOLDED_VALUES = 4096
+
+
+def tidy_model(model: Any) -> Any:
+    """Lift constants, drop identities, fold shape arithmetic and dead nodes; the arithmetic stays as it is."""
+    _lift_constants(model.graph)
+    _drop_identities(model.graph)
+    _fold_known(model)
+    _drop_dead(model.graph)
+    return model
+
+
+def _lift_constants(graph: Any) -> None:
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if value is None:
+            array = np.array(helper.get_attribute_value(node.attribute[0]))
+            value = numpy_helper.from_array(array.astype(np.float32) if array.dtype == np.float64 else array)
+        tensor = onnx.TensorProto()
+        tensor.CopyFrom(value)
+        tensor.name = node.output[0]
+        graph.initializer.append(tensor)
+        graph.node.remove(node)
+
+
+def _drop_identities(graph: Any) -> None:
+    outputs = {value.name for value in graph.output}
+    for node in [node for node in graph.node if node.op_type == "Identity"]:
+        if node.output[0] in outputs:
+            continue
+        for other in graph.node:
+            for position, name in enumerate(other.input):
+                if name == node.output[0]:
+                    other.input[position] = node.input[0]
+        graph.node.remove(node)
+
+
+def _fold_known(model: Any) -> None:
+    graph = model.graph
+    shapes = _static_shapes(model)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    small = {name for name, tensor in weights.items() if int(np.prod(tensor.dims)) <= MAX_FOLDED_VALUES}
+    known = {name: numpy_helper.to_array(weights[name]) for name in small}
+    outputs = {value.name for value in graph.output}
+    for node in list(graph.node):
+        if node.op_type not in FOLDABLE or node.output[0] in outputs:
+            continue
+        if node.op_type == "Shape" and node.input[0] in shapes:
+            value = _shape_slice(node, shapes[node.input[0]])
+        elif node.op_type != "Shape" and all(name in known or not name for name in node.input):
+            value = _evaluated(node, known, model.opset_import)
+        else:
+            continue
+        if value.size <= MAX_FOLDED_VALUES:
+            known[node.output[0]] = value
+            graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
+            graph.node.remove(node)
+
+
+def _static_shapes(model: Any) -> dict[str, list[int]]:
+    inferred = shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {}
+    for value in [*inferred.value_info, *inferred.input]:
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(dim.dim_value > 0 for dim in dims):
+            shapes[value.name] = [dim.dim_value for dim in dims]
+    return shapes
+
+
+def _shape_slice(node: Any, shape: list[int]) -> np.ndarray:
+    given = {attribute.name: attribute.i for attribute in node.attribute}
+    return np.array(shape[given.get("start", 0) : given.get("end", len(shape))], np.int64)
+
+
+def _evaluated(node: Any, known: dict[str, np.ndarray], opsets: Any) -> np.ndarray:
+    names = [name for name in dict.fromkeys(node.input) if name]
+    inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(known[n].dtype), None) for n in names]
+    graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name=node.output[0])])
+    runner = ReferenceEvaluator(helper.make_model(graph, opset_imports=list(opsets)))
+    return np.asarray(runner.run(None, {name: known[name] for name in names})[0])
+
+
+def _drop_dead(graph: Any) -> None:
+    """Remove nodes and initializers that lead to no output."""
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if any(name in needed for name in node.output):
+            kept.append(node)
+            needed |= set(node.input)
+            needed |= {name for a in node.attribute for name in _captured(a)}
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+
+
+def _captured(attribute: Any) -> set[str]:
+    """Names that a subgraph (If, Loop) reads from outside."""
+    return {name for node in attribute.g.node for name in node.input} if attribute.HasField("g") else set()

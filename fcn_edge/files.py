@@ -1,0 +1,112 @@
+"""Files that are either whole or not there, and their hashes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fcn_edge.errors import BadInput
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; on success it becomes `path`, on failure it is removed.
+
+    Raises:
+        BadInput: the folder cannot be made or written, or the disk is full.
+    """
+    part = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise BadInput(_write_failure(path, error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Like `whole_file` for a folder; an older folder at `path` is replaced only on success."""
+    part = path.with_name(f".{path.name}.part{os.getpid()}")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    except OSError as error:
+        raise BadInput(_write_failure(path, error)) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _write_failure(path: Path, error: OSError) -> str:
+    if error.filename is not None and not _is_inside(Path(os.fsdecode(error.filename)), path.parent):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if error.errno == errno.ENOSPC:
+        return f"{path}: the disk is full; free some space or write elsewhere. Nothing was left behind."
+    reason = error.strerror or str(error)
+    return f"{path}: cannot be written ({reason}); choose a folder that you may write to"
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return folder.absolute() == path.absolute() or folder.absolute() in path.absolute().parents
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all; NaN is refused, use None."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, *, limit_mb: int = 64) -> dict[str, Any]:
+    """The JSON object in `path`. Raises BadInput where there is none, or a file past `limit_mb`."""
+    require_file(path, "a JSON file")
+    if path.stat().st_size > limit_mb * 2**20:
+        raise BadInput(f"{path}: {path.stat().st_size >> 20} MB of JSON; more than {limit_mb} MB is not read")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise BadInput(f"{path}: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise BadInput(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def require_file(path: Path, expected: str) -> Path:
+    """`path` itself if it is a file with something in it; otherwise BadInput naming what was expected."""
+    if not path.exists():
+        raise BadInput(f"{path}: no such file; expected {expected}")
+    if not path.is_file():
+        raise BadInput(f"{path}: is a folder; expected {expected}")
+    if path.stat().st_size == 0:
+        raise BadInput(f"{path}: the file is empty; expected {expected}")
+    return path
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex SHA-256 of the bytes of `path`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: Any) -> str:  # Python 3.10 has no hashlib.file_digest
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """Hex SHA-256 of a JSON value in canonical form (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

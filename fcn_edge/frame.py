@@ -1,0 +1,60 @@
+"""What travels through the pipeline: a frame going in, a view coming out, and the times of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a source.
+
+    image: (H, W, 3) uint8 BGR, contiguous; owned by the frame, never written to.
+    index: position in the source, from 0; gaps are frames that the source lost or dropped.
+    captured_ns: `time.monotonic_ns()` when the source handed it over.
+    labels: (H, W) uint8 where the source is a labelled data set, else None.
+    """
+
+    image: np.ndarray
+    index: int
+    captured_ns: int
+    source: str
+    format: Literal["bgr"] = "bgr"
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """What one pass from scores to display yields.
+
+    class_map: (H, W) uint8 at the frame's size. overlay: (H, W, 3) uint8 BGR or None.
+    pixels_per_class: (C,) int64 counts of class_map.
+    """
+
+    class_map: np.ndarray
+    overlay: np.ndarray | None
+    pixels_per_class: np.ndarray
+
+
+@dataclass(frozen=True)
+class Times:
+    """Duration of each stage of one frame in nanoseconds; `age_ns` is capture to view ready."""
+
+    input_ns: int
+    infer_ns: int
+    view_ns: int
+    age_ns: int
+    capture_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a view is drawn. opacity: share of the class colour, 0..1; 0 draws nothing."""
+
+    opacity: float = 0.5
+    overlay: bool = True
+    hidden_classes: tuple[int, ...] = field(default=())

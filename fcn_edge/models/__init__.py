@@ -1,0 +1,1 @@
+"""Networks as PyTorch modules, and the checkpoints that hold them."""

@@ -1,0 +1,116 @@
+"""Frozen dataclasses from JSON or TOML, and back; unknown keys are refused with the nearest name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fcn_edge.errors import BadInput
+from fcn_edge.files import require_file
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # JetPack 6 has Python 3.10
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table in a TOML file. Raises BadInput with the line that does not parse."""
+    require_file(path, "a TOML file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"{path}: not TOML ({error})") from error
+
+
+def from_mapping(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
+    """Make a `kind` (a dataclass) from `mapping`; `where` names the origin in errors.
+
+    Raises:
+        BadInput: an unknown or missing key, or a value of another type than declared.
+    """
+    if not isinstance(mapping, Mapping):
+        raise BadInput(f"{where}: expected a table, found {type(mapping).__name__}")
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in mapping:
+        if key not in fields:
+            raise BadInput(f"{where}: unknown key {key!r}{nearest(key, fields)}")
+    hints = typing.get_type_hints(kind)
+    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in mapping.items()}
+    missing = [name for name, field in fields.items() if name not in values and _is_required(field)]
+    if missing:
+        raise BadInput(f"{where}: missing {', '.join(missing)}")
+    return kind(**values)
+
+
+def to_mapping(value: Any) -> Any:
+    """Plain JSON types from a dataclass: tuples become lists, nested dataclasses become tables."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_mapping(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [to_mapping(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: to_mapping(item) for key, item in value.items()}
+    return value
+
+
+def nearest(word: str, names: typing.Iterable[str]) -> str:
+    """'; did you mean X?' for the closest of `names`, else the list of them."""
+    names = list(names)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _convert(next(a for a in args if a is not type(None)), value, where)
+    if origin is typing.Literal:
+        if value not in args:
+            raise BadInput(f"{where}: {value!r} is not one of {', '.join(map(str, args))}")
+        return value
+    if origin is tuple:
+        return _tuple(args, value, where)
+    if origin in (dict, Mapping):
+        return {str(key): _convert(args[1], item, f"{where}.{key}") for key, item in _table(value, where).items()}
+    if dataclasses.is_dataclass(hint):
+        return from_mapping(hint, value, where)  # type: ignore[arg-type]
+    return _scalar(hint, value, where)
+
+
+def _table(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise BadInput(f"{where}: expected a table, found {type(value).__name__}")
+    return value
+
+
+def _tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise BadInput(f"{where}: expected a list, found {value!r}")
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_convert(args[0], item, where) for item in value)
+    if len(value) != len(args):
+        raise BadInput(f"{where}: expected {len(args)} values, found {len(value)}")
+    return tuple(_convert(arg, item, where) for arg, item in zip(args, value, strict=True))
+
+
+def _scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise BadInput(f"{where}: expected {hint.__name__}, found {value!r}")
+    return value

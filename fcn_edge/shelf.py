@@ -1,0 +1,109 @@
+"""The shelves: recipes, calibration sets, benchmark suites and the packaged network, found by name.
+
+In a checkout the shelves are the top-level folders `export/`, `calib/` and `benchmarks/`;
+in an installed package they are `fcn_edge/shelves/`. They hold inert data only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fcn_edge.errors import BadInput
+from fcn_edge.schema import from_mapping, nearest, read_toml
+
+PACKAGE = Path(__file__).resolve().parent
+PACKAGED_NETWORK = "fcn8s_lite0_camvid"
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """Which network. backbone, skips and geometry as `fcn_edge.models` names them."""
+
+    backbone: Literal["efficientnet_lite0", "resnet18", "vgg16"]
+    classes: str
+    geometry: Literal["same", "pad100"] = "same"
+    learn_last: bool = False
+
+
+@dataclass(frozen=True)
+class InputRecipe:
+    """Network input. mean and std in 0..255 units, RGB order."""
+
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    channels: Literal["rgb", "bgr"] = "rgb"
+    resize: Literal["stretch", "letterbox"] = "stretch"
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """How it was trained.
+
+    crop: (height, width). scales: range of random resizing. class_balance: exponent b of the
+    class weights frequency ** -b in the loss. precision: of the arithmetic; weights stay fp32.
+    """
+
+    epochs: int
+    batch: int = 8
+    crop: tuple[int, int] = (256, 352)
+    scales: tuple[float, float] = (0.75, 1.6)
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    synthetic_share: float = 0.0
+    photometric: float = 0.2
+    class_balance: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One exportable network of the export shelf."""
+
+    name: str
+    network: NetworkRecipe
+    input: InputRecipe
+    train: TrainRecipe | None = None
+    weights_terms: str = ""
+    title: str = ""
+
+
+def shelf_folder(shelf: str) -> Path:
+    """The folder of a shelf ("export", "calib", "benchmarks"), in a checkout or installed."""
+    for folder in (PACKAGE.parent / shelf, PACKAGE / "shelves" / shelf):
+        if folder.is_dir() and (folder / "README.md").is_file():
+            return folder
+    raise BadInput(f"the {shelf} shelf is not installed with this package; reinstall fcn-edge")
+
+
+def shelf_names(shelf: str) -> list[str]:
+    """Names of the TOML files of a shelf, sorted."""
+    return sorted(path.stem for path in shelf_folder(shelf).glob("*.toml"))
+
+
+def shelf_file(shelf: str, name: str) -> Path:
+    """Path of an entry by name, or `name` itself where it is a TOML file of the user's own."""
+    if name.endswith(".toml"):
+        return Path(name)
+    path = shelf_folder(shelf) / f"{name}.toml"
+    if not path.is_file():
+        raise BadInput(f"{name}: not on the {shelf} shelf{nearest(name, shelf_names(shelf))}")
+    return path
+
+
+def recipe_from_shelf(name: str) -> Recipe:
+    """The recipe `name` of the export shelf, or of a TOML file."""
+    path = shelf_file("export", name)
+    return from_mapping(Recipe, {"name": path.stem, **read_toml(path)}, str(path))
+
+
+def packaged_file(suffix: str) -> Path:
+    """A file of the packaged network: suffix ".safetensors", ".onnx" or ".table.json"."""
+    path = PACKAGE / "zoo" / f"{PACKAGED_NETWORK}{suffix}"
+    if not path.is_file():
+        raise BadInput(f"{path.name}: the packaged network is missing from this installation; reinstall fcn-edge")
+    return path

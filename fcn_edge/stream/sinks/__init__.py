@@ -1,0 +1,42 @@
+"""Where views go, by address: `display://0`, `out.mp4` (.avi, .mkv), a folder of masks (`masks/`), `null:`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fcn_edge.engines.base import Engine
+from fcn_edge.errors import BadInput
+from fcn_edge.stream.sinks.base import Null, Sink
+from fcn_edge.stream.sinks.display import Display
+from fcn_edge.stream.sinks.masks import Masks
+from fcn_edge.stream.sinks.video import VIDEO_SUFFIXES, Video
+from fcn_edge.stream.sources.base import Source, redacted
+from fcn_edge.stream.viewer import Painter
+
+__all__ = ["KNOWN", "Sink", "sink_from_uri"]
+
+KNOWN = ("display://0", "FILE.mp4", "FILE.avi", "FILE.mkv", "FOLDER/", "null:")
+
+
+def sink_from_uri(uri: str, engine: Engine, *, source: Source, legend: bool = True) -> Sink:
+    """Open a sink for the views that `engine` makes of `source`; nothing is written yet.
+
+    legend: draw class names and live figures on pictures.
+
+    Raises:
+        BadInput: an unknown sink, a folder that cannot be written, or one that holds the source.
+        BackendMissing: no screen, or an OpenCV that cannot encode video.
+    """
+    if uri == "null:":
+        return Null(uri)
+    painter = Painter(engine, legend=legend)
+    if match := re.fullmatch(r"display://([0-9]{0,2})", uri):
+        return Display(int(match[1] or 0), painter)
+    path = Path(uri)
+    if uri and "://" not in uri:
+        if uri.endswith("/") or path.is_dir():
+            return Masks(path, engine.spec.palette, video=source.uri, protected=source.files)
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            return Video(path, painter, fps=source.fps, protected=source.files)
+    raise BadInput(f"{redacted(uri)!r}: unknown sink; known: {', '.join(KNOWN)} (a new folder ends in /)")

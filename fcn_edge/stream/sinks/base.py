@@ -1,0 +1,58 @@
+"""What every sink of views is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fcn_edge.errors import BadInput
+from fcn_edge.frame import Frame, Times, View
+
+
+class Sink:
+    """Takes views in order. `write` is called from one thread only.
+
+    needs_caller_thread: windows want the main thread. is_done: the user has seen enough.
+    notes: what was changed on the way out.
+    """
+
+    needs_caller_thread = False
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.is_done = False
+        self.count = 0
+        self.notes: list[str] = []
+
+    def write(self, frame: Frame, view: View, times: Times) -> None:
+        """Take one view. Raises BadInput where it cannot be written."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finish what was written; calling it again, or after `discard`, does nothing."""
+
+    def discard(self) -> None:
+        """Remove what is not finished, after a `write` that failed."""
+
+    def describe(self) -> str:
+        """What was written, in one line."""
+        return f"{self.uri}: {self.count} frames"
+
+
+class Null(Sink):
+    """Counts and forgets."""
+
+    def write(self, frame: Frame, view: View, times: Times) -> None:
+        self.count += 1
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder` where it is missing and write a byte there. Raises BadInput where that fails."""
+    probe = folder / f".fcn-edge.probe{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInput(f"{folder}: cannot be written ({reason}); choose a folder that you may write to") from error

@@ -1,0 +1,89 @@
+"""Where frames come from, by address.
+
+`0` or `v4l2:///dev/video0` a camera · `csi://0` and `gst:PIPELINE` through GStreamer ·
+`rtsp://`, `http(s)://` · a video file · an image, a folder or a glob of images ·
+`synthetic:street,seed=1` · any labelled data set (`camvid:DIR#val`) · `file://` of those.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from fcn_edge.data import KINDS, dataset_from_name, is_dataset_name
+from fcn_edge.data.base import IMAGE_SUFFIXES
+from fcn_edge.errors import BadInput
+from fcn_edge.files import require_file
+from fcn_edge.schema import nearest
+from fcn_edge.stream.sources.base import Source, redacted
+from fcn_edge.stream.sources.images import ImageFiles, images_from_folder, images_from_glob
+from fcn_edge.stream.sources.labelled import LabelledImages, source_from_dataset
+from fcn_edge.stream.sources.live import (
+    camera_from_csi,
+    camera_from_device,
+    camera_from_index,
+    video_from_pipeline,
+    video_from_url,
+)
+from fcn_edge.stream.sources.video import VIDEO_SUFFIXES, video_from_file
+
+__all__ = ["Source", "redacted", "source_from_dataset", "source_from_uri"]
+
+SCHEMES = ("v4l2", "csi", "gst", "rtsp", "rtsps", "http", "https", "file")
+
+
+def source_from_uri(uri: str) -> Source:
+    """Open a source of frames; the grammar is this module's first page.
+
+    Raises:
+        BadInput: no such file or camera, a file that is no video or image, an unknown scheme.
+        BackendMissing: the source needs GStreamer and this OpenCV has none.
+        SourceLost: a camera or stream that gives no picture.
+    """
+    if re.fullmatch(r"[0-9]{1,3}", uri):
+        return camera_from_index(int(uri), uri)
+    if is_dataset_name(uri):
+        return LabelledImages(dataset_from_name(_as_video(uri)), uri)
+    scheme, colon, rest = uri.partition(":")
+    if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) and not Path(uri).exists():
+        return _from_scheme(scheme.lower(), rest, uri)
+    return _from_path(uri, uri)
+
+
+def _as_video(uri: str) -> str:
+    """A synthetic street is a drive unless it is told not to be."""
+    return f"{uri},video=1" if uri.startswith("synthetic:") and "video=" not in uri else uri
+
+
+def _from_scheme(scheme: str, rest: str, uri: str) -> Source:
+    if scheme in ("rtsp", "rtsps", "http", "https"):
+        return video_from_url(uri)
+    if scheme == "gst":
+        return video_from_pipeline(rest.strip(), uri)
+    if scheme == "csi":
+        return camera_from_csi(rest.removeprefix("//"), uri)
+    if scheme == "v4l2":
+        return camera_from_device(Path(rest.removeprefix("//")), uri)
+    if scheme == "file":
+        return _from_path(unquote(rest.removeprefix("//")), uri)
+    if not rest.startswith("//") and (Path(uri).suffix or "/" in uri):  # a file name with a colon in it
+        return _from_path(uri, uri)
+    raise BadInput(f"{scheme}: is no kind of source{nearest(scheme, (*SCHEMES, *KINDS))}")
+
+
+def _from_path(text: str, uri: str) -> Source:
+    path = Path(text)
+    if not text:
+        raise BadInput("the source is empty; give a camera number, a file, a folder or an address")
+    if path.is_dir():
+        return images_from_folder(path, uri)
+    if not path.exists() and any(letter in text for letter in "*?["):
+        return images_from_glob(text)
+    require_file(path, "a video, an image or a folder of images")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageFiles([path], uri)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return video_from_file(path, uri)
+    # FFmpeg plays any text file as a video of letters, so the name decides.
+    raise BadInput(f"{path}: neither a video nor an image by its name ({' '.join(VIDEO_SUFFIXES + IMAGE_SUFFIXES)})")

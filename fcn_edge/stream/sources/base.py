@@ -1,0 +1,92 @@
+"""What every source of frames is, and how its address is printed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+
+from fcn_edge.frame import Frame
+
+NETWORK = r"(?:rtsps?|rtspt|https?|rtmps?|srt|udp|tcp)://"
+SECRET_WORDS = "pass|pwd|pw|token|key|secret|auth|sig|user"
+
+
+class Source:
+    """Frames from somewhere, in order. `frames()` may be called again unless the source is live.
+
+    uri: what to print; credentials are redacted. size: (height, width) or None where frames
+    differ. fps: frames a second or None. length: number of frames or None.
+    files: what the source reads, so that no sink writes over it.
+    skipped: "NAME: reason" for every picture that could not be read.
+    reconnects: how often a live source was opened again.
+    """
+
+    is_live = False
+
+    def __init__(self, uri: str) -> None:
+        self.uri = redacted(uri)
+        self.size: tuple[int, int] | None = None
+        self.fps: float | None = None
+        self.length: int | None = None
+        self.files: tuple[Path, ...] = ()
+        self.skipped: list[str] = []
+        self.reconnects = 0
+        self._notes: dict[str, tuple[int, str]] = {}
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames, each image (H, W, 3) uint8 BGR owned by its frame, stamped as they are handed over.
+
+        Raises:
+            BadInput: nothing in the source could be read.
+            SourceLost: after the last frame that came, where more were promised.
+        """
+        raise NotImplementedError
+
+    @property
+    def notes(self) -> list[str]:
+        """What was changed on the way in, one line a kind, such as "a.png and 2 more: grey made BGR"."""
+        more = {what: f" and {count - 1} more" if count > 1 else "" for what, (count, _) in self._notes.items()}
+        return [f"{first}{more[what]}: {what}" for what, (_, first) in self._notes.items()]
+
+    def close(self) -> None:
+        """Let go of the device or file; calling it again does nothing."""
+
+    def _note(self, what: str, name: str) -> None:
+        count, first = self._notes.get(what, (0, name))
+        self._notes[what] = (count + 1, first)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def redacted(uri: str) -> str:
+    """`uri` as it may be printed: user, password and tokens of network addresses become ***.
+
+    All that stands before the last @ counts as a credential, since passwords with / or @ in
+    them are often typed as they are: hiding too much of an address is the safe mistake.
+    """
+    is_pipeline = uri.startswith("gst:")
+    if not is_pipeline and not re.match(NETWORK, uri, re.IGNORECASE):
+        return uri
+    inside = r"\S*@" if is_pipeline else r".*@"
+    uri = re.sub(f"({NETWORK}){inside}", r"\1***@", uri, flags=re.IGNORECASE | re.DOTALL)
+    named = rf"((?:^|[?&;\s])[\w-]*(?:{SECRET_WORDS})[\w-]*\s*=\s*)(?:\"[^\"]*\"|'[^']*'|[^&#\s]+)"
+    return re.sub(named, r"\1***", uri, flags=re.IGNORECASE)
+
+
+def quiet_vendors() -> None:
+    """Stop OpenCV and FFmpeg from writing to stderr; what they would say ends in our own errors.
+
+    OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL, where the user has set them, are left as they are.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

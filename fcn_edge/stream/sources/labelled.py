@@ -1,0 +1,49 @@
+"""Data sets as a source: the frames carry their labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from fcn_edge.data.base import Dataset, PairOnDisk
+from fcn_edge.data.street.scene import FPS
+from fcn_edge.data.synthetic import StreetItems
+from fcn_edge.errors import BadInput
+from fcn_edge.frame import Frame
+from fcn_edge.stream.sources.base import Source
+
+
+class LabelledImages(Source):
+    """The items of `dataset` in their order; `Frame.source` is the item's name, `labels` its labels.
+
+    An item whose image or labels cannot be read is named in `skipped`.
+    """
+
+    def __init__(self, dataset: Dataset, uri: str) -> None:
+        super().__init__(uri)
+        self.dataset = dataset
+        self.length = len(dataset.items)
+        if isinstance(dataset.items, StreetItems):
+            options = dataset.items.options
+            self.size, self.fps = (options.height, options.width), float(FPS) if options.video else None
+        else:
+            pairs = [item for item in dataset.items if isinstance(item, PairOnDisk)]
+            self.files = tuple(path for pair in pairs for path in (pair.image_path, pair.label_path))
+
+    def frames(self) -> Iterator[Frame]:
+        self.skipped.clear()
+        for index in range(len(self.dataset.items)):
+            item = self.dataset.items[index]
+            try:
+                image, labels = item.image(), item.labels()
+            except BadInput as error:
+                self.skipped.append(str(error))
+                continue
+            yield Frame(image, index, time.monotonic_ns(), item.name, labels=labels)
+        if len(self.skipped) == self.length:
+            raise BadInput(f"{self.uri}: none of the {self.length} images can be read; first {self.skipped[0]}")
+
+
+def source_from_dataset(dataset: Dataset) -> LabelledImages:
+    """The frames of an opened data set."""
+    return LabelledImages(dataset, dataset.name)

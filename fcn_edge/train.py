@@ -1,0 +1,317 @@
+"""Fine-tune an FCN on a labelled set: resumable, the best checkpoint kept, a record written.
+
+An epoch is a function of (seed, epoch): its order, crops and colours are drawn from a
+generator of its own, so a run that was killed goes on from the last whole epoch.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fcn_edge.data import Dataset
+from fcn_edge.errors import BadInput
+from fcn_edge.files import read_json, sha256_of_json, whole_file, write_json
+from fcn_edge.metrics import confusion_from_maps, scores_from_confusion
+from fcn_edge.models.backbones import load_classifier
+from fcn_edge.models.checkpoint import CheckpointHeader, header_from_recipe, network_from_recipe, save_checkpoint
+from fcn_edge.models.fcn import FCN8s, padded
+from fcn_edge.schema import to_mapping
+from fcn_edge.shelf import Recipe, TrainRecipe
+from fcn_edge.spec import first_line
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One finished epoch, for progress displays and the record."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    miou: float
+    best_miou: float
+    seconds: float
+
+
+def train_network(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data: Dataset,
+    validation: Dataset,
+    supplement: Dataset | None = None,
+    backbone_weights: Path | None = None,
+    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+    on_step: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> dict[str, Any]:
+    """Train by `recipe` and write `out` (the best on `validation`), `out.state` and `out.record.json`.
+
+    supplement: synthetic pictures mixed in by the recipe's `synthetic_share`.
+    Returns the record. Raises BadInput for unfit data or a loss that is not finite.
+    """
+    plan = _require_plan(recipe)
+    _check_classes(data, validation)
+    torch.manual_seed(plan.seed)
+    network = network_from_recipe(recipe.network, len(data.classes))
+    if backbone_weights is not None:
+        _load_backbone(network, recipe, backbone_weights)
+    batches = EpochBatches(recipe, data, supplement)
+    run = _Run(network, plan, batches.per_epoch, out.with_name(out.name + ".state"), _fingerprint(recipe, data))
+    run.class_weights = balance_weights(batches.read, len(data.classes), plan.class_balance)
+    header = header_from_recipe(recipe, data.classes, data.palette, data.ignore_index)
+    for epoch in range(run.resume(), plan.epochs):
+        started = time.monotonic()
+        loss = _train_epoch(run, batches.epoch(epoch), data.ignore_index, on_step)
+        miou = validation_miou(network, header, validation)
+        if miou >= run.best:
+            run.best = miou
+            save_checkpoint(out, network, header)
+        report = EpochReport(epoch + 1, plan.epochs, loss, miou, run.best, time.monotonic() - started)
+        run.history.append(to_mapping(report))
+        run.save(epoch + 1)
+        on_epoch(report)
+    record = {
+        "schema": 1, "recipe": to_mapping(recipe), "data": data.name, "images": len(data.items),
+        "validation": validation.name, "supplement": supplement.name if supplement else None,
+        "best_miou": run.best, "epochs": run.history, "torch": torch.__version__,
+    }  # fmt: skip
+    write_json(out.with_name(out.name + ".record.json"), record)
+    return record
+
+
+def _require_plan(recipe: Recipe) -> TrainRecipe:
+    if recipe.train is None:
+        raise BadInput(f"{recipe.name}: this recipe has no [train] section")
+    return recipe.train
+
+
+def _check_classes(data: Dataset, validation: Dataset) -> None:
+    if data.classes != validation.classes:
+        raise BadInput(f"{validation.name} has other classes than {data.name}: {', '.join(validation.classes)}")
+
+
+def _fingerprint(recipe: Recipe, data: Dataset) -> str:
+    return sha256_of_json([to_mapping(recipe), data.name, len(data.items)])
+
+
+def _load_backbone(network: FCN8s, recipe: Recipe, path: Path) -> None:
+    state = torch.load(str(path), map_location="cpu", weights_only=True)
+    try:
+        load_classifier(network.backbone, recipe.network.backbone, state)
+    except (ValueError, KeyError) as error:
+        raise BadInput(f"{path}: not ImageNet weights for {recipe.network.backbone} ({first_line(error)})") from error
+
+
+class _Run:
+    """Network, optimiser and schedule of a run, and the state file that carries it over a kill."""
+
+    def __init__(self, network: FCN8s, plan: TrainRecipe, per_epoch: int, state: Path, fingerprint: str) -> None:
+        self.network, self.state_path, self.fingerprint = network, state, fingerprint
+        self.steps, self.best, self.history = per_epoch, 0.0, list[Any]()
+        weights = [p for p in network.parameters() if p.requires_grad]
+        decayed, plain = [p for p in weights if p.ndim > 1], [p for p in weights if p.ndim <= 1]
+        groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+        self.class_weights: Tensor | None = None
+        self.bf16 = plan.precision == "bf16"
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, plan.learning_rate, total_steps=plan.epochs * per_epoch + 1, pct_start=0.15
+        )
+
+    def save(self, epoch: int) -> None:
+        state = {
+            "epoch": epoch, "best": self.best, "fingerprint": self.fingerprint, "history": self.history,
+            "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(), "torch_rng": torch.get_rng_state(),
+        }  # fmt: skip
+        with whole_file(self.state_path) as part:
+            torch.save(state, str(part))
+
+    def resume(self) -> int:
+        """Epochs already done; 0 where there is no state file. BadInput where it is another run's."""
+        if not self.state_path.is_file():
+            return 0
+        state = torch.load(str(self.state_path), map_location="cpu", weights_only=True)
+        if state["fingerprint"] != self.fingerprint:
+            raise BadInput(f"{self.state_path}: belongs to a run with another recipe or data; delete it to start anew")
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["torch_rng"])
+        self.best, self.history = state["best"], state["history"]
+        return int(state["epoch"])
+
+
+def _train_epoch(
+    run: _Run, batches: Iterator[Batch], ignore: int, on_step: Callable[[int, int, float], None]
+) -> float:
+    run.network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    total = 0.0
+    for step, (images, labels) in enumerate(prefetched(batches)):
+        x = torch.from_numpy(images).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=run.bf16):
+            logits = run.network(x)
+        y = torch.from_numpy(labels)
+        loss = functional.cross_entropy(logits.float(), y, run.class_weights, ignore_index=ignore)
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise BadInput(f"the loss is {value} at step {step}: lower learning_rate; the best checkpoint is kept")
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        run.optimizer.step()
+        run.schedule.step()
+        total += value
+        on_step(step + 1, run.steps, value)
+    return total / max(1, run.steps)
+
+
+def normalised(image: np.ndarray, header: CheckpointHeader) -> np.ndarray:
+    """(H, W, 3) uint8 BGR -> (3, H, W) float32 in the weights' order, mean and std."""
+    return _normalise(image, header.input.mean, header.input.std, header.input.channels)
+
+
+def _normalise(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], channels: str) -> np.ndarray:
+    rgb = (image[:, :, ::-1].astype(np.float32) - np.float32(mean)) / np.float32(std)
+    ordered = rgb if channels == "rgb" else rgb[:, :, ::-1]
+    return np.ascontiguousarray(ordered.transpose(2, 0, 1))
+
+
+def validation_miou(network: FCN8s, header: CheckpointHeader, validation: Dataset) -> float:
+    """mIoU of the network itself at its input size, labels at theirs (nearest pixel of the logits)."""
+    network.eval()
+    classes = len(validation.classes)
+    confusion = np.zeros((classes, classes), np.int64)
+    for item in (validation.items[i] for i in range(len(validation.items))):
+        image, labels = item.image(), item.labels()
+        resized = cv2.resize(image, (header.input.width, header.input.height), interpolation=cv2.INTER_LINEAR)
+        with torch.inference_mode():
+            x = torch.from_numpy(normalised(resized, header))[None]
+            logits = network(padded(x, network.geometry))[:, :, : x.shape[2], : x.shape[3]]
+            logits = functional.interpolate(logits, labels.shape, mode="bilinear")
+        confusion += confusion_from_maps(labels, logits[0].argmax(0).to(torch.uint8).numpy(), classes)
+    return scores_from_confusion(confusion).miou or 0.0
+
+
+class EpochBatches:
+    """Random crops of the set, with a fixed share of supplement pictures in each batch."""
+
+    def __init__(self, recipe: Recipe, data: Dataset, supplement: Dataset | None) -> None:
+        self.plan, self.recipe, self.data, self.supplement = _require_plan(recipe), recipe, data, supplement
+        share = self.plan.synthetic_share if supplement else 0.0
+        self.extra = round(self.plan.batch * share)
+        self.real = self.plan.batch - self.extra
+        if len(data.items) < self.real:
+            raise BadInput(f"{data.name}: {len(data.items)} images are fewer than one batch of {self.real}")
+        self.per_epoch = len(data.items) // self.real
+        self.read = _Reader(data)
+        self.read_extra = _Reader(supplement) if supplement else None
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Batches (N, 3, h, w) float32 and (N, h, w) int64 of one epoch."""
+        rng = np.random.default_rng((self.plan.seed, epoch))
+        order = rng.permutation(len(self.data.items))
+        for step in range(self.per_epoch):
+            pairs = [self.read(int(i)) for i in order[step * self.real : (step + 1) * self.real]]
+            if self.read_extra is not None:
+                pairs += [self.read_extra(int(i)) for i in rng.integers(0, len(self.read_extra), self.extra)]
+            yield self._batch([self._sample(pair, rng) for pair in pairs])
+
+    def _batch(self, samples: list[Batch]) -> Batch:
+        images, labels = zip(*samples, strict=True)
+        return np.stack(images), np.stack(labels).astype(np.int64)
+
+    def _sample(self, pair: Batch, rng: np.random.Generator) -> Batch:
+        given = self.recipe.input
+        image, labels = random_crop(*pair, self.plan, rng, self.data.ignore_index)
+        image = photometric(image, self.plan.photometric, rng)
+        return _normalise(image, given.mean, given.std, given.channels), labels
+
+
+class _Reader:
+    """Items by number, decoded once and kept."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.items, self.cache = dataset.items, dict[int, Batch]()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __call__(self, number: int) -> Batch:
+        if number not in self.cache:
+            item = self.items[number]
+            self.cache[number] = (item.image(), item.labels())
+        return self.cache[number]
+
+
+def balance_weights(read: _Reader, classes: int, exponent: float) -> Tensor | None:
+    """(C,) loss weights frequency ** -exponent, scaled so that the mean pixel weighs 1; None for 0."""
+    if exponent == 0:
+        return None
+    counts = sum(np.bincount(read(i)[1].ravel(), minlength=256)[:classes] for i in range(len(read)))
+    frequency = np.maximum(counts / max(1, np.sum(counts)), 1e-4)
+    weights = frequency**-exponent
+    return torch.from_numpy((weights / (weights * frequency).sum()).astype(np.float32))
+
+
+def random_crop(
+    image: np.ndarray, labels: np.ndarray, plan: TrainRecipe, rng: np.random.Generator, ignore: int
+) -> Batch:
+    """Randomly scaled, flipped and cropped image (h, w, 3) and labels (h, w); outside is ignored."""
+    scale = float(np.exp(rng.uniform(np.log(plan.scales[0]), np.log(plan.scales[1]))))
+    height, width = plan.crop
+    # One affine map does scale, flip and crop, so only the crop's pixels are computed.
+    free_x, free_y = image.shape[1] * scale - width, image.shape[0] * scale - height
+    left, top = (rng.uniform(min(0.0, free), max(0.0, free)) for free in (free_x, free_y))
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    shift_x = -left if flip > 0 else left + width - 1
+    matrix = np.float32([[flip * scale, 0, shift_x], [0, scale, -top]])
+    mean_colour = tuple(float(v) for v in image.reshape(-1, 3)[::97].mean(0))
+    cropped = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=mean_colour)
+    marked = cv2.warpAffine(labels, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=float(ignore))
+    return cropped, marked
+
+
+def photometric(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Random brightness, contrast, gamma, saturation and colour cast, each by up to `strength`."""
+    if strength == 0:
+        return image
+    gain, contrast, gamma, saturation = np.exp(rng.uniform(-strength, strength, 4) * (1, 1, 1, 1.5))
+    table = (np.arange(256) / 255.0) ** gamma * 255.0 * gain
+    table = (table - 110.0) * contrast + 110.0
+    cast = np.exp(rng.uniform(-strength, strength, 3) * 0.3)
+    tables = np.clip(table[:, None] * cast, 0, 255).astype(np.uint8)
+    toned = cv2.LUT(image, tables[None])
+    grey = cv2.cvtColor(toned, cv2.COLOR_BGR2GRAY)
+    return cv2.addWeighted(toned, saturation, cv2.merge([grey] * 3), 1 - saturation, 0)
+
+
+def prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Draw the next batches in a thread while the network works on this one."""
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(3)
+
+    def draw() -> None:
+        try:
+            for batch in batches:
+                ready.put(batch)
+            ready.put(None)
+        except BaseException as error:  # handed over and raised in the caller's thread
+            ready.put(error)
+
+    threading.Thread(target=draw, daemon=True).start()
+    while (batch := ready.get()) is not None:
+        if isinstance(batch, BaseException):
+            raise batch
+        yield batch

