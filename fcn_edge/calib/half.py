@@ -58,7 +58,9 @@ def _halve_weights(graph: Any, kept: set[str]) -> None:
             continue
         values = numpy_helper.to_array(tensor)
         if values.size and not float(np.abs(values).max()) <= LARGEST:
-            raise BadInput(f"weights {tensor.name} reach {np.abs(values).max():.3g}; half precision ends at {LARGEST:g}")
+            raise BadInput(
+                f"weights {tensor.name} reach {np.abs(values).max():.3g}; half precision ends at {LARGEST:g}"
+            )
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))
 
 

@@ -32,7 +32,7 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class Layer:
-    """One node of a compiled graph and the precision that the compiler says it runs in."""
+    """One node or kernel of a compiled network. op: as the compiler calls it. precision: "" if untold."""
 
     name: str
     op: str

@@ -37,7 +37,7 @@ class Exported:
 
 
 def onnx_from_checkpoint(
-    checkpoint: Path, out: Path, *, options: ExportOptions = ExportOptions(), recipe: Recipe | None = None  # noqa: B008
+    checkpoint: Path, out: Path, *, options: ExportOptions = ExportOptions(), recipe: Recipe | None = None
 ) -> Exported:
     """Export; the file appears under `out` only after its class maps agreed with PyTorch's.
 

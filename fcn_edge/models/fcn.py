@@ -96,7 +96,7 @@ def padded(x: Tensor, geometry: str) -> Tensor:
     return functional.pad(x, (0, right, 0, bottom))
 
 
-def multiply_accumulates(network: nn.Module, height: int, width: int) -> int:
+def multiply_accumulates(network: FCN8s, height: int, width: int) -> int:
     """Multiply-accumulates of convolutions and deconvolutions for one (height, width) input."""
     total = 0
 
@@ -112,7 +112,7 @@ def multiply_accumulates(network: nn.Module, height: int, width: int) -> int:
              if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]  # fmt: skip
     try:
         with torch.inference_mode():
-            network(torch.zeros(1, 3, height, width))
+            network(torch.zeros(1, 3, height, width, device=network.score_fr.weight.device))
     finally:
         for hook in hooks:
             hook.remove()

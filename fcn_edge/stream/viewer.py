@@ -7,7 +7,7 @@ fit is cut to the lines that do.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -162,6 +162,8 @@ def _draw_panel(picture: np.ndarray, rows: list[Row], measures: Measures, *, at_
     room = int(width * WIDEST_PANEL) - 4 * pad
     if not rows or room < 4 * measures.line:
         return
+    if max(_row_width(row, measures) for row in rows) > room:  # names say more than shares
+        rows = [row if row.swatch is None else replace(row, cells=row.cells[:1]) for row in rows]
     inner = min(room, max(_row_width(row, measures) for row in rows))
     left = width - inner - 3 * pad if at_right else pad
     box = picture[pad : 3 * pad + len(rows) * measures.line, left : left + inner + 2 * pad]

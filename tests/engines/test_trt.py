@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from ctypes import byref, c_int
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -228,8 +229,9 @@ def test_options_are_checked():
 
 @compiles
 def test_progress_rises_to_one(tiny):
-    shares = []
+    shares, before = [], signal.getsignal(signal.SIGINT)
     plan_from_onnx(tiny(), target="tensorrt-rtx", on_progress=lambda _, share: shares.append(share))
+    assert signal.getsignal(signal.SIGINT) is before
     assert shares == sorted(shares) and shares[0] >= 0 and shares[-1] == pytest.approx(1)
 
 
@@ -242,25 +244,28 @@ def test_exception_of_the_progress_callback_cancels_and_comes_out(tiny, error):
         calls.append(1)
         raise error
 
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         plan_from_onnx(tiny(), target="tensorrt-rtx", on_progress=interrupt)
-    assert len(calls) == 1
+    assert len(calls) == 1 and "canceled" in str(caught.value.__context__)
     assert plan_from_onnx(tiny(), target="tensorrt-rtx").data
 
 
 @compiles
-def test_ctrl_c_cancels_and_the_handler_is_given_back(tiny):
+def test_ctrl_c_while_the_compiler_talks_is_not_lost(tiny, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
-    names = []
+    take = vendor.Log.take
+    pressed = []
 
-    def press_once(name, _):
-        names.append(name)
-        if len(names) == 1:
-            os.kill(os.getpid(), signal.SIGINT)
+    def press_once(log, *message):
+        if not pressed:
+            pressed.append(1)
+            os.kill(os.getpid(), signal.SIGINT)  # the vendor would swallow a KeyboardInterrupt here
+        take(log, *message)
 
-    with pytest.raises(KeyboardInterrupt):
-        plan_from_onnx(tiny(), target="tensorrt-rtx", on_progress=press_once)
-    assert "Optimizing graph" not in names
+    monkeypatch.setattr(vendor.Log, "take", press_once)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        plan_from_onnx(tiny(), target="tensorrt-rtx")
+    assert "canceled" in str(caught.value.__context__)
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -302,14 +307,17 @@ def test_missing_package_names_the_extra(monkeypatch, target, module, extra):
 
 def test_tensorrt_without_a_driver_says_so(monkeypatch, tiny):
     monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
-    monkeypatch.setattr(vendor.ctypes, "CDLL", _no_library)
+    without_driver(monkeypatch)
     with pytest.raises(BackendMissing, match=r"no NVIDIA driver.*--target tensorrt-rtx") as caught:
         plan_from_onnx(tiny(), target="tensorrt")
     assert caught.value.exit_code == 3
 
 
-def _no_library(name):
-    raise OSError(name)
+def without_driver(monkeypatch):
+    def refuse(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(vendor, "ctypes", SimpleNamespace(CDLL=refuse))
 
 
 @pytest.mark.parametrize(("code", "gpus", "missing"), [(100, 0, "error 100"), (0, 0, "finds no GPU"), (0, 1, "")])
@@ -319,14 +327,14 @@ def test_driver_without_a_gpu_is_told_apart(monkeypatch, code, gpus, missing):
         return 0
 
     driver = SimpleNamespace(cuInit=lambda _: code, cuDeviceGetCount=count_gpus)
-    monkeypatch.setattr(vendor.ctypes, "CDLL", lambda _: driver)
+    monkeypatch.setattr(vendor, "ctypes", SimpleNamespace(CDLL=lambda _: driver, c_int=c_int, byref=byref))
     found = vendor.missing_gpu()
     assert missing in found and bool(found) == bool(missing)
 
 
 @compiles
 def test_compiling_for_rtx_needs_no_gpu(monkeypatch):
-    monkeypatch.setattr(vendor.ctypes, "CDLL", _no_library)
+    without_driver(monkeypatch)
     require_target("tensorrt-rtx")
 
 
@@ -456,7 +464,7 @@ def test_dump_of_tensorrt_is_parsed():
 class StandIn:
     """As much of TensorRT as the adapter touches, with the words that one version has; it builds nothing."""
 
-    def __init__(self, version, *, network_flags, precision_flags, has_monitor, dump):
+    def __init__(self, version, *, network_flags, precision_flags, has_monitor, dump, errors):
         self.__version__ = version
         self.NetworkDefinitionCreationFlag = SimpleNamespace(**network_flags)
         self.BuilderFlag = SimpleNamespace(TF32="TF32", **{name: name for name in precision_flags})
@@ -464,17 +472,21 @@ class StandIn:
         self.MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
         self.ILogger = object
         self.IProgressMonitor = object
+        self.Builder, self.OnnxParser = self._builder, lambda *_: SimpleNamespace(parse_from_file=lambda _: True)
         self.calls = {"flags": []}
-        self.has_monitor, self.dump = has_monitor, dump
+        self.has_monitor, self.dump, self.errors = has_monitor, dump, errors
 
-    def Builder(self, logger):  # noqa: N802 - the vendor's name
+    def _builder(self, logger):
         builder = SimpleNamespace(create_builder_config=self._config)
         builder.create_network = lambda flags: self.calls.update(network=flags)
-        builder.build_serialized_network = lambda *_: logger.log(4, self.dump) or memoryview(b"plan")
+        builder.build_serialized_network = lambda *_: self._build(logger)
         return builder
 
-    def OnnxParser(self, *_):  # noqa: N802
-        return SimpleNamespace(parse_from_file=lambda _: True)
+    def _build(self, logger):
+        for text in self.errors:
+            logger.log(1, text)
+        logger.log(4, self.dump)
+        return None if self.errors else memoryview(b"plan")
 
     def _config(self):
         config = SimpleNamespace(set_flag=self.calls["flags"].append)
@@ -498,8 +510,8 @@ VERSIONS = {
 
 @pytest.fixture
 def tensorrt(monkeypatch):
-    def install(version, dump="Layers:\n"):
-        stand_in = StandIn(version, **VERSIONS[version], dump=dump)
+    def install(version, dump="Layers:\n", errors=()):
+        stand_in = StandIn(version, **VERSIONS[version], dump=dump, errors=errors)
         monkeypatch.setitem(sys.modules, "tensorrt", stand_in)
         monkeypatch.setattr(vendor, "missing_gpu", lambda: "")
         return stand_in
@@ -547,3 +559,15 @@ def test_capabilities_are_refused_where_the_gpu_decides(tiny, tensorrt):
     tensorrt("10.3.0")
     with pytest.raises(BadInput, match="are for target tensorrt-rtx"):
         plan_from_onnx(tiny(), target="tensorrt", options=AMPERE)
+
+
+def test_failed_build_gives_the_last_reason(tiny, tensorrt):
+    reason = (
+        "IBuilder::buildSerializedNetwork: Error Code 10: Internal Error (No tactic for stem In pick at /_src/x.cpp:9)"
+    )
+    consequence = (
+        "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at /_src/y.cpp:1)"
+    )
+    tensorrt("10.3.0", errors=["something earlier", reason, consequence])
+    with pytest.raises(BadInput, match=r"tensorrt 10\.3\.0 cannot compile this file: No tactic for stem$"):
+        plan_from_onnx(tiny(), target="tensorrt")

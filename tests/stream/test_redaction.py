@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcn_edge.stream.sources import redacted
@@ -14,6 +14,7 @@ KEYS = st.sampled_from(["password", "pwd", "token", "api_key", "access-token", "
 IN_QUERY = st.text("abcXYZ019-._~%!:@/", min_size=1).map(lambda s: f"<<{s}>>")
 
 
+@settings(max_examples=50)
 @given(SCHEMES, SECRETS, SECRETS)
 def test_user_and_password_are_hidden_whatever_they_hold(scheme, user, password):
     shown = redacted(f"{scheme}{user}:{password}@camera.local:554/live")

@@ -37,7 +37,9 @@ def _frames(path):
     return frames
 
 
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:8080", "out.gif", "newfolder", "", "ftp://u:secret@x/", "display://x"])
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:8080", "out.gif", "newfolder", "", "ftp://u:secret@x/", "display://x"]
+)
 def test_unknown_sink_lists_the_known_ones(uri, engine):
     with pytest.raises(BadInput, match=r"unknown sink; known: display://0, FILE.mp4, .*null:") as error:
         sink_from_uri(uri, engine, source=Drawn(1))
@@ -189,7 +191,9 @@ def test_masks_of_two_images_of_one_name_are_both_kept(tmp_path, engine):
 
 
 def test_mask_has_the_palette_for_people(tmp_path):
-    (tmp_path / "a.png").write_bytes(png_from_class_map(np.array([[0, 1, 2]], np.uint8), ((1, 2, 3), (4, 5, 6), (7, 8, 9))))
+    (tmp_path / "a.png").write_bytes(
+        png_from_class_map(np.array([[0, 1, 2]], np.uint8), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
+    )
     assert cv2.imread(str(tmp_path / "a.png"))[0, :, ::-1].tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
 
 
@@ -204,7 +208,7 @@ def test_any_class_map_survives_the_png(tmp_path_factory, height, width, seed):
 def test_display_without_a_screen_is_refused_clearly(engine, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(BackendMissing, match="record with --sink out.mp4"):
+    with pytest.raises(BackendMissing, match=r"record with --sink out.mp4"):
         sink_from_uri("display://0", engine, source=Drawn(1))
 
 

@@ -8,7 +8,7 @@ package. Running a plan is not in this version.
 
 from __future__ import annotations
 
-from fcn_edge.engines.trt.dump import Layer
+from fcn_edge.engines.base import Layer
 from fcn_edge.engines.trt.lines import BuildOptions, NvidiaTarget, ShapeRange, trtexec_line, trtexec_lines
 from fcn_edge.engines.trt.plan import Plan, engine_from_plan, plan_from_onnx
 from fcn_edge.engines.trt.vendor import require_target

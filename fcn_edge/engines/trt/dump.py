@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from fcn_edge.engines.base import Layer
+
 MARK = "Layers:"  # how the message begins
 FLOATS = ("fp32", "bf16", "fp16")  # widest first
 
@@ -26,15 +28,6 @@ _CONVOLUTION = re.compile(r"correlation|convolution|gemm|^conv$", re.IGNORECASE)
 _DECONVOLUTION = re.compile(r"deconv", re.IGNORECASE)
 _POINTWISE = re.compile(r"kgen|pointwise|elementwise|scale", re.IGNORECASE)
 _FUSED_CONVOLUTION = re.compile(r"^__myl_(?:[A-Z][a-z]*)*?(?:Corr|Fc|Gemm)(?![a-z])")  # RTX names a kernel by its parts
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One kernel of a plan. op: as the compiler calls it. precision: "int8", "fp16", "fp32", … or "" if untold."""
-
-    name: str
-    op: str
-    precision: str
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ class Stop:
         try:
             if report is not None and self.reason is None:
                 report(name, share)
-        except BaseException as error:  # noqa: BLE001 - kept, and raised when the builder has returned
+        except BaseException as error:  # kept, and raised when the builder has returned
             self.reason = error
         return self.reason is None
 

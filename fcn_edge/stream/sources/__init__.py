@@ -67,9 +67,8 @@ def _from_scheme(scheme: str, rest: str, uri: str) -> Source:
         return camera_from_device(Path(rest.removeprefix("//")), uri)
     if scheme == "file":
         return _from_path(unquote(rest.removeprefix("//")), uri)
-    if not rest.startswith("//") and (Path(uri).suffix or "/" in uri):  # a file name with a colon in it
-        return _from_path(uri, uri)
-    raise BadInput(f"{scheme}: is no kind of source{nearest(scheme, (*SCHEMES, *KINDS))}")
+    hint = nearest(scheme, (*SCHEMES, *KINDS))
+    raise BadInput(f"{redacted(uri)}: no such file, and {scheme!r} is no kind of source{hint}")
 
 
 def _from_path(text: str, uri: str) -> Source:

@@ -12,7 +12,7 @@ import cv2
 
 from fcn_edge.frame import Frame
 
-NETWORK = r"(?:rtsps?|rtspt|https?|rtmps?|srt|udp|tcp)://"
+NETWORK = r"\b(?!(?:file|v4l2|csi|display)://)[a-z][a-z0-9+.-]*://"
 SECRET_WORDS = "pass|pwd|pw|token|key|secret|auth|sig|user"
 
 
@@ -89,4 +89,5 @@ def quiet_vendors() -> None:
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4, OpenCV 5
+        set_level(0)  # LOG_LEVEL_SILENT

@@ -1,0 +1,71 @@
+"""A record for people: JSON, CSV and a picture of latency against mIoU."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fcn_edge.files import whole_file, write_json
+
+COLUMNS = (
+    "model", "precision", "execution", "target", "runtime", "height", "width", "miou", "p50_ms", "p90_ms", "p95_ms",
+    "p99_ms", "fps", "end_to_end_fps", "peak_rss_mb", "size_mb", "pareto",
+)  # fmt: skip
+COLOURS = {"openvino": "#2463a8", "onnxruntime": "#c4541c", "pytorch": "#6b6b6b"}
+MARKERS = {"fp32": "o", "bf16": "s", "int8": "^", "fp16": "D", "int8-fp16": "v"}
+
+
+def write_report(record: dict[str, Any], out: Path) -> dict[str, Path]:
+    """Write record.json, record.csv and record.png into `out`; returns their paths by kind."""
+    paths = {kind: out / f"record.{kind}" for kind in ("json", "csv", "png")}
+    write_json(paths["json"], record)
+    _write_csv(record["rows"], paths["csv"])
+    _write_picture(record, paths["png"])
+    return paths
+
+
+def label_of(row: dict[str, Any]) -> str:
+    """The precision as people say it: bf16 is an execution of the fp32 file."""
+    return "bf16" if row["execution"] == "bf16" and row["precision"] == "fp32" else str(row["precision"])
+
+
+def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for row in rows:
+            flat = row | {f"{name}_ms": value for name, value in row["latency_ms"].items() if name != "raw"}
+            writer.writerow([flat[name] for name in COLUMNS])
+
+
+def _write_picture(record: dict[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5), dpi=120)
+    for row in record["rows"]:
+        label, x, y = label_of(row), row["latency_ms"]["p50"], 100 * (row["miou"] or 0)
+        colour = COLOURS.get(row["target"], "black")
+        axes.plot([x, row["latency_ms"]["p95"]], [y, y], color=colour, alpha=0.4, linewidth=1.5)
+        axes.scatter(x, y, color=colour, marker=MARKERS.get(label, "o"), s=60, zorder=3)
+        name = f"{row['target']} {label}"
+        axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 6), fontsize=8, color=colour)
+    front = sorted((r["latency_ms"]["p50"], 100 * (r["miou"] or 0)) for r in record["rows"] if r["pareto"])
+    axes.plot(*zip(*front, strict=True), color="#999999", linewidth=1, linestyle="--", zorder=1, label="Pareto front")
+    axes.set_xlabel("network latency, ms (mark: p50, line: to p95)")
+    axes.set_ylabel(f"mIoU on {record['data']}, points")
+    axes.set_xlim(left=0)
+    axes.margins(y=0.2)
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", fontsize=8)
+    axes.set_title(
+        f"{record['rows'][0]['model']} on {record['device']['cpu']}, {record['device']['cores']} cores", fontsize=9
+    )
+    figure.tight_layout()
+    with whole_file(path) as part:
+        figure.savefig(part)
+    pyplot.close(figure)

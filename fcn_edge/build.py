@@ -1,0 +1,264 @@
+"""One command from a checkpoint or ONNX file to an engine directory with its manifest.
+
+An engine directory holds `manifest.json`, `spec.json`, the raw `model.onnx` or `model.plan`,
+and for INT8 the calibration `table.json`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from fcn_edge.calib.files import Calibrated, load_or_make_table, quantized_file
+from fcn_edge.calib.placement import PlacementName
+from fcn_edge.calib.table import Method
+from fcn_edge.data import Dataset
+from fcn_edge.device import this_device
+from fcn_edge.engines import EngineOptions, Target, engine_on_target, model_path, require_package
+from fcn_edge.engines.base import Execution, Layer
+from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
+from fcn_edge.evaluate import evaluate_engine
+from fcn_edge.export import contract_file
+from fcn_edge.files import sha256_of_file, whole_folder, write_json
+from fcn_edge.schema import to_mapping
+from fcn_edge.shelf import Recipe
+from fcn_edge.spec import Precision, contract_from_onnx
+
+BuildPrecision = Literal["fp32", "bf16", "fp16", "int8", "int8-fp16"]
+ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {
+    "openvino": ("fp32", "bf16", "int8"),
+    "onnxruntime": ("fp32", "int8"),
+    "tensorrt-rtx": ("fp32", "fp16", "int8", "int8-fp16"),
+    "tensorrt": ("fp32", "fp16", "int8", "int8-fp16"),
+}
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build. max_miou_drop: in points, needs `data`. sm: compute capabilities for TensorRT-RTX."""
+
+    target: Target
+    precision: BuildPrecision
+    calib: str | None = None
+    calib_images: int | None = None
+    method: Method | None = None
+    placement: PlacementName = "any"
+    max_miou_drop: float | None = None
+    sm: tuple[int, ...] = ()
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine directory and its manifest."""
+
+    path: Path
+    manifest: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """What a compiler made: the file to keep, its own account, and how to build the same by hand."""
+
+    runtime: str
+    layers: tuple[Layer, ...]
+    flags: dict[str, Any]
+    trtexec: Any = None
+    warnings: tuple[str, ...] = ()
+    kept_float: tuple[str, ...] = ()
+
+
+Report = Callable[[str], None]
+
+
+def build_engine(
+    model: str | Path | None,
+    out: Path,
+    *,
+    options: BuildOptions,
+    data: Dataset | None = None,
+    spec: Path | None = None,
+    recipe: Recipe | None = None,
+    on_stage: Report = lambda text: None,
+    on_image: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Built:
+    """Export and calibrate where needed, compile, evaluate on `data`, write the engine directory.
+
+    Raises:
+        BadInput: INT8 without images, a file that does not fit, a folder that is not ours to replace.
+        BackendMissing: the target cannot be built here.
+        CheckFailed: mIoU fell by more than `max_miou_drop`; nothing is written.
+    """
+    started = time.monotonic()
+    _check(options, data, out)
+    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, whole_folder(out) as part:
+        on_stage("reading the network")
+        fp32 = contract_file(model_path(model), Path(scratch) / "model.fp32.onnx", spec=spec, recipe=recipe)
+        file = _in_precision(fp32, part, options, on_stage, on_image)
+        on_stage(f"compiling for {options.target}")
+        compiled = _compiled(file.path, part, options)
+        accuracy = _accuracy(fp32, file.path, options, data, on_stage, on_image)
+        manifest = _manifest(fp32, file, part, options, compiled, accuracy)
+        write_json(part / "spec.json", to_mapping(contract_from_onnx(file.path).spec))
+        if file.table is not None:
+            write_json(part / "table.json", to_mapping(file.table))
+        if options.target.startswith("tensorrt"):
+            file.path.unlink()
+        write_json(part / "manifest.json", manifest)
+    return Built(out, manifest, time.monotonic() - started)
+
+
+def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
+    if options.target not in ON_TARGET:
+        raise BadInput(f"{options.target} is a reference, not a target to build for; use open_engine on the checkpoint")
+    if options.precision not in ON_TARGET[options.target]:
+        raise BadInput(f"{options.target} has no {options.precision}; it has {', '.join(ON_TARGET[options.target])}")
+    if options.target.startswith("tensorrt"):
+        from fcn_edge.engines.trt import require_target
+
+        require_target(options.target)  # type: ignore[arg-type]
+    require_package(options.target)
+    if options.precision.startswith("int8") and options.calib is None:
+        raise BadInput("INT8 needs calibration: give --calib a folder, video, data set, TOML or table")
+    if options.max_miou_drop is not None and data is None:
+        raise BadInput("--max-miou-drop is measured on labelled images: give --data KIND:PATH#SPLIT")
+    if options.max_miou_drop is not None and options.target.startswith("tensorrt"):
+        raise BackendMissing(f"{options.target} engines do not run here, so their mIoU drop cannot be held to a budget")
+    if out.exists() and not (out / "manifest.json").is_file():
+        raise BadInput(f"{out}: exists and is no engine directory; choose another name")
+
+
+def _in_precision(
+    fp32: Path, part: Path, options: BuildOptions, on_stage: Report, on_image: Callable[[str, int, int], None]
+) -> Calibrated:
+    file, contract = part / "model.onnx", contract_from_onnx(fp32)
+    if contract.quantization.precision != "fp32" and contract.quantization.precision == options.precision:
+        shutil.copyfile(fp32, file)
+        return Calibrated(file, contract.quantization, None)
+    if options.precision in ("fp32", "bf16"):
+        if contract.quantization.precision != "fp32":
+            raise BadInput(
+                f"{fp32}: is {contract.quantization.precision} already; {options.precision} needs the fp32 file"
+            )
+        shutil.copyfile(fp32, file)
+        return Calibrated(file, contract.quantization, None)
+    table = None
+    if options.calib is not None and options.precision.startswith("int8"):
+        on_stage("calibrating")
+        table = load_or_make_table(
+            fp32, options.calib, method=options.method, count=options.calib_images,
+            on_image=lambda done, total: on_image("calibrating", done, total),
+        )  # fmt: skip
+    wanted: Precision = options.precision  # type: ignore[assignment]
+    return quantized_file(fp32, file, precision=wanted, table=table, placement=options.placement)
+
+
+def _compiled(file: Path, part: Path, options: BuildOptions) -> _Compiled:
+    if options.target.startswith("tensorrt"):
+        return _compiled_plan(file, part, options)
+    with engine_on_target(file, options.target, _engine_options(options)) as engine:
+        return _Compiled(engine.runtime, engine.layers(), {"execution": engine.execution})
+
+
+def _compiled_plan(file: Path, part: Path, options: BuildOptions) -> _Compiled:
+    from fcn_edge.engines import trt
+
+    nvidia = trt.BuildOptions(sm=options.sm)
+    plan = trt.plan_from_onnx(file, target=options.target, options=nvidia)  # type: ignore[arg-type]
+    (part / "model.plan").write_bytes(plan.data)
+    name = f"model.{options.precision}.onnx"
+    lines = trt.trtexec_lines(name, "model.plan", target=options.target, precision=options.precision, options=nvidia)  # type: ignore[arg-type]
+    return _Compiled(
+        plan.runtime, plan.layers, {**plan.flags, "story": plan.story}, lines, plan.warnings, plan.kept_float
+    )
+
+
+def _engine_options(options: BuildOptions) -> EngineOptions:
+    return EngineOptions("bf16" if options.precision == "bf16" else "f32", options.threads)
+
+
+@dataclass(frozen=True)
+class _Accuracy:
+    miou: float | None
+    reference: float | None
+
+    @property
+    def drop(self) -> float | None:
+        """Points of mIoU lost against fp32 on the same target; None where not measured."""
+        return None if self.miou is None or self.reference is None else 100 * (self.reference - self.miou)
+
+
+def _accuracy(
+    fp32: Path,
+    file: Path,
+    options: BuildOptions,
+    data: Dataset | None,
+    on_stage: Report,
+    on_image: Callable[[str, int, int], None],
+) -> _Accuracy:
+    if data is None or options.target.startswith("tensorrt"):
+        return _Accuracy(None, None)
+    on_stage(f"evaluating on {data.name}")
+    mious = []
+    for path, chosen in ((fp32, EngineOptions("f32", options.threads)), (file, _engine_options(options))):
+        with engine_on_target(path, options.target, chosen) as engine:
+            found = evaluate_engine(engine, data, on_image=lambda done, total: on_image("evaluating", done, total))
+            mious.append(found.scores.miou)
+    accuracy = _Accuracy(mious[1], mious[0])
+    budget = options.max_miou_drop
+    if budget is not None and (accuracy.drop is None or accuracy.drop > budget):
+        lost = "unknown" if accuracy.drop is None else f"{accuracy.drop:.2f} points"
+        raise CheckFailed(f"mIoU drop is {lost} on {data.name}; the budget is {budget:g}. No engine was written")
+    return accuracy
+
+
+def _manifest(
+    fp32: Path, file: Calibrated, part: Path, options: BuildOptions, compiled: _Compiled, accuracy: _Accuracy
+) -> dict[str, Any]:
+    spec, device = contract_from_onnx(file.path).spec, this_device()
+    plan = part / ("model.plan" if options.target.startswith("tensorrt") else "model.onnx")
+    return {
+        "schema": 1,
+        "name": spec.name,
+        "model_sha256": sha256_of_file(fp32),
+        "table_sha256": file.quantization.table_sha256 or None,
+        "spec_sha256": spec.sha256,
+        "target": options.target,
+        "precision": "fp32" if options.precision == "bf16" else options.precision,
+        "execution": _execution(options),
+        "runtime": compiled.runtime,
+        "device": {"name": device.name, "cpu": device.cpu, "instruction_sets": list(device.instruction_sets)},
+        "shapes": {"input": [1, *spec.preprocess.size, 3]},
+        "flags": compiled.flags,
+        "layers": to_mapping(compiled.layers),
+        "kept_float": [*file.quantization.kept_float, *compiled.kept_float],
+        "placement": file.quantization.placement or None,
+        "warnings": list(compiled.warnings),
+        "miou": accuracy.miou,
+        "miou_reference": accuracy.reference,
+        "drop": accuracy.drop,
+        "interval": None,
+        "miou_note": _miou_note(options, accuracy),
+        "plan_sha256": sha256_of_file(plan),
+        "trtexec": compiled.trtexec,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _execution(options: BuildOptions) -> Execution:
+    if options.precision == "bf16":
+        return "bf16"
+    return "f16" if options.precision.endswith("fp16") else "f32"
+
+
+def _miou_note(options: BuildOptions, accuracy: _Accuracy) -> str | None:
+    if options.target.startswith("tensorrt"):
+        return "not measured: this engine was compiled ahead of time and does not run on this machine"
+    return None if accuracy.miou is not None else "not measured: no --data was given"

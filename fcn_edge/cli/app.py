@@ -1,0 +1,119 @@
+"""The typer application, and what all verbs share: options, progress and output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fcn_edge.errors import BadInput
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = typer.Typer(
+    name="fcn-edge",
+    help="Trained FCN segmentation networks at real time on the edge; the price of every millisecond in mIoU.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
+Spec = Annotated[Path | None, typer.Option("--spec", help="TOML that describes an ONNX file made elsewhere.")]
+RecipeName = Annotated[str | None, typer.Option("--recipe", help="Network of a plain state dict (see `models`).")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the engine's compute.")]
+Model = Annotated[str | None, typer.Argument(help="Checkpoint, ONNX, engine directory or name; default: packaged.")]
+
+Tick = Callable[[str, int, int], None]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"fcn-edge {version_of('fcn-edge')}")
+        raise typer.Exit
+
+
+def say(text: str) -> None:
+    """One line for people, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def emit(value: Any, *, as_json: bool, human: Callable[[], None]) -> None:
+    """The verb's result: one JSON object on stdout, or `human()`."""
+    if as_json:
+        print(json.dumps(value, allow_nan=False))
+    else:
+        human()
+
+
+def print_table(table: Table) -> None:
+    """A rich table on stdout, never narrower than its content when stdout is a file."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False).print(table)
+
+
+@contextmanager
+def progress() -> Iterator[Tick]:
+    """A bar a task on stderr; call it with (what, done, total), total 0 where unknown."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def tick(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total or None)
+            bar.update(tasks[what], completed=done, total=total or None)
+
+        yield tick
+
+
+def size_from_text(text: str | None) -> tuple[int, int] | None:
+    """(height, width) from "HxW". Raises BadInput."""
+    if text is None:
+        return None
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise BadInput(f"--size {text}: write HEIGHTxWIDTH, such as 360x480")
+    return int(height), int(width)
+
+
+def recipe_of(name: str | None) -> Any:
+    """The recipe of the export shelf, or None."""
+    from fcn_edge.shelf import recipe_from_shelf
+
+    return None if name is None else recipe_from_shelf(name)
+
+
+@contextmanager
+def runnable(model: str | None, spec: Path | None, recipe: str | None = None) -> Iterator[Path]:
+    """The file behind MODEL, made runnable: an ONNX file made elsewhere is wrapped by its --spec."""
+    import tempfile
+
+    from fcn_edge.engines import model_path
+
+    path = model_path(model)
+    is_checkpoint_of_ours = path.suffix.lower() == ".safetensors" and recipe is None
+    if path.is_dir() or is_checkpoint_of_ours:
+        yield path
+        return
+    from fcn_edge.export import contract_file
+
+    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
+        yield contract_file(path, Path(scratch) / "contract.onnx", spec=spec, recipe=recipe_of(recipe))

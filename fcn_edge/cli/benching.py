@@ -1,0 +1,46 @@
+"""What `bench` prepares and says."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from fcn_edge.bench.report import label_of
+from fcn_edge.calib import int8_from_onnx
+from fcn_edge.cli.app import Tick, print_table
+from fcn_edge.engines import CHECKPOINT_SUFFIXES
+from fcn_edge.spec import contract_from_onnx
+
+
+def with_int8(files: Sequence[Path], calib: str | None, stack: ExitStack, tick: Tick) -> list[Path]:
+    """The files, and for each fp32 ONNX file its INT8 form where `calib` is given."""
+    found = list(files)
+    for path in files if calib else ():
+        is_onnx = path.is_file() and path.suffix.lower() not in CHECKPOINT_SUFFIXES
+        if is_onnx and contract_from_onnx(path).quantization.precision == "fp32":
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="fcn-edge-"))
+            made = int8_from_onnx(path, Path(scratch) / f"{path.stem}.int8.onnx", calib=calib,  # type: ignore[arg-type]
+                                  on_image=lambda done, total: tick("calibrating", done, total))  # fmt: skip
+            found.append(made.path)
+    return found
+
+
+def describe_record(record: dict[str, Any]) -> None:
+    """The record as a table for people."""
+    from rich.table import Table
+
+    device = record["device"]
+    title = f"{record['data']}, {record['images']} images; {device['cpu']}, {device['cores']} cores"
+    columns = ("model", "precision", "engine", "p50 ms", "p95 ms", "with input and view", "mIoU", "MB", "peak MB", "")
+    table = Table(*columns, title=title)
+    for row in sorted(record["rows"], key=lambda row: row["latency_ms"]["p50"]):
+        latency, memory = row["latency_ms"], row["peak_rss_mb"]
+        table.add_row(
+            row["model"], label_of(row), row["runtime"], f"{latency['p50']:.1f}", f"{latency['p95']:.1f}",
+            f"{1000 / row['end_to_end_fps']:.1f}", "-" if row["miou"] is None else f"{100 * row['miou']:.2f}",
+            f"{row['size_mb']:.1f}", "-" if memory is None else f"{memory:.0f}", "front" if row["pareto"] else "",
+        )  # fmt: skip
+    print_table(table)

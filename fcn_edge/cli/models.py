@@ -1,0 +1,288 @@
+"""Verbs about networks and their files: models, inspect, train, export, calibrate, build-engine."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fcn_edge.cli.app import (
+    Json,
+    Model,
+    RecipeName,
+    Spec,
+    Threads,
+    app,
+    emit,
+    print_table,
+    progress,
+    recipe_of,
+    runnable,
+    say,
+    size_from_text,
+)
+from fcn_edge.errors import BadInput
+
+
+class BuildTarget(str, Enum):
+    auto = "auto"
+    tensorrt = "tensorrt"
+    tensorrt_rtx = "tensorrt-rtx"
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
+
+
+class Precision(str, Enum):
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+    int8 = "int8"
+    int8_fp16 = "int8-fp16"
+
+
+class Head(str, Enum):
+    scores = "scores"
+    logits = "logits"
+    classes = "classes"
+
+
+class Io(str, Enum):
+    contract = "contract"
+    plain = "plain"
+
+
+class Method(str, Enum):
+    minmax = "minmax"
+    percentile = "percentile"
+
+
+class Placement(str, Enum):
+    any = "any"
+    x86 = "x86"
+    nvidia = "nvidia"
+
+
+Calib = Annotated[str | None, typer.Option("--calib", help="Folder, glob, video, data set, TOML or table of images.")]
+CalibImages = Annotated[int | None, typer.Option("--images", min=1, help="How many of them, evenly spread [100].")]
+
+
+@app.command()
+def models(json: Json = False) -> None:
+    """List the networks of the export shelf with parameters and GMACs.
+
+    Example: fcn-edge models
+    """
+    from fcn_edge.engines import require_package
+
+    require_package("pytorch")
+    from fcn_edge.models.summary import network_summaries
+
+    rows = network_summaries()
+
+    def human() -> None:
+        from rich.table import Table
+
+        table = Table("network", "input", "parameters", "GMAC", "what")
+        for row in rows:
+            size = f"{row['height']}x{row['width']}"
+            table.add_row(row["name"], size, f"{row['parameters'] / 1e6:.2f} M", f"{row['gmac']:.2f}", row["title"])
+        print_table(table)
+
+    emit({"networks": rows}, as_json=json, human=human)
+
+
+@app.command()
+def inspect(file: Annotated[Path, typer.Argument(help="Any file or engine directory of ours, or an ONNX file.")],
+            json: Json = False) -> None:  # fmt: skip
+    """Say what an artefact is: its contract, precision, origin and layers.
+
+    Example: fcn-edge inspect model.int8.onnx
+    """
+    from fcn_edge.cli.inspecting import facts_from_file
+
+    facts = facts_from_file(file)
+
+    def human() -> None:
+        for key, value in facts.items():
+            print(f"{key:>18}  {value}")
+
+    emit(facts, as_json=json, human=human)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A name of the export shelf, or a TOML file of your own.")],
+    data: Annotated[str, typer.Option("--data", help="Training set, such as camvid:DIR#train.")],
+    val: Annotated[str, typer.Option("--val", help="Validation set; the best checkpoint is chosen by it.")],
+    out: Annotated[Path, typer.Option("--out", help="Checkpoint to write (.safetensors).")],
+    supplement: Annotated[str | None, typer.Option("--supplement", help="Synthetic set that is mixed in.")] = None,
+    backbone: Annotated[Path | None, typer.Option("--backbone", help="ImageNet weights of the backbone.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
+    json: Json = False,
+) -> None:
+    """Train by a recipe: resumes after a kill, keeps the best checkpoint, writes a record.
+
+    Example: fcn-edge train fcn8s_lite0_camvid --data camvid:camvid#train --val camvid:camvid#val --out net.safetensors
+    """
+    from dataclasses import replace
+
+    from fcn_edge.data import dataset_from_name
+    from fcn_edge.engines import require_package
+    from fcn_edge.shelf import recipe_from_shelf
+
+    chosen = recipe_from_shelf(recipe)
+    if out.suffix != ".safetensors":
+        raise BadInput(f"{out}: a checkpoint ends in .safetensors")
+    if epochs is not None and chosen.train is not None:
+        chosen = replace(chosen, train=replace(chosen.train, epochs=epochs))
+    sets = [dataset_from_name(name) for name in (data, val)]
+    extra = dataset_from_name(supplement) if supplement else None
+    require_package("pytorch")
+    from fcn_edge.train import EpochReport, imagenet_weights, train_network
+
+    weights = backbone or imagenet_weights(chosen.network.backbone)
+    if weights is None:
+        say("no ImageNet weights given or installed: the backbone starts from random weights")
+
+    with progress() as tick:
+        done_before = [0]
+
+        def report(r: EpochReport) -> None:
+            say(f"epoch {r.epoch}/{r.epochs}  loss {r.loss:.3f}  mIoU {100 * r.miou:.1f} (best {100 * r.best_miou:.1f})"
+                f"  {r.seconds:.0f} s")  # fmt: skip
+            done_before[0] = r.epoch
+
+        record = train_network(
+            chosen, out, data=sets[0], validation=sets[1], supplement=extra, backbone_weights=weights, on_epoch=report,
+            on_step=lambda step, steps, loss: tick(f"epoch {done_before[0] + 1}, loss {loss:.2f}", step, steps),
+        )  # fmt: skip
+    result = {"checkpoint": str(out), "best_miou": record["best_miou"], "epochs": len(record["epochs"])}
+    emit(result, as_json=json, human=lambda: print(f"{out}: best mIoU {100 * record['best_miou']:.1f}"))
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Checkpoint, or an ONNX file made elsewhere with --spec.")],
+    out: Annotated[Path, typer.Option("--out", help="ONNX file to write.")],
+    size: Annotated[str | None, typer.Option("--size", help="HxW instead of the checkpoint's.")] = None,
+    head: Annotated[Head, typer.Option("--head", help="Where the graph ends.")] = Head.scores,
+    io: Annotated[Io, typer.Option("--io", help="contract: uint8 frames in; plain: float NCHW in.")] = Io.contract,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="Any multiple of 32 at run time.")] = False,
+    recipe: RecipeName = None,
+    spec: Spec = None,
+    json: Json = False,
+) -> None:
+    """Write an ONNX file; parity with PyTorch is checked before the file appears.
+
+    Example: fcn-edge export net.safetensors --out net.onnx --size 384x512
+    """
+    from fcn_edge.engines import CHECKPOINT_SUFFIXES
+    from fcn_edge.export import ExportOptions, contract_file, onnx_from_checkpoint
+    from fcn_edge.files import require_file
+
+    require_file(model, "a checkpoint or an ONNX file")
+    if model.suffix.lower() not in CHECKPOINT_SUFFIXES:
+        if (size, head, io, dynamic) != (None, Head.scores, Io.contract, False):
+            raise BadInput("--size, --head, --io and --dynamic are for checkpoints; an ONNX file is only wrapped")
+        path = contract_file(model, out, spec=spec)
+        if path != out:
+            raise BadInput(f"{model}: carries its contract already; there is nothing to export")
+        emit({"onnx": str(out)}, as_json=json, human=lambda: print(f"{out}: contract of {spec} around {model}"))
+        return
+    options = ExportOptions(size_from_text(size), head.value, io.value, dynamic)  # type: ignore[arg-type]
+    made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))
+    result = {"onnx": str(made.path), "opset": made.opset, "relative_error": made.parity.relative_error,
+              "agreement": made.parity.agreement, "checked_with": made.parity.engine}  # fmt: skip
+    shown = f"{made.parity.agreement:.3%} of pixels as in PyTorch ({made.parity.engine})"
+    emit(result, as_json=json, human=lambda: print(f"{out}: opset {made.opset}, {shown}"))
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="fp32 ONNX file (with --spec where it was made elsewhere).")],
+    out: Annotated[Path, typer.Option("--out", help="INT8 file to write.")],
+    calib: Annotated[str, typer.Option("--calib", help="Folder, glob, video, data set, TOML or table of images.")],
+    method: Annotated[Method | None, typer.Option("--method", help="How a range becomes a scale [percentile].")] = None,
+    images: CalibImages = None,
+    placement: Annotated[Placement, typer.Option("--placement", help="Where Q/DQ stands.")] = Placement.any,
+    spec: Spec = None,
+    json: Json = False,
+) -> None:
+    """Write the INT8 (Q/DQ) file and, beside it, the calibration table.
+
+    Example: fcn-edge calibrate net.onnx --calib camvid:camvid#train --out net.int8.onnx
+    """
+    from fcn_edge.calib import int8_from_onnx
+
+    table = out.with_suffix(".table.json")
+    with runnable(model, spec) as path, progress() as tick:
+        made = int8_from_onnx(
+            path, out, calib=calib, method=None if method is None else method.value, count=images,
+            placement=placement.value, table_out=table,
+            on_image=lambda done, total: tick("calibrating", done, total),
+        )  # fmt: skip
+    assert made.table is not None
+    result = {
+        "onnx": str(out), "table": str(table), "tensors": len(made.table.tensors), "method": made.table.method,
+        "images": len(made.table.images_sha256), "skipped": list(made.table.skipped), "placement": placement.value,
+        "kept_float": list(made.quantization.kept_float),
+    }  # fmt: skip
+
+    def human() -> None:
+        print(f"{out}: {result['tensors']} tensors quantized from {result['images']} images; table {table}")
+        for name in made.table.skipped if made.table else ():
+            print(f"skipped, does not decode: {name}")
+
+    emit(result, as_json=json, human=human)
+
+
+@app.command("build-engine")
+def build_engine(
+    model: Model = None,
+    out: Annotated[Path, typer.Option("--out", help="Engine directory to write.")] = Path("engine"),
+    target: Annotated[BuildTarget, typer.Option("--target", help="What it runs on.")] = BuildTarget.auto,
+    precision: Annotated[Precision | None, typer.Option("--precision", help="[fp16 on a GPU, fp32 on a CPU]")] = None,
+    calib: Calib = None,
+    images: CalibImages = None,
+    method: Annotated[Method | None, typer.Option("--method", help="How a range becomes a scale [percentile].")] = None,
+    placement: Annotated[Placement, typer.Option("--placement", help="Where Q/DQ stands.")] = Placement.any,
+    data: Annotated[str | None, typer.Option("--data", help="Labelled set to measure mIoU on.")] = None,
+    max_miou_drop: Annotated[float | None, typer.Option("--max-miou-drop", help="Points of mIoU (0..100).")] = None,
+    sm: Annotated[str | None, typer.Option("--sm", help="TensorRT-RTX: capabilities such as 86,89,120.")] = None,
+    spec: Spec = None,
+    recipe: RecipeName = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """From a checkpoint or ONNX file to an engine directory, in one step.
+
+    Examples:
+      fcn-edge build-engine net.safetensors --target openvino --precision int8 --calib camvid:camvid#train --out engine
+      fcn-edge build-engine net.onnx --target tensorrt-rtx --precision int8 --calib images/ --sm 86,89 --out rtx
+      fcn-edge build-engine other.onnx --spec other.toml --precision int8 --calib video.mp4 --out engine
+    """
+    from fcn_edge.build import BuildOptions
+    from fcn_edge.build import build_engine as build
+    from fcn_edge.cli.building import chosen_target, describe_build, sm_from_text
+    from fcn_edge.data import dataset_from_name
+
+    resolved = chosen_target(target.value)
+    wanted = precision.value if precision else ("fp16" if resolved.startswith("tensorrt") else "fp32")
+    options = BuildOptions(
+        resolved, wanted, calib=calib, calib_images=images, method=method.value if method else None,  # type: ignore[arg-type]
+        placement=placement.value, max_miou_drop=max_miou_drop, sm=sm_from_text(sm), threads=threads,
+    )  # fmt: skip
+    labelled = dataset_from_name(data) if data else None
+    with progress() as tick:
+        built = build(model, out, options=options, data=labelled, spec=spec, recipe=recipe_of(recipe),
+                      on_stage=say, on_image=tick)  # fmt: skip
+    manifest: dict[str, Any] = built.manifest
+    result = {
+        "engine": str(built.path), "manifest": str(built.path / "manifest.json"), "target": manifest["target"],
+        "precision": manifest["precision"], "execution": manifest["execution"], "miou": manifest["miou"],
+        "miou_reference": manifest["miou_reference"], "miou_drop": manifest["drop"],
+        "kept_float": manifest["kept_float"], "seconds": round(built.seconds, 2),
+    }  # fmt: skip
+    emit(result, as_json=json, human=lambda: describe_build(built))

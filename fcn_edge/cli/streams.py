@@ -1,0 +1,239 @@
+"""Verbs that run networks or judge runs: run, evaluate, bench, gate."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fcn_edge.cli.app import Json, Model, RecipeName, Spec, Threads, app, emit, print_table, progress, runnable, say
+
+if TYPE_CHECKING:
+    from fcn_edge.evaluate import Evaluation
+    from fcn_edge.gate import Verdict
+    from fcn_edge.spec import ModelSpec
+    from fcn_edge.stream.summary import Summary
+
+
+class Target(str, Enum):
+    auto = "auto"
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
+    pytorch = "pytorch"
+    tensorrt = "tensorrt"
+    tensorrt_rtx = "tensorrt-rtx"
+
+
+class Execution(str, Enum):
+    f32 = "f32"
+    bf16 = "bf16"
+
+
+class Policy(str, Enum):
+    newest = "newest"
+    every = "every"
+
+
+class Undecided(str, Enum):
+    fail = "fail"
+    passes = "pass"
+
+
+On = Annotated[Target, typer.Option("--target", help="Engine to run on.")]
+In = Annotated[Execution | None, typer.Option("--execution", help="Arithmetic of float layers [f32].")]
+
+
+@app.command()
+def run(
+    model: Model = None,
+    source: Annotated[str, typer.Option("--source", help="Camera, video, folder, URL or synthetic:street.")] = "0",
+    sink: Annotated[list[str] | None, typer.Option("--sink", help="out.mp4, masks/ or null: [display://0]")] = None,
+    target: On = Target.auto,
+    execution: In = None,
+    policy: Annotated[Policy | None, typer.Option("--policy", help="newest for live sources, every for files.")] = None,
+    opacity: Annotated[float, typer.Option("--opacity", min=0, max=1, help="Of the class colours.")] = 0.5,
+    ignore_class: Annotated[
+        list[str] | None, typer.Option("--ignore-class", help="Class left undrawn (again).")
+    ] = None,
+    legend: Annotated[bool, typer.Option(help="Draw class names and live figures.")] = True,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many frames.")] = None,
+    spec: Spec = None,
+    recipe: RecipeName = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Segment a camera, a video or a folder, and show, store or measure the result.
+
+    Examples:
+      fcn-edge run --source 0
+      fcn-edge run engine --source drive.mp4 --sink out.mp4 --sink masks/
+    """
+    from fcn_edge.engines import EngineOptions, open_engine
+    from fcn_edge.errors import SourceLost
+    from fcn_edge.frame import Style
+    from fcn_edge.schema import to_mapping
+    from fcn_edge.spec import class_index
+    from fcn_edge.stream.pipeline import run as run_pipeline
+    from fcn_edge.stream.sinks import sink_from_uri
+    from fcn_edge.stream.sources import source_from_uri
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `systemctl stop` ends as cleanly as Ctrl-C
+    options = EngineOptions(execution.value if execution else None, threads)
+    with runnable(model, spec, recipe) as path, source_from_uri(source) as frames, \
+            open_engine(path, target=target.value, options=options) as engine, progress() as tick:  # fmt: skip
+        hidden = tuple(class_index(engine.spec, name) for name in ignore_class or ())
+        uris = sink or ["display://0"]
+        sinks = [sink_from_uri(uri, engine, source=frames, legend=legend) for uri in uris]
+        needs_picture = any(uri != "null:" for uri in uris)
+        summary = run_pipeline(
+            frames, engine, sinks, style=Style(opacity, needs_picture, hidden), limit=limit,
+            policy=policy.value if policy else None,
+            on_frame=lambda frame, view, times: tick("frames", frame.index + 1, limit or frames.length or 0),
+        )  # fmt: skip
+    emit(to_mapping(summary), as_json=json, human=lambda: _describe_run(summary))
+    if summary.lost:
+        raise SourceLost(summary.lost) if not json else typer.Exit(SourceLost.exit_code)
+
+
+def _describe_run(summary: Summary) -> None:
+    print(f"{summary.frames_out} of {summary.frames_in} frames, {summary.fps:.1f} a second,"
+          f" {summary.dropped} dropped, {summary.reconnects} reconnects")  # fmt: skip
+    stages = ", ".join(f"{name} {q.p50:.1f}" for name, q in summary.stages_ms.items() if q.p50 is not None)
+    print(f"p50 ms: {stages}; frame age {summary.frame_age_ms.p50 or 0:.1f}; memory {summary.peak_rss_mb:.0f} MB")
+    print(f"{summary.target}, {summary.precision}, executed in {summary.execution}")
+    for text in (*summary.outputs, *summary.notes):
+        print(text)
+    for text in summary.skipped:
+        print(f"skipped: {text}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[str, typer.Option("--data", help="Labelled set KIND:PATH#SPLIT.")],
+    model: Model = None,
+    target: On = Target.auto,
+    execution: In = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first images.")] = None,
+    spec: Spec = None,
+    recipe: RecipeName = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Pixel accuracy, mean accuracy, mean IU and frequency weighted IU on a labelled set.
+
+    Example: fcn-edge evaluate net.int8.onnx --data camvid:camvid#val
+    """
+    from fcn_edge.data import dataset_from_name
+    from fcn_edge.engines import EngineOptions, open_engine
+    from fcn_edge.evaluate import evaluate_engine
+    from fcn_edge.files import sha256_of_file
+    from fcn_edge.metrics import iou_by_name
+
+    labelled = dataset_from_name(data)
+    options = EngineOptions(execution.value if execution else None, threads)
+    with runnable(model, spec, recipe) as path, \
+            open_engine(path, target=target.value, options=options) as engine, progress() as tick:  # fmt: skip
+        found = evaluate_engine(engine, labelled, limit=limit, on_image=lambda d, t: tick("evaluating", d, t))
+        scores, names = found.scores, engine.spec
+        result: dict[str, Any] = {
+            "miou": scores.miou, "pixel_acc": scores.pixel_acc, "mean_acc": scores.mean_acc, "fw_iou": scores.fw_iou,
+            "iou": iou_by_name(scores, names.classes), "images": len(found.images), "target": engine.target,
+            "precision": engine.precision, "execution": engine.execution,
+            "model_sha256": sha256_of_file(engine.path), "data": labelled.name,
+        }  # fmt: skip
+    emit(result, as_json=json, human=lambda: _describe_scores(found, names, labelled.name))
+
+
+def _describe_scores(found: Evaluation, spec: ModelSpec, data: str) -> None:
+    from rich.table import Table
+
+    s = found.scores
+    pairs = (("mean IU", s.miou), ("pixel acc.", s.pixel_acc), ("mean acc.", s.mean_acc), ("f.w. IU", s.fw_iou))
+    print(f"{data}, {len(found.images)} images: " + ", ".join(f"{name} {_points(value)}" for name, value in pairs))
+    table = Table("class", "IU")
+    for name, value in zip(spec.classes, s.iou, strict=True):
+        table.add_row(name, _points(value))
+    print_table(table)
+
+
+def _points(value: float | None) -> str:
+    return "absent" if value is None else f"{100 * value:.1f}"
+
+
+@app.command()
+def bench(
+    data: Annotated[str, typer.Option("--data", help="Labelled set that mIoU is measured on.")],
+    model: Annotated[list[str] | None, typer.Argument(help="Files and engine directories; default: packaged.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for record.json, .csv and .png.")] = Path("bench"),
+    calib: Annotated[str | None, typer.Option("--calib", help="Also build and measure INT8 of the fp32 files.")] = None,
+    target: Annotated[list[Target] | None, typer.Option("--target", help="Only these engines (again).")] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns that each variant takes.")] = 10,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames a turn.")] = 10,
+    spec: Spec = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Latency against mIoU: fp32, bf16 and int8 on every engine present, in one alternating run.
+
+    Example: fcn-edge bench --data camvid:camvid#val --calib camvid:camvid#train --out bench
+    """
+    from contextlib import ExitStack
+
+    from fcn_edge.bench import BenchOptions, record_from_engines, variants_from_files, write_report
+    from fcn_edge.cli.benching import describe_record, with_int8
+    from fcn_edge.data import dataset_from_name
+
+    labelled = dataset_from_name(data)
+    options = BenchOptions(rounds=rounds, frames=frames, threads=threads)
+    chosen = [t.value for t in target or () if t is not Target.auto]
+    with ExitStack() as stack:
+        files = [stack.enter_context(runnable(name, spec)) for name in (model or [None])]  # type: ignore[list-item]
+        tick = stack.enter_context(progress())
+        files = with_int8(files, calib, stack, tick)
+        record = record_from_engines(variants_from_files(files, chosen), labelled, options=options, on_progress=tick)  # type: ignore[arg-type]
+        paths = write_report(record, out)
+    emit(record, as_json=json, human=lambda: describe_record(record))
+    say(f"wrote {', '.join(str(path) for path in paths.values())}")
+
+
+@app.command()
+def gate(
+    record: Annotated[Path, typer.Argument(help="Record of fcn-edge bench.")],
+    baseline: Annotated[Path, typer.Option("--baseline", help="Record that it must not fall behind.")],
+    max_miou_drop: Annotated[float, typer.Option("--max-miou-drop", min=0, help="Points of mIoU (0..100).")] = 0.5,
+    max_latency_ratio: Annotated[float, typer.Option("--max-latency-ratio", min=0, help="Of p50.")] = 1.15,
+    undecided: Annotated[Undecided | None, typer.Option("--undecided", help="What undecidable counts as.")] = None,
+    json: Json = False,
+) -> None:
+    """Accuracy and latency verdict for CI: exit 0 pass, 1 fail, 5 undecidable.
+
+    Example: fcn-edge gate bench/record.json --baseline baseline.json
+    """
+    from fcn_edge.errors import CheckFailed, Undecidable
+    from fcn_edge.files import read_json
+    from fcn_edge.gate import Limits, verdict_from_records
+    from fcn_edge.schema import to_mapping
+
+    limits = Limits(max_miou_drop, max_latency_ratio)
+    verdict = verdict_from_records(read_json(record), read_json(baseline), limits)
+    emit(to_mapping(verdict), as_json=json, human=lambda: _describe_verdict(verdict))
+    mapped = undecided.value if undecided and verdict.verdict == "undecidable" else verdict.verdict
+    codes = {"pass": 0, "fail": CheckFailed.exit_code, "undecidable": Undecidable.exit_code}
+    sys.exit(codes[mapped])
+
+
+def _describe_verdict(verdict: Verdict) -> None:
+    from rich.table import Table
+
+    table = Table("", "check", "value", "baseline", "limit", "")
+    show: Callable[[float | None], str] = lambda v: "-" if v is None else f"{v:.4g}"  # noqa: E731
+    for check in verdict.checks:
+        mark = {True: "ok", False: "FAIL", None: "?"}[check.ok]
+        table.add_row(mark, check.name, show(check.value), show(check.baseline), show(check.limit), check.reason)
+    print_table(table)
+    print(verdict.verdict)

@@ -1,0 +1,152 @@
+"""The whole story in one command, on synthetic streets or on the user's own video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fcn_edge.bench import BenchOptions, Variant, record_from_engines, variants_from_files, write_report
+from fcn_edge.build import BuildOptions, BuildPrecision, build_engine
+from fcn_edge.calib import int8_from_onnx
+from fcn_edge.data import dataset_from_name
+from fcn_edge.engines import EngineOptions, available_targets, open_engine
+from fcn_edge.export import onnx_from_checkpoint
+from fcn_edge.files import whole_file
+from fcn_edge.schema import to_mapping
+from fcn_edge.shelf import packaged_file
+from fcn_edge.stream.pipeline import run
+from fcn_edge.stream.sinks import sink_from_uri
+from fcn_edge.stream.sources import source_from_uri
+
+# Seeds of the training supplement (900), calibration (2), evaluation (3) and video (4) are disjoint.
+CALIBRATION = "synthetic_street"
+CALIBRATION_IMAGES = 32
+EVALUATION = "synthetic:street,seed=3,images=32,size=360x480"
+VIDEO = "synthetic:street,seed=4,images=120,size=540x960,video=1"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What was made: the benchmark record, the run's summary, NVIDIA engines, and every file with its meaning."""
+
+    record: dict[str, Any]
+    summary: dict[str, Any]
+    nvidia: tuple[dict[str, Any], ...]
+    files: dict[str, str]
+
+
+Stage = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
+
+
+def run_demo(
+    out: Path,
+    *,
+    source: str | None = None,
+    on_stage: Stage = lambda text: None,
+    on_progress: Progress = lambda what, done, total: None,
+) -> DemoResult:
+    """Checkpoint -> ONNX -> INT8 -> engines -> mIoU and latency -> annotated video and report, all in `out`.
+
+    source: the user's own video; None draws a street. Raises what the verbs behind it raise.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    files: dict[str, str] = {}
+    fp32 = _export(out, files, on_stage)
+    int8 = _calibrate(fp32, out, files, on_stage, on_progress)
+    nvidia = _nvidia_engines(fp32, out, files, on_stage, on_progress)
+    on_stage("measuring latency and mIoU of every precision on every engine")
+    record = record_from_engines(
+        _with_reference(variants_from_files([fp32, int8])), dataset_from_name(EVALUATION),
+        options=BenchOptions(rounds=5), on_progress=on_progress,
+    )  # fmt: skip
+    report = write_report(record, out / "bench")
+    files |= {str(report["json"]): "the benchmark record", str(report["png"]): "latency against mIoU, as a picture"}
+    summary = _video(int8, out, source or VIDEO, files, on_stage, on_progress)
+    result = DemoResult(record, summary, tuple(nvidia), files)
+    _write_page(result, out / "report.md")
+    files[str(out / "report.md")] = "this demo's report"
+    return result
+
+
+def _export(out: Path, files: dict[str, str], on_stage: Stage) -> Path:
+    if "pytorch" not in available_targets():
+        on_stage("PyTorch is not installed: taking the packaged ONNX file instead of exporting the checkpoint")
+        return packaged_file(".onnx")
+    on_stage("exporting the packaged checkpoint to ONNX, checked against PyTorch")
+    path = onnx_from_checkpoint(packaged_file(".safetensors"), out / "street.fp32.onnx").path
+    files[str(path)] = "the network in fp32, with its contract inside"
+    return path
+
+
+def _calibrate(fp32: Path, out: Path, files: dict[str, str], on_stage: Stage, on_progress: Progress) -> Path:
+    on_stage(f"calibrating INT8 on {CALIBRATION_IMAGES} synthetic streets")
+    table = out / "street.table.json"
+    made = int8_from_onnx(
+        fp32, out / "street.int8.onnx", calib=CALIBRATION, count=CALIBRATION_IMAGES, table_out=table,
+        on_image=lambda done, total: on_progress("calibrating", done, total),
+    )  # fmt: skip
+    files[str(made.path)] = "the network in INT8 (Q/DQ), for every engine"
+    files[str(table)] = "the calibration table, with the hash of every image"
+    return made.path
+
+
+def _nvidia_engines(
+    fp32: Path, out: Path, files: dict[str, str], on_stage: Stage, on_progress: Progress
+) -> list[dict[str, Any]]:
+    if "tensorrt-rtx" not in available_targets():
+        on_stage("TensorRT-RTX is not installed (pip install 'fcn-edge[rtx]'): no NVIDIA engine is compiled")
+        return []
+    manifests = []
+    precisions: tuple[BuildPrecision, ...] = ("fp16", "int8")
+    for precision in precisions:
+        on_stage(f"compiling a TensorRT-RTX engine in {precision} on this CPU (it runs on an RTX GPU)")
+        calib = str(out / "street.table.json") if precision == "int8" else None
+        options = BuildOptions("tensorrt-rtx", precision, calib=calib)
+        built = build_engine(fp32, out / f"street.{precision}.rtx", options=options, on_image=on_progress)
+        manifests.append(built.manifest)
+        files[str(built.path)] = f"a TensorRT-RTX engine in {precision}, compiled, not run"
+    return manifests
+
+
+def _with_reference(variants: list[Variant]) -> list[Variant]:
+    """The checkpoint in PyTorch beside the engines, where PyTorch is installed."""
+    if "pytorch" not in available_targets():
+        return variants
+    return [Variant(packaged_file(".safetensors"), "pytorch", "f32"), *variants]
+
+
+def _video(
+    model: Path, out: Path, source: str, files: dict[str, str], on_stage: Stage, on_progress: Progress
+) -> dict[str, Any]:
+    on_stage(f"segmenting {source} into an annotated video")
+    path = out / "street.mp4"
+    with source_from_uri(source) as frames, open_engine(model, options=EngineOptions()) as engine:
+        total = frames.length or 0
+        summary = run(
+            frames, engine, [sink_from_uri(str(path), engine, source=frames)],
+            on_frame=lambda frame, view, times: on_progress("segmenting", frame.index + 1, total),
+        )  # fmt: skip
+    files[str(path)] = "the annotated video"
+    mapping: dict[str, Any] = to_mapping(summary)
+    return mapping
+
+
+def _write_page(result: DemoResult, path: Path) -> None:
+    lines = ["# fcn-edge demo", "", f"Measured on {result.record['device']['cpu']},"
+             f" {result.record['device']['cores']} cores, {result.record['date']}.", "",
+             f"mIoU on `{result.record['data']}` ({result.record['images']} images), latency of the network alone.", "",
+             "| precision | engine | p50 ms | p95 ms | mIoU | MB |", "|---|---|---|---|---|---|"]  # fmt: skip
+    for row in result.record["rows"]:
+        label = "bf16" if row["execution"] == "bf16" else row["precision"]
+        latency = row["latency_ms"]
+        lines.append(f"| {label} | {row['runtime']} | {latency['p50']:.1f} | {latency['p95']:.1f}"
+                     f" | {100 * row['miou']:.1f} | {row['size_mb']:.1f} |")  # fmt: skip
+    lines += ["", "![latency against mIoU](bench/record.png)", ""]
+    for manifest in result.nvidia:
+        lines.append(f"- {manifest['runtime']} {manifest['precision']}: {manifest['flags'].get('story')};"
+                     f" mIoU and latency {manifest['miou_note']}")  # fmt: skip
+    with whole_file(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
