@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +38,14 @@ class Item(Protocol):
         ...
 
 
+class Items(Protocol):
+    """Items by number; drawn or opened when asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Item: ...
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A split. palette: RGB, one colour a class. ignore_index: the label that does not count."""
@@ -47,7 +54,7 @@ class Dataset:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     ignore_index: int
-    items: Sequence[Item]
+    items: Items
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,16 @@ LITE0_STAGES = (
 )  # fmt: skip
 
 
-class EfficientNetLite0(nn.Module):
+class Backbone(nn.Module):
+    """channels: of pool3, pool4 and fr."""
+
+    channels: tuple[int, int, int]
+
+    def forward(self, x: Tensor) -> Features:
+        raise NotImplementedError
+
+
+class EfficientNetLite0(Backbone):
     """EfficientNet-Lite0; skips are the ends of the 40- and 112-channel stages."""
 
     channels = (40, 112, 1280)
@@ -101,7 +110,7 @@ class BasicBlock(nn.Module):
         return functional.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
-class ResNet18(nn.Module):
+class ResNet18(Backbone):
     """ResNet-18; skips are the ends of layer2 (stride 8) and layer3 (stride 16)."""
 
     channels = (128, 256, 512)
@@ -114,17 +123,17 @@ class ResNet18(nn.Module):
         for number in range(1, 5):
             inside, outside = widths[number - 1], widths[number]
             first = BasicBlock(inside, outside, 1 if number == 1 else 2)
-            setattr(self, f"layer{number}", nn.Sequential(first, BasicBlock(outside, outside, 1)))
+            self.add_module(f"layer{number}", nn.Sequential(first, BasicBlock(outside, outside, 1)))
 
     def forward(self, x: Tensor) -> Features:
         x = functional.relu(self.bn1(self.conv1(x)))
-        x = self.layer1(functional.max_pool2d(x, 3, 2, 1))
-        pool3 = self.layer2(x)
-        pool4 = self.layer3(pool3)
-        return Features(pool3, pool4, self.layer4(pool4))
+        maps = [functional.max_pool2d(x, 3, 2, 1)]
+        for number in range(1, 5):
+            maps.append(self.get_submodule(f"layer{number}")(maps[-1]))
+        return Features(maps[2], maps[3], maps[4])
 
 
-class VGG16(nn.Module):
+class VGG16(Backbone):
     """VGG-16 with fc6 and fc7 as convolutions (4096 channels), named as in the paper's release.
 
     `pad100`: conv1_1 pads by 100 and fc6 pads nothing, the original geometry, in which
@@ -158,11 +167,11 @@ class VGG16(nn.Module):
         return Features(pools[2], pools[3], x)
 
 
-def backbone_from_name(name: str, *, pad100: bool = False) -> nn.Module:
+def backbone_from_name(name: str, *, pad100: bool = False) -> Backbone:
     """A backbone with random weights: "efficientnet_lite0", "resnet18" or "vgg16"."""
     if name == "vgg16":
         return VGG16(pad100)
-    return {"efficientnet_lite0": EfficientNetLite0, "resnet18": ResNet18}[name]()
+    return EfficientNetLite0() if name == "efficientnet_lite0" else ResNet18()
 
 
 def classifier_weights(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

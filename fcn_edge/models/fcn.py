@@ -57,8 +57,8 @@ class FCN8s(nn.Module):
         self.upscore8.weight.requires_grad_(learn_last)
         self.has_learned_last = learn_last
         for layer in (self.score_fr, self.score_pool4, self.score_pool3):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def scores(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) normalised -> (N, C, H/8, W/8) fused scores (pad100: a few cells more)."""
@@ -102,11 +102,11 @@ def multiply_accumulates(network: FCN8s, height: int, width: int) -> int:
 
     def count(layer: nn.Module, _: object, out: Tensor) -> None:
         nonlocal total
-        weight = layer.weight
-        if isinstance(layer, nn.Conv2d):
-            total += out.numel() * weight[0].numel()
-        elif isinstance(layer, nn.ConvTranspose2d):
-            total += out.numel() * weight.shape[0] * weight[0, 0].numel() // (layer.stride[0] * layer.stride[1])
+        if isinstance(layer, nn.ConvTranspose2d):
+            kernel = layer.weight.shape[0] * layer.weight[0, 0].numel()
+            total += out.numel() * kernel // (layer.stride[0] * layer.stride[1])
+        elif isinstance(layer, nn.Conv2d):
+            total += out.numel() * layer.weight[0].numel()
 
     hooks = [layer.register_forward_hook(count) for layer in network.modules()
              if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]  # fmt: skip

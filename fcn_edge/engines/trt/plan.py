@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fcn_edge.engines.base import Engine
+from fcn_edge.engines.base import Engine, Layer
 from fcn_edge.engines.trt.dump import (
     Convolution,
-    Layer,
     Verdict,
     convolutions_from_onnx,
     int8_verdict,

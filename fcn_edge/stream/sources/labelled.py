@@ -27,7 +27,8 @@ class LabelledImages(Source):
             options = dataset.items.options
             self.size, self.fps = (options.height, options.width), float(FPS) if options.video else None
         else:
-            pairs = [item for item in dataset.items if isinstance(item, PairOnDisk)]
+            items = (dataset.items[index] for index in range(self.length))
+            pairs = [item for item in items if isinstance(item, PairOnDisk)]
             self.files = tuple(path for pair in pairs for path in (pair.image_path, pair.label_path))
 
     def frames(self) -> Iterator[Frame]:
