@@ -109,8 +109,6 @@ def build_engine(
         write_json(part / "spec.json", to_mapping(contract_from_onnx(file.path).spec))
         if file.table is not None:
             write_json(part / "table.json", to_mapping(file.table))
-        if options.target.startswith("tensorrt"):
-            file.path.unlink()
         write_json(part / "manifest.json", manifest)
     return Built(out, manifest, time.monotonic() - started)
 
@@ -138,7 +136,7 @@ def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
 def _in_precision(
     fp32: Path, part: Path, options: BuildOptions, on_stage: Report, on_image: Callable[[str, int, int], None]
 ) -> Calibrated:
-    file, contract = part / "model.onnx", contract_from_onnx(fp32)
+    file, contract = part / _onnx_name(options), contract_from_onnx(fp32)
     if contract.quantization.precision != "fp32" and contract.quantization.precision == options.precision:
         shutil.copyfile(fp32, file)
         return Calibrated(file, contract.quantization, None)
@@ -160,6 +158,11 @@ def _in_precision(
     return quantized_file(fp32, file, precision=wanted, table=table, placement=options.placement)
 
 
+def _onnx_name(options: BuildOptions) -> str:
+    """CPU engines run the ONNX file itself; beside a plan it lies for the trtexec line, named by its precision."""
+    return f"model.{options.precision}.onnx" if options.target.startswith("tensorrt") else "model.onnx"
+
+
 def _compiled(file: Path, part: Path, options: BuildOptions) -> _Compiled:
     if options.target.startswith("tensorrt"):
         return _compiled_plan(file, part, options)
@@ -173,8 +176,9 @@ def _compiled_plan(file: Path, part: Path, options: BuildOptions) -> _Compiled:
     nvidia = trt.BuildOptions(sm=options.sm)
     plan = trt.plan_from_onnx(file, target=options.target, options=nvidia)  # type: ignore[arg-type]
     (part / "model.plan").write_bytes(plan.data)
-    name = f"model.{options.precision}.onnx"
-    lines = trt.trtexec_lines(name, "model.plan", target=options.target, precision=options.precision, options=nvidia)  # type: ignore[arg-type]
+    lines = trt.trtexec_lines(
+        file.name, "model.plan", target=options.target, precision=options.precision, options=nvidia
+    )  # type: ignore[arg-type]
     return _Compiled(
         plan.runtime, plan.layers, {**plan.flags, "story": plan.story}, lines, plan.warnings, plan.kept_float
     )
@@ -222,7 +226,7 @@ def _accuracy(
 def _manifest(
     fp32: Path, file: Calibrated, part: Path, options: BuildOptions, compiled: _Compiled, accuracy: _Accuracy
 ) -> dict[str, Any]:
-    spec, device = contract_from_onnx(file.path).spec, this_device()
+    spec = contract_from_onnx(file.path).spec
     plan = part / ("model.plan" if options.target.startswith("tensorrt") else "model.onnx")
     return {
         "schema": 1,
@@ -234,7 +238,7 @@ def _manifest(
         "precision": "fp32" if options.precision == "bf16" else options.precision,
         "execution": _execution(options),
         "runtime": compiled.runtime,
-        "device": {"name": device.name, "cpu": device.cpu, "instruction_sets": list(device.instruction_sets)},
+        "device": _device(options),
         "shapes": {"input": [1, *spec.preprocess.size, 3]},
         "flags": compiled.flags,
         "layers": to_mapping(compiled.layers),
@@ -250,6 +254,14 @@ def _manifest(
         "trtexec": compiled.trtexec,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _device(options: BuildOptions) -> dict[str, Any]:
+    """What the engine was compiled for: compute capabilities, or this CPU's instruction sets."""
+    if options.target == "tensorrt-rtx":
+        return {"name": "NVIDIA RTX", "sm": list(options.sm) or "portable: Ampere and newer"}
+    device = this_device()
+    return {"name": device.name, "cpu": device.cpu, "instruction_sets": list(device.instruction_sets)}
 
 
 def _execution(options: BuildOptions) -> Execution:

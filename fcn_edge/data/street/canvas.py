@@ -92,14 +92,15 @@ class Canvas:
         picture = _for_wall(texture, target)
         rows, columns = picture.shape[:2]
         first = columns * (start - s[0]) / (s[1] - s[0]) - 0.5
-        source = np.float32([[first, -0.5], [columns - 0.5, -0.5],
-                             [columns - 0.5, rows - 0.5], [first, rows - 0.5]])  # fmt: skip
-        matrix = cv2.getPerspectiveTransform(target - np.float32([left, top]), source)
+        source = np.array([[first, -0.5], [columns - 0.5, -0.5],
+                           [columns - 0.5, rows - 0.5], [first, rows - 0.5]], np.float32)  # fmt: skip
+        inside = target - np.array([left, top], np.float32)
+        matrix = cv2.getPerspectiveTransform(inside, source)
         shape = (right - left, bottom - top)
         mode = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         patch = cv2.warpPerspective(picture, matrix, shape, flags=mode, borderMode=cv2.BORDER_REPLICATE)
         mask = np.zeros(shape[::-1], np.uint8)
-        fixed = np.rint((target - np.float32([left, top])) * (1 << _SHIFT)).astype(np.int32)
+        fixed = np.rint(inside * (1 << _SHIFT)).astype(np.int32)
         cv2.fillPoly(mask, [fixed], 255, cv2.LINE_8, _SHIFT)
         ahead = max((start + s[1]) / 2 - self.camera.s, 0.0)
         self._paste(patch, mask, (left, top), label, light, ahead)
@@ -126,8 +127,7 @@ class Canvas:
         mode, opaque = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, picture.shape[2] == 3
         border = cv2.BORDER_REPLICATE if opaque else cv2.BORDER_CONSTANT
         patch = cv2.warpAffine(picture, matrix, shape, flags=mode, borderMode=border)
-        mask = np.full(shape[::-1], 255, np.uint8) if opaque else None
-        self._paste(patch, mask, (left, top), label, light, ahead)
+        self._paste(patch, None, (left, top), label, light, ahead)
 
     def _box(self, pixels: np.ndarray) -> tuple[int, int, int, int]:
         """Bounds left, top, right, bottom (exclusive) of an outline inside the frame."""
@@ -137,7 +137,7 @@ class Canvas:
 
     def _paste(self, patch: np.ndarray, mask: np.ndarray | None, corner: tuple[int, int],
                label: int, light: float, ahead: float) -> None:  # fmt: skip
-        """Lay a BGR(A) patch over the frame at `corner`, where `mask` and its alpha allow."""
+        """Lay a BGR(A) patch over the frame at `corner`, where `mask`, if any, and its alpha allow."""
         rows, columns = patch.shape[:2]
         left, top = corner
         veil = self.veil(ahead)
@@ -146,12 +146,14 @@ class Canvas:
         if patch.shape[2] == 4:
             alpha = patch[:, :, 3] if mask is None else cv2.bitwise_and(patch[:, :, 3].copy(), mask)
             weight = alpha * np.float32(1 / 255)
-            colour = cv2.blendLinear(colour, self.image[area], weight, 1 - weight)
-            mask = cv2.compare(alpha, _SOLID, cv2.CMP_GT)
+            self.image[area] = cv2.blendLinear(colour, self.image[area], weight, 1 - weight)
+            self.labels[area][alpha > _SOLID] = label
+        elif mask is None:
             self.image[area] = colour
+            self.labels[area] = label
         else:
             cv2.copyTo(colour, mask, self.image[area])
-        self.labels[area][mask > 0] = label
+            self.labels[area][mask > 0] = label
 
 
 def _for_wall(texture: Texture, target: np.ndarray) -> np.ndarray:

@@ -6,18 +6,18 @@ import cv2
 import numpy as np
 
 from .camera import NEAR, Camera
-from .canvas import Canvas, cloud_noise
+from .canvas import Canvas, Colour, cloud_noise
 from .classes import PAVEMENT, ROAD, TREE
 from .look import CELL, LEFT, RIGHT, Look
 from .vehicles import length_width
-from .world import Building, Person, Plot, Post, Tree, Vehicle
+from .world import Building, Person, Plot, Post, Strip, Thing, Tree, Vehicle
 
 _ASPHALT, _FLAGS, _KERB, _GRASS = (80, 80, 80), (98, 98, 100), (108, 108, 110), (50, 82, 74)
 _WHITE, _YELLOW = (175, 175, 172), (70, 140, 160)
 _FAR = 600.0  # metres to which the road runs on behind the last cell
 
 
-def draw_ground(canvas: Canvas, street: Look, plots: dict[tuple[int, int], Plot], things: list,
+def draw_ground(canvas: Canvas, street: Look, plots: dict[tuple[int, int], Plot], things: list[Thing],
                 cells: range, tone: float) -> None:  # fmt: skip
     """Paint everything flat below the horizon; `tone` is the brightness of the asphalt."""
     camera = canvas.camera
@@ -41,7 +41,7 @@ def _stations(cells: range, here: float) -> np.ndarray:
     return np.concatenate([near, np.arange(here + 40, (cells[-1] + 1) * CELL, 10.0), [here + _FAR]])
 
 
-def _ribbon(canvas: Canvas, x0: float, x1: float, stations: np.ndarray, colour: tuple, label: int) -> None:
+def _ribbon(canvas: Canvas, x0: float, x1: float, stations: np.ndarray, colour: Colour, label: int) -> None:
     """Fill the strip of ground between x0 and x1."""
     left = np.stack([np.full_like(stations, x0), np.zeros_like(stations), stations], axis=1)
     right = left[::-1] * (0, 1, 1) + (x1, 0, 0)
@@ -50,7 +50,8 @@ def _ribbon(canvas: Canvas, x0: float, x1: float, stations: np.ndarray, colour: 
         canvas.fill(outline, canvas.hazed(colour, 25), label)
 
 
-def _side(canvas: Canvas, street: Look, plots: dict, cells: range, side: int, stations: np.ndarray) -> None:
+def _side(canvas: Canvas, street: Look, plots: dict[tuple[int, int], Plot], cells: range, side: int,
+          stations: np.ndarray) -> None:  # fmt: skip
     """Plots, pavement and kerb of one side, and the mouths of side streets."""
     edge, kerb = street.front(side), street.kerb(side)
     for lawn, run in groupby(cells, lambda cell: plots[cell, side].lawn):
@@ -65,7 +66,7 @@ def _side(canvas: Canvas, street: Look, plots: dict, cells: range, side: int, st
             _patch(canvas, (kerb, edge + side * 60), span, _ASPHALT, ROAD)
 
 
-def _patch(canvas: Canvas, x: tuple[float, float], s: tuple[float, float], colour: tuple, label: int) -> None:
+def _patch(canvas: Canvas, x: tuple[float, float], s: tuple[float, float], colour: Colour, label: int) -> None:
     """Fill a rectangle on the ground."""
     points = np.array([[x[0], 0, s[0]], [x[0], 0, s[1]], [x[1], 0, s[1]], [x[1], 0, s[0]]], float)
     canvas.polygon(points, colour, label)
@@ -121,7 +122,7 @@ def _sampled(x: np.ndarray, s: np.ndarray, octaves: int) -> np.ndarray:
     return cv2.remap(noise, x.astype(np.float32), along, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
-def _shadows(canvas: Canvas, street: Look, things: list, top: int) -> None:
+def _shadows(canvas: Canvas, street: Look, things: list[Thing], top: int) -> None:
     """Darken the ground where things stand and, in the sun, where they throw a shadow."""
     mask = np.full(canvas.labels.shape, 255, np.uint8)
     close = [thing for thing in things if _place(thing) < canvas.camera.s + 70]
@@ -136,13 +137,13 @@ def _shadows(canvas: Canvas, street: Look, things: list, top: int) -> None:
             if hull is not None:
                 _shade(mask, canvas.camera, hull, 125)
     size = 2 * (canvas.labels.shape[0] // 180) + 1
-    mask = cv2.blur(mask[top:], (size + 2, size))
-    canvas.image[top:] = cv2.multiply(canvas.image[top:], cv2.merge([mask] * 3), scale=1 / 255)
+    soft = cv2.blur(mask[top:], (size + 2, size))
+    canvas.image[top:] = cv2.multiply(canvas.image[top:], cv2.merge([soft] * 3), scale=1 / 255)
 
 
-def _place(thing: object) -> float:
+def _place(thing: Thing) -> float:
     """Where along the street a thing begins."""
-    return thing.s[0] if isinstance(thing.s, tuple) else thing.s
+    return thing.s[0] if isinstance(thing, Building | Strip) else thing.s
 
 
 def _shade(mask: np.ndarray, camera: Camera, ground: np.ndarray, value: int) -> None:
@@ -164,13 +165,14 @@ def _disc(x: float, s: float, radius: float) -> np.ndarray:
     return np.stack([x + radius * np.cos(turn), s + radius * np.sin(turn)], axis=1)
 
 
-def _thrown(thing: object, sun: np.ndarray) -> np.ndarray | None:
+def _thrown(thing: Thing, sun: np.ndarray) -> np.ndarray | None:
     """Outline on the ground (N, 2) of the shadow of a thing."""
     if isinstance(thing, Building):
         base = np.array([[thing.x, thing.s[0]], [thing.x, thing.s[1]]])
         return np.concatenate([base, base[::-1] + sun * thing.height])
     if isinstance(thing, Tree):
-        return _disc(*(np.array([thing.x, thing.s]) + sun * thing.height * 0.6), thing.spread * 0.42)
+        x, s = np.array([thing.x, thing.s]) + sun * thing.height * 0.6
+        return _disc(x, s, thing.spread * 0.42)
     if isinstance(thing, Vehicle):
         base = _footprint(thing, 0.0)
         both = np.concatenate([base, base + sun * 1.4]).astype(np.float32)

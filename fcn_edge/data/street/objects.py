@@ -3,14 +3,14 @@
 import numpy as np
 
 from .camera import NEAR
-from .canvas import Canvas
+from .canvas import Canvas, Colour
 from .classes import BICYCLIST, BUILDING, FENCE, PEDESTRIAN, POLE, SIGN, TREE
 from .facades import bricks, facade, gable_end, hedge, railing
 from .look import Look
 from .people import PHASES, cyclist, walker
 from .plants import tree
 from .vehicles import draw_vehicle
-from .world import Building, Person, Post, Strip, Tree, Vehicle
+from .world import Building, Person, Post, Strip, Thing, Tree, Vehicle
 
 _THIN = 110.0  # metres beyond which posts would be too thin to see
 _SLATE, _METAL, _DEPTH = (78, 72, 70), (92, 92, 94), 9.0
@@ -18,7 +18,7 @@ _RECTANGLE = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, 1.0], [1.0, -1.0]])
 _SIGN_COLOURS = ((50, 40, 160), (120, 80, 50), (170, 170, 170), (70, 100, 60), (80, 130, 150), (45, 45, 45))
 
 
-def draw_thing(canvas: Canvas, street: Look, thing: object, light: float) -> None:
+def draw_thing(canvas: Canvas, street: Look, thing: Thing, light: float) -> None:
     """Draw anything that `world` knows."""
     if isinstance(thing, Building):
         _building(canvas, thing, light)
@@ -154,7 +154,7 @@ def _plate(canvas: Canvas, post: Post, light: float) -> None:
 
 
 def _disc(canvas: Canvas, centre: tuple[float, float, float], radius: float,
-          colour: list[float], corners: int) -> None:  # fmt: skip
+          colour: Colour, corners: int) -> None:  # fmt: skip
     turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     canvas.facing(np.stack([np.sin(turn), np.cos(turn)], axis=1) * radius, centre, colour, SIGN)
 

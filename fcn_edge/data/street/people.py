@@ -14,7 +14,7 @@ _SKIN = (96, 118, 150)
 _CLOTHES = ((30, 28, 28), (60, 45, 35), (40, 40, 90), (90, 90, 92), (70, 45, 30), (35, 55, 45), (120, 120, 125))
 
 
-def _stroke(picture: np.ndarray, points: list[tuple[float, float]], colour: tuple, thick: float) -> None:
+def _stroke(picture: np.ndarray, points: list[tuple[float, float]], colour: tuple[float, ...], thick: float) -> None:
     """A thick line through points in metres (right of the middle, up from the ground)."""
     rows, columns = picture.shape[:2]
     pixels = [(int((columns / 2 + x * _ZOOM) * 16), int((rows - y * _ZOOM) * 16)) for x, y in points]

@@ -12,7 +12,7 @@ from .look import CELL, LEFT, RIGHT, Look, look
 from .objects import draw_thing
 from .sensor import expose
 from .sky import draw_sky, draw_skyline
-from .world import Building, Person, Plot, Strip, Tree, Vehicle, moving, plot
+from .world import Building, Mover, Plot, Strip, Thing, Tree, moving, plot
 
 FPS = 15
 _SPEED = 8.0  # metres a second
@@ -56,14 +56,13 @@ class Street:
                       x + sway, y, street.start + _SPEED * time, street.bend)  # fmt: skip
 
 
-def _far_to_near(plots: dict[tuple[int, int], Plot], movers: list[Vehicle | Person]) -> list:
+def _far_to_near(plots: dict[tuple[int, int], Plot], movers: list[Mover]) -> list[Thing]:
     """Drawing order: cells from afar; within one, from the plots inwards, then by distance."""
-    keyed = [(_key(thing), thing) for held in plots.values() for thing in held.things]
-    keyed += [(_key(thing), thing) for thing in movers]
-    return [thing for _, thing in sorted(keyed, key=lambda pair: pair[0])]
+    things: list[Thing] = [thing for held in plots.values() for thing in held.things]
+    return sorted([*things, *movers], key=_key)
 
 
-def _key(thing: object) -> tuple[float, float, float]:
+def _key(thing: Thing) -> tuple[float, float, float]:
     """Sorts a building's far end with its cell, since all that stands before it is nearer the road."""
     if isinstance(thing, Building | Strip):
         return -math.floor(thing.s[0] / CELL), -abs(thing.x), -thing.s[1]

@@ -15,10 +15,11 @@ def draw_sky(canvas: Canvas, street: Look) -> None:
     half = (bottom + 1) // 2  # clouds are soft enough for half the resolution
     rise = np.linspace(1, 0, half, dtype=np.float32)[:, None]
     clouds = _clouds(canvas, half) * street.clouds
-    base = np.float32([252, 250, 248]) - rise[..., None] * np.float32([8, 22, 45]) * (0.3 + 1.4 * street.blue)
+    fall = rise[..., None] * np.array([8, 22, 45], np.float32) * (0.3 + 1.4 * street.blue)
+    base = np.array([252, 250, 248], np.float32) - fall
     if street.sunny:
         cover = np.clip(0.5 + 0.5 * clouds, 0, 1)[..., None]
-        sky = base * (1 - cover) + np.float32([250, 250, 250]) * cover
+        sky = base * (1 - cover) + np.array([250, 250, 250], np.float32) * cover
     else:
         sky = base * (1 + 0.07 * np.minimum(clouds, 0.8) * rise)[..., None]
     sky = np.clip(sky, 0, 255).astype(np.uint8)

@@ -42,21 +42,21 @@ class _Builder:
         self.vertices: list[tuple[float, float, float]] = []
         self.faces: list[tuple[tuple[int, ...], tuple[float, ...] | None, float]] = []
 
-    def face(self, outline: list[tuple[float, float, float]], colour: tuple | None, shade: float) -> None:
+    def face(self, outline: list[tuple[float, float, float]], colour: tuple[float, ...] | None, shade: float) -> None:
         """Add a face whose outline runs clockwise seen from outside; None is the car's paint."""
         start = len(self.vertices)
         self.vertices += outline
         self.faces.append((tuple(range(start, start + len(outline))), colour, shade))
 
     def sides(self, half: tuple[float, ...], outline: list[tuple[float, float]],
-              colour: tuple | None, shade: float) -> None:  # fmt: skip
+              colour: tuple[float, ...] | None, shade: float) -> None:  # fmt: skip
         """Add an outline of (s, y), clockwise seen from the right, to the right and left side."""
         right = [(h, y, s) for h, (s, y) in zip(half, outline, strict=True)]
         self.face(right, colour, shade)
         self.face([(-x, y, s) for x, y, s in right[::-1]], colour, shade * 0.95)
 
     def across(self, rear: tuple[float, float, float], front: tuple[float, float, float],
-               colour: tuple | None, shade: float) -> None:  # fmt: skip
+               colour: tuple[float, ...] | None, shade: float) -> None:  # fmt: skip
         """Add a band over the full width between two lines (half width, y, s), facing up."""
         (a, ya, sa), (b, yb, sb) = rear, front
         self.face([(-a, ya, sa), (-b, yb, sb), (b, yb, sb), (a, ya, sa)], colour, shade)
@@ -126,7 +126,7 @@ def _details(build: _Builder, ends: tuple[float, float], half: float, level: tup
             build.sides((half + 0.01,) * 12, rim, colour, 1.0)
     rear, front = ends[0] - 0.01, ends[1] + 0.01
 
-    def panel(x: tuple[float, float], y: tuple[float, float], colour: tuple, back: bool) -> None:
+    def panel(x: tuple[float, float], y: tuple[float, float], colour: tuple[float, ...], back: bool) -> None:
         s, (x0, x1) = (rear, x) if back else (front - 0.08, x[::-1])
         build.face([(x0, y[0], s), (x0, y[1], s), (x1, y[1], s), (x1, y[0], s)], colour, 1.0)
 

@@ -4,6 +4,7 @@ import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 
@@ -87,13 +88,18 @@ class Person:
     cycling: bool
 
 
+Still: TypeAlias = Building | Strip | Tree | Post | Vehicle
+Mover: TypeAlias = Vehicle | Person
+Thing: TypeAlias = Still | Mover
+
+
 @dataclass(frozen=True)
 class Plot:
     """One side of one cell; `gap` says that a side street opens here."""
 
     gap: bool
     lawn: bool
-    things: tuple[Building | Strip | Tree | Post | Vehicle, ...]
+    things: tuple[Still, ...]
 
 
 @lru_cache(maxsize=4096)
@@ -107,7 +113,7 @@ def plot(seed: int, cell: int, side: int) -> Plot:
     style = (int(shared.integers(VARIANTS)), int(shared.integers(WALL_COLOURS)), float(shared.uniform(0, 2.5)))
     border = str(shared.choice(["bricks", "hedge", "fence"]))
     rng = _rng(seed, 3, cell, side)
-    things: list = []
+    things: list[Still] = []
     if not gap:
         things += _front(street, rng, kind, cell, side, style, border)
         things += _parked(street, rng, cell, side)
@@ -121,7 +127,7 @@ def _rng(seed: int, topic: int, place: int, side: int = 0) -> np.random.Generato
 
 
 def _front(street: Look, rng: np.random.Generator, kind: int, cell: int, side: int,
-           style: tuple[int, int, float], border: str) -> list:  # fmt: skip
+           style: tuple[int, int, float], border: str) -> list[Still]:  # fmt: skip
     """Buildings and gardens of one cell."""
     variant, colour, setback = style
     start, edge, light = cell * CELL, street.front(side), street.light(side)
@@ -130,12 +136,12 @@ def _front(street: Look, rng: np.random.Generator, kind: int, cell: int, side: i
         return _park(street, rng, span, side, border)
     if kind == TERRACE:
         x = edge + side * setback
-        tint = [colour if rng.random() < 0.6 else int(rng.integers(WALL_COLOURS)) for _ in range(2)]
+        paints = [colour if rng.random() < 0.6 else int(rng.integers(WALL_COLOURS)) for _ in range(2)]
         halves = ((start, start + 5), (start + 5, start + 10))
         free = cell % _BLOCK == 0
         rows = [
             Building(side, x, half, HOUSE, variant, paint, 2.2, light, free and half[0] == start)
-            for half, paint in zip(halves, tint, strict=True)
+            for half, paint in zip(halves, paints, strict=True)
         ]
         return [*rows, *_border(border, edge, span, rng)] if setback > 1.5 else list(rows)
     if kind == DETACHED:
@@ -161,14 +167,14 @@ def _garden(street: Look, rng: np.random.Generator, span: tuple[float, float], s
     return [_tree(rng, x - side * 1.5, rng.uniform(*span), rng.uniform(2.5, 7)) for _ in range(count)]
 
 
-def _park(street: Look, rng: np.random.Generator, span: tuple[float, float], side: int, border: str) -> list:
+def _park(street: Look, rng: np.random.Generator, span: tuple[float, float], side: int, border: str) -> list[Still]:
     edge = street.front(side)
     trees = []
     for _ in range(1 + rng.poisson(0.6 + street.greenery)):
         trees.append(_tree(rng, edge + side * rng.uniform(2.5, 14), rng.uniform(*span), rng.uniform(5, 12)))
     far = Building(side, edge + side * 22, span, OFFICE, int(rng.integers(VARIANTS)), int(rng.integers(WALL_COLOURS)),
                    0.0, street.light(side))  # fmt: skip
-    behind = [far] if rng.random() < 0.5 else [Strip("hedge", edge + side * 20, span, 4.5, 0)]
+    behind: list[Still] = [far] if rng.random() < 0.5 else [Strip("hedge", edge + side * 20, span, 4.5, 0)]
     return [*behind, *trees, *_border("fence" if border == "bricks" else border, edge, span, rng)]
 
 
@@ -189,9 +195,11 @@ def _parked(street: Look, rng: np.random.Generator, cell: int, side: int) -> lis
     return found
 
 
-def _furniture(street: Look, rng: np.random.Generator, kind: int, cell: int, side: int, gap: bool) -> list:
+def _furniture(street: Look, rng: np.random.Generator, kind: int, cell: int, side: int,
+               gap: bool) -> list[Still]:  # fmt: skip
     """Street trees, lamps, signs, lights, bollards along the kerb and signs on the shops."""
-    start, kerb, found = cell * CELL, street.kerb(side) + side * 0.45, []
+    start, kerb = cell * CELL, street.kerb(side) + side * 0.45
+    found: list[Still] = []
     if rng.random() < 0.45 * street.greenery and kind != PARK:
         found.append(_tree(rng, kerb + side * 0.3, start + 7, rng.uniform(4.5, 8.5)))
     if cell % 4 == (side + 1):
@@ -210,10 +218,10 @@ def _furniture(street: Look, rng: np.random.Generator, kind: int, cell: int, sid
     return found
 
 
-def moving(seed: int, time: float, here: float, reach: float) -> list[Vehicle | Person]:
+def moving(seed: int, time: float, here: float, reach: float) -> list[Mover]:
     """Traffic and people between `here` - 12 m and `here` + `reach` at `time` seconds."""
     street = look(seed)
-    found: list[Vehicle | Person] = _ahead(street, seed, time, here)
+    found: list[Mover] = [*_ahead(street, seed, time, here)]
     left, right = street.clear(LEFT), street.clear(RIGHT)
     found += _stream(seed, 4, time, here, reach, (-9.5, 26.0, 0.55 * street.traffic, right / 2))
     for topic, speed, spacing, x in ((5, 3.6, 30.0, 0.4 - left), (6, -4.4, 40.0, right - 0.4)):
@@ -252,7 +260,7 @@ def _stream(seed: int, topic: int, time: float, here: float, reach: float,
     return found
 
 
-def _ahead(street: Look, seed: int, time: float, here: float) -> list[Vehicle | Person]:
+def _ahead(street: Look, seed: int, time: float, here: float) -> list[Vehicle]:
     """Up to two vehicles that we follow; the distance breathes slowly."""
     rng, found, gap = _rng(seed, 11, 0), [], 0.0
     for odds in (0.65, 0.5):
