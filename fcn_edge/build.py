@@ -1,7 +1,7 @@
 """One command from a checkpoint or ONNX file to an engine directory with its manifest.
 
-An engine directory holds `manifest.json`, `spec.json`, the raw `model.onnx` or `model.plan`,
-and for INT8 the calibration `table.json`.
+An engine directory holds `manifest.json`, `spec.json`, and what runs: `model.onnx`, or the raw
+`model.plan` beside the ONNX file that it was compiled from; for INT8 also the calibration `table.json`.
 """
 
 from __future__ import annotations

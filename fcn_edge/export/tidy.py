@@ -74,13 +74,28 @@ def _fold_known(model: Any) -> None:
 
 
 def _static_shapes(model: Any) -> dict[str, list[int]]:
-    inferred = shape_inference.infer_shapes(model, data_prop=True).graph
+    inferred = shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
     shapes = {}
     for value in [*inferred.value_info, *inferred.input]:
         dims = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(dim.dim_value > 0 for dim in dims):
             shapes[value.name] = [dim.dim_value for dim in dims]
     return shapes
+
+
+def _without_weights(model: Any) -> Any:
+    """The same graph with large weights as mere inputs: shape inference would copy hundreds of megabytes."""
+    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    light.graph.node.extend(model.graph.node)
+    light.graph.input.extend(model.graph.input)
+    light.graph.output.extend(model.graph.output)
+    for tensor in model.graph.initializer:
+        if int(np.prod(tensor.dims)) <= MAX_FOLDED_VALUES:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    light.graph.name = "shapes"
+    return light
 
 
 def _shape_slice(node: Any, shape: list[int]) -> np.ndarray:

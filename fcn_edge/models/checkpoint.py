@@ -106,7 +106,8 @@ def checkpoint_from_file(path: Path, recipe: Recipe | None = None) -> Checkpoint
     else:
         state, header = _read_state_dict(path), None
     header = header or _header_for_foreign(path, recipe)
-    network = network_from_recipe(header.network, len(header.classes))
+    with torch.device("meta"):  # no memory is spent on weights that are replaced at once
+        network = network_from_recipe(header.network, len(header.classes))
     _load_strict(network, state, path)
     return Checkpoint(network.eval(), header, sha256_of_file(path))
 
@@ -169,4 +170,4 @@ def _load_strict(network: FCN8s, state: dict[str, Tensor], path: Path) -> None:
                  for names, word in ((missing, "missing"), (unknown, "unknown"), (shaped, "of another shape"))
                  if names]  # fmt: skip
         raise BadInput(f"{path}: these are not the weights of this network: {', '.join(parts)}")
-    network.load_state_dict(state)
+    network.load_state_dict(state, assign=True)
