@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise BadInput(_write_failure(path, error)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or its folder is none: the error above says so
+            part.unlink()
 
 
 @contextmanager
@@ -73,13 +74,18 @@ def read_json(path: Path, *, limit_mb: int = 64) -> dict[str, Any]:
     require_file(path, "a JSON file")
     if path.stat().st_size > limit_mb * 2**20:
         raise BadInput(f"{path}: {path.stat().st_size >> 20} MB of JSON; more than {limit_mb} MB is not read")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BadInput(f"{path}: not JSON ({error})") from error
+    value = json_from_text(path.read_bytes(), str(path))
     if not isinstance(value, dict):
         raise BadInput(f"{path}: expected a JSON object, found {type(value).__name__}")
     return value
+
+
+def json_from_text(text: str | bytes, where: str) -> Any:
+    """The JSON value in `text`. Raises BadInput naming `where` it stood."""
+    try:
+        return json.loads(text)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise BadInput(f"{where}: not JSON ({error})") from error
 
 
 def require_file(path: Path, expected: str) -> Path:

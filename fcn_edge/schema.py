@@ -27,7 +27,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     require_file(path, "a TOML file")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInput(f"{path}: not TOML ({error})") from error
 
 
@@ -109,8 +109,14 @@ def _tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
 def _scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _finite(value, where)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise BadInput(f"{where}: expected {hint.__name__}, found {value!r}")
     return value
+
+
+def _finite(value: float, where: str) -> float:
+    if not -sys.float_info.max <= value <= sys.float_info.max:  # also true of NaN
+        raise BadInput(f"{where}: expected a finite number, found {value}")
+    return float(value)

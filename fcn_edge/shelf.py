@@ -101,8 +101,26 @@ def recipe_from_shelf(name: str) -> Recipe:
     return from_mapping(Recipe, {"name": path.stem, **read_toml(path)}, str(path))
 
 
+def table_names() -> list[str]:
+    """Names of the calibration tables on the calib shelf, sorted."""
+    return sorted(path.stem for path in (shelf_folder("calib") / "tables").glob("*.json"))
+
+
+def table_file(name: str) -> Path:
+    """The calibration table `name` of the calib shelf."""
+    path = shelf_folder("calib") / "tables" / f"{name}.json"
+    if not path.is_file():
+        raise BadInput(f"{name}: no table on the calib shelf{nearest(name, table_names())}")
+    return path
+
+
+def packaged_table() -> Path:
+    """The packaged network's own calibration table: CamVid train."""
+    return table_file(PACKAGED_NETWORK)
+
+
 def packaged_file(suffix: str) -> Path:
-    """A file of the packaged network: suffix ".safetensors", ".onnx" or ".table.json"."""
+    """A file of the packaged network: suffix ".safetensors" or ".onnx"."""
     path = PACKAGE / "zoo" / f"{PACKAGED_NETWORK}{suffix}"
     if not path.is_file():
         raise BadInput(f"{path.name}: the packaged network is missing from this installation; reinstall fcn-edge")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fcn_edge.errors import BadInput
-from fcn_edge.files import require_file, sha256_of_json
+from fcn_edge.files import json_from_text, require_file, sha256_of_json
 from fcn_edge.geometry import Sampling
 from fcn_edge.schema import from_mapping, nearest, to_mapping
 
@@ -119,11 +119,7 @@ def spec_from_mapping(mapping: Mapping[str, Any], where: str) -> ModelSpec:
 
 def spec_from_json(text: str, where: str) -> ModelSpec:
     """A ModelSpec from its JSON text."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{where}: the spec is not JSON ({error})") from error
-    return spec_from_mapping(value, where)
+    return spec_from_mapping(json_from_text(text, f"{where}: spec"), where)
 
 
 def onnx_from_file(path: Path) -> Any:
@@ -185,7 +181,8 @@ def contract_from_onnx(path: Path) -> Contract:
     text = _metadata(model, QUANTIZATION_KEY)
     if text is None:
         return Contract(spec, Quantization(precision_of_graph(model)))
-    return Contract(spec, from_mapping(Quantization, json.loads(text), f"{path}: {QUANTIZATION_KEY}"))
+    where = f"{path}: {QUANTIZATION_KEY}"
+    return Contract(spec, from_mapping(Quantization, json_from_text(text, where), where))
 
 
 def takes_frames(model: Any) -> bool:

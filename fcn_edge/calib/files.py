@@ -24,6 +24,7 @@ from fcn_edge.errors import BadInput
 from fcn_edge.export.contract import save_onnx, with_metadata
 from fcn_edge.files import sha256_of_file
 from fcn_edge.schema import to_mapping
+from fcn_edge.shelf import table_file, table_names
 from fcn_edge.spec import QUANTIZATION_KEY, Precision, Quantization, contract_from_onnx, onnx_from_file
 
 
@@ -62,9 +63,10 @@ def load_or_make_table(
     count: int | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> CalibrationTable:
-    """The table behind --calib: a .json is read, anything else is a source of images."""
-    if calib.endswith(".json"):
-        table = table_from_file(Path(calib))
+    """The table behind --calib: a .json or a table's name is read, anything else is a source of images."""
+    is_name = calib in table_names()
+    if is_name or calib.endswith(".json"):
+        table = table_from_file(table_file(calib) if is_name else Path(calib))
         return table if method is None else with_method(table, method)
     images = images_from_source(calib, count)
     return table_from_images(model, images, method=method or "percentile", on_image=on_image)

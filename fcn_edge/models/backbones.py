@@ -152,8 +152,9 @@ class VGG16(Backbone):
                 padding = 100 if pad100 and (stage, index) == (1, 1) else 1
                 setattr(self, f"conv{stage}_{index}", nn.Conv2d(inside, width, 3, 1, padding))
                 inside = width
-        self.fc6 = nn.Conv2d(512, 4096, 7, padding=0 if pad100 else 3)
-        self.fc7 = nn.Conv2d(4096, 4096, 1)
+        wide = self.channels[2]
+        self.fc6 = nn.Conv2d(inside, wide, 7, padding=0 if pad100 else 3)
+        self.fc7 = nn.Conv2d(wide, wide, 1)
 
     def forward(self, x: Tensor) -> Features:
         pools = []
