@@ -27,7 +27,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	$(BIN)/fcn-edge bench --data synthetic:street,seed=1,images=64,size=360x480 --out out/bench
+	$(BIN)/fcn-edge bench --suite street --out out/bench
 
 clean:
 	rm -rf .venv build dist out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

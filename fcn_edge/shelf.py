@@ -72,6 +72,23 @@ class Recipe:
     title: str = ""
 
 
+@dataclass(frozen=True)
+class BenchSuite:
+    """One suite of the benchmarks shelf. data, calib: as on the command line; rounds of `frames` frames each."""
+
+    data: str
+    calib: str | None = None
+    rounds: int = 10
+    frames: int = 10
+    title: str = ""
+
+
+def suite_from_shelf(name: str) -> BenchSuite:
+    """The suite `name` of the benchmarks shelf, or of a TOML file."""
+    path = shelf_file("benchmarks", name)
+    return from_mapping(BenchSuite, read_toml(path), str(path))
+
+
 def shelf_folder(shelf: str) -> Path:
     """The folder of a shelf ("export", "calib", "benchmarks"), in a checkout or installed."""
     for folder in (PACKAGE.parent / shelf, PACKAGE / "shelves" / shelf):

@@ -39,7 +39,7 @@ def input_from_frame(image: np.ndarray, preprocess: Preprocess, out: np.ndarray 
     Raises:
         BadInput: the frame is not (H, W, 3) uint8.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise BadInput(f"frame of shape {image.shape} and type {image.dtype}; expected (H, W, 3) uint8 BGR")
     size = preprocess.size
     batch = np.empty((1, *size, 3), np.uint8) if out is None else out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,20 @@ from fcn_edge.bench.report import label_of
 from fcn_edge.calib import int8_from_onnx
 from fcn_edge.cli.app import Tick, print_table
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
+from fcn_edge.errors import BadInput
+from fcn_edge.shelf import BenchSuite, suite_from_shelf
 from fcn_edge.spec import contract_from_onnx
+
+
+def suite_from_options(
+    name: str | None, *, data: str | None, calib: str | None, rounds: int | None, frames: int | None
+) -> BenchSuite:
+    """The suite of that name with what the command line says otherwise. BadInput without a name and data."""
+    if name is None and data is None:
+        raise BadInput("bench needs labelled images: give --data KIND:PATH#SPLIT or --suite NAME")
+    suite = suite_from_shelf(name) if name is not None else BenchSuite(str(data))
+    given = {"data": data, "calib": calib, "rounds": rounds, "frames": frames}
+    return replace(suite, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
 
 
 def with_int8(files: Sequence[Path], calib: str | None, stack: ExitStack, tick: Tick) -> list[Path]:

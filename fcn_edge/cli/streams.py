@@ -167,35 +167,39 @@ def _points(value: float | None) -> str:
 
 @app.command()
 def bench(
-    data: Annotated[str, typer.Option("--data", help="Labelled set that mIoU is measured on.")],
     model: Annotated[list[str] | None, typer.Argument(help="Files and engine directories; default: packaged.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Labelled set that mIoU is measured on.")] = None,
+    suite: Annotated[str | None, typer.Option("--suite", help="A suite of the benchmarks shelf.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for record.json, .csv and .png.")] = Path("bench"),
     calib: Annotated[str | None, typer.Option("--calib", help="Also build and measure INT8 of the fp32 files.")] = None,
-    target: Annotated[list[Target] | None, typer.Option("--target", help="Only these engines (again).")] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns that each variant takes.")] = 10,
-    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames a turn.")] = 10,
+    target: Annotated[list[Target] | None, typer.Option("--target", help="Only this engine (repeatable).")] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Turns that each variant takes [10].")] = None,
+    frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames a turn [10].")] = None,
     spec: Spec = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
     """Latency against mIoU: fp32, bf16 and int8 on every engine present, in one alternating run.
 
-    Example: fcn-edge bench --data camvid:camvid#val --calib camvid:camvid#train --out bench
+    Examples:
+      fcn-edge bench --suite street --out bench
+      fcn-edge bench net.onnx --data camvid:camvid#val --calib camvid:camvid#train --out bench
     """
     from contextlib import ExitStack
 
     from fcn_edge.bench import BenchOptions, record_from_engines, variants_from_files, write_report
-    from fcn_edge.cli.benching import describe_record, with_int8
+    from fcn_edge.cli.benching import describe_record, suite_from_options, with_int8
     from fcn_edge.data import dataset_from_name
 
-    labelled = dataset_from_name(data)
-    options = BenchOptions(rounds=rounds, frames=frames, threads=threads)
-    chosen = [t.value for t in target or () if t is not Target.auto]
+    chosen = suite_from_options(suite, data=data, calib=calib, rounds=rounds, frames=frames)
+    labelled = dataset_from_name(chosen.data)
+    options = BenchOptions(rounds=chosen.rounds, frames=chosen.frames, threads=threads)
+    targets = [t.value for t in target or () if t is not Target.auto]
     with ExitStack() as stack:
         files = [stack.enter_context(runnable(name, spec)) for name in (model or [None])]  # type: ignore[list-item]
         tick = stack.enter_context(progress())
-        files = with_int8(files, calib, stack, tick)
-        record = record_from_engines(variants_from_files(files, chosen), labelled, options=options, on_progress=tick)  # type: ignore[arg-type]
+        variants = variants_from_files(with_int8(files, chosen.calib, stack, tick), targets)  # type: ignore[arg-type]
+        record = record_from_engines(variants, labelled, options=options, on_progress=tick)
         paths = write_report(record, out)
     emit(record, as_json=json, human=lambda: describe_record(record))
     say(f"wrote {', '.join(str(path) for path in paths.values())}")
