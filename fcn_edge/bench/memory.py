@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 
 import numpy as np
 
 from fcn_edge.engines import EngineOptions, open_engine
+from fcn_edge.stream.summary import peak_rss_mb
 
 
 def main(arguments: list[str]) -> None:
@@ -18,8 +18,7 @@ def main(arguments: list[str]) -> None:
         frame = np.full((*engine.spec.preprocess.size, 3), 127, np.uint8)
         for _ in range(5):
             engine.segment(frame)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux, bytes on macOS
-    print(json.dumps({"peak_rss_mb": round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)}))
+    print(json.dumps({"peak_rss_mb": round(peak_rss_mb(), 1)}))
 
 
 if __name__ == "__main__":

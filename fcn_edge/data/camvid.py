@@ -24,9 +24,10 @@ IGNORE = 11
 
 def open_split(folder: Path, split: str) -> Dataset:
     """The split of a CamVid folder; a file's sequence is its name before the underscore."""
-    if not split:
+    if not split or not (folder / split).is_dir():
         known = sorted(path.name for path in folder.iterdir() if (path / "images").is_dir())
-        raise BadInput(f"camvid:{folder}: which split? found {', '.join(known) or 'none'}; write camvid:{folder}#val")
+        asked = f"no split {split!r}" if split else "which split?"
+        raise BadInput(f"camvid:{folder}: {asked}; found {', '.join(known) or 'none'}; write camvid:{folder}#val")
     pairs = paired(folder / split / "images", folder / split / "labels")
     items = [
         PairOnDisk(image.stem, image.stem.split("_")[0], image, label, len(CLASSES), IGNORE) for image, label in pairs

@@ -14,6 +14,7 @@ from fcn_edge.data.voc import voc_palette
 from fcn_edge.errors import BadInput
 from fcn_edge.files import read_json
 from fcn_edge.schema import from_mapping
+from fcn_edge.spec import MAX_CLASSES
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ def open_split(folder: Path, split: str) -> Dataset:
     keep = [i for i in range(len(classes.names)) if i != classes.ignore_index]
     if keep != list(range(len(keep))):
         raise BadInput(f"{listing}: ignore_index {classes.ignore_index} lies between classes; put it last or at 255")
+    if not 1 <= len(keep) <= MAX_CLASSES:
+        raise BadInput(f"{listing}: {len(keep)} classes; 1 to {MAX_CLASSES} are possible")
     pairs = paired(root / "images", root / "labels")
     items = [PairOnDisk(i.stem, i.stem, i, label, len(keep), classes.ignore_index) for i, label in pairs]
     return Dataset(folder.name, classes.names[: len(keep)], palette[: len(keep)], classes.ignore_index, items)

@@ -69,8 +69,13 @@ def options_from_text(text: str) -> StreetOptions:
             raise BadInput(f"synthetic:{text}: {pair!r} is not key=value")
         values |= _option(key, value, text)
     options = from_mapping(StreetOptions, values, f"synthetic:{text}")
-    if options.images < 1 or not (32 <= options.height <= 4320 and 32 <= options.width <= 7680) or options.seed < 0:
-        raise BadInput(f"synthetic:{text}: images from 1, size from 32x32 to 4320x7680, seed from 0")
+    most = options.images if options.video else STREETS_PER_SEED
+    sized = 32 <= options.height <= 4320 and 32 <= options.width <= 7680
+    if not (1 <= options.images <= most and sized and options.seed >= 0):
+        raise BadInput(
+            f"synthetic:{text}: images from 1 to {STREETS_PER_SEED} (more with video=1),"
+            " size from 32x32 to 4320x7680, seed from 0"
+        )
     return options
 
 
@@ -79,7 +84,9 @@ def _option(key: str, value: str, text: str) -> dict[str, int | bool]:
         if key == "size":
             height, width = (int(part) for part in value.split("x"))
             return {"height": height, "width": width}
-        return {key: value == "1"} if key == "video" else {key: int(value)}
+        if key == "video" and value in ("0", "1"):
+            return {key: value == "1"}
+        return {key: int(value)}
     except ValueError as error:
         raise BadInput(f"synthetic:{text}: {key}={value!r} is not a number (size is HxW)") from error
 
