@@ -46,26 +46,45 @@ def _write_picture(record: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    rows = sorted(record["rows"], key=lambda row: row["latency_ms"]["p50"])
     figure, axes = pyplot.subplots(figsize=(8, 5), dpi=120)
-    for row in record["rows"]:
-        label, x, y = label_of(row), row["latency_ms"]["p50"], 100 * (row["miou"] or 0)
-        colour = COLOURS.get(row["target"], "black")
-        axes.plot([x, row["latency_ms"]["p95"]], [y, y], color=colour, alpha=0.4, linewidth=1.5)
-        axes.scatter(x, y, color=colour, marker=MARKERS.get(label, "o"), s=60, zorder=3)
-        name = f"{row['target']} {label}"
-        axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, 6), fontsize=8, color=colour)
-    front = sorted((r["latency_ms"]["p50"], 100 * (r["miou"] or 0)) for r in record["rows"] if r["pareto"])
+    for number, row in enumerate(rows):
+        _draw_row(axes, row, above=number % 2 == 0)
+    front = [_point(row) for row in rows if row["pareto"]]
     axes.plot(*zip(*front, strict=True), color="#999999", linewidth=1, linestyle="--", zorder=1, label="Pareto front")
+    _scale(axes, [_point(row) for row in rows])
     axes.set_xlabel("network latency, ms (mark: p50, line: to p95)")
-    axes.set_ylabel(f"mIoU on {record['data']}, points")
-    axes.set_xlim(left=0)
-    axes.margins(y=0.2)
+    axes.set_ylabel("mIoU, points")
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right", fontsize=8)
-    axes.set_title(
-        f"{record['rows'][0]['model']} on {record['device']['cpu']}, {record['device']['cores']} cores", fontsize=9
+    device = record["device"]
+    title = (
+        f"{rows[0]['model']} on {device['cpu']}, {device['cores']} cores\n{record['data']}, {record['images']} images"
     )
+    axes.set_title(title, fontsize=9)
     figure.tight_layout()
     with whole_file(path) as part:
         figure.savefig(part)
     pyplot.close(figure)
+
+
+def _point(row: dict[str, Any]) -> tuple[float, float]:
+    return row["latency_ms"]["p50"], 100 * (row["miou"] or 0)
+
+
+def _draw_row(axes: Any, row: dict[str, Any], *, above: bool) -> None:
+    label, (x, y) = label_of(row), _point(row)
+    colour = COLOURS.get(row["target"], "black")
+    axes.plot([x, row["latency_ms"]["p95"]], [y, y], color=colour, alpha=0.4, linewidth=1.5)
+    axes.scatter(x, y, color=colour, marker=MARKERS.get(label, "o"), s=60, zorder=3)
+    where = (4, 8) if above else (4, -15)
+    text = f"{row['target']} {label}"
+    axes.annotate(text, (x, y), textcoords="offset points", xytext=where, fontsize=8, color=colour)
+
+
+def _scale(axes: Any, points: Sequence[tuple[float, float]]) -> None:
+    """Latency from zero, and at least two points of mIoU, so that nothing looks larger than it is."""
+    mious = [y for _, y in points]
+    centre, half = (min(mious) + max(mious)) / 2, max(1.0, 0.65 * (max(mious) - min(mious)))
+    axes.set_ylim(centre - half, centre + half)
+    axes.set_xlim(0, 1.25 * max(x for x, _ in points))

@@ -14,7 +14,7 @@ from fcn_edge.models.fcn import padded
 
 
 class TorchEngine(Engine):
-    """A checkpoint run as it is, `scores` head."""
+    """A checkpoint run as it is: `scores`, or `logits` where its last layer is learned."""
 
     target = "pytorch"
 
@@ -36,8 +36,10 @@ class TorchEngine(Engine):
             ready = (rgb - self._mean) / self._std
             if self.spec.preprocess.channels == "bgr":
                 ready = ready.flip(1)
-            scores: np.ndarray = self._network.scores(padded(ready, self._network.geometry)).numpy()
-        return scores
+            wide = padded(ready, self._network.geometry)
+            if self.spec.head.kind == "scores":
+                return np.asarray(self._network.scores(wide))
+            return np.asarray(self._network(wide)[:, :, : x.shape[1], : x.shape[2]])
 
     def _release(self) -> None:
         del self._network

@@ -11,7 +11,7 @@ import numpy as np
 
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.spec import Head, ModelSpec
+from fcn_edge.spec import ModelSpec
 from fcn_edge.transforms import class_map_from_scores
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ def parity_with_checkpoint(model: Any, spec: ModelSpec, checkpoint: Checkpoint, 
     """Run one street and one noise frame through both. Raises BadInput where they disagree."""
     from fcn_edge.engines.pyt import TorchEngine
     from fcn_edge.export.contract import save_onnx
+    from fcn_edge.models.checkpoint import head_of_network
 
     target = next((t for t in ("onnxruntime", "openvino") if t in available_targets()), None)
     if target is None:
         raise BackendMissing("parity is checked with ONNX Runtime or OpenVINO: pip install 'fcn-edge[cpu]'")
     frames = _probe_frames(*spec.preprocess.size)
     reference = TorchEngine(path, EngineOptions(), checkpoint)
-    reference.spec = replace(spec, head=Head("scores", checkpoint.network.score_sampling(*spec.preprocess.size)))
+    reference.spec = replace(spec, head=head_of_network(checkpoint.network, *spec.preprocess.size))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "parity.onnx"
         save_onnx(model, file)

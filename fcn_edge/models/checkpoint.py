@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from fcn_edge.errors import BadInput
-from fcn_edge.files import require_file, sha256_of_file, whole_file
+from fcn_edge.files import json_from_text, require_file, sha256_of_file, whole_file
+from fcn_edge.geometry import Sampling, stretch
 from fcn_edge.models.fcn import FCN8s
-from fcn_edge.schema import from_mapping, to_mapping
+from fcn_edge.schema import from_mapping, nearest, to_mapping
 from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe
 from fcn_edge.spec import Head, ModelSpec, Preprocess, first_line
 
@@ -66,7 +66,7 @@ def header_from_recipe(
 
 
 def spec_from_header(header: CheckpointHeader, network: FCN8s, weights_sha256: str) -> ModelSpec:
-    """The contract of the network at its recipe's input size, with a `scores` head."""
+    """The contract of the network at its recipe's input size, with the head that loses nothing."""
     given = header.input
     preprocess = Preprocess(given.height, given.width, given.mean, given.std, given.channels, given.resize)
     return ModelSpec(
@@ -75,21 +75,26 @@ def spec_from_header(header: CheckpointHeader, network: FCN8s, weights_sha256: s
         palette=header.palette,
         ignore_index=header.ignore_index,
         preprocess=preprocess,
-        head=Head("scores", network.score_sampling(*preprocess.size)),
+        head=head_of_network(network, *preprocess.size),
         weights_sha256=weights_sha256,
         weights_terms=header.weights_terms,
         recipe=header.name,
     )
 
 
+def head_of_network(network: FCN8s, height: int, width: int) -> Head:
+    """`scores` before a fixed last layer; `logits` behind a learned one, which sampling cannot replace."""
+    if network.has_learned_last:
+        return Head("logits", Sampling(stretch(height, height), stretch(width, width)))
+    return Head("scores", network.score_sampling(height, width))
+
+
 def save_checkpoint(path: Path, network: FCN8s, header: CheckpointHeader) -> None:
     """Write weights and header; whole or not at all."""
     tensors = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
-    with whole_file(path) as part:
-        try:
-            save_file(tensors, str(part), metadata={NETWORK_KEY: json.dumps(to_mapping(header))})
-        except SafetensorError as error:
-            raise OSError(28 if "No space" in str(error) else 5, first_line(error)) from error
+    data = save(tensors, metadata={NETWORK_KEY: json.dumps(to_mapping(header))})
+    with whole_file(path) as part:  # safetensors' own save_file writes files that only their owner may read
+        part.write_bytes(data)
 
 
 def checkpoint_from_file(path: Path, recipe: Recipe | None = None) -> Checkpoint:
@@ -121,14 +126,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointHeader |
         raise BadInput(f"{path}: not a safetensors file ({first_line(error)})") from error
     if NETWORK_KEY not in metadata:
         return state, None
-    return state, from_mapping(CheckpointHeader, _json(metadata[NETWORK_KEY], path), f"{path}: header")
-
-
-def _json(text: str, path: Path) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{path}: the header is not JSON ({error})") from error
+    where = f"{path}: header"
+    return state, from_mapping(CheckpointHeader, json_from_text(metadata[NETWORK_KEY], where), where)
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -141,7 +140,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path}: this pickle holds more than tensors and may run code; it was not opened."
             " Save the state dict alone (torch.save(model.state_dict(), …)) or as .safetensors"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # garbage makes its unpickler stumble in a dozen ways
         raise BadInput(f"{path}: not a checkpoint that PyTorch reads ({first_line(error)})") from error
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
@@ -155,9 +154,13 @@ def _header_for_foreign(path: Path, recipe: Recipe | None) -> CheckpointHeader:
 
     if recipe is None:
         raise BadInput(f"{path}: says nothing of its network; name it with --recipe (see `fcn-edge models`)")
-    if recipe.network.classes == "camvid":
-        return header_from_recipe(recipe, camvid.CLASSES, camvid.PALETTE, camvid.IGNORE)
-    return header_from_recipe(recipe, voc.CLASSES, voc.voc_palette(), voc.IGNORE)
+    known = {
+        "camvid": (camvid.CLASSES, camvid.PALETTE, camvid.IGNORE),
+        "voc": (voc.CLASSES, voc.voc_palette(), voc.IGNORE),
+    }
+    if recipe.network.classes not in known:
+        raise BadInput(f"{recipe.name}: unknown classes {recipe.network.classes!r}{nearest(recipe.network.classes, known)}")
+    return header_from_recipe(recipe, *known[recipe.network.classes])
 
 
 def _load_strict(network: FCN8s, state: dict[str, Tensor], path: Path) -> None:
