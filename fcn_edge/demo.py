@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from fcn_edge.bench import BenchOptions, Variant, record_from_engines, variants_from_files, write_report
 from fcn_edge.build import BuildOptions, BuildPrecision, build_engine
 from fcn_edge.calib import int8_from_onnx
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, available_targets, open_engine
+from fcn_edge.errors import BadInput
 from fcn_edge.export import onnx_from_checkpoint
 from fcn_edge.files import whole_file
 from fcn_edge.schema import to_mapping
@@ -130,8 +133,22 @@ def _video(
             on_frame=lambda frame, view, times: on_progress("segmenting", frame.index + 1, total),
         )  # fmt: skip
     files[str(path)] = "the annotated video"
+    picture = out / "street.png"
+    _write_middle_frame(path, summary.frames_out // 2, picture)
+    files[str(picture)] = "a frame of it"
     mapping: dict[str, Any] = to_mapping(summary)
     return mapping
+
+
+def _write_middle_frame(video: Path, index: int, picture: Path) -> None:
+    capture = cv2.VideoCapture(str(video))
+    capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+    arrived, image = capture.read()
+    capture.release()
+    if not arrived:
+        raise BadInput(f"{video}: was written but frame {index} does not decode")
+    with whole_file(picture) as part:
+        cv2.imwrite(str(part), image)
 
 
 def _write_page(result: DemoResult, path: Path) -> None:

@@ -159,7 +159,9 @@ def _header_for_foreign(path: Path, recipe: Recipe | None) -> CheckpointHeader:
         "voc": (voc.CLASSES, voc.voc_palette(), voc.IGNORE),
     }
     if recipe.network.classes not in known:
-        raise BadInput(f"{recipe.name}: unknown classes {recipe.network.classes!r}{nearest(recipe.network.classes, known)}")
+        raise BadInput(
+            f"{recipe.name}: unknown classes {recipe.network.classes!r}{nearest(recipe.network.classes, known)}"
+        )
     return header_from_recipe(recipe, *known[recipe.network.classes])
 
 
