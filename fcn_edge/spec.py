@@ -21,6 +21,7 @@ METADATA_KEY = "fcn_edge.spec"
 QUANTIZATION_KEY = "fcn_edge.quantization"
 SCHEMA = 1
 MAX_CLASSES = 255  # class maps are uint8, and one value stays free for "ignore"
+FREE_SIZE_STEP = 32  # networks of free size take multiples of the deepest layer's stride
 MAX_ONNX_MB = 2048  # protobuf's own limit
 
 Precision = Literal["fp32", "fp16", "int8", "int8-fp16"]

@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from typing import Any, NoReturn
+
+import typer
 
 from fcn_edge.cli.app import app
-from fcn_edge.errors import FcnEdgeError
+from fcn_edge.errors import BadInput, FcnEdgeError
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+# Some versions of typer carry a click of their own: what a wrong option raises is the base of what they export.
+WrongUsage: Any = typer.BadParameter.__mro__[2]
+
 
 def main() -> None:
-    """Run the command line; every error of ours becomes one sentence and its exit code."""
+    """Run the command line; every error of ours, or of the user's words, becomes one sentence and its exit code."""
     from fcn_edge.cli import machine, models, streams  # noqa: F401 - their decorators register the verbs
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        app()
+        code = app(prog_name="fcn-edge", standalone_mode=False)
+        sys.stdout.flush()  # here, where a reader that has gone can be told from a defect
     except FcnEdgeError as error:
         _complain(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _complain("interrupted", 130)
+    except WrongUsage as error:
+        _complain(_usage_sentence(error), BadInput.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains as it ends
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}", 2)
+        _complain(f"{where}{error.strerror or error}", BadInput.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _complain(message: str, code: int) -> None:
+def _usage_sentence(error: Any) -> str:
+    """What was wrong with the words typed, and where the right ones are listed."""
+    found = str(error.format_message()).replace("Value error, ", "").rstrip(".")
+    command = error.ctx.command_path if error.ctx else "fcn-edge"
+    return f"{found[:1].lower()}{found[1:]}; see {command} --help"
+
+
+def _complain(message: str, code: int) -> NoReturn:
     if "--json" in sys.argv[1:]:
         print(json.dumps({"error": message, "exit_code": code}))
     print(f"fcn-edge: {message}", file=sys.stderr)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,16 +12,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from fcn_edge.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+# As one meets them: what the program is for, what it is judged by, its single steps, what to ask it.
+ORDER = (
+    "build-engine", "run", "bench", "evaluate", "gate", "compare",
+    "train", "export", "calibrate", "inspect", "models", "doctor", "demo",
+)  # fmt: skip
+
+
+class _Verbs(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
+    cls=_Verbs,
     name="fcn-edge",
     help="Trained FCN segmentation networks at real time on the edge; the price of every millisecond in mIoU.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -40,10 +55,13 @@ def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
     if version:
-        from importlib.metadata import version as version_of
+        from fcn_edge.device import package_versions
 
-        print(f"fcn-edge {version_of('fcn-edge')}")
+        print(f"fcn-edge {package_versions(['fcn-edge']).get('fcn-edge', '(run from a checkout, not installed)')}")
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        say(ctx.get_help())
+        raise typer.Exit(BadInput.exit_code)
 
 
 def say(text: str) -> None:
@@ -73,7 +91,8 @@ def progress() -> Iterator[Tick]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks: dict[str, Any] = {}
 
         def tick(what: str, done: int, total: int) -> None:
@@ -88,10 +107,16 @@ def size_from_text(text: str | None) -> tuple[int, int] | None:
     """(height, width) from "HxW". Raises BadInput."""
     if text is None:
         return None
-    height, cross, width = text.partition("x")
-    if not (cross and height.isdigit() and width.isdigit() and int(height) and int(width)):
+    match = re.fullmatch(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", text)
+    if match is None:
         raise BadInput(f"--size {text}: write HEIGHTxWIDTH, such as 360x480")
-    return int(height), int(width)
+    return int(match[1]), int(match[2])
+
+
+def require_suffix(out: Path, suffix: str, what: str) -> None:
+    """Raises BadInput where `out` would not be found again by its name."""
+    if out.suffix != suffix:
+        raise BadInput(f"--out {out}: {what} ends in {suffix}, such as {out.stem or 'net'}{suffix}")
 
 
 def recipe_of(name: str | None) -> Any:
@@ -106,14 +131,33 @@ def runnable(model: str | None, spec: Path | None, recipe: str | None = None) ->
     """The file behind MODEL, made runnable: an ONNX file made elsewhere is wrapped by its --spec."""
     import tempfile
 
-    from fcn_edge.engines import model_path
+    from fcn_edge.engines import CHECKPOINT_SUFFIXES, model_path
 
     path = model_path(model)
-    is_checkpoint_of_ours = path.suffix.lower() == ".safetensors" and recipe is None
-    if path.is_dir() or is_checkpoint_of_ours:
+    is_checkpoint = path.suffix.lower() in CHECKPOINT_SUFFIXES
+    _require_no_more_words(path, spec if path.is_dir() or is_checkpoint else None, None if is_checkpoint else recipe)
+    if path.is_dir() or (path.suffix.lower() == ".safetensors" and recipe is None):
         yield path
         return
     from fcn_edge.export import contract_file
 
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
         yield contract_file(path, Path(scratch) / "contract.onnx", spec=spec, recipe=recipe_of(recipe))
+
+
+def _require_no_more_words(path: Path, spec: Path | None, recipe: str | None) -> None:
+    """Raises BadInput where an option would be passed over in silence."""
+    if spec is not None:
+        raise BadInput(f"{path}: says itself what it is; --spec is for an ONNX file made elsewhere, leave it out")
+    if recipe is not None:
+        raise BadInput(f"{path}: --recipe names the network of a plain state dict, and this is none; leave it out")
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Inside the block SIGTERM is Ctrl-C, so that `systemctl stop` ends a run as cleanly."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

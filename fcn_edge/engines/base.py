@@ -10,7 +10,7 @@ import numpy as np
 
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style, View
-from fcn_edge.spec import ModelSpec, Precision
+from fcn_edge.spec import FREE_SIZE_STEP, ModelSpec, Precision
 from fcn_edge.transforms import input_from_frame, view_from_scores
 
 Target = Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime", "pytorch"]
@@ -54,7 +54,7 @@ class Engine:
         self._is_open = True
 
     def infer(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Run (N, H, W, 3) uint8 BGR; N is 1 unless the file is dynamic.
+        """Run (N, H, W, 3) uint8 BGR; N is 1, and the size the spec's, unless the file is dynamic.
 
         Returns (N, C, h, w) float32 scores, or (N, H, W) uint8 classes for a `classes`
         head. The result belongs to the caller: a fresh array, or `out` filled.
@@ -62,8 +62,7 @@ class Engine:
         Raises:
             BadInput: wrong shape or type, or the engine is closed.
         """
-        if not self._is_open:
-            raise BadInput(f"{self.path.name}: this engine is closed")
+        self._require_open()
         self._check_input(x)
         result = self._run(np.ascontiguousarray(x))
         if out is None:
@@ -80,6 +79,7 @@ class Engine:
 
     def layers(self) -> tuple[Layer, ...]:
         """The compiled graph's own account of itself; empty where the runtime does not tell."""
+        self._require_open()
         return ()
 
     def close(self) -> None:
@@ -94,10 +94,18 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise BadInput(f"{self.path.name}: this engine is closed")
+
     def _check_input(self, x: np.ndarray) -> None:
         height, width = self.spec.preprocess.size
-        fits = x.ndim == 4 and x.shape[3] == 3 and x.dtype == np.uint8
-        if not fits or (x.shape[:3] != (1, height, width) and not self.spec.dynamic):
+        fits = x.ndim == 4 and x.size > 0 and x.shape[3] == 3 and x.dtype == np.uint8
+        if self.spec.dynamic:
+            if not fits or x.shape[1] % FREE_SIZE_STEP or x.shape[2] % FREE_SIZE_STEP:
+                wanted = f"uint8 (N, H, W, 3) BGR, H and W multiples of {FREE_SIZE_STEP}"
+                raise BadInput(f"input is {x.dtype}{x.shape}; {self.spec.name} takes {wanted}")
+        elif not fits or x.shape[:3] != (1, height, width):
             raise BadInput(f"input is {x.dtype}{x.shape}; {self.spec.name} takes uint8 (1, {height}, {width}, 3) BGR")
 
     def _run(self, x: np.ndarray) -> np.ndarray:

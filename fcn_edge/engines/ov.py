@@ -38,6 +38,7 @@ class OpenVinoEngine(Engine):
 
     def layers(self) -> tuple[Layer, ...]:
         """Every node of the compiled graph with the precision it runs in, as OpenVINO tells it."""
+        self._require_open()
         found = []
         for node in self._compiled.get_runtime_model().get_ops():
             info = node.get_rt_info()

@@ -32,14 +32,14 @@ class TorchEngine(Engine):
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            rgb = torch.from_numpy(x).permute(0, 3, 1, 2).flip(1).to(torch.float32)
+            rgb = torch.tensor(x).permute(0, 3, 1, 2).flip(1).to(torch.float32)
             ready = (rgb - self._mean) / self._std
             if self.spec.preprocess.channels == "bgr":
                 ready = ready.flip(1)
             wide = padded(ready, self._network.geometry)
             if self.spec.head.kind == "scores":
-                return np.asarray(self._network.scores(wide))
-            return np.asarray(self._network(wide)[:, :, : x.shape[1], : x.shape[2]])
+                return np.ascontiguousarray(self._network.scores(wide))
+            return np.ascontiguousarray(self._network(wide)[:, :, : x.shape[1], : x.shape[2]])
 
     def _release(self) -> None:
         del self._network

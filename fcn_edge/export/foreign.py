@@ -193,8 +193,8 @@ def _fit_head(model: Any, shape: tuple[int, ...], spec: ModelSpec, corners: bool
     if len(shape) == 4 and shape[1] == classes:
         rows, columns = shape[2:]
     elif len(shape) == 4 and shape[3] == classes and shape[1] != 1:
-        _append(model, "Transpose", perm=[0, 3, 1, 2])
         rows, columns = shape[1:3]
+        _append(model, "Transpose", (1, classes, rows, columns), perm=[0, 3, 1, 2])
     elif len(shape) == 3 or (len(shape) == 4 and shape[1] == 1):
         kind = "classes"
         rows, columns = shape[-2:]
@@ -213,15 +213,15 @@ def _fit_head(model: Any, shape: tuple[int, ...], spec: ModelSpec, corners: bool
 def _class_map_output(model: Any, shape: tuple[int, ...]) -> None:
     if len(shape) == 4:
         model.graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "foreign_axis"))
-        _append(model, "Squeeze", extra=("foreign_axis",))
-    _append(model, "Cast", to=TensorProto.UINT8)
+        _append(model, "Squeeze", (1, *shape[-2:]), extra=("foreign_axis",))
+    _append(model, "Cast", (1, *shape[-2:]), to=TensorProto.UINT8)
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
 
 
-def _append(model: Any, op: str, *, extra: tuple[str, ...] = (), **attributes: Any) -> None:
-    """Put one node behind the output and make its result the output, of unstated shape."""
+def _append(model: Any, op: str, shape: tuple[int, ...], *, extra: tuple[str, ...] = (), **attributes: Any) -> None:
+    """Put one node behind the output and make its result, of `shape`, the output."""
     old = model.graph.output[0]
     element, new = old.type.tensor_type.elem_type, f"{old.name}_{op.lower()}"
     model.graph.node.append(helper.make_node(op, [old.name, *extra], [new], f"foreign_{op.lower()}", **attributes))
     del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info(new, element, None))
+    model.graph.output.append(helper.make_tensor_value_info(new, element, shape))

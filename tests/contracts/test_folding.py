@@ -1,0 +1,70 @@
+"""Leaving out the last deconvolution changes no class: direct sampling of the score map is the network.
+
+Held for both geometries against PyTorch's ConvTranspose2d. At a border it scales all classes
+alike, so the arg-max stays, while the logits do not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fcn_edge.geometry import Sampling, stride
+from fcn_edge.transforms import class_map_from_scores
+
+torch = pytest.importorskip("torch", reason="torch is not installed: no network to test with")
+
+from fcn_edge.models import backbones  # noqa: E402 - needs torch
+from fcn_edge.models.fcn import FCN8s, bilinear_deconvolution, padded  # noqa: E402
+
+TIE = 1e-4  # of scores near 1: closer than this, the order of float32 sums decides
+
+
+class NarrowVGG16(backbones.VGG16):
+    channels = (8, 8, 16)
+    stages = ((4, 2), (4, 2), (8, 3), (8, 3), (8, 3))
+
+
+@pytest.fixture(scope="module", params=["same", "pad100"])
+def network(request):
+    """A narrow FCN-8s on VGG-16 with random weights of unit gain, so that its scores vary."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "VGG16", NarrowVGG16)
+        torch.manual_seed(3)
+        network = FCN8s("vgg16", 5, geometry=request.param)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+            torch.nn.init.normal_(layer.bias, std=0.1)
+    return network.eval()
+
+
+def assert_same_classes(logits, class_map):
+    """Equal wherever the best class of (C, H, W) logits stands out."""
+    ordered = np.sort(logits, axis=0)
+    clear = ordered[-1] - ordered[-2] > TIE * np.abs(ordered).max()
+    np.testing.assert_array_equal(class_map[clear], logits.argmax(0)[clear])
+    assert clear.mean() > 0.5, "almost everything is a tie: the test says nothing"
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 21), st.integers(1, 7), st.integers(1, 7))
+def test_sampling_a_stride_8_map_is_the_fixed_deconvolution(seed, classes, rows, columns):
+    scores = np.random.default_rng(seed).standard_normal((classes, rows, columns), np.float32)
+    with torch.inference_mode():
+        logits = bilinear_deconvolution(classes, 8, padding=4)(torch.from_numpy(scores)[None])[0].numpy()
+    sampling = Sampling(stride(8 * rows, 8), stride(8 * columns, 8))
+    assert_same_classes(logits, class_map_from_scores(scores, sampling))
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(33, 110), st.integers(33, 110), st.integers(0, 2**32 - 1))
+def test_network_at_any_size_is_its_sampled_scores(network, height, width, seed):
+    pixels = np.random.default_rng(seed).standard_normal((1, 3, height, width), np.float32)
+    with torch.inference_mode():
+        wide = padded(torch.from_numpy(pixels), network.geometry)
+        scores, logits = network.scores(wide)[0].numpy(), network(wide)[0, :, :height, :width].numpy()
+    assert logits.shape == (5, height, width)
+    assert_same_classes(logits, class_map_from_scores(scores, network.score_sampling(height, width)))

@@ -1,0 +1,137 @@
+"""Pairs on disk: images and labels are read as they are, or the file that does not fit is named."""
+
+from __future__ import annotations
+
+import hashlib
+
+import cv2
+import numpy as np
+import pytest
+
+from fcn_edge.data.base import (
+    PairOnDisk,
+    image_from_file,
+    image_size,
+    images_in,
+    labels_from_file,
+    paired,
+    sha256_of_pixels,
+)
+from fcn_edge.errors import BadInput
+
+
+def pair_of(image, label, classes=3, ignore=255):
+    return PairOnDisk(image.stem, "drive", image, label, classes, ignore)
+
+
+def test_item_reads_image_labels_and_hash(tmp_path, write_pair):
+    labels = np.array([[0, 1, 2, 255, 0, 1]] * 4, np.uint8)
+    image, label = write_pair(tmp_path, "a", labels)
+    item = pair_of(image, label)
+    assert item.image().shape == (4, 6, 3) and item.image()[0, 0].tolist() == [10, 20, 30]
+    np.testing.assert_array_equal(item.labels(), labels)
+    assert item.sha256() == hashlib.sha256(image.read_bytes()).hexdigest()
+
+
+def test_value_outside_the_classes_is_named_with_its_file(tmp_path, write_pair):
+    labels = np.zeros((4, 6), np.uint8)
+    labels[2, 3] = 7
+    item = pair_of(*write_pair(tmp_path, "a", labels))
+    with pytest.raises(BadInput, match=r"a.png: label value 7; the classes are 0..2 and 255 is ignored"):
+        item.labels()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+def test_labels_of_another_size_are_named(tmp_path, write_pair, suffix):
+    item = pair_of(*write_pair(tmp_path, "a", np.zeros((6, 4), np.uint8), suffix=suffix))
+    with pytest.raises(BadInput, match=r"a.png: 4x6 labels for a 6x4 image"):
+        item.labels()
+
+
+def test_palette_images_are_read_as_indices(tmp_path):
+    Image = pytest.importorskip("PIL.Image", reason="pillow is not installed: no palette image to read")
+    indices = np.array([[0, 5, 20], [255, 1, 2]], np.uint8)
+    picture = Image.fromarray(indices, "P")
+    picture.putpalette([value for index in range(256) for value in (index, 255 - index, 77)])
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(labels_from_file(tmp_path / "a.png"), indices)
+
+
+def test_palette_image_of_few_colours_is_read_as_indices(tmp_path):
+    """Pillow packs four pixels into a byte here."""
+    Image = pytest.importorskip("PIL.Image", reason="pillow is not installed: no palette image to read")
+    indices = np.array([[0, 1, 2, 3, 3]] * 3, np.uint8)
+    picture = Image.fromarray(indices, "P")
+    picture.putpalette([255, 0, 0] * 4)
+    picture.save(tmp_path / "a.png", bits=2)
+    np.testing.assert_array_equal(labels_from_file(tmp_path / "a.png"), indices)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.uint16), np.zeros((4, 6, 4), np.uint8)],
+    ids=["colour", "16 bits", "alpha"],
+)
+def test_labels_are_one_channel_of_8_bits(tmp_path, picture):
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    with pytest.raises(BadInput, match=r"a.png: .*labels are one channel of 8 bits"):
+        labels_from_file(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a no picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_file_that_does_not_decode_is_named(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(BadInput, match=r"a.png: not an image that decodes"):
+        image_from_file(tmp_path / "a.png")
+
+
+def test_truncated_image_is_named(tmp_path, write_pair):
+    image, _ = write_pair(tmp_path, "a")
+    image.write_bytes(image.read_bytes()[:40])
+    with pytest.raises(BadInput, match=r"a.png: not an image"):
+        image_from_file(image)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"none.png: No such file"):
+        image_from_file(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_size_is_height_and_width(tmp_path, write_pair, suffix):
+    image, _ = write_pair(tmp_path, "a", size=(7, 13), suffix=suffix)
+    assert image_size(image) == (7, 13)
+
+
+def test_images_of_a_folder_are_sorted_and_nothing_else(tmp_path):
+    for name in ("b.PNG", "a.jpg", "c.tiff", "notes.txt", "a.json"):
+        (tmp_path / name).touch()
+    assert [path.name for path in images_in(tmp_path)] == ["a.jpg", "b.PNG", "c.tiff"]
+
+
+def test_image_without_labels_is_named(tmp_path, write_pair):
+    write_pair(tmp_path, "a")
+    _, label = write_pair(tmp_path, "b")
+    label.unlink()
+    with pytest.raises(BadInput, match=r"images/b.png: has no labels; expected .*labels/b.png"):
+        paired(tmp_path / "images", tmp_path / "labels")
+
+
+def test_labels_without_image_do_no_harm(tmp_path, write_pair):
+    write_pair(tmp_path, "a")
+    image, _ = write_pair(tmp_path, "b")
+    image.unlink()
+    assert [path.stem for path, _ in paired(tmp_path / "images", tmp_path / "labels")] == ["a"]
+
+
+def test_empty_and_missing_folders_are_named(tmp_path):
+    with pytest.raises(BadInput, match=r"images: no such folder; expected images/ and labels/"):
+        paired(tmp_path / "images", tmp_path / "labels")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(BadInput, match=r"images: no images in this folder"):
+        paired(tmp_path / "images", tmp_path / "labels")
+
+
+def test_hash_of_pixels_knows_the_shape():
+    assert sha256_of_pixels(np.zeros((2, 6, 3), np.uint8)) != sha256_of_pixels(np.zeros((3, 4, 3), np.uint8))

@@ -1,0 +1,256 @@
+"""What every engine does, whatever runs beneath it. A backend is a subclass that names its target.
+
+A backend that is installed and has no subclass here is a failure (see the last test), except the
+TensorRT targets, which need a GPU and have test_trt.py.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextlib import ExitStack
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from fcn_edge.engines import PACKAGES, EngineOptions, available_targets, open_engine
+from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.frame import Style
+from fcn_edge.spec import contract_from_onnx, spec_from_json
+from fcn_edge.transforms import input_from_frame, view_from_scores
+
+# fp32 on both sides: sums in another order, batch norms folded into weights; 1e-6 is what is seen.
+MAX_RELATIVE_ERROR = 1e-4
+ONE_THREAD = EngineOptions(threads=1)
+
+
+@pytest.fixture(scope="module")
+def opened():
+    """Opens a file on a target, each once, for the tests that leave an engine as it was."""
+    with ExitStack() as stack:
+        yield functools.cache(
+            lambda path, target: stack.enter_context(open_engine(path, target=target, options=ONE_THREAD))
+        )
+
+
+class EngineContract:
+    target = ""
+
+    @pytest.fixture(autouse=True)
+    def _installed(self):
+        module, extra = PACKAGES[self.target]
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed (extra {extra}): the {self.target} engine was not tested")
+
+    @pytest.fixture
+    def model(self, onnx_file):
+        """The file that this engine opens."""
+        return onnx_file
+
+    @pytest.fixture
+    def shared(self, model, opened):
+        """The engine, shared by all tests of a backend."""
+        return opened(model, self.target)
+
+    @pytest.fixture
+    def reference(self, checkpoint_file, opened):
+        """PyTorch's (1, 11, 8, 12) scores of a frame."""
+        return opened(checkpoint_file, "pytorch").infer
+
+    def test_scores_are_those_of_pytorch(self, shared, reference, street):
+        for seed in range(3):
+            x = street(seed)[0][None]
+            wanted, found = reference(x), shared.infer(x)
+            assert found.shape == wanted.shape == (1, 11, 8, 12) and found.dtype == np.float32
+            assert np.abs(found - wanted).max() <= MAX_RELATIVE_ERROR * np.abs(wanted).max()
+
+    def test_same_frame_gives_the_same_bits(self, shared, street):
+        x = street(1)[0][None]
+        first = shared.infer(x)
+        shared.infer(street(2)[0][None])
+        np.testing.assert_array_equal(shared.infer(x), first)
+
+    def test_result_belongs_to_the_caller(self, shared, street):
+        x, other = street(1)[0][None], street(2)[0][None]
+        first = shared.infer(x)
+        kept = first.copy()
+        second = shared.infer(other)
+        np.testing.assert_array_equal(first, kept, "the next frame was written over an older result")
+        assert not np.shares_memory(first, second) and not np.array_equal(first, second)
+        assert first.flags.writeable and first.flags.c_contiguous
+        first[...] = 7
+        np.testing.assert_array_equal(shared.infer(x), kept, "a caller's writing changed the engine")
+
+    def test_given_array_is_filled(self, shared, street):
+        x = street(1)[0][None]
+        wanted = shared.infer(x)
+        out = np.full_like(wanted, np.nan)
+        assert shared.infer(x, out) is out
+        np.testing.assert_array_equal(out, wanted)
+        shared.infer(street(2)[0][None])
+        np.testing.assert_array_equal(out, wanted)
+
+    @pytest.mark.parametrize(
+        "out",
+        [np.zeros((1, 11, 8, 12), np.float64), np.zeros((11, 8, 12), np.float32), np.zeros((1, 11, 8, 11), np.float32)],
+        ids=["type", "no batch", "shape"],
+    )
+    def test_array_that_does_not_fit_is_refused(self, shared, frame, out):
+        with pytest.raises(BadInput, match=r"out is .*; this engine yields float32\(1, 11, 8, 12\)"):
+            shared.infer(frame[None], out)
+
+    @pytest.mark.parametrize(
+        "x",
+        [
+            np.zeros((64, 96, 3), np.uint8),
+            np.zeros((1, 96, 64, 3), np.uint8),
+            np.zeros((1, 3, 64, 96), np.uint8),
+            np.zeros((1, 64, 96, 1), np.uint8),
+            np.zeros((2, 64, 96, 3), np.uint8),
+            np.zeros((0, 64, 96, 3), np.uint8),
+            np.zeros((1, 64, 96, 3), np.float32),
+            np.zeros((1, 64, 96, 3), np.int8),
+        ],
+        ids=["no batch", "turned", "planar", "grey", "two", "none", "float", "int8"],
+    )
+    def test_input_that_does_not_fit_is_refused(self, shared, x):
+        with pytest.raises(BadInput, match=r"input is .*; tiny takes uint8 \(1, 64, 96, 3\) BGR"):
+            shared.infer(x)
+
+    def test_input_of_any_layout_is_taken_and_left_alone(self, shared, frame):
+        wanted = shared.infer(frame[None])
+        mirrored = np.ascontiguousarray(frame[:, ::-1])[None, :, ::-1]
+        np.testing.assert_array_equal(shared.infer(mirrored), wanted)
+        frozen = frame.copy()[None]
+        frozen.flags.writeable = False
+        np.testing.assert_array_equal(shared.infer(frozen), wanted)
+        np.testing.assert_array_equal(frozen[0], frame)
+
+    def test_closed_engine_refuses_to_run_and_may_be_closed_again(self, model, frame):
+        with open_engine(model, target=self.target, options=ONE_THREAD) as engine:
+            pass
+        engine.close()
+        for use in (lambda: engine.infer(frame[None]), lambda: engine.segment(frame), engine.layers):
+            with pytest.raises(BadInput, match=f"{model.name}: this engine is closed"):
+                use()
+        engine.close()
+
+    def test_two_engines_at_once_do_not_meet(self, model, shared, street):
+        frames = [street(seed)[0][None] for seed in range(3)]
+        alone = [shared.infer(x) for x in frames]
+        with open_engine(model, target=self.target, options=ONE_THREAD) as other:
+            for number in (0, 2, 1):
+                np.testing.assert_array_equal(other.infer(frames[number]), alone[number])
+                np.testing.assert_array_equal(shared.infer(frames[-number]), alone[-number])
+        np.testing.assert_array_equal(shared.infer(frames[0]), alone[0])
+
+    def test_spec_is_the_files_own_and_survives_its_json(self, shared, onnx_file):
+        wanted = contract_from_onnx(onnx_file).spec
+        assert shared.spec == wanted
+        assert spec_from_json(shared.spec.to_json(), "test") == wanted
+
+    @pytest.mark.parametrize("size", [(64, 96), (90, 120), (33, 200), (1, 1)])
+    def test_view_lies_on_the_frame(self, shared, street, size):
+        image = street(3, (360, 480))[0][: size[0], : size[1]]
+        view = shared.segment(image, Style(opacity=0.3))
+        output = shared.infer(input_from_frame(image, shared.spec.preprocess))
+        wanted = view_from_scores(output[0], image, shared.spec, Style(opacity=0.3))
+        assert view.class_map.shape == size and view.overlay.shape == (*size, 3)
+        np.testing.assert_array_equal(view.class_map, wanted.class_map)
+        np.testing.assert_array_equal(view.overlay, wanted.overlay)
+        np.testing.assert_array_equal(view.pixels_per_class, wanted.pixels_per_class)
+
+    def test_engine_says_what_runs(self, shared, model):
+        name, version = shared.runtime.split()
+        assert shared.target == self.target and shared.path == model
+        assert name.isalpha() and version[0].isdigit()
+        assert (shared.precision, shared.execution) == ("fp32", "f32")
+
+    def test_execution_that_it_has_not_is_refused(self, model):
+        with pytest.raises(BadInput, match="f32.*, not f16"):
+            open_engine(model, target=self.target, options=EngineOptions("f16"))
+
+    def test_broken_file_is_named(self, model, tmp_path):
+        broken = tmp_path / f"broken{model.suffix}"
+        broken.write_bytes(model.read_bytes()[:1000])
+        with pytest.raises(BadInput, match="broken"):
+            open_engine(broken, target=self.target)
+
+
+class OnnxContract(EngineContract):
+    """What engines of ONNX files do beyond that: other precisions, heads and free sizes."""
+
+    def test_file_says_its_precision(self, int8_file):
+        with open_engine(int8_file, target=self.target, options=ONE_THREAD) as engine:
+            assert (engine.precision, engine.execution) == ("int8", "f32")
+
+    def test_classes_head_gives_the_class_map_of_the_scores(self, exported, shared, frame):
+        """Exported in full size, where enlarging the score map and enlarging its classes are the same."""
+        with open_engine(exported(head="classes"), target=self.target, options=ONE_THREAD) as engine:
+            found = engine.infer(frame[None])
+            assert found.shape == (1, 64, 96) and found.dtype == np.uint8
+            np.testing.assert_array_equal(engine.segment(frame).class_map, found[0])
+        np.testing.assert_array_equal(found[0], shared.segment(frame).class_map)
+
+    def test_free_file_takes_batches_and_sizes(self, exported, shared, street):
+        frames = np.stack([street(seed)[0] for seed in range(2)])
+        with open_engine(exported(dynamic=True), target=self.target, options=ONE_THREAD) as engine:
+            both = engine.infer(frames)
+            wider = engine.infer(street(0, (96, 160))[0][None])
+            again = engine.infer(frames)
+        wanted = np.concatenate([shared.infer(x[None]) for x in frames])
+        assert np.abs(both - wanted).max() <= MAX_RELATIVE_ERROR * np.abs(wanted).max()
+        assert both.shape == (2, 11, 8, 12) and wider.shape == (1, 11, 12, 20)
+        np.testing.assert_array_equal(both, again)
+
+    @pytest.mark.parametrize("size", [(50, 96), (64, 97), (0, 96)])
+    def test_free_file_refuses_sizes_between_its_steps(self, exported, size):
+        with (
+            open_engine(exported(dynamic=True), target=self.target, options=ONE_THREAD) as engine,
+            pytest.raises(BadInput, match="multiples of 32"),
+        ):
+            engine.infer(np.zeros((1, *size, 3), np.uint8))
+
+
+class TestPyTorch(EngineContract):
+    target = "pytorch"
+
+    @pytest.fixture
+    def model(self, checkpoint_file):
+        return checkpoint_file
+
+    @pytest.fixture
+    def reference(self, onnx_file, opened):
+        """The reference is held against the other side of every export."""
+        return opened(onnx_file, "onnxruntime").infer
+
+
+class TestOnnxRuntime(OnnxContract):
+    target = "onnxruntime"
+
+
+class TestOpenVino(OnnxContract):
+    target = "openvino"
+
+    def test_compiled_graph_tells_the_precision_of_each_layer(self, shared, int8_file):
+        assert {layer.precision for layer in shared.layers() if layer.op == "Convolution"} == {"f32"}
+        with open_engine(int8_file, target=self.target, options=ONE_THREAD) as engine:
+            precisions = [layer.precision for layer in engine.layers() if layer.op == "Convolution"]
+        assert precisions and set(precisions) <= {"i8", "u8"}  # unsigned where it knows that nothing is negative
+
+    def test_bf16_is_asked_for_or_said_to_be_missing(self, onnx_file, frame, shared):
+        try:
+            engine = open_engine(onnx_file, target=self.target, options=EngineOptions("bf16"))
+        except BackendMissing as error:
+            assert "no bf16 instructions" in str(error)
+            return
+        with engine:
+            assert engine.execution == "bf16"
+            assert not np.array_equal(engine.infer(frame[None]), shared.infer(frame[None]))
+
+
+def test_every_installed_backend_has_its_contract():
+    covered = {kind.target for kind in (TestPyTorch, TestOnnxRuntime, TestOpenVino)}
+    with_gpu = {"tensorrt", "tensorrt-rtx"}  # test_trt.py
+    assert set(available_targets()) - with_gpu <= covered
+    assert covered | with_gpu == set(PACKAGES)

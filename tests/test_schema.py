@@ -1,0 +1,164 @@
+"""Tables become frozen dataclasses and come back; what does not fit is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcn_edge.errors import BadInput
+from fcn_edge.schema import from_mapping, nearest, read_toml, to_mapping
+
+TOO_DEEP = 200_000  # brackets; Python's own parsers give up long before
+
+
+@dataclass(frozen=True)
+class Wheel:
+    inches: int
+    name: str = "wheel"
+
+
+@dataclass(frozen=True)
+class Car:
+    """A field of every kind that the project's own dataclasses have."""
+
+    wheels: tuple[Wheel, ...]
+    size: tuple[int, int]
+    weight: float
+    drive: Literal["front", "rear"] = "front"
+    electric: bool = False
+    seats: int | None = None
+    owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+VALID = {"wheels": [{"inches": 16}], "size": [2, 4], "weight": 900}
+
+
+def test_missing_keys_take_their_defaults():
+    car = from_mapping(Car, VALID, "car.toml")
+    assert car == Car((Wheel(16),), (2, 4), 900.0)
+    assert isinstance(car.weight, float)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"weigth": 1}, "car.toml: unknown key 'weigth'; did you mean 'weight'"),
+        ({"zzz": 1}, "unknown key 'zzz'; known: wheels, size"),
+        ({"wheels": [{"inch": 3}]}, "wheels: unknown key 'inch'; did you mean 'inches'"),
+        ({"wheels": [{}]}, "wheels: missing inches"),
+        ({"wheels": {"inches": 3}}, "wheels: expected a list"),
+        ({"wheels": [3]}, "wheels: expected a table, found int"),
+        ({"size": [2]}, "size: expected 2 values, found 1"),
+        ({"size": [2, "4"]}, "size: expected int, found '4'"),
+        ({"size": "24"}, "size: expected a list, found '24'"),
+        ({"weight": "heavy"}, "weight: expected float, found 'heavy'"),
+        ({"weight": True}, "weight: expected float, found True"),
+        ({"weight": float("nan")}, "weight: expected a finite number, found nan"),
+        ({"weight": float("-inf")}, "weight: expected a finite number, found -inf"),
+        ({"weight": 10**400}, "weight: expected a finite number"),
+        ({"drive": "all"}, "drive: 'all' is not one of front, rear"),
+        ({"electric": 1}, "electric: expected bool, found 1"),
+        ({"seats": 1.5}, "seats: expected int, found 1.5"),
+        ({"seats": True}, "seats: expected int, found True"),
+        ({"owners": ["me"]}, "owners: expected a table, found list"),
+        ({"owners": {"2024": "me"}}, "owners.2024: expected a list, found 'me'"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)
+def test_what_does_not_fit_is_refused_by_name(changed, words):
+    with pytest.raises(BadInput) as caught:
+        from_mapping(Car, VALID | changed, "car.toml")
+    assert words in str(caught.value)
+
+
+def test_all_missing_keys_are_named_at_once():
+    with pytest.raises(BadInput, match=r"car.toml: missing wheels, size, weight"):
+        from_mapping(Car, {}, "car.toml")
+
+
+def test_what_is_no_table_is_refused():
+    with pytest.raises(BadInput, match="expected a table, found list"):
+        from_mapping(Car, [1], "car.toml")
+
+
+def test_optional_may_be_none_and_others_may_not():
+    assert from_mapping(Car, VALID | {"seats": None}, "car").seats is None
+    with pytest.raises(BadInput, match="expected float, found None"):
+        from_mapping(Car, VALID | {"weight": None}, "car")
+
+
+cars = st.builds(
+    Car,
+    wheels=st.lists(st.builds(Wheel, st.integers(), st.text())).map(tuple),
+    size=st.tuples(st.integers(), st.integers()),
+    weight=st.floats(allow_nan=False, allow_infinity=False),
+    drive=st.sampled_from(["front", "rear"]),
+    electric=st.booleans(),
+    seats=st.none() | st.integers(),
+    owners=st.dictionaries(st.text(), st.lists(st.text()).map(tuple)),
+)
+
+
+@given(cars)
+def test_dataclass_survives_the_way_to_plain_types_and_back(car):
+    assert from_mapping(Car, to_mapping(car), "car") == car
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(Car.__dataclass_fields__, json_values)))
+def test_any_json_makes_a_car_or_one_kind_of_error(mapping):
+    try:
+        assert isinstance(from_mapping(Car, VALID | mapping, "car"), Car)
+    except BadInput:
+        pass
+
+
+def test_plain_types_hold_lists_and_tables():
+    car = from_mapping(Car, VALID | {"owners": {"2024": ["me"]}}, "car")
+    assert to_mapping(car) == VALID | {
+        "wheels": [{"inches": 16, "name": "wheel"}],
+        "weight": 900.0,
+        "drive": "front",
+        "electric": False,
+        "seats": None,
+        "owners": {"2024": ["me"]},
+    }
+
+
+def test_nearest_names_one_or_lists_all():
+    assert nearest("rood", ["road", "car"]) == "; did you mean 'road'?"
+    assert nearest("xyz", ["road", "car"]) == "; known: road, car"
+
+
+def test_toml_is_read(tmp_path):
+    (tmp_path / "a.toml").write_text("[network]\nbackbone = 'vgg16'\n", encoding="utf-8")
+    assert read_toml(tmp_path / "a.toml") == {"network": {"backbone": "vgg16"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a = 1\nb = [1, 2}\n", "not TOML .*line 2"),
+        (b"a = 1\na = 2\n", "not TOML"),
+        (b"a = '\xff'", "not TOML"),
+        (b"", "empty"),
+        (b"a = " + b"[" * TOO_DEEP, "not TOML"),
+    ],
+    ids=["bracket", "twice", "bytes", "empty", "too deep"],
+)
+def test_toml_that_does_not_parse_is_told(tmp_path, content, words):
+    (tmp_path / "a.toml").write_bytes(content)
+    with pytest.raises(BadInput, match=words) as caught:
+        read_toml(tmp_path / "a.toml")
+    assert str(tmp_path / "a.toml") in str(caught.value)
