@@ -6,14 +6,14 @@ An engine directory holds `manifest.json`, `spec.json`, and what runs: `model.on
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from fcn_edge.calib.files import Calibrated, load_or_make_table, quantized_file
 from fcn_edge.calib.placement import PlacementName
@@ -25,7 +25,7 @@ from fcn_edge.engines.base import Execution, Layer
 from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
 from fcn_edge.evaluate import evaluate_engine
 from fcn_edge.export import contract_file
-from fcn_edge.files import sha256_of_file, whole_folder, write_json
+from fcn_edge.files import read_json, sha256_of_file, whole_folder, write_json
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
 from fcn_edge.spec import Precision, contract_from_onnx
@@ -37,18 +37,22 @@ ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {
     "tensorrt-rtx": ("fp32", "fp16", "int8", "int8-fp16"),
     "tensorrt": ("fp32", "fp16", "int8", "int8-fp16"),
 }
+WRITTEN_HERE = ("manifest.json", "spec.json", "table.json", "model.*")  # all that stands in an engine directory
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build. max_miou_drop: in points, needs `data`. sm: compute capabilities for TensorRT-RTX."""
+    """How to build. max_miou_drop: in points, needs `data`. sm: compute capabilities for TensorRT-RTX.
+
+    calib, calib_images, method and placement are for INT8; None takes their defaults.
+    """
 
     target: Target
     precision: BuildPrecision
     calib: str | None = None
     calib_images: int | None = None
     method: Method | None = None
-    placement: PlacementName = "any"
+    placement: PlacementName | None = None
     max_miou_drop: float | None = None
     sm: tuple[int, ...] = ()
     threads: int | None = None
@@ -92,13 +96,13 @@ def build_engine(
     """Export and calibrate where needed, compile, evaluate on `data`, write the engine directory.
 
     Raises:
-        BadInput: INT8 without images, a file that does not fit, a folder that is not ours to replace.
+        BadInput: INT8 without images, a file or an option that does not fit, a folder that is not ours to replace.
         BackendMissing: the target cannot be built here.
         CheckFailed: mIoU fell by more than `max_miou_drop`; nothing is written.
     """
     started = time.monotonic()
     _check(options, data, out)
-    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, whole_folder(out) as part:
+    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, _engine_folder(out) as part:
         on_stage("reading the network")
         fp32 = contract_file(model_path(model), Path(scratch) / "model.fp32.onnx", spec=spec, recipe=recipe)
         file = _in_precision(fp32, part, options, on_stage, on_image)
@@ -123,39 +127,75 @@ def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
 
         require_target(options.target)  # type: ignore[arg-type]
     require_package(options.target)
-    if options.precision.startswith("int8") and options.calib is None:
-        raise BadInput("INT8 needs calibration: give --calib a folder, video, data set, TOML or table")
+    _check_idle_options(options)
     if options.max_miou_drop is not None and data is None:
         raise BadInput("--max-miou-drop is measured on labelled images: give --data KIND:PATH#SPLIT")
     if options.max_miou_drop is not None and options.target.startswith("tensorrt"):
         raise BackendMissing(f"{options.target} engines do not run here, so their mIoU drop cannot be held to a budget")
-    if out.exists() and not (out / "manifest.json").is_file():
+    if out.exists():
+        _require_engine_directory(out)
+
+
+def _check_idle_options(options: BuildOptions) -> None:
+    """Raises BadInput for what was asked for and would be passed over in silence."""
+    quantizing = {"--calib": options.calib, "--images": options.calib_images, "--method": options.method,
+                  "--placement": options.placement}  # fmt: skip
+    idle = [name for name, value in quantizing.items() if value is not None]
+    if idle and not options.precision.startswith("int8"):
+        raise BadInput(f"{' and '.join(idle)}: only for INT8; add --precision int8, or leave it out")
+    if options.sm and options.target != "tensorrt-rtx":
+        raise BadInput(f"--sm is for tensorrt-rtx; {options.target} compiles for the machine that it runs on")
+
+
+def _require_engine_directory(out: Path) -> None:
+    """Raises BadInput unless `out` holds an engine directory and nothing else, so that it may be replaced."""
+    manifest = out / "manifest.json"
+    if not manifest.is_file() or "plan_sha256" not in read_json(manifest):
         raise BadInput(f"{out}: exists and is no engine directory; choose another name")
+    others = [path.name for path in sorted(out.iterdir()) if not any(path.match(name) for name in WRITTEN_HERE)]
+    if others:
+        raise BadInput(f"{out}: an engine directory that also holds {others[0]}; move it away, or choose another name")
+
+
+@contextmanager
+def _engine_folder(out: Path) -> Iterator[Path]:
+    """The folder under its working name; what cannot be written there is told under its later one."""
+    with whole_folder(out) as part:
+        try:
+            yield part
+        except BadInput as error:
+            raise BadInput(str(error).replace(str(part), str(out))) from error
 
 
 def _in_precision(
     fp32: Path, part: Path, options: BuildOptions, on_stage: Report, on_image: Callable[[str, int, int], None]
 ) -> Calibrated:
     file, contract = part / _onnx_name(options), contract_from_onnx(fp32)
-    if contract.quantization.precision != "fp32" and contract.quantization.precision == options.precision:
-        shutil.copyfile(fp32, file)
-        return Calibrated(file, contract.quantization, None)
-    if options.precision in ("fp32", "bf16"):
-        if contract.quantization.precision != "fp32":
-            raise BadInput(
-                f"{fp32}: is {contract.quantization.precision} already; {options.precision} needs the fp32 file"
-            )
-        shutil.copyfile(fp32, file)
+    held = contract.quantization.precision
+    if held != "fp32":
+        _require_as_it_is(fp32, held, options)
+    if held != "fp32" or options.precision in ("fp32", "bf16"):
+        file.write_bytes(fp32.read_bytes())
         return Calibrated(file, contract.quantization, None)
     table = None
-    if options.calib is not None and options.precision.startswith("int8"):
+    if options.calib is not None:
         on_stage("calibrating")
         table = load_or_make_table(
             fp32, options.calib, method=options.method, count=options.calib_images,
             on_image=lambda done, total: on_image("calibrating", done, total),
         )  # fmt: skip
-    wanted: Precision = options.precision  # type: ignore[assignment]
-    return quantized_file(fp32, file, precision=wanted, table=table, placement=options.placement)
+    wanted = cast(Precision, options.precision)
+    return quantized_file(fp32, file, precision=wanted, table=table, placement=options.placement or "any")
+
+
+def _require_as_it_is(file: Path, held: Precision, options: BuildOptions) -> None:
+    """Raises BadInput where a file that is quantized or halved already would have to be made anew."""
+    if held != options.precision:
+        raise BadInput(f"{file}: is {held} already; {options.precision} is made from the fp32 file")
+    if options.calib is not None:
+        raise BadInput(f"{file}: is {held} already, with scales of its own; leave --calib out, or give the fp32 file")
+    if options.max_miou_drop is not None:
+        raise BadInput(f"{file}: is {held} already, and a drop is measured against fp32; give the fp32 file")
 
 
 def _onnx_name(options: BuildOptions) -> str:
@@ -173,12 +213,11 @@ def _compiled(file: Path, part: Path, options: BuildOptions) -> _Compiled:
 def _compiled_plan(file: Path, part: Path, options: BuildOptions) -> _Compiled:
     from fcn_edge.engines import trt
 
-    nvidia = trt.BuildOptions(sm=options.sm)
-    plan = trt.plan_from_onnx(file, target=options.target, options=nvidia)  # type: ignore[arg-type]
+    nvidia, target = trt.BuildOptions(sm=options.sm), cast(trt.NvidiaTarget, options.target)
+    plan = trt.plan_from_onnx(file, target=target, options=nvidia)
     (part / "model.plan").write_bytes(plan.data)
-    lines = trt.trtexec_lines(
-        file.name, "model.plan", target=options.target, precision=options.precision, options=nvidia
-    )  # type: ignore[arg-type]
+    precision = cast(Precision, options.precision)
+    lines = trt.trtexec_lines(file.name, "model.plan", target=target, precision=precision, options=nvidia)
     return _Compiled(
         plan.runtime, plan.layers, {**plan.flags, "story": plan.story}, lines, plan.warnings, plan.kept_float
     )
@@ -209,17 +248,27 @@ def _accuracy(
 ) -> _Accuracy:
     if data is None or options.target.startswith("tensorrt"):
         return _Accuracy(None, None)
-    on_stage(f"evaluating on {data.name}")
-    mious = []
-    for path, chosen in ((fp32, EngineOptions("f32", options.threads)), (file, _engine_options(options))):
+
+    def miou(path: Path, label: str, chosen: EngineOptions) -> float | None:
+        on_stage(f"evaluating {label} on {data.name}")
         with engine_on_target(path, options.target, chosen) as engine:
-            found = evaluate_engine(engine, data, on_image=lambda done, total: on_image("evaluating", done, total))
-            mious.append(found.scores.miou)
-    accuracy = _Accuracy(mious[1], mious[0])
+            found = evaluate_engine(engine, data, on_image=lambda done, total: on_image(label, done, total))
+        for text in found.skipped:
+            on_stage(f"skipped: {text}")
+        return found.scores.miou
+
+    reached = miou(file, options.precision, _engine_options(options))
+    if contract_from_onnx(fp32).quantization.precision != "fp32":
+        return _Accuracy(reached, None)
+    if options.precision == "fp32":
+        return _Accuracy(reached, reached)
+    accuracy = _Accuracy(reached, miou(fp32, "fp32", EngineOptions("f32", options.threads)))
     budget = options.max_miou_drop
     if budget is not None and (accuracy.drop is None or accuracy.drop > budget):
-        lost = "unknown" if accuracy.drop is None else f"{accuracy.drop:.2f} points"
-        raise CheckFailed(f"mIoU drop is {lost} on {data.name}; the budget is {budget:g}. No engine was written")
+        lost = "an unknown amount" if accuracy.drop is None else f"{accuracy.drop:.2f} points"
+        raise CheckFailed(
+            f"{options.precision} loses {lost} of mIoU on {data.name}; the budget is {budget:g}. No engine was written"
+        )
     return accuracy
 
 

@@ -21,6 +21,7 @@ from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import packaged_file
 from fcn_edge.stream.pipeline import run
 from fcn_edge.stream.sinks import sink_from_uri
+from fcn_edge.stream.sinks.base import require_writable
 from fcn_edge.stream.sources import source_from_uri
 
 # Seeds of the training supplement (900), calibration (2), evaluation (3) and video (4) are disjoint.
@@ -55,7 +56,8 @@ def run_demo(
 
     source: the user's own video; None draws a street. Raises what the verbs behind it raise.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    require_writable(out)
+    source_from_uri(source or VIDEO).close()  # a wrong address is told now, not minutes later
     files: dict[str, str] = {}
     fp32 = _export(out, files, on_stage)
     int8 = _calibrate(fp32, out, files, on_stage, on_progress)
@@ -66,7 +68,8 @@ def run_demo(
         options=BenchOptions(rounds=5), on_progress=on_progress,
     )  # fmt: skip
     report = write_report(record, out / "bench")
-    files |= {str(report["json"]): "the benchmark record", str(report["png"]): "latency against mIoU, as a picture"}
+    meanings = {"json": "the benchmark record", "csv": "its rows", "png": "latency against mIoU, as a picture"}
+    files |= {str(path): meanings[kind] for kind, path in report.items()}
     summary = _video(int8, out, source or VIDEO, files, on_stage, on_progress)
     result = DemoResult(record, summary, tuple(nvidia), files)
     _write_page(result, out / "report.md")
@@ -140,6 +143,15 @@ def _video(
     return mapping
 
 
+def plan_in_words(manifest: dict[str, Any]) -> str:
+    """What the compiler made of the convolutions, by its own account."""
+    story, name = manifest["flags"]["story"], f"{manifest['runtime']} {manifest['precision']}"
+    if not story:
+        return f"{name}: compiled"
+    total = story["convolutions_int8"] + story["convolutions_float"]
+    return f"{name}: compiled, {story['convolutions_int8']} of {total} convolutions in INT8"
+
+
 def _write_middle_frame(video: Path, index: int, picture: Path) -> None:
     capture = cv2.VideoCapture(str(video))
     capture.set(cv2.CAP_PROP_POS_FRAMES, index)
@@ -161,9 +173,10 @@ def _write_page(result: DemoResult, path: Path) -> None:
         latency = row["latency_ms"]
         lines.append(f"| {label} | {row['runtime']} | {latency['p50']:.1f} | {latency['p95']:.1f}"
                      f" | {100 * row['miou']:.1f} | {row['size_mb']:.1f} |")  # fmt: skip
-    lines += ["", "![latency against mIoU](bench/record.png)", ""]
+    if any(name.endswith("record.png") for name in result.files):
+        lines += ["", "![latency against mIoU](bench/record.png)"]
+    lines.append("")
     for manifest in result.nvidia:
-        lines.append(f"- {manifest['runtime']} {manifest['precision']}: {manifest['flags'].get('story')};"
-                     f" mIoU and latency {manifest['miou_note']}")  # fmt: skip
+        lines.append(f"- {plan_in_words(manifest)}; mIoU and latency {manifest['miou_note']}")
     with whole_file(path) as part:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")

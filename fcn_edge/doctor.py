@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -11,10 +12,9 @@ from importlib.metadata import distributions
 from typing import Any, Literal
 
 from fcn_edge.device import package_versions, this_device
-from fcn_edge.engines import PACKAGES, Target
-from fcn_edge.engines.base import TARGETS
 from fcn_edge.errors import FcnEdgeError
 from fcn_edge.schema import to_mapping
+from fcn_edge.targets import PACKAGES, TARGETS, Target
 
 State = Literal["ok", "missing", "warning"]
 # Packages that write the same files: only one of each group may be installed.
@@ -72,6 +72,7 @@ def _target(target: Target) -> Finding:
         "tensorrt": lambda: _nvidia("tensorrt"), "tensorrt-rtx": lambda: _nvidia("tensorrt-rtx"),
     }  # fmt: skip
     try:
+        importlib.import_module(module)
         return Finding(target, "ok", probes[target]())
     except FcnEdgeError as error:
         return Finding(target, "missing", str(error))
@@ -112,8 +113,13 @@ def _opencv() -> Finding:
     except ImportError as error:
         advice = "apt-get install libgl1 libglib2.0-0, or use opencv-python-headless"
         return Finding("opencv", "warning", f"does not load: {error}", advice)
-    has = any("GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines())
-    note = "with GStreamer" if has else "without GStreamer: csi:// and gst: sources need an OpenCV that has it"
+    if any("GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines()):
+        return Finding("opencv", "ok", f"{cv2.__version__}, with GStreamer")
+    hiding = sorted(package_versions(COLLIDING[1]))
+    if hiding and this_device().jetpack:
+        found = f"{' and '.join(hiding)} of pip hides JetPack's own OpenCV, which has GStreamer"
+        return Finding("opencv", "warning", found, f"pip uninstall {' '.join(hiding)}")
+    note = "without GStreamer: csi:// and gst: sources need an OpenCV that has it"
     return Finding("opencv", "ok", f"{cv2.__version__}, {note}")
 
 
@@ -135,8 +141,8 @@ def _zoo() -> Finding:
 
     try:
         size = packaged_file(".onnx").stat().st_size
-    except FcnEdgeError as error:
-        return Finding("packaged network", "missing", str(error), "reinstall fcn-edge")
+    except FcnEdgeError:
+        return Finding("packaged network", "missing", "not in this installation", "reinstall fcn-edge")
     return Finding(
         "packaged network", "ok", f"{PACKAGED_NETWORK}, {size / 1e6:.1f} MB (research use: trained on CamVid)"
     )

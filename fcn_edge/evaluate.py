@@ -18,12 +18,16 @@ from fcn_edge.stream.sources import source_from_dataset
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a set, each image's own confusion, and how long each image took."""
+    """Scores of a set, each image's own confusion, and how long each image took.
+
+    skipped: images that do not decode, each with the reason; they count nowhere.
+    """
 
     scores: Scores
     images: tuple[ImageScore, ...]
     times: tuple[Times, ...]
     confusion: np.ndarray
+    skipped: tuple[str, ...] = ()
 
 
 def evaluate_engine(
@@ -35,24 +39,50 @@ def evaluate_engine(
 ) -> Evaluation:
     """Run the set through the engine and compare class maps with labels at the labels' size.
 
+    limit: only the first so many that decode.
+
     Raises:
-        BadInput: the set has other classes than the network, or a label file is unfit (named).
+        BadInput: the set has other classes than the network, a label file is unfit (named), or
+            no image decodes.
     """
     require_same_classes(engine, dataset)
     total = min(len(dataset.items), limit or len(dataset.items))
     classes = engine.spec.num_classes
     confusion = np.zeros((classes, classes), np.int64)
-    images, times = [], []
+    images, times, skipped = [], [], list[str]()
+    following = 0
     for frame, view, spent in stream(source_from_dataset(dataset), engine, style=Style(overlay=False), limit=total):
         if frame.labels is None:
             raise BadInput(f"{frame.source}: no labels to compare with")
+        skipped += _unreadable(dataset, following, frame.index)
+        following = frame.index + 1
         found = confusion_from_maps(frame.labels, view.class_map, classes)
         confusion += found
         item = dataset.items[frame.index]
         images.append(ImageScore(item.sha256(), item.sequence, sparse_cells(found)))
         times.append(spent)
         on_image(len(images), total)
-    return Evaluation(scores_from_confusion(confusion), tuple(images), tuple(times), confusion)
+    if len(images) < total:
+        skipped += _unreadable(dataset, following, len(dataset.items))
+    return Evaluation(scores_from_confusion(confusion), tuple(images), tuple(times), confusion, tuple(skipped))
+
+
+def _unreadable(dataset: Dataset, start: int, stop: int) -> list[str]:
+    """Why items start to stop, which the source left out, cannot be read.
+
+    An image that does not decode is left out; labels that do not fit their image are a defect
+    of the set. Raises BadInput for these.
+    """
+    reasons = []
+    for index in range(start, stop):
+        item = dataset.items[index]
+        try:
+            item.image()
+        except BadInput as error:
+            reasons.append(str(error))
+        else:
+            item.labels()
+    return reasons
 
 
 def require_same_classes(engine: Engine, dataset: Dataset) -> None:

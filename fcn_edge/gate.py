@@ -5,12 +5,16 @@ Knows nothing of engines, data or images: two JSON files are enough.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fcn_edge.errors import BadInput
 
+SCHEMA = 1
+ROUNDING = 1e-9  # relative: a limit that is met to the last digit is met
+LARGEST = sys.float_info.max
 KEY = ("model", "target", "precision", "execution", "height", "width")
 
 
@@ -20,6 +24,11 @@ class Limits:
 
     miou_drop: float = 0.5
     latency_ratio: float = 1.15
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.miou_drop <= 100 and 0 < self.latency_ratio <= LARGEST):  # also true of NaN
+            found = f"{self.miou_drop:g} points and {self.latency_ratio:g}x"
+            raise BadInput(f"limits of {found}; expected 0..100 points and a ratio above 0")
 
 
 @dataclass(frozen=True)
@@ -51,10 +60,10 @@ def verdict_from_records(record: Mapping[str, Any], baseline: Mapping[str, Any],
     """
     found, expected = _rows(record, "the record"), _rows(baseline, "the baseline")
     checks: list[Check] = []
-    same_set = record.get("data") == baseline.get("data")
-    same_device = _device(record) == _device(baseline)
+    same_set = all(record.get(name) == baseline.get(name) is not None for name in ("data", "images"))
+    same_device = _device(record) == _device(baseline) is not None
     for key, row in expected.items():
-        name = " ".join(str(part) for part in key[:4]) + f" {key[4]}x{key[5]}"
+        name = _name(key)
         if key not in found:
             checks.append(Check(f"{name}: row", None, None, None, False, "missing from the record"))
             continue
@@ -65,29 +74,40 @@ def verdict_from_records(record: Mapping[str, Any], baseline: Mapping[str, Any],
 
 def _rows(record: Mapping[str, Any], where: str) -> dict[tuple[Any, ...], Mapping[str, Any]]:
     rows = record.get("rows")
-    if not isinstance(rows, list) or not rows or record.get("schema") != 1:
-        raise BadInput(f"{where} is not a benchmark record (schema 1, rows); make one with fcn-edge bench")
-    try:
-        return {tuple(row[name] for name in KEY): row for row in rows}
-    except (KeyError, TypeError) as error:
-        raise BadInput(f"{where}: a row has no {error}") from error
+    if not isinstance(rows, list) or not rows or record.get("schema") != SCHEMA:
+        raise BadInput(f"{where} is not a benchmark record (schema {SCHEMA}, rows); make one with fcn-edge bench")
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for number, row in enumerate(rows, 1):
+        missing = [name for name in KEY if not isinstance(row, dict) or not isinstance(row.get(name), (str, int))]
+        if missing:
+            raise BadInput(f"{where}: row {number} says nothing of {', '.join(missing)}; make it with fcn-edge bench")
+        key = tuple(row[name] for name in KEY)
+        if key in found:
+            raise BadInput(f"{where}: two rows are {_name(key)}; a verdict compares each by these words alone")
+        found[key] = row
+    return found
 
 
-def _device(record: Mapping[str, Any]) -> tuple[Any, ...]:
+def _name(key: tuple[Any, ...]) -> str:
+    """Such as "fcn8s openvino int8 f32 360x480"."""
+    return " ".join(str(part) for part in key[:4]) + f" {key[4]}x{key[5]}"
+
+
+def _device(record: Mapping[str, Any]) -> tuple[str, ...] | None:
     device = record.get("device")
     if not isinstance(device, dict):
-        return (None,)
+        return None
     return tuple(str(device.get(name)) for name in ("cpu", "cores", "instruction_sets"))
 
 
 def _accuracy(name: str, row: Mapping[str, Any], base: Mapping[str, Any], limits: Limits, same_set: bool) -> Check:
     value, expected = _number(row.get("miou")), _number(base.get("miou"))
     if not same_set or value is None or expected is None:
-        reason = "another data set" if not same_set else "mIoU was not measured"
+        reason = "mIoU was not measured" if same_set else "another data set, or another number of its images"
         return Check(f"{name}: miou", value, expected, None, None, reason)
     floor = expected - limits.miou_drop / 100
     reason = f"{100 * (value - expected):+.2f} points"
-    return Check(f"{name}: miou", value, expected, floor, value >= floor, reason)
+    return Check(f"{name}: miou", value, expected, floor, value >= floor * (1 - ROUNDING), reason)
 
 
 def _latency(name: str, row: Mapping[str, Any], base: Mapping[str, Any], limits: Limits, same: bool) -> Check:
@@ -97,7 +117,7 @@ def _latency(name: str, row: Mapping[str, Any], base: Mapping[str, Any], limits:
         reason = "another device: times of two machines do not compare" if not same else "latency was not measured"
         return Check(label, value, expected, None, None, reason)
     limit = expected * limits.latency_ratio
-    return Check(label, value, expected, limit, value <= limit, f"{value / expected:.2f}x")
+    return Check(label, value, expected, limit, value <= limit * (1 + ROUNDING), f"{value / expected:.2f}x")
 
 
 def _p50(row: Mapping[str, Any]) -> Any:
@@ -106,7 +126,9 @@ def _p50(row: Mapping[str, Any]) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if -LARGEST <= value <= LARGEST else None  # not NaN either
 
 
 def _overall(checks: list[Check]) -> Literal["pass", "fail", "undecidable"]:

@@ -26,13 +26,22 @@ from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_json, whole_file, write_json
 from fcn_edge.metrics import confusion_from_maps, scores_from_confusion
 from fcn_edge.models.backbones import load_classifier
-from fcn_edge.models.checkpoint import CheckpointHeader, header_from_recipe, network_from_recipe, save_checkpoint
+from fcn_edge.models.checkpoint import (
+    CheckpointHeader,
+    header_from_recipe,
+    network_from_recipe,
+    save_checkpoint,
+    state_from_file,
+)
 from fcn_edge.models.fcn import FCN8s, padded
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe, TrainRecipe
 from fcn_edge.spec import first_line
+from fcn_edge.stream.sinks.base import require_writable
 
 Batch = tuple[np.ndarray, np.ndarray]
+AHEAD = 3  # batches drawn while the network works
+OnStep = Callable[[int, int, int], None]  # epoch from 1, step from 1, steps of an epoch
 
 
 @dataclass(frozen=True)
@@ -56,15 +65,22 @@ def train_network(
     supplement: Dataset | None = None,
     backbone_weights: Path | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
-    on_step: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    on_step: OnStep = lambda epoch, step, steps: None,
 ) -> dict[str, Any]:
     """Train by `recipe` and write `out` (the best on `validation`), `out.state` and `out.record.json`.
 
-    supplement: synthetic pictures mixed in by the recipe's `synthetic_share`.
-    Returns the record. Raises BadInput for unfit data or a loss that is not finite.
+    supplement: synthetic pictures mixed in by the recipe's `synthetic_share`. Where `out.state`
+    is of an earlier call with the same recipe and data, training goes on after its last epoch.
+    Returns the record.
+
+    Raises:
+        BadInput: unfit data or recipe, a state of another run, or a loss that is not finite; the
+            best checkpoint so far is kept.
     """
     plan = _require_plan(recipe)
-    _check_classes(data, validation)
+    for other in (validation, supplement):
+        _check_classes(data, other)
+    require_writable(out.parent)
     torch.manual_seed(plan.seed)
     network = network_from_recipe(recipe.network, len(data.classes))
     if backbone_weights is not None:
@@ -73,9 +89,12 @@ def train_network(
     run = _Run(network, plan, batches.per_epoch, out.with_name(out.name + ".state"), _fingerprint(recipe, data))
     run.class_weights = balance_weights(batches.read, len(data.classes), plan.class_balance)
     header = header_from_recipe(recipe, data.classes, data.palette, data.ignore_index)
-    for epoch in range(run.resume(), plan.epochs):
+    done = run.resume()
+    if done and not out.is_file():
+        raise BadInput(f"{run.state_path}: {done} epochs are done, but {out} is gone; delete the state to start anew")
+    for epoch in range(done, plan.epochs):
         started = time.monotonic()
-        loss = _train_epoch(run, batches.epoch(epoch), data.ignore_index, on_step)
+        loss = _train_epoch(run, epoch, batches.epoch(epoch), data.ignore_index, on_step)
         miou = validation_miou(network, header, validation)
         if miou >= run.best:
             run.best = miou
@@ -84,7 +103,7 @@ def train_network(
         run.history.append(to_mapping(report))
         run.save(epoch + 1)
         on_epoch(report)
-    record = {
+    record: dict[str, Any] = {
         "schema": 1, "recipe": to_mapping(recipe), "data": data.name, "images": len(data.items),
         "validation": validation.name, "supplement": supplement.name if supplement else None,
         "best_miou": run.best, "epochs": run.history, "torch": torch.__version__,
@@ -94,14 +113,31 @@ def train_network(
 
 
 def _require_plan(recipe: Recipe) -> TrainRecipe:
-    if recipe.train is None:
+    """The recipe's [train] section. Raises BadInput where there is none, or its values cannot be."""
+    plan = recipe.train
+    if plan is None:
         raise BadInput(f"{recipe.name}: this recipe has no [train] section")
-    return recipe.train
+    wrong = [
+        words
+        for is_fine, words in (
+            (plan.epochs >= 1, f"epochs {plan.epochs}, expected 1 or more"),
+            (plan.batch >= 1, f"batch {plan.batch}, expected 1 or more"),
+            (min(plan.crop) >= 1, f"crop {plan.crop[0]}x{plan.crop[1]}, expected pixels"),
+            (0 < plan.scales[0] <= plan.scales[1], f"scales {plan.scales}, expected two above 0, the smaller first"),
+            (plan.learning_rate > 0, f"learning_rate {plan.learning_rate:g}, expected above 0"),
+            (0 <= plan.synthetic_share < 1, f"synthetic_share {plan.synthetic_share:g}, expected 0 up to below 1"),
+            (plan.photometric >= 0, f"photometric {plan.photometric:g}, expected 0 or more"),
+        )
+        if not is_fine
+    ]
+    if wrong:
+        raise BadInput(f"{recipe.name}: [train] {'; '.join(wrong)}")
+    return plan
 
 
-def _check_classes(data: Dataset, validation: Dataset) -> None:
-    if data.classes != validation.classes:
-        raise BadInput(f"{validation.name} has other classes than {data.name}: {', '.join(validation.classes)}")
+def _check_classes(data: Dataset, other: Dataset | None) -> None:
+    if other is not None and data.classes != other.classes:
+        raise BadInput(f"{other.name} has other classes than {data.name}: {', '.join(other.classes)}")
 
 
 def _fingerprint(recipe: Recipe, data: Dataset) -> str:
@@ -109,7 +145,7 @@ def _fingerprint(recipe: Recipe, data: Dataset) -> str:
 
 
 def _load_backbone(network: FCN8s, recipe: Recipe, path: Path) -> None:
-    state = torch.load(str(path), map_location="cpu", weights_only=True)
+    state = state_from_file(path)
     try:
         load_classifier(network.backbone, recipe.network.backbone, state)
     except (ValueError, KeyError) as error:
@@ -124,7 +160,7 @@ class _Run:
         self.steps, self.best, self.history = per_epoch, 0.0, list[Any]()
         weights = [p for p in network.parameters() if p.requires_grad]
         decayed, plain = [p for p in weights if p.ndim > 1], [p for p in weights if p.ndim <= 1]
-        groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)
         self.class_weights: Tensor | None = None
         self.bf16 = plan.precision == "bf16"
@@ -145,8 +181,11 @@ class _Run:
         """Epochs already done; 0 where there is no state file. BadInput where it is another run's."""
         if not self.state_path.is_file():
             return 0
-        state = torch.load(str(self.state_path), map_location="cpu", weights_only=True)
-        if state["fingerprint"] != self.fingerprint:
+        try:
+            state = torch.load(str(self.state_path), map_location="cpu", weights_only=True)
+        except Exception as error:  # garbage makes its unpickler stumble in a dozen ways
+            raise BadInput(f"{self.state_path}: not a state of training; delete it to start anew") from error
+        if not isinstance(state, dict) or state.get("fingerprint") != self.fingerprint:
             raise BadInput(f"{self.state_path}: belongs to a run with another recipe or data; delete it to start anew")
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -156,7 +195,7 @@ class _Run:
         return int(state["epoch"])
 
 
-def _train_epoch(run: _Run, batches: Iterator[Batch], ignore: int, on_step: Callable[[int, int, float], None]) -> float:
+def _train_epoch(run: _Run, epoch: int, batches: Iterator[Batch], ignore: int, on_step: OnStep) -> float:
     run.network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     total = 0.0
     for step, (images, labels) in enumerate(prefetched(batches)):
@@ -167,13 +206,16 @@ def _train_epoch(run: _Run, batches: Iterator[Batch], ignore: int, on_step: Call
         loss = functional.cross_entropy(logits.float(), y, run.class_weights, ignore_index=ignore)
         value = float(loss.detach())
         if not np.isfinite(value):
-            raise BadInput(f"the loss is {value} at step {step}: lower learning_rate; the best checkpoint is kept")
+            raise BadInput(
+                f"the loss is {value} in epoch {epoch + 1}, step {step + 1}: lower learning_rate in the recipe"
+                f" and start anew without {run.state_path.name}; the best checkpoint so far, if any, is kept"
+            )
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         run.optimizer.step()
         run.schedule.step()
         total += value
-        on_step(step + 1, run.steps, value)
+        on_step(epoch + 1, step + 1, run.steps)
     return total / max(1, run.steps)
 
 
@@ -183,7 +225,7 @@ def normalised(image: np.ndarray, header: CheckpointHeader) -> np.ndarray:
 
 
 def _normalise(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], channels: str) -> np.ndarray:
-    rgb = (image[:, :, ::-1].astype(np.float32) - np.float32(mean)) / np.float32(std)
+    rgb = (image[:, :, ::-1].astype(np.float32) - np.array(mean, np.float32)) / np.array(std, np.float32)
     ordered = rgb if channels == "rgb" else rgb[:, :, ::-1]
     return np.ascontiguousarray(ordered.transpose(2, 0, 1))
 
@@ -213,7 +255,7 @@ class EpochBatches:
         self.extra = round(self.plan.batch * share)
         self.real = self.plan.batch - self.extra
         if len(data.items) < self.real:
-            raise BadInput(f"{data.name}: {len(data.items)} images are fewer than one batch of {self.real}")
+            raise BadInput(f"{data.name}: {len(data.items)} images are fewer than the {self.real} of one batch")
         self.per_epoch = len(data.items) // self.real
         self.read = _Reader(data)
         self.read_extra = _Reader(supplement) if supplement else None
@@ -230,7 +272,9 @@ class EpochBatches:
 
     def _batch(self, samples: list[Batch]) -> Batch:
         images, labels = zip(*samples, strict=True)
-        return np.stack(images), np.stack(labels).astype(np.int64)
+        targets = np.stack(labels).astype(np.int64)
+        targets[targets >= len(self.data.classes)] = self.data.ignore_index  # a supplement may ignore another value
+        return np.stack(images), targets
 
     def _sample(self, pair: Batch, rng: np.random.Generator) -> Batch:
         given = self.recipe.input
@@ -276,7 +320,7 @@ def random_crop(
     left, top = (rng.uniform(min(0.0, free), max(0.0, free)) for free in (free_x, free_y))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     shift_x = -left if flip > 0 else left + width - 1
-    matrix = np.float32([[flip * scale, 0, shift_x], [0, scale, -top]])
+    matrix = np.array([[flip * scale, 0, shift_x], [0, scale, -top]], np.float32)
     mean_colour = tuple(float(v) for v in image.reshape(-1, 3)[::97].mean(0))
     cropped = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=mean_colour)
     marked = cv2.warpAffine(labels, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=float(ignore))
@@ -299,21 +343,31 @@ def photometric(image: np.ndarray, strength: float, rng: np.random.Generator) ->
 
 def prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Draw the next batches in a thread while the network works on this one."""
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(3)
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue()
+    room = threading.Semaphore(AHEAD)
+    is_over = threading.Event()
 
     def draw() -> None:
         try:
             for batch in batches:
                 ready.put(batch)
+                room.acquire()
+                if is_over.is_set():
+                    return
             ready.put(None)
         except BaseException as error:  # handed over and raised in the caller's thread
             ready.put(error)
 
-    threading.Thread(target=draw, daemon=True).start()
-    while (batch := ready.get()) is not None:
-        if isinstance(batch, BaseException):
-            raise batch
-        yield batch
+    threading.Thread(target=draw, name="batches", daemon=True).start()
+    try:
+        while (batch := ready.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise batch
+            room.release()
+            yield batch
+    finally:  # the caller has had enough: let the thread go
+        is_over.set()
+        room.release()
 
 
 def imagenet_weights(backbone: str) -> Path | None:

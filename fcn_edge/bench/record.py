@@ -20,12 +20,13 @@ import numpy as np
 
 from fcn_edge.data import Dataset
 from fcn_edge.device import git_commit, package_versions, this_device
-from fcn_edge.engines import Engine, EngineOptions, Target, available_targets, open_engine
+from fcn_edge.engines import CHECKPOINT_SUFFIXES, Engine, EngineOptions, Target, available_targets, open_engine
 from fcn_edge.engines.base import Execution
-from fcn_edge.errors import BackendMissing
+from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.frame import Frame, Style, Times
 from fcn_edge.schema import to_mapping
+from fcn_edge.spec import contract_from_onnx
 from fcn_edge.stream.pipeline import segment
 
 PACKAGES = ("fcn-edge", "numpy", "opencv-python", "onnx", "openvino", "onnxruntime", "torch", "tensorrt-rtx-cu12")
@@ -55,25 +56,26 @@ Progress = Callable[[str, int, int], None]
 
 
 def variants_from_files(files: Sequence[Path], targets: Sequence[Target] = ()) -> list[Variant]:
-    """Every file on every CPU target that is installed; fp32 files on OpenVINO in bf16 as well."""
-    chosen = targets or [t for t in available_targets() if t in ("openvino", "onnxruntime")]
+    """Every file on every CPU target that is installed; fp32 files on OpenVINO in bf16 as well.
+
+    A checkpoint runs in PyTorch, an engine directory as it was built.
+    """
+    return [variant for path in files for variant in _variants_of(path, targets)]
+
+
+def _variants_of(path: Path, targets: Sequence[Target]) -> list[Variant]:
+    if path.is_dir():
+        with open_engine(path) as engine:
+            return [Variant(path, engine.target, engine.execution)]
+    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
+        return [Variant(path, "pytorch", "f32")]
+    chosen = targets or [target for target in available_targets() if target in ("openvino", "onnxruntime")]
     if not chosen:
         raise BackendMissing("no engine is installed to measure: pip install 'fcn-edge[cpu]'")
-    variants = []
-    for path in files:
-        if path.is_dir() or path.suffix == ".safetensors":
-            variants.append(Variant(path, "pytorch" if path.is_file() else _target_of(path), "f32"))
-            continue
-        for target in chosen:
-            variants.append(Variant(path, target, "f32"))
-            if target == "openvino" and ".int8" not in path.name and _has_bf16():
-                variants.append(Variant(path, target, "bf16"))
+    variants = [Variant(path, target, "f32") for target in chosen]
+    if "openvino" in chosen and _has_bf16() and contract_from_onnx(path).quantization.precision == "fp32":
+        variants.insert(chosen.index("openvino") + 1, Variant(path, "openvino", "bf16"))
     return variants
-
-
-def _target_of(folder: Path) -> Target:
-    with open_engine(folder) as engine:
-        return engine.target
 
 
 def _has_bf16() -> bool:
@@ -108,7 +110,8 @@ def record_from_engines(
     return {
         "schema": 1,
         "data": data.name,
-        "images": len(data.items),
+        "images": min(len(evaluation.images) for evaluation in evaluations),
+        "skipped": list(evaluations[0].skipped),
         "protocol": to_mapping(options),
         "rows": rows,
         "device": {**to_mapping(this_device()), "name": this_device().name},
@@ -126,8 +129,7 @@ def _evaluated(engine: Engine, data: Dataset, on_progress: Progress) -> Evaluati
 def _alternating(
     engines: Sequence[Engine], data: Dataset, options: BenchOptions, on_progress: Progress
 ) -> list[list[Times]]:
-    images = [data.items[i].image() for i in range(min(options.frames, len(data.items)))]
-    style = Style()
+    images, style = _first_images(data, options.frames), Style()
     for engine in engines:
         for index in range(options.warmup):
             segment(_frame(images, index), engine, style)
@@ -138,6 +140,19 @@ def _alternating(
             spent.extend(segment(_frame(images, index), engine, style)[1] for index in range(options.frames))
         on_progress("latency", turn + 1, options.rounds)
     return times
+
+
+def _first_images(data: Dataset, count: int) -> list[np.ndarray]:
+    """At most `count` images (H, W, 3) uint8 BGR, passing by those that do not decode."""
+    images: list[np.ndarray] = []
+    for index in range(len(data.items)):
+        if len(images) == count:
+            break
+        try:
+            images.append(data.items[index].image())
+        except BadInput:  # named by the evaluation already
+            continue
+    return images
 
 
 def _frame(images: Sequence[np.ndarray], index: int) -> Frame:

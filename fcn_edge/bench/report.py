@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from fcn_edge.files import whole_file, write_json
+from fcn_edge.stream.sinks.base import require_writable
 
 COLUMNS = (
     "model", "precision", "execution", "target", "runtime", "height", "width", "miou", "p50_ms", "p90_ms", "p95_ms",
@@ -17,12 +20,29 @@ COLOURS = {"openvino": "#2463a8", "onnxruntime": "#c4541c", "pytorch": "#6b6b6b"
 MARKERS = {"fp32": "o", "bf16": "s", "int8": "^", "fp16": "D", "int8-fp16": "v"}
 
 
+@contextmanager
+def report_folder(out: Path) -> Iterator[None]:
+    """Make `out` and try to write there before the minutes of measuring; gone again if it stays empty.
+
+    Raises BadInput where it cannot be written.
+    """
+    is_new = not out.exists()
+    require_writable(out)
+    try:
+        yield
+    finally:
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
+
+
 def write_report(record: dict[str, Any], out: Path) -> dict[str, Path]:
-    """Write record.json, record.csv and record.png into `out`; returns their paths by kind."""
-    paths = {kind: out / f"record.{kind}" for kind in ("json", "csv", "png")}
+    """Write record.json, record.csv and, where matplotlib is installed, record.png; their paths by kind."""
+    paths = {kind: out / f"record.{kind}" for kind in ("json", "csv")}
     write_json(paths["json"], record)
     _write_csv(record["rows"], paths["csv"])
-    _write_picture(record, paths["png"])
+    if find_spec("matplotlib") is not None:
+        paths["png"] = out / "record.png"
+        _write_picture(record, paths["png"])
     return paths
 
 

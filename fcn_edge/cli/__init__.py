@@ -11,11 +11,12 @@ from typing import Any, NoReturn
 import typer
 
 from fcn_edge.cli.app import app
-from fcn_edge.errors import BadInput, FcnEdgeError
+from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError
 
 __all__ = ["app", "main"]
 
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+EXTRAS = {"cv2": "cpu", "PIL": "cpu", "openvino": "cpu", "onnxruntime": "cpu", "torch": "train"}
 # Some versions of typer carry a click of their own: what a wrong option raises is the base of what they export.
 WrongUsage: Any = typer.BadParameter.__mro__[2]
 
@@ -30,6 +31,10 @@ def main() -> None:
         sys.stdout.flush()  # here, where a reader that has gone can be told from a defect
     except FcnEdgeError as error:
         _complain(str(error), error.exit_code)
+    except ImportError as error:
+        if (error.name or "fcn_edge").startswith("fcn_edge"):
+            raise
+        _complain(_missing_sentence(error), BackendMissing.exit_code)
     except WrongUsage as error:
         _complain(_usage_sentence(error), BadInput.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -47,7 +52,16 @@ def _usage_sentence(error: Any) -> str:
     """What was wrong with the words typed, and where the right ones are listed."""
     found = str(error.format_message()).replace("Value error, ", "").rstrip(".")
     command = error.ctx.command_path if error.ctx else "fcn-edge"
-    return f"{found[:1].lower()}{found[1:]}; see {command} --help"
+    return f"{found[:1].lower()}{found[1:]}{' See' if found.endswith('?') else '; see'} {command} --help"
+
+
+def _missing_sentence(error: ImportError) -> str:
+    """Which package this verb wanted and did not find, or found broken, and what brings it."""
+    package = str(error.name).split(".")[0]
+    is_missing = isinstance(error, ModuleNotFoundError)
+    state = "is not installed" if is_missing else f"does not load ({str(error).splitlines()[0]})"
+    extra = f"[{EXTRAS[package]}]" if package in EXTRAS else ""
+    return f"the package {package} {state}: pip install 'fcn-edge{extra}', and see fcn-edge doctor"
 
 
 def _complain(message: str, code: int) -> NoReturn:

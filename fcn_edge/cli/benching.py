@@ -58,3 +58,6 @@ def describe_record(record: dict[str, Any]) -> None:
             f"{row['size_mb']:.1f}", "-" if memory is None else f"{memory:.0f}", "front" if row["pareto"] else "",
         )  # fmt: skip
     print_table(table)
+    print("front: no other row is both faster and more accurate")
+    for text in record["skipped"]:
+        print(f"skipped: {text}")

@@ -1,12 +1,14 @@
-"""What `build-engine` asks and says."""
+"""What `train`, `calibrate` and `build-engine` ask and say."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fcn_edge.engines import Target, available_targets
+from fcn_edge.engines import CHECKPOINT_SUFFIXES, Target, available_targets
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError
+from fcn_edge.spec import contract_from_onnx
 
 if TYPE_CHECKING:
     from fcn_edge.build import Built
@@ -46,12 +48,40 @@ def sm_from_text(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
+def require_fp32(path: Path) -> None:
+    """Raises BadInput where `path` is not an fp32 ONNX file, which alone can be calibrated."""
+    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
+        raise BadInput(f"{path}: a checkpoint; export it first, or do both with build-engine --precision int8")
+    held = contract_from_onnx(path).quantization.precision
+    if held != "fp32":
+        raise BadInput(f"{path}: is {held} already; calibrate the fp32 file")
+
+
+def describe_training(result: dict[str, Any]) -> None:
+    """What `train` made, in a few lines for people."""
+    epochs, before = result["epochs"], result["resumed_after"]
+    if before == epochs:
+        print(f"nothing left to train: all {epochs} epochs were done before")
+    elif before:
+        print(f"went on after epoch {before} of {epochs}")
+    print(f"{result['checkpoint']}: best mIoU {100 * result['best_miou']:.1f} of {epochs} epochs")
+
+
+def describe_calibration(result: dict[str, Any]) -> None:
+    """What `calibrate` made, in a few lines for people."""
+    print(f"{result['onnx']}: {result['tensors']} tensors quantized from {result['images']} images")
+    print(f"  table: {result['table']}, method {result['method']}, placement {result['placement']}")
+    if result["kept_float"]:
+        print(f"  kept in float: {', '.join(result['kept_float'])}")
+    if result["skipped"]:
+        print(f"  skipped, {len(result['skipped'])} that do not decode: {', '.join(result['skipped'])}")
+
+
 def describe_build(built: Built) -> None:
     """The manifest in a few lines for people."""
     manifest = built.manifest
-    print(
-        f"{built.path}: {manifest['runtime']}, {manifest['precision']}, {manifest['execution']}, {built.seconds:.1f} s"
-    )
+    execution = f"executed in {manifest['execution']}"
+    print(f"{built.path}: {manifest['runtime']}, {manifest['precision']}, {execution}, built in {built.seconds:.1f} s")
     counts = Counter((layer["op"], layer["precision"]) for layer in manifest["layers"])
     if counts:
         print("  layers: " + ", ".join(f"{n} {op} {kind}" for (op, kind), n in counts.most_common()))
@@ -59,11 +89,17 @@ def describe_build(built: Built) -> None:
         print(f"  kept in float: {', '.join(manifest['kept_float'])}")
     for warning in manifest["warnings"]:
         print(f"  warning: {warning}")
-    if manifest["miou"] is None:
-        print(f"  mIoU: {manifest['miou_note']}")
-    else:
-        reference, drop = 100 * manifest["miou_reference"], manifest["drop"]
-        print(f"  mIoU: {100 * manifest['miou']:.2f} ({drop:+.2f} points lost against fp32's {reference:.2f})")
+    print(f"  mIoU: {_miou_words(manifest)}")
     if manifest["trtexec"]:
         for tool, line in manifest["trtexec"].items():
             print(f"  {tool}: {line}")
+
+
+def _miou_words(manifest: dict[str, Any]) -> str:
+    if manifest["miou"] is None:
+        return str(manifest["miou_note"])
+    reached = f"{100 * manifest['miou']:.2f}"
+    if manifest["drop"] is None:
+        return f"{reached} (no fp32 file to compare with)"
+    side = "below" if manifest["drop"] >= 0 else "above"
+    return f"{reached} ({abs(manifest['drop']):.2f} points {side} fp32's {100 * manifest['miou_reference']:.2f})"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcn_edge.cli.app import Json, app, emit, print_table, progress, say
+from fcn_edge.errors import SourceLost
 
 if TYPE_CHECKING:
     from fcn_edge.demo import DemoResult
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def doctor(json: Json = False) -> None:
-    """What this machine can run, what is missing, and what to do about it.
+    """What this machine can run, and what is in the way.
 
     Example: fcn-edge doctor
     """
@@ -44,7 +45,10 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything it makes.")] = Path("out/demo"),
     json: Json = False,
 ) -> None:
-    """Checkpoint to ONNX to INT8 to engines to mIoU and latency to an annotated video, in one command.
+    """The whole story on synthetic streets or your video.
+
+    Checkpoint to ONNX to INT8 to engines to mIoU and latency to an annotated video: a few
+    minutes on two cores.
 
     Example: fcn-edge demo --source my.mp4
     """
@@ -54,15 +58,18 @@ def demo(
     with progress() as tick:
         result = run_demo(out, source=source, on_stage=lambda text: say(f"- {text}"), on_progress=tick)
     emit(to_mapping(result), as_json=json, human=lambda: _describe_demo(result))
+    if lost := result.summary["lost"]:
+        say(f"fcn-edge: {lost}")
+        raise typer.Exit(SourceLost.exit_code)
 
 
 def _describe_demo(result: DemoResult) -> None:
     from fcn_edge.cli.benching import describe_record
+    from fcn_edge.demo import plan_in_words
 
     describe_record(result.record)
     for manifest in result.nvidia:
-        print(f"{manifest['runtime']} {manifest['precision']}: compiled {manifest['flags'].get('story')};"
-              f" mIoU {manifest['miou_note']}")  # fmt: skip
+        print(f"{plan_in_words(manifest)}; mIoU {manifest['miou_note']}")
     print(f"video: {result.summary['frames_out']} frames, {result.summary['fps']:.1f} a second, drawing included")
     for path, meaning in result.files.items():
         print(f"  {path}  {meaning}")

@@ -19,6 +19,7 @@ from fcn_edge.cli.app import (
     print_table,
     progress,
     recipe_of,
+    require_suffix,
     runnable,
     say,
     size_from_text,
@@ -70,7 +71,7 @@ CalibImages = Annotated[int | None, typer.Option("--images", min=1, help="How ma
 
 @app.command()
 def models(json: Json = False) -> None:
-    """List the networks of the export shelf with parameters and GMACs.
+    """The networks that can be trained, with their cost.
 
     Example: fcn-edge models
     """
@@ -96,7 +97,7 @@ def models(json: Json = False) -> None:
 @app.command()
 def inspect(file: Annotated[Path, typer.Argument(help="Any file or engine directory of ours, or an ONNX file.")],
             json: Json = False) -> None:  # fmt: skip
-    """Say what an artefact is: its contract, precision, origin and layers.
+    """What an artefact is: contract, precision, origin, layers.
 
     Example: fcn-edge inspect model.int8.onnx
     """
@@ -122,19 +123,25 @@ def train(
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
     json: Json = False,
 ) -> None:
-    """Train by a recipe: resumes after a kill, keeps the best checkpoint, writes a record.
+    """Fine-tune by a recipe, resumable, best checkpoint kept.
 
-    Example: fcn-edge train fcn8s_lite0_camvid --data camvid:camvid#train --val camvid:camvid#val --out net.safetensors
+    Stopped or killed, the same command goes on after the last whole epoch. Beside the checkpoint
+    stand its record (.record.json) and the state that a run goes on from (.state).
+
+    \b
+    Example:
+      fcn-edge train fcn8s_lite0_camvid --data camvid:camvid#train --val camvid:camvid#val \\
+        --out net.safetensors
     """
     from dataclasses import replace
 
+    from fcn_edge.cli.building import describe_training
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import require_package
     from fcn_edge.shelf import recipe_from_shelf
 
     chosen = recipe_from_shelf(recipe)
-    if out.suffix != ".safetensors":
-        raise BadInput(f"{out}: a checkpoint ends in .safetensors")
+    require_suffix(out, ".safetensors", "a checkpoint")
     if epochs is not None and chosen.train is not None:
         chosen = replace(chosen, train=replace(chosen.train, epochs=epochs))
     sets = [dataset_from_name(name) for name in (data, val)]
@@ -146,20 +153,22 @@ def train(
     if weights is None:
         say("no ImageNet weights given or installed: the backbone starts from random weights")
 
+    trained: list[EpochReport] = []
+
+    def report(r: EpochReport) -> None:
+        trained.append(r)
+        say(f"epoch {r.epoch}/{r.epochs}  loss {r.loss:.4g}  mIoU {100 * r.miou:.1f} (best {100 * r.best_miou:.1f})"
+            f"  {r.seconds:.0f} s")  # fmt: skip
+
     with progress() as tick:
-        done_before = [0]
-
-        def report(r: EpochReport) -> None:
-            say(f"epoch {r.epoch}/{r.epochs}  loss {r.loss:.3f}  mIoU {100 * r.miou:.1f} (best {100 * r.best_miou:.1f})"
-                f"  {r.seconds:.0f} s")  # fmt: skip
-            done_before[0] = r.epoch
-
         record = train_network(
             chosen, out, data=sets[0], validation=sets[1], supplement=extra, backbone_weights=weights, on_epoch=report,
-            on_step=lambda step, steps, loss: tick(f"epoch {done_before[0] + 1}, loss {loss:.2f}", step, steps),
+            on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
         )  # fmt: skip
-    result = {"checkpoint": str(out), "best_miou": record["best_miou"], "epochs": len(record["epochs"])}
-    emit(result, as_json=json, human=lambda: print(f"{out}: best mIoU {100 * record['best_miou']:.1f}"))
+    epochs = len(record["epochs"])
+    result = {"checkpoint": str(out), "best_miou": record["best_miou"], "epochs": epochs,
+              "resumed_after": epochs - len(trained)}  # fmt: skip
+    emit(result, as_json=json, human=lambda: describe_training(result))
 
 
 @app.command()
@@ -174,24 +183,33 @@ def export(
     spec: Spec = None,
     json: Json = False,
 ) -> None:
-    """Write an ONNX file; parity with PyTorch is checked before the file appears.
+    """A checkpoint as ONNX, held against PyTorch first.
 
-    Example: fcn-edge export net.safetensors --out net.onnx --size 384x512
+    An ONNX file made elsewhere gets the contract that its --spec describes.
+
+    \b
+    Examples:
+      fcn-edge export net.safetensors --out net.onnx --size 384x512
+      fcn-edge export other.onnx --spec other.toml --out net.onnx
     """
     from fcn_edge.engines import CHECKPOINT_SUFFIXES
     from fcn_edge.export import ExportOptions, contract_file, onnx_from_checkpoint
     from fcn_edge.files import require_file
 
     require_file(model, "a checkpoint or an ONNX file")
+    require_suffix(out, ".onnx", "an ONNX file")
     if model.suffix.lower() not in CHECKPOINT_SUFFIXES:
         if (size, head, io, dynamic) != (None, Head.scores, Io.contract, False):
             raise BadInput("--size, --head, --io and --dynamic are for checkpoints; an ONNX file is only wrapped")
         path = contract_file(model, out, spec=spec)
         if path != out:
             raise BadInput(f"{model}: carries its contract already; there is nothing to export")
-        emit({"onnx": str(out)}, as_json=json, human=lambda: print(f"{out}: contract of {spec} around {model}"))
+        origin = spec or "its own metadata"
+        emit({"onnx": str(out)}, as_json=json, human=lambda: print(f"{out}: {model} with the contract of {origin}"))
         return
-    options = ExportOptions(size_from_text(size), head.value, io.value, dynamic)  # type: ignore[arg-type]
+    if spec is not None:
+        raise BadInput(f"{model}: a checkpoint; --spec describes an ONNX file made elsewhere")
+    options = ExportOptions(size_from_text(size), head.value, io.value, dynamic)
     made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))
     result = {"onnx": str(made.path), "opset": made.opset, "relative_error": made.parity.relative_error,
               "agreement": made.parity.agreement, "checked_with": made.parity.engine}  # fmt: skip
@@ -210,32 +228,31 @@ def calibrate(
     spec: Spec = None,
     json: Json = False,
 ) -> None:
-    """Write the INT8 (Q/DQ) file and, beside it, the calibration table.
+    """An INT8 (Q/DQ) ONNX file from images, and its table.
 
-    Example: fcn-edge calibrate net.onnx --calib camvid:camvid#train --out net.int8.onnx
+    \b
+    Example:
+      fcn-edge calibrate net.onnx --calib camvid:camvid#train --out net.int8.onnx
     """
     from fcn_edge.calib import int8_from_onnx
+    from fcn_edge.cli.building import describe_calibration, require_fp32
 
+    require_suffix(out, ".onnx", "an ONNX file")
     table = out.with_suffix(".table.json")
     with runnable(model, spec) as path, progress() as tick:
+        require_fp32(path)
         made = int8_from_onnx(
             path, out, calib=calib, method=None if method is None else method.value, count=images,
             placement=placement.value, table_out=table,
             on_image=lambda done, total: tick("calibrating", done, total),
         )  # fmt: skip
     assert made.table is not None
-    result = {
+    result: dict[str, Any] = {
         "onnx": str(out), "table": str(table), "tensors": len(made.table.tensors), "method": made.table.method,
         "images": len(made.table.images_sha256), "skipped": list(made.table.skipped), "placement": placement.value,
         "kept_float": list(made.quantization.kept_float),
     }  # fmt: skip
-
-    def human() -> None:
-        print(f"{out}: {result['tensors']} tensors quantized from {result['images']} images; table {table}")
-        for name in made.table.skipped if made.table else ():
-            print(f"skipped, does not decode: {name}")
-
-    emit(result, as_json=json, human=human)
+    emit(result, as_json=json, human=lambda: describe_calibration(result))
 
 
 @app.command("build-engine")
@@ -247,19 +264,26 @@ def build_engine(
     calib: Calib = None,
     images: CalibImages = None,
     method: Annotated[Method | None, typer.Option("--method", help="How a range becomes a scale [percentile].")] = None,
-    placement: Annotated[Placement, typer.Option("--placement", help="Where Q/DQ stands.")] = Placement.any,
+    placement: Annotated[Placement | None, typer.Option("--placement", help="Where Q/DQ stands [any].")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Labelled set to measure mIoU on.")] = None,
-    max_miou_drop: Annotated[float | None, typer.Option("--max-miou-drop", help="Points of mIoU (0..100).")] = None,
+    max_miou_drop: Annotated[
+        float | None, typer.Option("--max-miou-drop", min=0, max=100, help="Points of mIoU (0..100).")
+    ] = None,
     sm: Annotated[str | None, typer.Option("--sm", help="TensorRT-RTX: capabilities such as 86,89,120.")] = None,
     spec: Spec = None,
     recipe: RecipeName = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """From a checkpoint or ONNX file to an engine directory, in one step.
+    """Checkpoint or ONNX file to an engine directory, at once.
 
+    Exports and calibrates where needed, compiles, measures mIoU on --data and writes a manifest.
+    With --max-miou-drop an engine that loses more is not written, and the exit code is 1.
+
+    \b
     Examples:
-      fcn-edge build-engine net.safetensors --target openvino --precision int8 --calib camvid:camvid#train --out engine
+      fcn-edge build-engine net.safetensors --target openvino --precision int8 \\
+        --calib camvid:camvid#train --data camvid:camvid#val --max-miou-drop 0.5 --out engine
       fcn-edge build-engine net.onnx --target tensorrt-rtx --precision int8 --calib images/ --sm 86,89 --out rtx
       fcn-edge build-engine other.onnx --spec other.toml --precision int8 --calib video.mp4 --out engine
     """
@@ -272,7 +296,8 @@ def build_engine(
     wanted = precision.value if precision else ("fp16" if resolved.startswith("tensorrt") else "fp32")
     options = BuildOptions(
         resolved, wanted, calib=calib, calib_images=images, method=method.value if method else None,  # type: ignore[arg-type]
-        placement=placement.value, max_miou_drop=max_miou_drop, sm=sm_from_text(sm), threads=threads,
+        placement=placement.value if placement else None, max_miou_drop=max_miou_drop, sm=sm_from_text(sm),
+        threads=threads,
     )  # fmt: skip
     labelled = dataset_from_name(data) if data else None
     with progress() as tick:

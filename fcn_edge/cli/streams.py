@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fcn_edge.cli.app import Json, Model, RecipeName, Spec, Threads, app, emit, print_table, progress, runnable, say
+from fcn_edge.cli.app import (
+    Json,
+    Model,
+    RecipeName,
+    Spec,
+    Threads,
+    app,
+    emit,
+    print_table,
+    progress,
+    runnable,
+    say,
+    terminated_like_interrupted,
+)
 
 if TYPE_CHECKING:
     from fcn_edge.evaluate import Evaluation
@@ -52,13 +64,15 @@ In = Annotated[Execution | None, typer.Option("--execution", help="Arithmetic of
 def run(
     model: Model = None,
     source: Annotated[str, typer.Option("--source", help="Camera, video, folder, URL or synthetic:street.")] = "0",
-    sink: Annotated[list[str] | None, typer.Option("--sink", help="out.mp4, masks/ or null: [display://0]")] = None,
+    sink: Annotated[
+        list[str] | None, typer.Option("--sink", help="out.mp4, masks/ or null: (repeatable) [display://0]")
+    ] = None,
     target: On = Target.auto,
     execution: In = None,
     policy: Annotated[Policy | None, typer.Option("--policy", help="newest for live sources, every for files.")] = None,
     opacity: Annotated[float, typer.Option("--opacity", min=0, max=1, help="Of the class colours.")] = 0.5,
     ignore_class: Annotated[
-        list[str] | None, typer.Option("--ignore-class", help="Class left undrawn (again).")
+        list[str] | None, typer.Option("--ignore-class", help="Class left undrawn (repeatable).")
     ] = None,
     legend: Annotated[bool, typer.Option(help="Draw class names and live figures.")] = True,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many frames.")] = None,
@@ -67,11 +81,16 @@ def run(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Segment a camera, a video or a folder, and show, store or measure the result.
+    """Segment a camera, a video or a folder into sinks.
 
+    Ctrl-C and SIGTERM end a run cleanly: sinks are finished, the summary is printed, the exit
+    code is 0. A source that ends before it should is told in the summary, and the code is 4.
+
+    \b
     Examples:
       fcn-edge run --source 0
       fcn-edge run engine --source drive.mp4 --sink out.mp4 --sink masks/
+      fcn-edge run --source rtsp://camera/stream --sink null: --limit 1000 --json
     """
     from fcn_edge.engines import EngineOptions, open_engine
     from fcn_edge.errors import SourceLost
@@ -82,13 +101,16 @@ def run(
     from fcn_edge.stream.sinks import sink_from_uri
     from fcn_edge.stream.sources import source_from_uri
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `systemctl stop` ends as cleanly as Ctrl-C
     options = EngineOptions(execution.value if execution else None, threads)
-    with runnable(model, spec, recipe) as path, source_from_uri(source) as frames, \
-            open_engine(path, target=target.value, options=options) as engine, progress() as tick:  # fmt: skip
+    with terminated_like_interrupted(), runnable(model, spec, recipe) as path, source_from_uri(source) as frames, \
+            open_engine(path, target=target.value, options=options) as engine, ExitStack() as ends, \
+            progress() as tick:  # fmt: skip
         hidden = tuple(class_index(engine.spec, name) for name in ignore_class or ())
         uris = sink or ["display://0"]
-        sinks = [sink_from_uri(uri, engine, source=frames, legend=legend) for uri in uris]
+        sinks = []
+        for uri in uris:  # one that cannot be opened closes those before it
+            sinks.append(sink_from_uri(uri, engine, source=frames, legend=legend))
+            ends.callback(sinks[-1].close)
         needs_picture = any(uri != "null:" for uri in uris)
         summary = run_pipeline(
             frames, engine, sinks, style=Style(opacity, needs_picture, hidden), limit=limit,
@@ -97,10 +119,13 @@ def run(
         )  # fmt: skip
     emit(to_mapping(summary), as_json=json, human=lambda: _describe_run(summary))
     if summary.lost:
-        raise SourceLost(summary.lost) if not json else typer.Exit(SourceLost.exit_code)
+        say(f"fcn-edge: {summary.lost}")
+        raise typer.Exit(SourceLost.exit_code)
 
 
 def _describe_run(summary: Summary) -> None:
+    if summary.interrupted:
+        print("interrupted; what was written is complete up to here")
     print(f"{summary.frames_out} of {summary.frames_in} frames, {summary.fps:.1f} a second,"
           f" {summary.dropped} dropped, {summary.reconnects} reconnects")  # fmt: skip
     stages = ", ".join(f"{name} {q.p50:.1f}" for name, q in summary.stages_ms.items() if q.p50 is not None)
@@ -108,8 +133,15 @@ def _describe_run(summary: Summary) -> None:
     print(f"{summary.target}, {summary.precision}, executed in {summary.execution}")
     for text in (*summary.outputs, *summary.notes):
         print(text)
-    for text in summary.skipped:
-        print(f"skipped: {text}")
+    describe_skipped(summary.skipped)
+
+
+def describe_skipped(names: Sequence[str]) -> None:
+    """What could not be read: how many, and each with its reason."""
+    if names:
+        print(f"{len(names)} skipped, because they cannot be read:")
+    for text in names:
+        print(f"  {text}")
 
 
 @app.command()
@@ -124,7 +156,10 @@ def evaluate(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Pixel accuracy, mean accuracy, mean IU and frequency weighted IU on a labelled set.
+    """The paper's four metrics of an engine on a labelled set.
+
+    Pixel accuracy, mean accuracy, mean IU and frequency weighted IU, and the IU of each class.
+    An image that does not decode is named and left out.
 
     Example: fcn-edge evaluate net.int8.onnx --data camvid:camvid#val
     """
@@ -144,12 +179,13 @@ def evaluate(
             "miou": scores.miou, "pixel_acc": scores.pixel_acc, "mean_acc": scores.mean_acc, "fw_iou": scores.fw_iou,
             "iou": iou_by_name(scores, names.classes), "images": len(found.images), "target": engine.target,
             "precision": engine.precision, "execution": engine.execution,
-            "model_sha256": sha256_of_file(engine.path), "data": labelled.name,
+            "model_sha256": sha256_of_file(engine.path), "data": labelled.name, "skipped": list(found.skipped),
         }  # fmt: skip
-    emit(result, as_json=json, human=lambda: _describe_scores(found, names, labelled.name))
+        ran = f"{names.name} on {engine.runtime}, {engine.precision}, executed in {engine.execution}"
+    emit(result, as_json=json, human=lambda: _describe_scores(found, names, labelled.name, ran))
 
 
-def _describe_scores(found: Evaluation, spec: ModelSpec, data: str) -> None:
+def _describe_scores(found: Evaluation, spec: ModelSpec, data: str, ran: str) -> None:
     from rich.table import Table
 
     s = found.scores
@@ -159,6 +195,8 @@ def _describe_scores(found: Evaluation, spec: ModelSpec, data: str) -> None:
     for name, value in zip(spec.classes, s.iou, strict=True):
         table.add_row(name, _points(value))
     print_table(table)
+    print(ran)
+    describe_skipped(found.skipped)
 
 
 def _points(value: float | None) -> str:
@@ -176,18 +214,21 @@ def bench(
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Turns that each variant takes [10].")] = None,
     frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames a turn [10].")] = None,
     spec: Spec = None,
+    recipe: RecipeName = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Latency against mIoU: fp32, bf16 and int8 on every engine present, in one alternating run.
+    """Latency against mIoU, on every engine that is here.
 
+    fp32, bf16 where the CPU has it, and with --calib INT8 take turns in one run, so that a slow
+    minute of the machine falls on all of them alike.
+
+    \b
     Examples:
       fcn-edge bench --suite street --out bench
       fcn-edge bench net.onnx --data camvid:camvid#val --calib camvid:camvid#train --out bench
     """
-    from contextlib import ExitStack
-
-    from fcn_edge.bench import BenchOptions, record_from_engines, variants_from_files, write_report
+    from fcn_edge.bench import BenchOptions, record_from_engines, report_folder, variants_from_files, write_report
     from fcn_edge.cli.benching import describe_record, suite_from_options, with_int8
     from fcn_edge.data import dataset_from_name
 
@@ -196,13 +237,16 @@ def bench(
     options = BenchOptions(rounds=chosen.rounds, frames=chosen.frames, threads=threads)
     targets = [t.value for t in target or () if t is not Target.auto]
     with ExitStack() as stack:
-        files = [stack.enter_context(runnable(name, spec)) for name in (model or [None])]  # type: ignore[list-item]
+        stack.enter_context(report_folder(out))
+        files = [stack.enter_context(runnable(name, spec, recipe)) for name in (model or [None])]  # type: ignore[list-item]
         tick = stack.enter_context(progress())
-        variants = variants_from_files(with_int8(files, chosen.calib, stack, tick), targets)  # type: ignore[arg-type]
+        variants = variants_from_files(with_int8(files, chosen.calib, stack, tick), targets)
         record = record_from_engines(variants, labelled, options=options, on_progress=tick)
         paths = write_report(record, out)
     emit(record, as_json=json, human=lambda: describe_record(record))
     say(f"wrote {', '.join(str(path) for path in paths.values())}")
+    if "png" not in paths:
+        say("no picture: matplotlib is not installed (pip install matplotlib)")
 
 
 @app.command()
@@ -214,9 +258,12 @@ def gate(
     undecided: Annotated[Undecided | None, typer.Option("--undecided", help="What undecidable counts as.")] = None,
     json: Json = False,
 ) -> None:
-    """Accuracy and latency verdict for CI: exit 0 pass, 1 fail, 5 undecidable.
+    """Verdict for CI from two records: exit 0, 1 or 5.
 
-    Example: fcn-edge gate bench/record.json --baseline baseline.json
+    0: no row of the baseline lost more than allowed. 1: one did, or is missing. 5: undecidable,
+    such as latency on another device; --undecided says what that shall count as.
+
+    Example: fcn-edge gate bench/record.json --baseline baseline.json --undecided pass
     """
     from fcn_edge.errors import CheckFailed, Undecidable
     from fcn_edge.files import read_json
@@ -228,7 +275,7 @@ def gate(
     emit(to_mapping(verdict), as_json=json, human=lambda: _describe_verdict(verdict))
     mapped = undecided.value if undecided and verdict.verdict == "undecidable" else verdict.verdict
     codes = {"pass": 0, "fail": CheckFailed.exit_code, "undecidable": Undecidable.exit_code}
-    sys.exit(codes[mapped])
+    raise typer.Exit(codes[mapped])
 
 
 def _describe_verdict(verdict: Verdict) -> None:

@@ -6,21 +6,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from fcn_edge.engines.base import TARGETS, Engine, EngineOptions, Target
+from fcn_edge.engines.base import Engine, EngineOptions
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.files import read_json
 from fcn_edge.schema import nearest
 from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
+from fcn_edge.targets import PACKAGES, TARGETS, Target
 
-__all__ = ["Engine", "EngineOptions", "Target", "available_targets", "open_engine"]
+__all__ = ["PACKAGES", "Engine", "EngineOptions", "Target", "available_targets", "open_engine"]
 
-PACKAGES: dict[Target, tuple[str, str]] = {  # target: (module, extra that installs it)
-    "tensorrt": ("tensorrt", "gpu"),
-    "tensorrt-rtx": ("tensorrt_rtx", "rtx"),
-    "openvino": ("openvino", "cpu"),
-    "onnxruntime": ("onnxruntime", "cpu"),
-    "pytorch": ("torch", "train"),
-}
 CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style, View
 from fcn_edge.spec import FREE_SIZE_STEP, ModelSpec, Precision
+from fcn_edge.targets import TARGETS as TARGETS
+from fcn_edge.targets import Target as Target
 from fcn_edge.transforms import input_from_frame, view_from_scores
 
-Target = Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime", "pytorch"]
 Execution = Literal["f32", "bf16", "f16"]
-TARGETS: tuple[Target, ...] = get_args(Target)
 
 
 @dataclass(frozen=True)

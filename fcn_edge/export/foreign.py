@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.export.contract import attach_contract, save_onnx
+from fcn_edge.export.contract import IR_VERSION, attach_contract, save_onnx
 from fcn_edge.export.tidy import tidy_model
 from fcn_edge.geometry import Sampling, align_corners, stretch
 from fcn_edge.schema import from_mapping, read_toml
@@ -58,9 +58,11 @@ def contract_from_foreign(model: Any, path: Path, spec_path: Path | None, inside
     source = _single_input(model, path)
     model = _at_least_opset(model, path)
     layout, height, width = _input_geometry(source, given, path)
+    _require_floats_or_no_mean(source, given, path)
     _keep_one_output(model, given, path)
     _fix_input(model, source.name, layout, (height, width), path)
     model = tidy_model(model)
+    model.ir_version = max(model.ir_version, IR_VERSION)  # below 4, weights would have to be inputs as well
     preprocess = Preprocess(height, width, given.mean, given.std, given.channels, given.resize)
     names, palette = _classes(given, path)
     full = Sampling(stretch(height, height), stretch(width, width))
@@ -124,6 +126,12 @@ def _input_geometry(source: Any, given: ForeignSpec, path: Path) -> tuple[str, i
     if (given.height or height, given.width or width) != (height, width):
         raise BadInput(f"{path}: fixed to {height}x{width}, the spec says {given.height}x{given.width}")
     return layout, height, width
+
+
+def _require_floats_or_no_mean(source: Any, given: ForeignSpec, path: Path) -> None:
+    """Bytes minus a mean would wrap round without a word."""
+    if source.type.tensor_type.elem_type == TensorProto.UINT8 and (given.mean, given.std) != ((0.0,) * 3, (1.0,) * 3):
+        raise BadInput(f"{path}: takes bytes and normalises them itself; leave mean and std out of the spec")
 
 
 def _keep_one_output(model: Any, given: ForeignSpec, path: Path) -> None:
@@ -222,6 +230,6 @@ def _append(model: Any, op: str, shape: tuple[int, ...], *, extra: tuple[str, ..
     """Put one node behind the output and make its result, of `shape`, the output."""
     old = model.graph.output[0]
     element, new = old.type.tensor_type.elem_type, f"{old.name}_{op.lower()}"
-    model.graph.node.append(helper.make_node(op, [old.name, *extra], [new], f"foreign_{op.lower()}", **attributes))
+    model.graph.node.append(helper.make_node(op, [old.name, *extra], [new], f"foreign_out_{op.lower()}", **attributes))
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info(new, element, shape))

@@ -40,9 +40,10 @@ def _lift_constants(graph: Any) -> None:
 
 
 def _drop_identities(graph: Any) -> None:
-    outputs = {value.name for value in graph.output}
+    kept = {value.name for value in graph.output}
+    kept |= {name for node in graph.node for attribute in node.attribute for name in _captured(attribute)}
     for node in [node for node in graph.node if node.op_type == "Identity"]:
-        if node.output[0] in outputs:
+        if node.output[0] in kept:
             continue
         for other in graph.node:
             for position, name in enumerate(other.input):
@@ -128,5 +129,7 @@ def _drop_dead(graph: Any) -> None:
 
 
 def _captured(attribute: Any) -> set[str]:
-    """Names that a subgraph (If, Loop) reads from outside."""
-    return {name for node in attribute.g.node for name in node.input} if attribute.HasField("g") else set()
+    """Names that a subgraph (If, Loop), or one inside it, reads from outside."""
+    nodes = attribute.g.node if attribute.HasField("g") else []
+    inside = {name for node in nodes for inner in node.attribute for name in _captured(inner)}
+    return inside | {name for node in nodes for name in node.input}

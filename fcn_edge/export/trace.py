@@ -23,18 +23,18 @@ MAX_SIDE = 8192
 
 
 class _Headed(nn.Module):
-    """The network with padding in front, which free sizes do not need, and the wanted head behind."""
+    """The network with padding in front and the wanted head behind."""
 
-    def __init__(self, network: FCN8s, head: HeadKind, *, dynamic: bool) -> None:
+    def __init__(self, network: FCN8s, head: HeadKind) -> None:
         super().__init__()
-        self.network, self.head, self.dynamic = network, head, dynamic
+        self.network, self.head = network, head
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x if self.dynamic else padded(x, self.network.geometry)
+        wide = padded(x, self.network.geometry)
         if self.head == "scores" and not self.network.has_learned_last:
             return self.network.scores(wide)
         logits: Tensor = self.network(wide)
-        if not self.dynamic and wide.shape[2:] != x.shape[2:]:
+        if wide.shape[2:] != x.shape[2:]:
             logits = logits[:, :, : x.shape[2], : x.shape[3]]
         return logits.argmax(1).to(torch.uint8) if self.head == "classes" else logits
 
@@ -79,7 +79,7 @@ def _traced(network: FCN8s, head: HeadKind, size: tuple[int, int], *, dynamic: b
         # norms folded; the newer one starts at opset 18 and is asked for again when this one goes.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Headed(network, head, dynamic=dynamic).eval(),
+            _Headed(network, head).eval(),
             (torch.zeros(1, 3, *size),),
             buffer,
             dynamo=False,

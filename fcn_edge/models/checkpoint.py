@@ -109,7 +109,7 @@ def checkpoint_from_file(path: Path, recipe: Recipe | None = None) -> Checkpoint
     if path.suffix.lower() == ".safetensors":
         state, header = _read_safetensors(path)
     else:
-        state, header = _read_state_dict(path), None
+        state, header = state_from_file(path), None
     header = header or _header_for_foreign(path, recipe)
     with torch.device("meta"):  # no memory is spent on weights that are replaced at once
         network = network_from_recipe(header.network, len(header.classes))
@@ -130,11 +130,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointHeader |
     return state, from_mapping(CheckpointHeader, json_from_text(metadata[NETWORK_KEY], where), where)
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
+def state_from_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a plain state dict; nothing in the file is executed.
+
+    Raises BadInput where it holds more than tensors, or is none.
+    """
     import pickle
+    import warnings
 
     try:
-        loaded = torch.load(str(path), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that are none of its own; the error below says it
+            loaded = torch.load(str(path), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadInput(
             f"{path}: this pickle holds more than tensors and may run code; it was not opened."

@@ -90,9 +90,9 @@ def _crop(x: Tensor, offset: int, like: Tensor) -> Tensor:
 
 def padded(x: Tensor, geometry: str) -> Tensor:
     """Bottom and right padding (mean colour) to a multiple of 32, which "same" geometry needs."""
-    if geometry == "pad100":
-        return x
     bottom, right = -x.shape[2] % STRIDE, -x.shape[3] % STRIDE
+    if geometry == "pad100" or not (bottom or right):  # a padding of nothing would still be a node when traced
+        return x
     return functional.pad(x, (0, right, 0, bottom))
 
 
