@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 # One thread a test process: on networks this small several threads mostly wait for each other,
 # twenty times as long where other work keeps the cores busy. Set before PyTorch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Nor does a property test fail because other work keeps the cores busy.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 SIZE = (64, 96)
 CALIBRATION = "synthetic:street,seed=2,images=4,size=64x96"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -118,10 +119,8 @@ json_values = st.recursive(
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(Car.__dataclass_fields__, json_values)))
 def test_any_json_makes_a_car_or_one_kind_of_error(mapping):
-    try:
+    with suppress(BadInput):
         assert isinstance(from_mapping(Car, VALID | mapping, "car"), Car)
-    except BadInput:
-        pass
 
 
 def test_plain_types_hold_lists_and_tables():

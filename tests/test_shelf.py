@@ -49,7 +49,7 @@ def test_packaged_network_is_on_the_shelf():
 
 
 def test_unknown_name_tells_the_nearest():
-    with pytest.raises(BadInput, match="fcn8s_lite0_camvit: not on the export shelf; did you mean 'fcn8s_lite0_camvid'"):
+    with pytest.raises(BadInput, match="camvit: not on the export shelf; did you mean 'fcn8s_lite0_camvid'"):
         recipe_from_shelf("fcn8s_lite0_camvit")
 
 

@@ -179,7 +179,7 @@ def test_broken_quantization_entry_is_named(write_model, make_spec, text, words)
 
 
 def test_file_without_contract_says_how_to_give_one(write_model):
-    with pytest.raises(BadInput, match="--spec FILE.toml"):
+    with pytest.raises(BadInput, match=r"--spec FILE\.toml"):
         contract_from_onnx(write_model(onnx_model()))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fcn_edge import transforms
@@ -58,7 +58,12 @@ def test_frame_of_network_size_is_taken_as_it_is():
 
 @pytest.mark.parametrize(
     ("size", "box"),
-    [((40, 30), (40, 30, 0, 15)), ((20, 60), (20, 60, 10, 0)), ((80, 240), (20, 60, 10, 0)), ((40, 60), (40, 60, 0, 0))],
+    [
+        ((40, 30), (40, 30, 0, 15)),
+        ((20, 60), (20, 60, 10, 0)),
+        ((80, 240), (20, 60, 10, 0)),
+        ((40, 60), (40, 60, 0, 0)),
+    ],
 )
 def test_letterboxed_input_keeps_the_shape_between_borders_of_mean_colour(size, box):
     image = noise(*size)
@@ -103,7 +108,6 @@ def interpolated(scores, size, corners):
     return torch.nn.functional.interpolate(batch, size, mode="bilinear", align_corners=corners)[0].numpy()
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     shape=st.tuples(st.integers(1, 21), st.integers(1, 9), st.integers(1, 9)),
@@ -121,7 +125,6 @@ def test_class_map_is_upsampling_and_arg_max(seed, shape, size, corners):
     np.testing.assert_array_equal(class_map[clear], upsampled.argmax(0)[clear])
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 100), st.integers(1, 6))
 def test_rows_drawn_in_parts_are_the_rows_of_the_whole(seed, height, rows):
     scores = np.random.default_rng(seed).standard_normal((4, rows, 5), np.float32).round(1)

@@ -17,6 +17,7 @@ COLUMNS = (
     "p99_ms", "fps", "end_to_end_fps", "peak_rss_mb", "size_mb", "pareto",
 )  # fmt: skip
 COLOURS = {"openvino": "#2463a8", "onnxruntime": "#c4541c", "pytorch": "#6b6b6b"}
+MOST_STEPS = 24  # places that are tried for a label, above and below its mark in turn
 MARKERS = {"fp32": "o", "bf16": "s", "int8": "^", "fp16": "D", "int8-fp16": "v"}
 
 
@@ -68,11 +69,11 @@ def _write_picture(record: dict[str, Any], path: Path) -> None:
 
     rows = sorted(record["rows"], key=lambda row: row["latency_ms"]["p50"])
     figure, axes = pyplot.subplots(figsize=(8, 5), dpi=120)
-    for number, row in enumerate(rows):
-        _draw_row(axes, row, above=number % 2 == 0)
+    for row in rows:
+        _draw_row(axes, row)
     front = [_point(row) for row in rows if row["pareto"]]
     axes.plot(*zip(*front, strict=True), color="#999999", linewidth=1, linestyle="--", zorder=1, label="Pareto front")
-    _scale(axes, [_point(row) for row in rows])
+    _scale(axes, rows)
     axes.set_xlabel("network latency, ms (mark: p50, line: to p95)")
     axes.set_ylabel("mIoU, points")
     axes.grid(alpha=0.25)
@@ -83,6 +84,7 @@ def _write_picture(record: dict[str, Any], path: Path) -> None:
     )
     axes.set_title(title, fontsize=9)
     figure.tight_layout()
+    _write_labels(figure, axes, rows)
     with whole_file(path) as part:
         figure.savefig(part)
     pyplot.close(figure)
@@ -92,19 +94,45 @@ def _point(row: dict[str, Any]) -> tuple[float, float]:
     return row["latency_ms"]["p50"], 100 * (row["miou"] or 0)
 
 
-def _draw_row(axes: Any, row: dict[str, Any], *, above: bool) -> None:
-    label, (x, y) = label_of(row), _point(row)
-    colour = COLOURS.get(row["target"], "black")
+def _draw_row(axes: Any, row: dict[str, Any]) -> None:
+    (x, y), colour = _point(row), _colour(row)
     axes.plot([x, row["latency_ms"]["p95"]], [y, y], color=colour, alpha=0.4, linewidth=1.5)
-    axes.scatter(x, y, color=colour, marker=MARKERS.get(label, "o"), s=60, zorder=3)
-    where = (4, 8) if above else (4, -15)
-    text = f"{row['target']} {label}"
-    axes.annotate(text, (x, y), textcoords="offset points", xytext=where, fontsize=8, color=colour)
+    axes.scatter(x, y, color=colour, marker=MARKERS.get(label_of(row), "o"), s=60, zorder=3)
 
 
-def _scale(axes: Any, points: Sequence[tuple[float, float]]) -> None:
-    """Latency from zero, and at least two points of mIoU, so that nothing looks larger than it is."""
-    mious = [y for _, y in points]
+def _colour(row: dict[str, Any]) -> str:
+    return COLOURS.get(row["target"], "black")
+
+
+def _scale(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Latency from zero, and at least two points of mIoU, so that nothing looks larger than it is.
+
+    A p95 far from its p50 leaves the picture, so that one slow row does not press the others together.
+    """
+    slowest, latest = (max(row["latency_ms"][name] for row in rows) for name in ("p50", "p95"))
+    axes.set_xlim(0, max(1.25 * slowest, min(1.05 * latest, 1.6 * slowest)))
+    mious = [_point(row)[1] for row in rows]
     centre, half = (min(mious) + max(mious)) / 2, max(1.0, 0.65 * (max(mious) - min(mious)))
     axes.set_ylim(centre - half, centre + half)
-    axes.set_xlim(0, 1.25 * max(x for x, _ in points))
+
+
+def _write_labels(figure: Any, axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Name each mark, as near to it as no other mark and no other name is covered."""
+    taken = [_box_around(axes.transData.transform(_point(row))) for row in rows]
+    several = len({row["model"] for row in rows}) > 1
+    for row in rows:
+        name = f"{row['target']} {label_of(row)}" + (f", {row['model']}" if several else "")
+        style = {"textcoords": "offset points", "fontsize": 8, "color": _colour(row)}
+        text = axes.annotate(name, _point(row), (4, 8), **style)
+        for step in range(1, MOST_STEPS):
+            text.set_position((4, 8 * ((step + 1) // 2) if step % 2 else -8 * (step // 2) - 7))
+            box = text.get_window_extent(figure.canvas.get_renderer())
+            if not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
+
+
+def _box_around(centre: Any, half: float = 6.0) -> Any:
+    from matplotlib.transforms import Bbox
+
+    return Bbox([[centre[0] - half, centre[1] - half], [centre[0] + half, centre[1] + half]])

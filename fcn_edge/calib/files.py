@@ -50,9 +50,14 @@ def int8_from_onnx(
 ) -> Calibrated:
     """Calibrate `model` (fp32, with contract) on `calib` (images or a table) and write the int8 file."""
     table = load_or_make_table(model, calib, method=method, count=count, on_image=on_image)
+    made = quantized_file(model, out, precision="int8", table=table, placement=placement)
     if table_out is not None:
-        table.save(table_out)
-    return quantized_file(model, out, precision="int8", table=table, placement=placement)
+        try:
+            table.save(table_out)
+        except BadInput:  # both or none
+            out.unlink()
+            raise
+    return made
 
 
 def load_or_make_table(

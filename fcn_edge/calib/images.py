@@ -16,6 +16,7 @@ from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file
 from fcn_edge.schema import from_mapping, read_toml
 from fcn_edge.shelf import shelf_file, shelf_names
+from fcn_edge.stream.sources.base import quiet_vendors
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 DEFAULT_COUNT = 100
@@ -54,7 +55,7 @@ def images_from_source(source: str, count: int | None = None) -> CalibrationImag
     Raises:
         BadInput: nothing there, no pictures in it, or pictures that are not those the TOML lists.
     """
-    if source.endswith(".toml") or source in shelf_names("calib"):
+    if _is_recipe(source):
         return _from_recipe(shelf_file("calib", source), count)
     if is_dataset_name(source):
         return CalibrationImages(source, _from_dataset(source, count))
@@ -77,8 +78,14 @@ def spread_indices(total: int, count: int | None) -> list[int]:
     return sorted({round(i * (total - 1) / max(1, wanted - 1)) for i in range(wanted)})
 
 
+def _is_recipe(source: str) -> bool:
+    return source.endswith(".toml") or source in shelf_names("calib")
+
+
 def _from_recipe(path: Path, count: int | None) -> CalibrationImages:
     recipe = from_mapping(CalibrationRecipe, read_toml(path), str(path))
+    if _is_recipe(recipe.source):
+        raise BadInput(f"{path}: its source {recipe.source} is a calibration set too; name pictures or a data set")
     chosen = images_from_source(recipe.source, count or recipe.images)
     if recipe.sha256 and count is None:
         found = [image.sha256() for image in chosen.images]
@@ -100,6 +107,7 @@ def _from_dataset(source: str, count: int | None) -> list[CalibrationImage]:
 def _from_video(path: Path, count: int | None) -> list[CalibrationImage]:
     if not path.is_file():
         raise BadInput(f"{path}: no such file; expected a video")
+    quiet_vendors()
     capture = cv2.VideoCapture(str(path))
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
     capture.release()

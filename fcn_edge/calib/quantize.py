@@ -33,15 +33,18 @@ def int8_model(
     quantized.CopyFrom(model)
     writer = _Writer(quantized.graph, limits, PLACEMENT[placement].unsigned)
     kept = []
-    for node in quantizable_convolutions(quantized.graph):
+    convolutions, adds = quantizable_convolutions(quantized.graph), residual_adds(quantized.graph)  # before rewiring
+    for node in convolutions:
         if node.name in kept_float or (is_depthwise(node) and not PLACEMENT[placement].depthwise):
             kept.append(node.name)
             continue
         node.input[0] = writer.activation(node.input[0])
         node.input[1] = writer.weight(node.input[1])
-    for node in residual_adds(quantized.graph):
-        if node.name not in kept_float:
-            node.input[0], node.input[1] = writer.activation(node.input[0]), writer.activation(node.input[1])
+    for node in adds:
+        if node.name in kept_float:
+            kept.append(node.name)
+            continue
+        node.input[0], node.input[1] = writer.activation(node.input[0]), writer.activation(node.input[1])
     writer.finish()
     return quantized, tuple(kept)
 

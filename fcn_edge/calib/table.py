@@ -21,7 +21,7 @@ from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.files import read_json, sha256_of_json, write_json
 from fcn_edge.schema import from_mapping, to_mapping
-from fcn_edge.spec import ModelSpec, onnx_from_file, spec_from_onnx
+from fcn_edge.spec import ModelSpec, contract_from_onnx, onnx_from_file
 from fcn_edge.transforms import input_from_frame
 
 Method = Literal["minmax", "percentile"]
@@ -89,12 +89,10 @@ def table_from_images(
     A picture that does not decode is skipped and named in the table.
 
     Raises:
-        BadInput: no picture decodes, or the network yields NaN or infinity (tensor named).
+        BadInput: no contract, no picture decodes, or the network yields NaN or infinity (tensor named).
     """
+    spec = contract_from_onnx(model_path).spec
     model = onnx_from_file(model_path)
-    spec = spec_from_onnx(model, str(model_path))
-    if spec is None:
-        raise BadInput(f"{model_path}: no spec inside; pass --spec FILE.toml")
     taps = Taps(_with_taps(model), model_path.name)
     total = 2 * len(images.images)
     reader = _Reader(images, spec, lambda done: on_image(done, total))

@@ -45,6 +45,8 @@ def main() -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}", BadInput.exit_code)
+    if code == INTERRUPTED:  # newer versions of typer catch Ctrl-C themselves and say nothing
+        _complain("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def doctor(json: Json = False) -> None:
     """What this machine can run, and what is in the way.
 
-    Example: fcn-edge doctor
+    \b
+    Example:
+      fcn-edge doctor
     """
     from fcn_edge.doctor import diagnose
     from fcn_edge.schema import to_mapping
@@ -50,7 +52,9 @@ def demo(
     Checkpoint to ONNX to INT8 to engines to mIoU and latency to an annotated video: a few
     minutes on two cores.
 
-    Example: fcn-edge demo --source my.mp4
+    \b
+    Example:
+      fcn-edge demo --source my.mp4
     """
     from fcn_edge.demo import run_demo
     from fcn_edge.schema import to_mapping

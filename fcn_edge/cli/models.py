@@ -73,7 +73,9 @@ CalibImages = Annotated[int | None, typer.Option("--images", min=1, help="How ma
 def models(json: Json = False) -> None:
     """The networks that can be trained, with their cost.
 
-    Example: fcn-edge models
+    \b
+    Example:
+      fcn-edge models
     """
     from fcn_edge.engines import require_package
 
@@ -99,7 +101,9 @@ def inspect(file: Annotated[Path, typer.Argument(help="Any file or engine direct
             json: Json = False) -> None:  # fmt: skip
     """What an artefact is: contract, precision, origin, layers.
 
-    Example: fcn-edge inspect model.int8.onnx
+    \b
+    Example:
+      fcn-edge inspect model.int8.onnx
     """
     from fcn_edge.cli.inspecting import facts_from_file
 

@@ -64,9 +64,7 @@ In = Annotated[Execution | None, typer.Option("--execution", help="Arithmetic of
 def run(
     model: Model = None,
     source: Annotated[str, typer.Option("--source", help="Camera, video, folder, URL or synthetic:street.")] = "0",
-    sink: Annotated[
-        list[str] | None, typer.Option("--sink", help="out.mp4, masks/ or null: (repeatable) [display://0]")
-    ] = None,
+    sink: Annotated[list[str] | None, typer.Option("--sink", help="out.mp4, masks/, null: (repeatable).")] = None,
     target: On = Target.auto,
     execution: In = None,
     policy: Annotated[Policy | None, typer.Option("--policy", help="newest for live sources, every for files.")] = None,
@@ -161,7 +159,9 @@ def evaluate(
     Pixel accuracy, mean accuracy, mean IU and frequency weighted IU, and the IU of each class.
     An image that does not decode is named and left out.
 
-    Example: fcn-edge evaluate net.int8.onnx --data camvid:camvid#val
+    \b
+    Example:
+      fcn-edge evaluate net.int8.onnx --data camvid:camvid#val
     """
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import EngineOptions, open_engine
@@ -263,7 +263,9 @@ def gate(
     0: no row of the baseline lost more than allowed. 1: one did, or is missing. 5: undecidable,
     such as latency on another device; --undecided says what that shall count as.
 
-    Example: fcn-edge gate bench/record.json --baseline baseline.json --undecided pass
+    \b
+    Example:
+      fcn-edge gate bench/record.json --baseline baseline.json --undecided pass
     """
     from fcn_edge.errors import CheckFailed, Undecidable
     from fcn_edge.files import read_json

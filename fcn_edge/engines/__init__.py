@@ -39,6 +39,13 @@ def open_engine(
         if target not in ("auto", "pytorch"):
             raise BadInput(f"{path}: a checkpoint runs in PyTorch; export it first to run on {target}")
         return engine_on_target(path, "pytorch", options)
+    if target == "pytorch":
+        raise BadInput(f"{path}: PyTorch runs checkpoints; an ONNX file runs on openvino or onnxruntime")
+    if target in ("tensorrt", "tensorrt-rtx"):
+        raise BackendMissing(
+            f"{path}: this version compiles {target} engines (fcn-edge build-engine) and does not run them;"
+            " run the file with --target openvino or onnxruntime"
+        )
     return engine_on_target(path, _first_runnable() if target == "auto" else target, options)
 
 
@@ -54,6 +61,10 @@ def model_path(model: str | Path | None) -> Path:
 
 def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engine:
     """Compile and open `path` (ONNX; a checkpoint for "pytorch"; a plan for the TensorRT targets)."""
+    if target in ("tensorrt", "tensorrt-rtx"):
+        from fcn_edge.engines.trt import engine_from_plan
+
+        return engine_from_plan(path, target)
     require_package(target)
     if target == "openvino":
         from fcn_edge.engines.ov import OpenVinoEngine
@@ -63,13 +74,9 @@ def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engi
         from fcn_edge.engines.ort import OrtEngine
 
         return OrtEngine(path, options)
-    if target == "pytorch":
-        from fcn_edge.engines.pyt import TorchEngine
+    from fcn_edge.engines.pyt import TorchEngine
 
-        return TorchEngine(path, options)
-    from fcn_edge.engines.trt import engine_from_plan
-
-    return engine_from_plan(path, target)
+    return TorchEngine(path, options)
 
 
 def available_targets() -> tuple[Target, ...]:

@@ -28,7 +28,9 @@ class OrtEngine(Engine):
         contract = contract_from_onnx(path)
         super().__init__(contract.spec, precision=contract.quantization.precision, execution="f32", path=path)
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
-        self._session = _session(str(path), path.name, threads=options.threads)
+        self._session = _session(
+            str(path), path.name, threads=options.threads, fuse_pairs=self.precision != "int8-fp16"
+        )
         self._input = self._session.get_inputs()[0].name
 
     def _run(self, x: np.ndarray) -> np.ndarray:
@@ -52,13 +54,19 @@ class Taps:
         return dict(zip(self.names, self._session.run(None, {self._input: x}), strict=True))
 
 
-def _session(model: str | bytes, name: str, *, threads: int | None = None, optimise: bool = True) -> Any:
+def _session(
+    model: str | bytes, name: str, *, threads: int | None = None, optimise: bool = True, fuse_pairs: bool = True
+) -> Any:
+    """fuse_pairs: let Q/DQ pairs become integer nodes. Where scales are half precision, ONNX Runtime (1.31) then
+    quantizes biases in half precision too, where they overflow: another class map, without a word."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: they are raised as well, and its warnings name no file
     if threads is not None:
         options.intra_op_num_threads = threads
+    if not fuse_pairs:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

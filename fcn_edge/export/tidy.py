@@ -23,6 +23,7 @@ def tidy_model(model: Any) -> Any:
     _drop_identities(model.graph)
     _fold_known(model)
     _drop_dead(model.graph)
+    _state_output_shapes(model)
     return model
 
 
@@ -77,7 +78,7 @@ def _fold_known(model: Any) -> None:
 def _static_shapes(model: Any) -> dict[str, list[int]]:
     inferred = shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
     shapes = {}
-    for value in [*inferred.value_info, *inferred.input]:
+    for value in [*inferred.value_info, *inferred.input, *inferred.output]:
         dims = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(dim.dim_value > 0 for dim in dims):
             shapes[value.name] = [dim.dim_value for dim in dims]
@@ -126,6 +127,14 @@ def _drop_dead(graph: Any) -> None:
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.initializer[:]
     graph.initializer.extend(weights)
+
+
+def _state_output_shapes(model: Any) -> None:
+    """Exporters leave made-up names where a size was computed; other tools take these for free sizes."""
+    shapes = _static_shapes(model)
+    for value in model.graph.output:
+        for dim, size in zip(value.type.tensor_type.shape.dim, shapes.get(value.name, ())):
+            dim.dim_value = size
 
 
 def _captured(attribute: Any) -> set[str]:

@@ -49,7 +49,6 @@ def assert_same_classes(logits, class_map):
     assert clear.mean() > 0.5, "almost everything is a tie: the test says nothing"
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 21), st.integers(1, 7), st.integers(1, 7))
 def test_sampling_a_stride_8_map_is_the_fixed_deconvolution(seed, classes, rows, columns):
     scores = np.random.default_rng(seed).standard_normal((classes, rows, columns), np.float32)
@@ -59,7 +58,7 @@ def test_sampling_a_stride_8_map_is_the_fixed_deconvolution(seed, classes, rows,
     assert_same_classes(logits, class_map_from_scores(scores, sampling))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(33, 110), st.integers(33, 110), st.integers(0, 2**32 - 1))
 def test_network_at_any_size_is_its_sampled_scores(network, height, width, seed):
     pixels = np.random.default_rng(seed).standard_normal((1, 3, height, width), np.float32)

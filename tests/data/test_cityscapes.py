@@ -58,7 +58,7 @@ def test_label_ids_where_train_ids_should_be_are_named(tmp_path):
 def test_image_without_labels_is_named(tmp_path):
     _, label = write_city(tmp_path, "ulm", "ulm_1", np.zeros((2, 2), np.uint8), "labelIds")
     label.unlink()
-    with pytest.raises(BadInput, match=r"ulm_1_leftImg8bit.png: has no labels; expected .*or ulm_1_gtFine_labelIds.png"):
+    with pytest.raises(BadInput, match=r"ulm_1_leftImg8bit.png: has no labels; .*or ulm_1_gtFine_labelIds.png"):
         dataset_from_name(f"cityscapes:{tmp_path}")
 
 

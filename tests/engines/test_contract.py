@@ -167,7 +167,7 @@ class EngineContract:
         assert (shared.precision, shared.execution) == ("fp32", "f32")
 
     def test_execution_that_it_has_not_is_refused(self, model):
-        with pytest.raises(BadInput, match="f32.*, not f16"):
+        with pytest.raises(BadInput, match=r"f32.*, not f16"):
             open_engine(model, target=self.target, options=EngineOptions("f16"))
 
     def test_broken_file_is_named(self, model, tmp_path):
@@ -239,14 +239,20 @@ class TestOpenVino(OnnxContract):
         assert precisions and set(precisions) <= {"i8", "u8"}  # unsigned where it knows that nothing is negative
 
     def test_bf16_is_asked_for_or_said_to_be_missing(self, onnx_file, frame, shared):
-        try:
-            engine = open_engine(onnx_file, target=self.target, options=EngineOptions("bf16"))
-        except BackendMissing as error:
-            assert "no bf16 instructions" in str(error)
+        has_bf16 = "BF16" in openvino_capabilities()
+        if not has_bf16:
+            with pytest.raises(BackendMissing, match="no bf16 instructions"):
+                open_engine(onnx_file, target=self.target, options=EngineOptions("bf16"))
             return
-        with engine:
+        with open_engine(onnx_file, target=self.target, options=EngineOptions("bf16")) as engine:
             assert engine.execution == "bf16"
             assert not np.array_equal(engine.infer(frame[None]), shared.infer(frame[None]))
+
+
+def openvino_capabilities():
+    import openvino
+
+    return openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def test_every_installed_backend_has_its_contract():

@@ -160,7 +160,7 @@ def test_published_lite0_classifier_loads_with_nothing_left_over():
 
 def test_classifier_of_another_network_is_refused():
     state = backbone_from_name("resnet18").state_dict()
-    with pytest.raises(ValueError, match="entries do not fit efficientnet_lite0, first _conv_stem.weight"):
+    with pytest.raises(ValueError, match=r"entries do not fit efficientnet_lite0, first _conv_stem\.weight"):
         load_classifier(backbone_from_name("efficientnet_lite0"), "efficientnet_lite0", state)
 
 

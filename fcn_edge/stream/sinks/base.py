@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from fcn_edge.errors import BadInput
@@ -52,7 +53,9 @@ def require_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x")
-        probe.unlink()
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadInput(f"{folder}: cannot be written ({reason}); choose a folder that you may write to") from error
+    finally:
+        with suppress(OSError):  # a full disk takes the name and not the byte
+            probe.unlink()

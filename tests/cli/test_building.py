@@ -1,0 +1,212 @@
+"""`fcn-edge export`, `calibrate` and `build-engine`: JSON, words for people, and what is refused."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+
+import pytest
+
+BUILD_KEYS = {"engine", "manifest", "target", "precision", "execution", "miou", "miou_reference", "miou_drop",
+              "kept_float", "seconds"}  # fmt: skip
+
+
+def test_export_tells_how_near_it_is_to_pytorch(command, checkpoint_file, tmp_path):
+    out = tmp_path / "new" / "net.onnx"
+    found = command("export", checkpoint_file, "--out", out, "--json").json
+    assert out.is_file() and found["onnx"] == str(out)
+    assert found["opset"] == 17 and found["agreement"] >= 0.999 and found["relative_error"] < 1e-3
+
+
+def test_export_wraps_a_network_made_elsewhere(command, foreign_file, spec_file, tmp_path):
+    out = tmp_path / "wrapped.onnx"
+    done = command("export", foreign_file, "--spec", spec_file("camvid"), "--out", out)
+    assert done.code == 0 and "with the contract of" in done.out
+    assert command("inspect", out, "--json").json["io"] == "contract (uint8 BGR frames)"
+
+
+def test_export_of_a_wrapped_file_has_nothing_to_do(command, onnx_file, tmp_path):
+    command("export", onnx_file, "--out", tmp_path / "x.onnx").refuses(2, "carries its contract already")
+
+
+def test_options_for_checkpoints_are_not_passed_over_for_onnx_files(command, foreign_file, spec_file, tmp_path):
+    words = ["export", foreign_file, "--spec", spec_file("camvid"), "--out", tmp_path / "x.onnx", "--size", "64x96"]
+    command(*words).refuses(2, "--size, --head, --io and --dynamic are for checkpoints")
+
+
+@pytest.mark.parametrize("verb", ["export", "calibrate"])
+def test_output_is_named_like_an_onnx_file(command, checkpoint_file, onnx_file, pairs, tmp_path, verb):
+    source, rest = (checkpoint_file, []) if verb == "export" else (onnx_file, ["--calib", pairs])
+    out = tmp_path / "net.safetensors"
+    command(verb, source, "--out", out, *rest).refuses(2, "an ONNX file ends in .onnx, such as net.onnx")
+    assert not out.exists()
+
+
+def test_calibrate_writes_file_and_table_and_counts_images(command, onnx_file, pairs, tmp_path):
+    out = tmp_path / "net.int8.onnx"
+    found = command("calibrate", onnx_file, "--calib", pairs, "--out", out, "--images", 3, "--json").json
+    assert out.is_file() and found["table"] == str(tmp_path / "net.int8.table.json")
+    assert json.loads((tmp_path / "net.int8.table.json").read_text())["method"] == found["method"] == "percentile"
+    assert (found["images"], found["skipped"], found["placement"]) == (3, [], "any") and found["tensors"] > 50
+
+
+def test_calibrate_names_and_counts_broken_pictures_and_goes_on(command, onnx_file, broken_pairs, tmp_path):
+    words = ["calibrate", onnx_file, "--calib", broken_pairs, "--out", tmp_path / "net.int8.onnx"]
+    assert command(*words, "--json").json["skipped"] == ["street2.jpg"]
+    assert "skipped, 1 that do not decode: street2.jpg" in command(*words).out
+
+
+def test_calibrate_refuses_what_is_quantized_already(command, int8_file, checkpoint_file, pairs, tmp_path):
+    rest = ["--calib", pairs, "--out", tmp_path / "x.onnx"]
+    command("calibrate", int8_file, *rest).refuses(2, "is int8 already; calibrate the fp32 file")
+    command("calibrate", checkpoint_file, *rest).refuses(2, "a checkpoint; export it first")
+
+
+def test_build_engine_from_a_checkpoint_tells_miou_and_drop(command, checkpoint_file, pairs, tmp_path):
+    out = tmp_path / "engine"
+    words = ["build-engine", checkpoint_file, "--target", "onnxruntime", "--precision", "int8", "--calib", pairs]
+    found = command(*words, "--data", f"folder:{pairs}", "--out", out, "--json").json
+    assert set(found) == BUILD_KEYS
+    assert (found["engine"], found["manifest"]) == (str(out), str(out / "manifest.json"))
+    assert found["miou_drop"] == pytest.approx(100 * (found["miou_reference"] - found["miou"]))
+    done = command("inspect", out)
+    assert "engine directory" in done.out and "int8" in done.out
+
+
+def test_build_engine_says_what_it_made(command, onnx_file, tmp_path):
+    pytest.importorskip("openvino", reason="openvino is not installed: it told no layers")
+    done = command("build-engine", onnx_file, "--target", "openvino", "--out", tmp_path / "engine")
+    for words in ("fp32, executed in f32", "layers: ", " Convolution f32", "mIoU: not measured: no --data was given"):
+        assert words in done.out
+
+
+def test_missed_budget_exits_1_and_leaves_no_engine(command, onnx_file, pairs, tmp_path, monkeypatch):
+    mious = iter([0.30, 0.42])  # int8, then fp32
+    monkeypatch.setattr("fcn_edge.build.evaluate_engine", lambda *_, **__: evaluated(next(mious)))
+    words = ["build-engine", onnx_file, "--target", "onnxruntime", "--precision", "int8", "--calib", pairs]
+    words += ["--data", f"folder:{pairs}", "--max-miou-drop", "5", "--out", tmp_path / "engine", "--json"]
+    done = command(*words)
+    done.refuses(1, "int8 loses 12.00 points of mIoU on streets; the budget is 5. No engine was written")
+    assert done.json["exit_code"] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def evaluated(miou):
+    import numpy as np
+
+    from fcn_edge.evaluate import Evaluation
+    from fcn_edge.metrics import Scores
+
+    return Evaluation(Scores(miou, 0.5, 0.5, 0.5, ()), (), (), np.zeros((1, 1)))
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
+def test_engines_that_do_not_run_here_are_said_so(command, onnx_file, video, tmp_path, target):
+    folder = tmp_path / "plan"
+    folder.mkdir()
+    (folder / "model.plan").write_bytes(b"plan")
+    (folder / "manifest.json").write_text(json.dumps({"target": target, "execution": "f32"}))
+    done = command("run", folder, "--source", video, "--sink", "null:")
+    done.refuses(3, f"compiles {target} plans and does not run them", "--target openvino")
+
+
+def test_tensorrt_without_a_gpu_exits_3_and_says_what_is_missing(command, onnx_file, tmp_path, monkeypatch):
+    import types
+
+    from fcn_edge.engines.trt import vendor
+
+    monkeypatch.setattr(vendor, "vendor_module", lambda target: types.SimpleNamespace(__version__="10.9"))
+    monkeypatch.setattr(vendor, "missing_gpu", lambda: "there is no NVIDIA driver here (libcuda.so.1 not found)")
+    done = command("build-engine", onnx_file, "--target", "tensorrt", "--out", tmp_path / "engine", "--json")
+    done.refuses(3, "there is no NVIDIA driver here", "--target tensorrt-rtx, which needs no GPU")
+    assert done.json["exit_code"] == 3 and not (tmp_path / "engine").exists()
+
+
+def test_tensorrt_that_is_not_installed_exits_3_and_says_how_to_get_it(command, onnx_file, tmp_path):
+    from importlib.util import find_spec
+
+    if find_spec("tensorrt") is not None:
+        pytest.skip("tensorrt is installed")
+    done = command("build-engine", onnx_file, "--target", "tensorrt", "--out", tmp_path / "engine")
+    done.refuses(3, "the package tensorrt is not installed; pip install 'fcn-edge[gpu]'")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--calib", "images"], "--calib: only for INT8; add --precision int8"),
+        (["--method", "minmax", "--placement", "x86"], "--method and --placement: only for INT8"),
+        (["--sm", "86"], "--sm is for tensorrt-rtx"),
+        (["--sm", "86,new"], "--sm 86,new: write capabilities like 86,89,120"),
+        (["--precision", "fp16"], "onnxruntime has no fp16; it has fp32, int8"),
+        (["--precision", "int8"], "INT8 needs calibration: give --calib"),
+        (["--max-miou-drop", "1"], "give --data KIND:PATH#SPLIT"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused(command, onnx_file, tmp_path, words, told):
+    out = tmp_path / "engine"
+    command("build-engine", onnx_file, "--target", "onnxruntime", *words, "--out", out).refuses(2, told)
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestFullDisk:
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path, full_disk):
+        folder = tmp_path / "full"
+        folder.mkdir()
+        full_disk(folder)
+        yield folder
+        assert list(folder.iterdir()) == []  # not even a part of a file
+
+    def test_export(self, command, checkpoint_file, folder):
+        out = folder / "net.onnx"
+        command("export", checkpoint_file, "--out", out).refuses(2, f"{out}: the disk is full")
+
+    def test_calibrate(self, command, onnx_file, table_file, folder):
+        out = folder / "net.onnx"
+        command("calibrate", onnx_file, "--calib", table_file, "--out", out).refuses(2, f"{out}: the disk is full")
+
+    @pytest.mark.parametrize("precision", ["fp32", "int8"])
+    def test_build_engine(self, command, onnx_file, table_file, folder, precision):
+        out = folder / "engine"
+        words = ["build-engine", onnx_file, "--target", "onnxruntime", "--precision", precision, "--out", out]
+        words += ["--calib", table_file] if precision == "int8" else []
+        command(*words).refuses(2, str(out), "the disk is full")
+
+
+def test_table_that_cannot_be_written_takes_the_int8_file_with_it(command, onnx_file, table_file, tmp_path, monkeypatch):
+    real = os.replace
+
+    def replace(source, target):
+        if str(target).endswith(".table.json"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    done = command("calibrate", onnx_file, "--calib", table_file, "--out", tmp_path / "net.onnx")
+    done.refuses(2, "net.table.json: the disk is full")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["export", "calibrate", "build-engine"])
+def test_file_in_the_place_of_a_folder_is_told(command, checkpoint_file, onnx_file, table_file, text_file, verb):
+    out = text_file("notes.txt") / "made.onnx"
+    rest = {"export": [], "calibrate": ["--calib", table_file], "build-engine": ["--target", "onnxruntime"]}[verb]
+    source = checkpoint_file if verb == "export" else onnx_file
+    command(verb, source, *rest, "--out", out).refuses(2, "notes.txt", "cannot be written")
+
+
+def test_engine_directory_is_replaced_and_no_other_folder_is(command, onnx_file, int8_file, tmp_path):
+    out, words = tmp_path / "engine", ["build-engine", "--target", "onnxruntime", "--out"]
+    assert command(*words, out, int8_file, "--precision", "int8").code == 0
+    assert command(*words, out, onnx_file).code == 0
+    assert json.loads((out / "manifest.json").read_text())["precision"] == "fp32"
+    other = tmp_path / "photos"
+    other.mkdir()
+    command(*words, other, onnx_file).refuses(2, "photos: exists and is no engine directory; choose another name")
+    shutil.copy(out / "manifest.json", other)
+    (other / "holiday.jpg").write_bytes(b"x")
+    command(*words, other, onnx_file).refuses(2, "an engine directory that also holds holiday.jpg")
+    assert (other / "holiday.jpg").is_file()

@@ -1,0 +1,245 @@
+"""From a checkpoint or any ONNX file to an engine directory: what stands in it, and when none is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from fcn_edge.build import BuildOptions, build_engine
+from fcn_edge.data import dataset_from_name
+from fcn_edge.engines import open_engine
+from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
+from fcn_edge.files import sha256_of_file
+from fcn_edge.spec import contract_from_onnx, onnx_from_file
+
+MANIFEST_KEYS = {
+    "schema", "model_sha256", "table_sha256", "spec_sha256", "target", "precision", "execution", "runtime", "device",
+    "shapes", "flags", "layers", "kept_float", "miou", "miou_reference", "drop", "interval", "plan_sha256", "trtexec",
+    "created",
+}  # fmt: skip
+CALIB = "synthetic:street,seed=2,images=2,size=64x96"
+STREETS = "synthetic:street,seed=3,images=3,size=64x96"
+FOREIGN_SPEC = 'class_set = "camvid"\nmean = [127.0, 127.0, 127.0]\nstd = [64.0, 64.0, 64.0]\n'
+
+
+def needs(package):
+    return pytest.mark.skipif(find_spec(package) is None, reason=f"{package} is not installed: nothing was compiled")
+
+
+TARGETS = [
+    pytest.param("openvino", marks=needs("openvino")),
+    pytest.param("onnxruntime", marks=needs("onnxruntime")),
+    pytest.param("tensorrt-rtx", marks=needs("tensorrt_rtx")),
+]
+INT8 = BuildOptions("onnxruntime", "int8", calib=CALIB)
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """(network of two convolutions made elsewhere, its spec)."""
+    random = np.random.default_rng(0)
+    weights = [random.normal(size=(16, 3, 3, 3)), random.normal(size=(11, 16, 1, 1))]
+    nodes = [
+        helper.make_node("Conv", ["image", "w0"], ["y0"], "stem", pads=[1] * 4, strides=[2, 2]),
+        helper.make_node("Relu", ["y0"], ["x1"], "relu"),
+        helper.make_node("Conv", ["x1", "w1"], ["scores"], "score"),
+    ]
+    graph = helper.make_graph(
+        nodes, "foreign",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 64, 96])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 11, 32, 48])],
+        [numpy_helper.from_array(value.astype(np.float32), f"w{n}") for n, value in enumerate(weights)],
+    )  # fmt: skip
+    model, spec = tmp_path / "foreign.onnx", tmp_path / "foreign.toml"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
+    spec.write_text(FOREIGN_SPEC)
+    return model, spec
+
+
+def quantized_convolutions(path):
+    """Number of convolutions of an INT8 file whose input comes out of a DequantizeLinear."""
+    graph = onnx_from_file(path).graph
+    dequantized = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    return sum(node.op_type == "Conv" and node.input[0] in dequantized for node in graph.node)
+
+
+def check_directory(out, manifest):
+    """What every engine directory holds, whatever its target."""
+    assert manifest == json.loads((out / "manifest.json").read_text())
+    assert set(manifest) >= MANIFEST_KEYS
+    plan = out / ("model.plan" if manifest["target"].startswith("tensorrt") else "model.onnx")
+    assert manifest["plan_sha256"] == sha256_of_file(plan)
+    assert json.loads((out / "spec.json").read_text())["classes"]
+    assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_checkpoint_becomes_an_int8_engine_in_one_call(checkpoint_file, tmp_path, target):
+    out = tmp_path / "engine"
+    built = build_engine(checkpoint_file, out, options=BuildOptions(target, "int8", calib=CALIB))
+    check_directory(out, built.manifest)
+    manifest = built.manifest
+    assert (manifest["target"], manifest["precision"], manifest["execution"]) == (target, "int8", "f32")
+    assert len(manifest["table_sha256"]) == len(manifest["spec_sha256"]) == 64
+    assert len(json.loads((out / "table.json").read_text())["images_sha256"]) == 2
+    assert (manifest["miou"], manifest["drop"], manifest["kept_float"]) == (None, None, [])
+    if target == "tensorrt-rtx":
+        check_nvidia_account(out, manifest)
+    else:
+        assert manifest["device"]["instruction_sets"] is not None and manifest["trtexec"] is None
+        assert manifest["miou_note"] == "not measured: no --data was given"
+        with open_engine(out) as engine:
+            assert (engine.target, engine.precision) == (target, "int8")
+
+
+def check_nvidia_account(out, manifest):
+    """The compiler's own word: every quantized convolution is INT8, and nothing was measured here."""
+    in_int8 = [layer for layer in manifest["layers"] if layer["op"] == "correlation" and layer["precision"] == "int8"]
+    assert len(in_int8) == quantized_convolutions(out / "model.int8.onnx") > 50
+    assert manifest["miou_note"] == (
+        "not measured: this engine was compiled ahead of time and does not run on this machine"
+    )
+    assert "--onnx=model.int8.onnx" in manifest["trtexec"]["tensorrt-rtx"]
+    assert "sm" in manifest["device"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_network_made_elsewhere_becomes_an_int8_engine_in_one_call(foreign, tmp_path, target):
+    model, spec = foreign
+    out = tmp_path / "engine"
+    built = build_engine(model, out, options=BuildOptions(target, "int8", calib=CALIB), spec=spec)
+    check_directory(out, built.manifest)
+    assert built.manifest["name"] == "foreign"
+
+
+@needs("openvino")
+def test_layers_are_told_where_the_compiler_tells_them(int8_file, tmp_path):
+    built = build_engine(int8_file, tmp_path / "engine", options=BuildOptions("openvino", "int8"))
+    convolutions = [layer for layer in built.manifest["layers"] if layer["op"] == "Convolution"]
+    assert len(convolutions) > 50 and all(set(layer) == {"name", "op", "precision"} for layer in convolutions)
+
+
+def test_miou_and_its_drop_are_against_fp32_on_the_same_target(onnx_file, table_file, tmp_path):
+    options, stages = replace(INT8, calib=str(table_file)), []
+    built = build_engine(
+        onnx_file, tmp_path / "engine", options=options, data=dataset_from_name(STREETS), on_stage=stages.append
+    )
+    manifest = built.manifest
+    assert 0 <= manifest["miou"] <= 1 and 0 <= manifest["miou_reference"] <= 1
+    assert manifest["drop"] == pytest.approx(100 * (manifest["miou_reference"] - manifest["miou"]))
+    assert manifest["model_sha256"] == sha256_of_file(onnx_file)
+    assert [text.split()[0] for text in stages] == ["reading", "calibrating", "compiling", "evaluating", "evaluating"]
+
+
+def test_fp32_is_its_own_reference_and_is_measured_once(onnx_file, tmp_path):
+    seen = []
+    built = build_engine(
+        onnx_file, tmp_path / "engine", options=BuildOptions("onnxruntime", "fp32", max_miou_drop=0.0),
+        data=dataset_from_name(STREETS), on_image=lambda what, done, total: seen.append((what, done, total)),
+    )  # fmt: skip
+    assert built.manifest["drop"] == 0.0
+    assert seen == [("fp32", done, 3) for done in (1, 2, 3)]
+
+
+def test_bf16_is_an_execution_of_the_fp32_file(onnx_file, tmp_path):
+    if "bf16" not in " ".join(instruction_sets()) or find_spec("openvino") is None:
+        pytest.skip("no bf16 on this CPU, or no openvino: nothing was compiled")
+    built = build_engine(onnx_file, tmp_path / "engine", options=BuildOptions("openvino", "bf16"))
+    assert (built.manifest["precision"], built.manifest["execution"]) == ("fp32", "bf16")
+    with open_engine(built.path) as engine:
+        assert engine.execution == "bf16"
+
+
+def instruction_sets():
+    from fcn_edge.device import this_device
+
+    return this_device().instruction_sets
+
+
+def test_budget_that_cannot_be_met_leaves_nothing(onnx_file, table_file, tmp_path):
+    options = replace(INT8, calib=str(table_file), max_miou_drop=-100.0)
+    with pytest.raises(CheckFailed, match=r"int8 loses .* points of mIoU on .*; the budget is -100. No engine was"):
+        build_engine(onnx_file, tmp_path / "engine", options=options, data=dataset_from_name(STREETS))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failure_leaves_the_engine_that_was_there(onnx_file, table_file, tmp_path):
+    out = tmp_path / "engine"
+    build_engine(onnx_file, out, options=BuildOptions("onnxruntime", "fp32"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    options = replace(INT8, calib=str(table_file), max_miou_drop=-100.0)
+    with pytest.raises(CheckFailed):
+        build_engine(onnx_file, out, options=options, data=dataset_from_name(STREETS))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    build_engine(onnx_file, out, options=replace(INT8, calib=str(table_file)))
+    assert json.loads((out / "manifest.json").read_text())["precision"] == "int8"
+    assert [path.name for path in tmp_path.iterdir()] == ["engine"]
+
+
+def test_int8_file_is_taken_as_it_is_and_has_no_reference(int8_file, tmp_path):
+    options = BuildOptions("onnxruntime", "int8")
+    built = build_engine(int8_file, tmp_path / "engine", options=options, data=dataset_from_name(STREETS))
+    assert (built.path / "model.onnx").read_bytes() == int8_file.read_bytes()
+    assert built.manifest["miou"] is not None
+    assert (built.manifest["miou_reference"], built.manifest["drop"]) == (None, None)
+    assert built.manifest["table_sha256"] == contract_from_onnx(int8_file).quantization.table_sha256
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (BuildOptions("onnxruntime", "int8", calib=CALIB), "is int8 already, with scales of its own; leave --calib out"),
+        (BuildOptions("onnxruntime", "int8", max_miou_drop=1.0), "is int8 already, and a drop is measured against fp32"),
+        (BuildOptions("onnxruntime", "fp32"), "is int8 already; fp32 is made from the fp32 file"),
+    ],
+)
+def test_int8_file_is_not_made_into_anything_else(int8_file, tmp_path, options, told):
+    with pytest.raises(BadInput, match=told):
+        build_engine(int8_file, tmp_path / "engine", options=options, data=dataset_from_name(STREETS))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        (BuildOptions("onnxruntime", "int8"), BadInput, "INT8 needs calibration: give --calib"),
+        (BuildOptions("onnxruntime", "fp16"), BadInput, "onnxruntime has no fp16; it has fp32, int8"),
+        (BuildOptions("pytorch", "fp32"), BadInput, "pytorch is a reference, not a target"),
+        (BuildOptions("onnxruntime", "fp32", calib=CALIB, calib_images=3), BadInput, "--calib and --images: only for"),
+        (BuildOptions("onnxruntime", "fp32", placement="x86"), BadInput, "--placement: only for INT8"),
+        (BuildOptions("onnxruntime", "fp32", sm=(86,)), BadInput, "--sm is for tensorrt-rtx"),
+        (BuildOptions("onnxruntime", "fp32", max_miou_drop=1.0), BadInput, "--max-miou-drop is measured on labelled"),
+        (BuildOptions("tensorrt", "fp16"), BackendMissing, "tensorrt"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_is_made(onnx_file, tmp_path, options, error, told):
+    if options.target == "tensorrt" and find_spec("tensorrt") is not None:
+        pytest.skip("tensorrt is installed: whether it compiles is tests/engines' matter")
+    with pytest.raises(error, match=told):
+        build_engine(onnx_file, tmp_path / "engine", options=options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs("tensorrt_rtx")
+def test_budget_for_an_engine_that_does_not_run_here_is_refused(onnx_file, tmp_path):
+    options = BuildOptions("tensorrt-rtx", "fp16", max_miou_drop=1.0)
+    with pytest.raises(BackendMissing, match="do not run here, so their mIoU drop cannot be held to a budget"):
+        build_engine(onnx_file, tmp_path / "engine", options=options, data=dataset_from_name(STREETS))
+
+
+@pytest.mark.parametrize("manifest", [None, "{}", '{"name": "a web page"}', "no json"])
+def test_other_folders_are_not_replaced(onnx_file, tmp_path, manifest):
+    out = tmp_path / "photos"
+    out.mkdir()
+    (out / "holiday.jpg").write_bytes(b"x")
+    if manifest is not None:
+        (out / "manifest.json").write_text(manifest)
+    with pytest.raises(BadInput, match="photos"):
+        build_engine(onnx_file, out, options=BuildOptions("onnxruntime", "fp32"))
+    assert (out / "holiday.jpg").is_file()
