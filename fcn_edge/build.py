@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from fcn_edge.calib.files import Calibrated, load_or_make_table, quantized_file
-from fcn_edge.calib.placement import PlacementName
+from fcn_edge.calib.placement import PlacementName, placement_for
 from fcn_edge.calib.table import Method
 from fcn_edge.data import Dataset
 from fcn_edge.device import this_device
@@ -44,7 +44,8 @@ WRITTEN_HERE = ("manifest.json", "spec.json", "table.json", "model.*")  # all th
 class BuildOptions:
     """How to build. max_miou_drop: in points, needs `data`. sm: compute capabilities for TensorRT-RTX.
 
-    calib, calib_images, method and placement are for INT8; None takes their defaults.
+    calib, calib_images, method and placement are for INT8; None takes their defaults, and of
+    placements the one that is fastest on the target.
     """
 
     target: Target
@@ -185,7 +186,8 @@ def _in_precision(
             on_image=lambda done, total: on_image("calibrating", done, total),
         )  # fmt: skip
     wanted = cast(Precision, options.precision)
-    return quantized_file(fp32, file, precision=wanted, table=table, placement=options.placement or "any")
+    placement = options.placement or placement_for(options.target, this_device().instruction_sets)
+    return quantized_file(fp32, file, precision=wanted, table=table, placement=placement)
 
 
 def _require_as_it_is(file: Path, held: Precision, options: BuildOptions) -> None:

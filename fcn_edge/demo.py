@@ -12,7 +12,9 @@ import cv2
 from fcn_edge.bench import BenchOptions, Variant, record_from_engines, variants_from_files, write_report
 from fcn_edge.build import BuildOptions, BuildPrecision, build_engine
 from fcn_edge.calib import int8_from_onnx
+from fcn_edge.calib.placement import placement_for
 from fcn_edge.data import dataset_from_name
+from fcn_edge.device import this_device
 from fcn_edge.engines import EngineOptions, available_targets, open_engine
 from fcn_edge.errors import BadInput
 from fcn_edge.export import onnx_from_checkpoint
@@ -91,10 +93,11 @@ def _calibrate(fp32: Path, out: Path, files: dict[str, str], on_stage: Stage, on
     on_stage(f"calibrating INT8 on {CALIBRATION_IMAGES} synthetic streets")
     table = out / "street.table.json"
     made = int8_from_onnx(
-        fp32, out / "street.int8.onnx", calib=CALIBRATION, count=CALIBRATION_IMAGES, table_out=table,
+        fp32, out / "street.int8.onnx", calib=CALIBRATION, count=CALIBRATION_IMAGES,
+        placement=placement_for("openvino", this_device().instruction_sets), table_out=table,
         on_image=lambda done, total: on_progress("calibrating", done, total),
     )  # fmt: skip
-    files[str(made.path)] = "the network in INT8 (Q/DQ), for every engine"
+    files[str(made.path)] = "the network in INT8 (Q/DQ), placed for this CPU"
     files[str(table)] = "the calibration table, with the hash of every image"
     return made.path
 

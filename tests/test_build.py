@@ -194,8 +194,14 @@ def test_int8_file_is_taken_as_it_is_and_has_no_reference(int8_file, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (BuildOptions("onnxruntime", "int8", calib=CALIB), "is int8 already, with scales of its own; leave --calib out"),
-        (BuildOptions("onnxruntime", "int8", max_miou_drop=1.0), "is int8 already, and a drop is measured against fp32"),
+        (
+            BuildOptions("onnxruntime", "int8", calib=CALIB),
+            "is int8 already, with scales of its own; leave --calib out",
+        ),
+        (
+            BuildOptions("onnxruntime", "int8", max_miou_drop=1.0),
+            "is int8 already, and a drop is measured against fp32",
+        ),
         (BuildOptions("onnxruntime", "fp32"), "is int8 already; fp32 is made from the fp32 file"),
     ],
 )

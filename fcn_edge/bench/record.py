@@ -168,6 +168,7 @@ def _row(variant: Variant, engine: Engine, evaluation: Evaluation, times: Sequen
         "runtime": engine.runtime,
         "precision": engine.precision,
         "execution": engine.execution,
+        "placement": _placement(variant.path),
         "height": engine.spec.preprocess.height,
         "width": engine.spec.preprocess.width,
         "miou": evaluation.scores.miou,
@@ -185,6 +186,14 @@ def _row(variant: Variant, engine: Engine, evaluation: Evaluation, times: Sequen
 
 def _percentiles(values: np.ndarray) -> dict[str, float]:
     return {f"p{q}": round(float(np.percentile(values, q, method="nearest")), 3) for q in (50, 90, 95, 99)}
+
+
+def _placement(path: Path) -> str | None:
+    """Where Q/DQ stands in the file that runs; None where there is none."""
+    file = path / "model.onnx" if path.is_dir() else path
+    if file.suffix != ".onnx" or not file.is_file():
+        return None
+    return contract_from_onnx(file).quantization.placement or None
 
 
 def _size(path: Path) -> int:

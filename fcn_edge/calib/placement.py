@@ -6,6 +6,7 @@ EfficientNet-Lite0 whose first filters are huge); on the inputs it costs 0.3.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -27,6 +28,19 @@ PLACEMENT: dict[PlacementName, Placement] = {
     "x86": Placement(unsigned=True, depthwise=True),
     "nvidia": Placement(unsigned=False, depthwise=False),
 }
+
+
+VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+def placement_for(target: str, instruction_sets: Collection[str]) -> PlacementName:
+    """The placement that is fastest where the file will run, at the same mIoU; "any" where that is not known.
+
+    CPUs with VNNI multiply uint8 by int8: measured 1.15 times as fast on OpenVINO, 2.2 times on
+    ONNX Runtime. Without VNNI the same instructions saturate in ONNX Runtime, so "any" it is.
+    """
+    on_cpu = target in ("openvino", "onnxruntime")
+    return "x86" if on_cpu and VNNI & set(instruction_sets) else "any"
 
 
 def quantizable_convolutions(graph: Any) -> list[Any]:

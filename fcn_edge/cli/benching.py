@@ -11,7 +11,9 @@ from typing import Any
 
 from fcn_edge.bench.report import label_of
 from fcn_edge.calib import int8_from_onnx
+from fcn_edge.calib.placement import placement_for
 from fcn_edge.cli.app import Tick, print_table
+from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
 from fcn_edge.shelf import BenchSuite, suite_from_shelf
@@ -30,14 +32,17 @@ def suite_from_options(
 
 
 def with_int8(files: Sequence[Path], calib: str | None, stack: ExitStack, tick: Tick) -> list[Path]:
-    """The files, and for each fp32 ONNX file its INT8 form where `calib` is given."""
+    """The files, and for each fp32 ONNX file its INT8 form for this CPU where `calib` is given."""
     found = list(files)
     for path in files if calib else ():
         is_onnx = path.is_file() and path.suffix.lower() not in CHECKPOINT_SUFFIXES
         if is_onnx and contract_from_onnx(path).quantization.precision == "fp32":
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="fcn-edge-"))
-            made = int8_from_onnx(path, Path(scratch) / f"{path.stem}.int8.onnx", calib=calib,  # type: ignore[arg-type]
-                                  on_image=lambda done, total: tick("calibrating", done, total))  # fmt: skip
+            made = int8_from_onnx(
+                path, Path(scratch) / f"{path.stem}.int8.onnx", calib=str(calib),
+                placement=placement_for("openvino", this_device().instruction_sets),
+                on_image=lambda done, total: tick("calibrating", done, total),
+            )  # fmt: skip
             found.append(made.path)
     return found
 

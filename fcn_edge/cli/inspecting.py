@@ -17,7 +17,7 @@ def facts_from_file(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise BadInput(f"{path}: no such file")
     if path.is_dir():
-        return _manifest_facts(read_json(path / "manifest.json"))
+        return _json_facts(path / "manifest.json")
     if path.suffix == ".onnx":
         return _onnx_facts(path)
     if path.suffix.lower() in CHECKPOINT_SUFFIXES:
@@ -72,6 +72,15 @@ def _checkpoint_facts(path: Path) -> dict[str, Any]:
 
 def _json_facts(path: Path) -> dict[str, Any]:
     value = read_json(path)
+    try:
+        return _facts_from_mapping(value, path)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path}: has the keys of a table, record or manifest of fcn-edge, but not its values"
+        ) from error
+
+
+def _facts_from_mapping(value: dict[str, Any], path: Path) -> dict[str, Any]:
     if "tensors" in value and "images_sha256" in value:
         keys = ("model", "method", "source", "graph_sha256", "preprocess_sha256")
         return {"kind": "calibration table", "tensors": len(value["tensors"]), "images": len(value["images_sha256"]),

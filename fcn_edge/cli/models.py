@@ -268,7 +268,7 @@ def build_engine(
     calib: Calib = None,
     images: CalibImages = None,
     method: Annotated[Method | None, typer.Option("--method", help="How a range becomes a scale [percentile].")] = None,
-    placement: Annotated[Placement | None, typer.Option("--placement", help="Where Q/DQ stands [any].")] = None,
+    placement: Annotated[Placement | None, typer.Option("--placement", help="Where Q/DQ stands [by target].")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Labelled set to measure mIoU on.")] = None,
     max_miou_drop: Annotated[
         float | None, typer.Option("--max-miou-drop", min=0, max=100, help="Points of mIoU (0..100).")

@@ -146,7 +146,9 @@ def foreign_file(tmp_path) -> Path:
 
 @pytest.fixture
 def two_inputs(tmp_path) -> Path:
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, *SIZE]) for name in ("left", "right", "sum")]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, *SIZE]) for name in ("left", "right", "sum")
+    ]
     node = helper.make_node("Add", ["left", "right"], ["sum"], "add")
     return saved(helper.make_graph([node], "two", values[:2], values[2:]), tmp_path / "two.onnx")
 

@@ -176,7 +176,9 @@ class TestFullDisk:
         command(*words).refuses(2, str(out), "the disk is full")
 
 
-def test_table_that_cannot_be_written_takes_the_int8_file_with_it(command, onnx_file, table_file, tmp_path, monkeypatch):
+def test_table_that_cannot_be_written_takes_the_int8_file_with_it(
+    command, onnx_file, table_file, tmp_path, monkeypatch
+):
     real = os.replace
 
     def replace(source, target):

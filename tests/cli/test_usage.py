@@ -110,7 +110,9 @@ def test_wrong_words_end_in_one_sentence_and_code_2(command, words, told):
     assert done.json["exit_code"] == 2 and set(done.json) == {"error", "exit_code"}
 
 
-@pytest.mark.parametrize("size", ["12", "12x", "x", "0x96", "-64x96", "64X96", "²x96", "64x96x3", "1e2x96", "9999999x9"])
+@pytest.mark.parametrize(
+    "size", ["12", "12x", "x", "0x96", "-64x96", "64X96", "²x96", "64x96x3", "1e2x96", "9999999x9"]
+)
 def test_nonsense_sizes_are_refused(command, checkpoint_file, tmp_path, size):
     done = command("export", checkpoint_file, "--out", tmp_path / "net.onnx", f"--size={size}")
     done.refuses(2, f"--size {size}", "360x480")

@@ -1,0 +1,75 @@
+"""`fcn-edge bench`: the record that it prints and writes, and what it refuses before measuring."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import pytest
+
+TOP_KEYS = {"rows", "device", "versions"}
+
+
+@pytest.fixture(autouse=True)
+def no_further_process(monkeypatch):
+    """Memory is measured in a process for each variant; tests/bench does so once."""
+    monkeypatch.setattr("fcn_edge.bench.record.peak_rss_mb", lambda variant: 100.0)
+
+
+@pytest.fixture
+def quick(pairs, tmp_path):
+    """The words of a short bench in `tmp_path / "bench"`."""
+    out = tmp_path / "bench"
+    return ["--data", f"folder:{pairs}", "--out", out, "--rounds", 1, "--frames", 2]
+
+
+def test_json_is_the_record_that_is_written(command, onnx_file, pairs, quick, tmp_path):
+    done = command("bench", onnx_file, *quick, "--calib", pairs, "--target", "onnxruntime", "--json")
+    assert done.code == 0 and set(done.json) >= TOP_KEYS
+    assert [row["precision"] for row in done.json["rows"]] == ["fp32", "int8"]
+    assert json.loads((tmp_path / "bench" / "record.json").read_text()) == done.json
+    written = sorted(path.name for path in (tmp_path / "bench").iterdir())
+    assert written == ["record.csv", "record.json", *(["record.png"] if find_spec("matplotlib") else [])]
+    assert "wrote " in done.err
+
+
+def test_people_see_a_row_for_each_variant(command, onnx_file, quick):
+    done = command("bench", onnx_file, *quick, "--target", "onnxruntime")
+    for words in ("streets, 4 images", "p50 ms", "mIoU", "onnxruntime", "front"):
+        assert words in done.out
+
+
+def test_broken_picture_is_named_and_the_rest_goes_on(command, onnx_file, broken_pairs, tmp_path):
+    words = ["--data", f"folder:{broken_pairs}", "--out", tmp_path / "bench", "--rounds", 1, "--frames", 4]
+    done = command("bench", onnx_file, *words, "--target", "onnxruntime")
+    assert done.code == 0
+    assert "3 images" in done.out and "street2.jpg: not an image that decodes" in done.out
+
+
+def test_network_made_elsewhere_is_measured_with_its_spec(command, foreign_file, spec_file, quick):
+    words = ["--spec", spec_file("camvid"), "--target", "onnxruntime", "--json"]
+    assert command("bench", foreign_file, *quick, *words).json["rows"][0]["model"] == "foreign"
+
+
+def test_folder_that_cannot_be_written_is_told_first(command, onnx_file, pairs, text_file, monkeypatch):
+    monkeypatch.setattr("fcn_edge.bench.record_from_engines", lambda *_, **__: pytest.fail("measured nevertheless"))
+    out = text_file("notes.txt") / "bench"
+    command("bench", onnx_file, "--data", f"folder:{pairs}", "--out", out).refuses(2, "notes.txt", "cannot be written")
+
+
+def test_full_disk_leaves_no_part_of_a_record(command, onnx_file, quick, tmp_path, full_disk, monkeypatch):
+    monkeypatch.setattr("fcn_edge.bench.report.require_writable", lambda folder: folder.mkdir())
+    full_disk(tmp_path / "bench")
+    done = command("bench", onnx_file, *quick, "--target", "onnxruntime", "--json")
+    done.refuses(2, "record.json: the disk is full")
+    assert done.json["exit_code"] == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_suite_of_ones_own_says_what_to_measure(command, onnx_file, pairs, text_file, tmp_path):
+    suite = text_file("own.toml", f'title = "own"\ndata = "folder:{pairs}"\nrounds = 1\nframes = 1\n')
+    words = ["--suite", suite, "--out", tmp_path / "bench", "--target", "onnxruntime", "--json"]
+    assert command("bench", onnx_file, *words).json["protocol"]["frames"] == 1
+    wrong = text_file("wrong.toml", 'data = "x"\nround = 1\n')
+    command("bench", onnx_file, "--suite", wrong).refuses(2, "unknown key 'round'; did you mean 'rounds'?")
+    command("bench", onnx_file, "--suite", "streets").refuses(2, "did you mean 'street'?")

@@ -1,0 +1,79 @@
+"""`fcn-edge train`: what people and programs read of a run, and what ends it."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: nothing was trained")
+
+RECIPE = """
+[network]
+backbone = "efficientnet_lite0"
+classes = "camvid"
+[input]
+height = 64
+width = 96
+mean = [127.0, 127.0, 127.0]
+std = [128.0, 128.0, 128.0]
+[train]
+epochs = 1
+batch = 2
+crop = [64, 96]
+"""
+SETS = ["--data", "synthetic:street,seed=5,images=2,size=64x96", "--val", "synthetic:street,seed=6,images=1,size=64x96"]
+
+
+@pytest.fixture
+def recipe(text_file):
+    return text_file("own.toml", RECIPE)
+
+
+def test_run_is_told_and_so_is_that_nothing_is_left(command, recipe, tmp_path):
+    out = tmp_path / "net.safetensors"
+    done = command("train", recipe, *SETS, "--out", out)
+    assert done.code == 0 and "epoch 1/1  loss " in done.err and f"{out}: best mIoU " in done.out
+    again = command("train", recipe, *SETS, "--out", out)
+    assert "nothing left to train: all 1 epochs were done before" in again.out and "epoch 1/1" not in again.err
+    found = command("train", recipe, *SETS, "--out", out, "--json").json
+    assert set(found) == {"checkpoint", "best_miou", "epochs", "resumed_after"}
+    assert (found["epochs"], found["resumed_after"]) == (1, 1)
+    command("train", recipe, *SETS, "--out", out, "--epochs", 2).refuses(2, "another recipe or data; delete it")
+
+
+def test_run_that_was_killed_says_where_it_goes_on(command, recipe, tmp_path, monkeypatch):
+    from fcn_edge import train
+
+    real = train.validation_miou
+    calls = []
+
+    def killed_in_the_second_epoch(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(train, "validation_miou", killed_in_the_second_epoch)
+    words = ["train", recipe, *SETS, "--out", tmp_path / "net.safetensors", "--epochs", 2]
+    command(*words).refuses(130, "interrupted")
+    done = command(*words)
+    assert done.code == 0 and "went on after epoch 1 of 2" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["{recipe}", "--out", "net.onnx"], "a checkpoint ends in .safetensors, such as net.safetensors"),
+        (["fcn8s_lite0_camvit", "--out", "net.safetensors"], "did you mean 'fcn8s_lite0_camvid'?"),
+        (["none.toml", "--out", "net.safetensors"], "none.toml: no such file"),
+        (["{misspelt}", "--out", "net.safetensors"], "train: unknown key 'learning_rat'; did you mean 'learning_rate'?"),
+        (["{recipe}", "--out", "net.safetensors", "--backbone", "{misspelt}"], "misspelt.toml"),
+        (["{recipe}", "--out", "{recipe}/net.safetensors"], "cannot be written"),
+        (["{recipe}", "--out", "net.safetensors", "--supplement", "camvids:x"], "did you mean 'camvid'?"),
+    ],
+)
+def test_wrong_words_are_told(command, recipe, text_file, tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    misspelt = text_file("misspelt.toml", RECIPE + "learning_rat = 1.0\n")
+    done = command("train", *(word.format(recipe=recipe, misspelt=misspelt) for word in words), *SETS)
+    done.refuses(2, told)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["misspelt.toml", "own.toml"]

@@ -1,0 +1,120 @@
+"""The whole story in one command: on a tiny network in any case, on the packaged one where it is there."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import cv2
+import numpy as np
+import pytest
+
+from fcn_edge import demo
+from fcn_edge.bench import BenchOptions
+from fcn_edge.errors import BadInput
+from fcn_edge.shelf import packaged_file
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: the demo calibrates with it")
+
+PARTS = ("street.fp32.onnx", "street.int8.onnx", "street.table.json", "street.mp4", "street.png", "report.md")
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """The same story on a few small pictures."""
+    monkeypatch.setattr(demo, "CALIBRATION", "synthetic:street,seed=2,images=2,size=64x96")
+    monkeypatch.setattr(demo, "EVALUATION", "synthetic:street,seed=3,images=2,size=64x96")
+    monkeypatch.setattr(demo, "VIDEO", "synthetic:street,seed=4,images=6,size=64x96,video=1")
+    monkeypatch.setattr(demo, "BenchOptions", lambda rounds: BenchOptions(rounds=1, frames=1, warmup=1))
+    monkeypatch.setattr("fcn_edge.bench.record.peak_rss_mb", lambda variant: 100.0)
+
+
+@pytest.fixture
+def tiny(monkeypatch, checkpoint_file, onnx_file):
+    """The tiny network in the packaged one's place."""
+    files = {".safetensors": checkpoint_file, ".onnx": onnx_file}
+    monkeypatch.setattr(demo, "packaged_file", files.__getitem__)
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """The demo on a machine without these targets."""
+    real = demo.available_targets
+
+    def hide(*targets):
+        monkeypatch.setattr(demo, "available_targets", lambda: tuple(t for t in real() if t not in targets))
+
+    return hide
+
+
+@pytest.fixture
+def video(tmp_path):
+    path = tmp_path / "my.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (96, 64))
+    for image in np.random.default_rng(0).integers(0, 255, (5, 64, 96, 3), np.uint8):
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def check_story(result, out):
+    for name in PARTS:
+        assert (out / name).stat().st_size > 0 and str(out / name) in result.files
+    rows = result.record["rows"]
+    assert {row["precision"] for row in rows} == {"fp32", "int8"} and all(row["miou"] is not None for row in rows)
+    assert json.loads((out / "bench" / "record.json").read_text())["rows"] == rows
+    page = (out / "report.md").read_text()
+    assert page.count("\n| int8 | ") == sum(row["precision"] == "int8" for row in rows)
+    assert not any(word in page for word in ("None", "{", "nan"))
+
+
+def test_story_ends_in_engines_figures_a_video_and_a_report(tiny, tmp_path):
+    stages, out = [], tmp_path / "demo"
+    result = demo.run_demo(out, on_stage=stages.append)
+    check_story(result, out)
+    assert result.summary["frames_out"] == 6
+    assert stages[0].startswith("exporting") and stages[-1].startswith("segmenting")
+    assert ("pytorch" in {row["target"] for row in result.record["rows"]}) == (find_spec("torch") is not None)
+    if find_spec("tensorrt_rtx") is None:
+        pytest.skip("tensorrt_rtx is not installed: the demo compiled no NVIDIA engine, the rest was checked")
+    assert [manifest["precision"] for manifest in result.nvidia] == ["fp16", "int8"]
+    assert (out / "street.int8.rtx" / "model.plan").stat().st_size > 0
+    assert ", 52 of 52 convolutions in INT8; mIoU and latency not measured" in (out / "report.md").read_text()
+
+
+def test_own_video_is_segmented(tiny, without, video, tmp_path):
+    without("tensorrt-rtx", "pytorch")
+    stages = []
+    result = demo.run_demo(tmp_path / "demo", source=str(video), on_stage=stages.append)
+    assert (result.summary["frames_out"], result.summary["source"]) == (5, str(video))
+    assert any("PyTorch is not installed" in text for text in stages)
+    assert any("TensorRT-RTX is not installed" in text for text in stages) and result.nvidia == ()
+
+
+def test_wrong_source_and_wrong_folder_are_told_before_anything_is_made(tiny, tmp_path, video, monkeypatch):
+    monkeypatch.setattr(demo, "onnx_from_checkpoint", lambda *_: pytest.fail("exported nevertheless"))
+    with pytest.raises(BadInput, match=r"none.mp4: no such file"):
+        demo.run_demo(tmp_path / "demo", source=str(tmp_path / "none.mp4"))
+    with pytest.raises(BadInput, match=r"my.mp4.*cannot be written"):
+        demo.run_demo(video / "demo")
+
+
+def test_packaged_network_tells_the_story(without, tmp_path):
+    try:
+        packaged_file(".safetensors"), packaged_file(".onnx")
+    except BadInput as error:
+        pytest.skip(f"{error}: the story was told by a tiny network alone")
+    without("tensorrt-rtx")  # compiling its engines is the tiny network's part
+    check_story(demo.run_demo(tmp_path / "demo"), tmp_path / "demo")
+
+
+@pytest.mark.parametrize(
+    ("story", "words"),
+    [
+        ({"convolutions_int8": 50, "convolutions_float": 2}, "compiled, 50 of 52 convolutions in INT8"),
+        ({}, "tensorrt-rtx 1.4 int8: compiled"),
+    ],
+)
+def test_compiler_s_account_is_told_in_words(story, words):
+    manifest = {"runtime": "tensorrt-rtx 1.4", "precision": "int8", "flags": {"story": story}}
+    assert demo.plan_in_words(manifest).endswith(words)

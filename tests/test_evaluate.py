@@ -1,0 +1,126 @@
+"""Scores of a set: exact on an engine that is known, whole sets and broken ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcn_edge.data import Dataset
+from fcn_edge.engines.base import Engine
+from fcn_edge.errors import BadInput
+from fcn_edge.evaluate import evaluate_engine
+from fcn_edge.geometry import Sampling, stretch
+from fcn_edge.metrics import confusion_from_cells
+from fcn_edge.spec import Head, ModelSpec, Preprocess
+
+SIZE = (8, 12)
+CLASSES = ("blue", "green", "red")
+
+
+class ColourEngine(Engine):
+    """Its class is the strongest colour of the pixel."""
+
+    target = "onnxruntime"
+    runtime = "fake 1.0"
+
+    def __init__(self, classes=CLASSES):
+        head = Head("scores", Sampling(stretch(SIZE[0], SIZE[0]), stretch(SIZE[1], SIZE[1])))
+        preprocess = Preprocess(*SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        spec = ModelSpec("colours", classes, ((0, 0, 255), (0, 255, 0), (255, 0, 0)), 255, preprocess, head)
+        super().__init__(spec, precision="fp32", execution="f32", path=Path("colours.onnx"))
+
+    def _run(self, x):
+        return x.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A picture of one colour, and labels of one class; `broken` names the part that cannot be read."""
+
+    name: str
+    colour: int
+    label: int
+    broken: str = ""
+    sequence: str = "drive"
+
+    def image(self):
+        if self.broken == "image":
+            raise BadInput(f"{self.name}: not an image that decodes")
+        image = np.zeros((*SIZE, 3), np.uint8)
+        image[:, :, self.colour] = 200
+        return image
+
+    def labels(self):
+        if self.broken == "labels":
+            raise BadInput(f"{self.name}: label value 9; the classes are 0..2")
+        return np.full(SIZE, self.label, np.uint8)
+
+    def sha256(self):
+        return self.name * 8
+
+
+def painted(*pairs, classes=CLASSES):
+    items = [Painted(f"p{number}", *pair) for number, pair in enumerate(pairs)]
+    return Dataset("painted", classes, ((0, 0, 255), (0, 255, 0), (255, 0, 0)), 255, items)
+
+
+def test_scores_are_those_of_the_whole_set():
+    found = evaluate_engine(ColourEngine(), painted((0, 0), (1, 1), (1, 0), (1, 255)))
+    assert found.scores.iou == (0.5, 0.5, None)
+    assert (found.scores.miou, found.scores.pixel_acc, found.scores.mean_acc) == (0.5, 2 / 3, 0.75)
+    assert found.confusion.sum() == 3 * SIZE[0] * SIZE[1]  # what is labelled 255 does not count
+    assert len(found.images) == len(found.times) == 4 and found.skipped == ()
+
+
+def test_each_image_keeps_its_own_confusion_and_name():
+    found = evaluate_engine(ColourEngine(), painted((0, 0), (2, 1)))
+    assert [image.sha256 for image in found.images] == ["p0" * 8, "p1" * 8]
+    parts = [confusion_from_cells(image.cells, 3) for image in found.images]
+    assert np.array_equal(sum(parts), found.confusion)
+    assert parts[1][1, 2] == SIZE[0] * SIZE[1]
+
+
+def test_progress_is_told_image_by_image_up_to_the_limit():
+    seen = []
+    evaluate_engine(ColourEngine(), painted(*[(0, 0)] * 5), limit=3, on_image=lambda *done: seen.append(done))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("broken", [(0,), (1,), (3,), (0, 1), (2, 3)])
+def test_images_that_do_not_decode_are_named_and_left_out(broken):
+    pairs = [(0, 0, "image") if number in broken else (1, 1) for number in range(4)]
+    found = evaluate_engine(ColourEngine(), painted(*pairs))
+    assert found.skipped == tuple(f"p{number}: not an image that decodes" for number in broken)
+    assert len(found.images) == 4 - len(broken) and found.scores.miou == 1.0
+
+
+def test_limit_passes_by_what_does_not_decode():
+    found = evaluate_engine(ColourEngine(), painted((0, 0, "image"), (1, 1), (1, 1), (0, 0, "image")), limit=2)
+    assert len(found.images) == 2 and len(found.skipped) == 1
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_labels_that_do_not_fit_stop_the_evaluation(number):
+    pairs = [(0, 0, "labels" if index == number else "") for index in range(3)]
+    with pytest.raises(BadInput, match=f"p{number}: label value 9"):
+        evaluate_engine(ColourEngine(), painted(*pairs))
+
+
+def test_set_of_which_nothing_can_be_read_is_refused():
+    with pytest.raises(BadInput, match="none of the 2 images can be read"):
+        evaluate_engine(ColourEngine(), painted((0, 0, "image"), (0, 0, "image")))
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (("blue", "green"), "painted has 2 classes, colours has 3"),
+        (("blue", "red", "green"), "painted: class 1 is 'red'; in colours it is 'green'"),
+    ],
+)
+def test_other_classes_are_refused(classes, told):
+    with pytest.raises(BadInput, match=told):
+        evaluate_engine(ColourEngine(), replace(painted((0, 0)), classes=classes))
