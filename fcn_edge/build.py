@@ -28,7 +28,7 @@ from fcn_edge.export import contract_file
 from fcn_edge.files import read_json, sha256_of_file, whole_folder, write_json
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
-from fcn_edge.spec import Precision, contract_from_onnx
+from fcn_edge.spec import Precision, Quantization, contract_from_onnx
 
 BuildPrecision = Literal["fp32", "bf16", "fp16", "int8", "int8-fp16"]
 ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {
@@ -37,6 +37,8 @@ ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {
     "tensorrt-rtx": ("fp32", "fp16", "int8", "int8-fp16"),
     "tensorrt": ("fp32", "fp16", "int8", "int8-fp16"),
 }
+# Its importer warns and goes on in int8, with scales made for 0..255: all that is large would be cut off.
+NOT_FOR_NVIDIA = "has uint8 activations, which TensorRT reads as int8"
 WRITTEN_HERE = ("manifest.json", "spec.json", "table.json", "model.*")  # all that stands in an engine directory
 
 
@@ -123,12 +125,12 @@ def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
         raise BadInput(f"{options.target} is a reference, not a target to build for; use open_engine on the checkpoint")
     if options.precision not in ON_TARGET[options.target]:
         raise BadInput(f"{options.target} has no {options.precision}; it has {', '.join(ON_TARGET[options.target])}")
+    _check_idle_options(options)
     if options.target.startswith("tensorrt"):
         from fcn_edge.engines.trt import require_target
 
         require_target(options.target)  # type: ignore[arg-type]
     require_package(options.target)
-    _check_idle_options(options)
     if options.max_miou_drop is not None and data is None:
         raise BadInput("--max-miou-drop is measured on labelled images: give --data KIND:PATH#SPLIT")
     if options.max_miou_drop is not None and options.target.startswith("tensorrt"):
@@ -144,6 +146,8 @@ def _check_idle_options(options: BuildOptions) -> None:
     idle = [name for name, value in quantizing.items() if value is not None]
     if idle and not options.precision.startswith("int8"):
         raise BadInput(f"{' and '.join(idle)}: only for INT8; add --precision int8, or leave it out")
+    if options.placement == "x86" and options.target.startswith("tensorrt"):
+        raise BadInput(f"placement x86 {NOT_FOR_NVIDIA}; take any or nvidia for {options.target}")
     if options.sm and options.target != "tensorrt-rtx":
         raise BadInput(f"--sm is for tensorrt-rtx; {options.target} compiles for the machine that it runs on")
 
@@ -174,7 +178,7 @@ def _in_precision(
     file, contract = part / _onnx_name(options), contract_from_onnx(fp32)
     held = contract.quantization.precision
     if held != "fp32":
-        _require_as_it_is(fp32, held, options)
+        _require_as_it_is(fp32, contract.quantization, options)
     if held != "fp32" or options.precision in ("fp32", "bf16"):
         file.write_bytes(fp32.read_bytes())
         return Calibrated(file, contract.quantization, None)
@@ -190,10 +194,13 @@ def _in_precision(
     return quantized_file(fp32, file, precision=wanted, table=table, placement=placement)
 
 
-def _require_as_it_is(file: Path, held: Precision, options: BuildOptions) -> None:
+def _require_as_it_is(file: Path, quantization: Quantization, options: BuildOptions) -> None:
     """Raises BadInput where a file that is quantized or halved already would have to be made anew."""
+    held = quantization.precision
     if held != options.precision:
         raise BadInput(f"{file}: is {held} already; {options.precision} is made from the fp32 file")
+    if quantization.placement == "x86" and options.target.startswith("tensorrt"):
+        raise BadInput(f"{file}: placement x86 {NOT_FOR_NVIDIA}; build from the fp32 file")
     if options.calib is not None:
         raise BadInput(f"{file}: is {held} already, with scales of its own; leave --calib out, or give the fp32 file")
     if options.max_miou_drop is not None:

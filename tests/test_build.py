@@ -220,6 +220,7 @@ def test_int8_file_is_not_made_into_anything_else(int8_file, tmp_path, options, 
         (BuildOptions("onnxruntime", "fp32", calib=CALIB, calib_images=3), BadInput, "--calib and --images: only for"),
         (BuildOptions("onnxruntime", "fp32", placement="x86"), BadInput, "--placement: only for INT8"),
         (BuildOptions("onnxruntime", "fp32", sm=(86,)), BadInput, "--sm is for tensorrt-rtx"),
+        (BuildOptions("tensorrt-rtx", "int8", calib=CALIB, placement="x86"), BadInput, "uint8 activations, which Tens"),
         (BuildOptions("onnxruntime", "fp32", max_miou_drop=1.0), BadInput, "--max-miou-drop is measured on labelled"),
         (BuildOptions("tensorrt", "fp16"), BackendMissing, "tensorrt"),
     ],
@@ -230,6 +231,15 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_made(onnx_file, 
     with pytest.raises(error, match=told):
         build_engine(onnx_file, tmp_path / "engine", options=options)
     assert list(tmp_path.iterdir()) == []
+
+
+@needs("tensorrt_rtx")
+def test_file_with_unsigned_activations_is_not_compiled_for_nvidia(onnx_file, table_file, tmp_path):
+    from fcn_edge.calib import int8_from_onnx
+
+    unsigned = int8_from_onnx(onnx_file, tmp_path / "x86.onnx", calib=str(table_file), placement="x86").path
+    with pytest.raises(BadInput, match=r"x86.onnx: placement x86 has uint8 activations, which TensorRT reads as int8"):
+        build_engine(unsigned, tmp_path / "engine", options=BuildOptions("tensorrt-rtx", "int8"))
 
 
 @needs("tensorrt_rtx")

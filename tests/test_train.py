@@ -84,9 +84,14 @@ def test_run_that_was_killed_goes_on_to_the_same_weights(finished, streets, tmp_
         train_network(RECIPE, out, **streets, on_epoch=kill)
     again = train_network(RECIPE, out, **streets, on_step=lambda *step: steps.append(step))
     assert steps == [(2, 1, 2), (2, 2, 2)]  # the first epoch is not done again
-    assert [entry["loss"] for entry in again["epochs"]] == pytest.approx([e["loss"] for e in record["epochs"]], rel=1e-4)
+    assert [entry["loss"] for entry in again["epochs"]] == pytest.approx(
+        [e["loss"] for e in record["epochs"]], rel=1e-4
+    )
     assert again["best_miou"] == pytest.approx(record["best_miou"], abs=1e-3)
-    for one, other in ((state_of(unbroken)["network"], state_of(out)["network"]), (weights_of(unbroken), weights_of(out))):
+    for one, other in (
+        (state_of(unbroken)["network"], state_of(out)["network"]),
+        (weights_of(unbroken), weights_of(out)),
+    ):
         for name, value in one.items():
             assert torch.allclose(value.float(), other[name].float(), atol=SAME_WEIGHTS), name
 
@@ -153,14 +158,14 @@ def test_broken_state_is_told(streets, tmp_path, content):
 def test_state_whose_checkpoint_is_gone_is_told(finished, streets, tmp_path):
     state = finished[0].with_name("net.safetensors.state")
     (tmp_path / state.name).write_bytes(state.read_bytes())
-    with pytest.raises(BadInput, match="2 epochs are done, but .* is gone; delete the state to start anew"):
+    with pytest.raises(BadInput, match=r"2 epochs are done, but .* is gone; delete the state to start anew"):
         train_network(RECIPE, tmp_path / "net.safetensors", **streets)
 
 
 @pytest.mark.parametrize("part", ["validation", "supplement"])
 def test_sets_with_other_classes_are_refused(streets, tmp_path, part):
     other = replace(streets["validation"], classes=("sky", "road"), palette=((0, 0, 0), (1, 1, 1)), name="other")
-    with pytest.raises(BadInput, match="other has other classes than synthetic:.*: sky, road"):
+    with pytest.raises(BadInput, match=r"other has other classes than synthetic:.*: sky, road"):
         train_network(RECIPE, tmp_path / "net.safetensors", **(streets | {part: other}))
 
 
@@ -185,20 +190,24 @@ def test_recipe_without_training_and_a_set_below_one_batch_are_refused(streets, 
     with pytest.raises(BadInput, match=r"tiny: this recipe has no \[train\] section"):
         train_network(replace(RECIPE, train=None), tmp_path / "net.safetensors", **streets)
     with pytest.raises(BadInput, match="2 images are fewer than the 4 of one batch"):
-        train_network(RECIPE, tmp_path / "net.safetensors", data=streets["validation"], validation=streets["validation"])
+        train_network(
+            RECIPE, tmp_path / "net.safetensors", data=streets["validation"], validation=streets["validation"]
+        )
 
 
 def test_folder_that_cannot_be_written_is_told_before_the_first_epoch(streets, tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(BadInput, match="notes.txt.*cannot be written"):
-        train_network(RECIPE, tmp_path / "notes.txt" / "net.safetensors", **streets, on_step=lambda *_: pytest.fail("late"))
+    with pytest.raises(BadInput, match=r"notes.txt.*cannot be written"):
+        train_network(
+            RECIPE, tmp_path / "notes.txt" / "net.safetensors", **streets, on_step=lambda *_: pytest.fail("late")
+        )
 
 
 @pytest.mark.parametrize("content", [{"conv1.weight": torch.zeros(1)}, b"words"])
 def test_weights_of_another_backbone_are_refused(streets, tmp_path, content):
     path = tmp_path / "weights.pth"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-    with pytest.raises(BadInput, match="weights.pth"):
+    with pytest.raises(BadInput, match=r"weights.pth"):
         train_network(RECIPE, tmp_path / "net.safetensors", **streets, backbone_weights=path)
 
 

@@ -161,7 +161,7 @@ def _frame(images: Sequence[np.ndarray], index: int) -> Frame:
 
 def _row(variant: Variant, engine: Engine, evaluation: Evaluation, times: Sequence[Times]) -> dict[str, Any]:
     stages = {name: np.array([getattr(t, f"{name}_ns") for t in times]) / 1e6 for name in STAGES}
-    total = sum(stages.values())
+    total = np.sum(list(stages.values()), axis=0)
     return {
         "model": engine.spec.name,
         "target": engine.target,
@@ -175,8 +175,8 @@ def _row(variant: Variant, engine: Engine, evaluation: Evaluation, times: Sequen
         "miou_ci": None,
         "latency_ms": {**_percentiles(stages["infer"]), "raw": [round(float(v), 3) for v in stages["infer"]]},
         "stages_ms": {name: _percentiles(values) for name, values in stages.items()},
-        "fps": 1000 / float(np.median(stages["infer"])),
-        "end_to_end_fps": 1000 / float(np.median(total)),
+        "fps": 1000 / _percentile(stages["infer"], 50),
+        "end_to_end_fps": 1000 / _percentile(total, 50),
         "peak_rss_mb": peak_rss_mb(variant),
         "size_mb": round(_size(variant.path) / 1e6, 2),
         "pareto": False,
@@ -185,7 +185,12 @@ def _row(variant: Variant, engine: Engine, evaluation: Evaluation, times: Sequen
 
 
 def _percentiles(values: np.ndarray) -> dict[str, float]:
-    return {f"p{q}": round(float(np.percentile(values, q, method="nearest")), 3) for q in (50, 90, 95, 99)}
+    return {f"p{q}": round(_percentile(values, q), 3) for q in (50, 90, 95, 99)}
+
+
+def _percentile(values: np.ndarray, q: int) -> float:
+    """One of the values: a time that was measured."""
+    return float(np.percentile(values, q, method="nearest"))
 
 
 def _placement(path: Path) -> str | None:

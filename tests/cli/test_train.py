@@ -65,7 +65,10 @@ def test_run_that_was_killed_says_where_it_goes_on(command, recipe, tmp_path, mo
         (["{recipe}", "--out", "net.onnx"], "a checkpoint ends in .safetensors, such as net.safetensors"),
         (["fcn8s_lite0_camvit", "--out", "net.safetensors"], "did you mean 'fcn8s_lite0_camvid'?"),
         (["none.toml", "--out", "net.safetensors"], "none.toml: no such file"),
-        (["{misspelt}", "--out", "net.safetensors"], "train: unknown key 'learning_rat'; did you mean 'learning_rate'?"),
+        (
+            ["{misspelt}", "--out", "net.safetensors"],
+            "train: unknown key 'learning_rat'; did you mean 'learning_rate'?",
+        ),
         (["{recipe}", "--out", "net.safetensors", "--backbone", "{misspelt}"], "misspelt.toml"),
         (["{recipe}", "--out", "{recipe}/net.safetensors"], "cannot be written"),
         (["{recipe}", "--out", "net.safetensors", "--supplement", "camvids:x"], "did you mean 'camvid'?"),
