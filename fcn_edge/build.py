@@ -26,9 +26,10 @@ from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
 from fcn_edge.evaluate import evaluate_engine
 from fcn_edge.export import contract_file
 from fcn_edge.files import read_json, sha256_of_file, whole_folder, write_json
+from fcn_edge.onnxfile import Quantization, contract_from_onnx
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
-from fcn_edge.spec import Precision, Quantization, contract_from_onnx
+from fcn_edge.spec import Precision
 
 BuildPrecision = Literal["fp32", "bf16", "fp16", "int8", "int8-fp16"]
 ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {

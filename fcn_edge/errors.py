@@ -41,3 +41,9 @@ class Undecidable(FcnEdgeError):
     """A verdict was asked for that the records cannot give."""
 
     exit_code = 5
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a vendor's message, at most 200 characters, for our own one-line errors."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

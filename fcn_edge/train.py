@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fcn_edge.data import Dataset
-from fcn_edge.errors import BadInput
+from fcn_edge.errors import BadInput, first_line
 from fcn_edge.files import sha256_of_json, whole_file, write_json
 from fcn_edge.metrics import confusion_from_maps, scores_from_confusion
 from fcn_edge.models.backbones import load_classifier
@@ -36,7 +36,6 @@ from fcn_edge.models.checkpoint import (
 from fcn_edge.models.fcn import FCN8s, padded
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe, TrainRecipe
-from fcn_edge.spec import first_line
 from fcn_edge.stream.sinks.base import require_writable
 
 Batch = tuple[np.ndarray, np.ndarray]

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # twenty times as long where other work keeps the cores busy. Set before PyTorch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# FFmpeg takes its log level when it is first used, which may be a test looking at a written video.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 # Nor does a property test fail because other work keeps the cores busy.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")

@@ -16,7 +16,7 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
 from fcn_edge.files import sha256_of_file
-from fcn_edge.spec import contract_from_onnx, onnx_from_file
+from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 
 MANIFEST_KEYS = {
     "schema", "model_sha256", "table_sha256", "spec_sha256", "target", "precision", "execution", "runtime", "device",

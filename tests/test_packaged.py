@@ -10,8 +10,8 @@ from fcn_edge.calib import quantized_file, table_from_file
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.evaluate import evaluate_engine
+from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.shelf import packaged_file, packaged_table
-from fcn_edge.spec import contract_from_onnx
 
 ROOT = Path(__file__).resolve().parents[1]
 CAMVID = ROOT.parent / "shared" / "datasets" / "camvid"

@@ -35,8 +35,8 @@ HOMES = {
     "cuda": ("engines.trt*",),
     "openvino": ("engines.ov",),
     "onnxruntime": ("engines.ort",),
-    "onnx": ("export", "calib", "build", "compare", "spec"),
-    "google": ("export", "calib", "build", "compare", "spec"),  # protobuf, which ONNX files are
+    "onnx": ("export", "calib", "build", "compare", "onnxfile"),
+    "google": ("export", "calib", "build", "compare", "onnxfile"),  # protobuf, which ONNX files are
     "safetensors": ("models", "train", "export"),
     "typer": ("cli",),
 }

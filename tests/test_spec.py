@@ -5,53 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
-from fcn_edge import spec as spec_module
-from fcn_edge.errors import BadInput
+from fcn_edge.errors import BadInput, first_line
 from fcn_edge.geometry import Axis, Sampling
 from fcn_edge.schema import to_mapping
-from fcn_edge.spec import (
-    METADATA_KEY,
-    QUANTIZATION_KEY,
-    Head,
-    Preprocess,
-    Quantization,
-    class_index,
-    contract_from_onnx,
-    first_line,
-    onnx_from_file,
-    precision_of_graph,
-    spec_from_json,
-    takes_frames,
-)
+from fcn_edge.spec import Head, Preprocess, class_index, spec_from_json
 
 TOO_DEEP = 200_000  # brackets; Python's own parser gives up long before
-
-
-def onnx_model(inputs=(("frames", TensorProto.UINT8, [1, 64, 96, 3]),), *, half=False, **metadata):
-    """A graph that casts its first input; `metadata` goes into the file."""
-    values = [helper.make_tensor_value_info(*one) for one in inputs]
-    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    nodes = [helper.make_node("Cast", [inputs[0][0]], ["x"], "cast", to=TensorProto.FLOAT)]
-    nodes.append(helper.make_node("Add", ["x", "one"], ["y"], "add"))
-    kind = np.float16 if half else np.float32
-    graph = helper.make_graph(nodes, "g", values, [out], [numpy_helper.from_array(np.ones(1, kind), "one")])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, metadata)
-    return model
-
-
-@pytest.fixture
-def write_model(tmp_path):
-    def write(model):
-        (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-        return tmp_path / "m.onnx"
-
-    return write
 
 
 @pytest.mark.parametrize("kind", ["scores", "logits", "classes"])
@@ -120,104 +81,3 @@ def test_first_line_of_a_vendors_message_is_short():
     assert first_line(RuntimeError("one\ntwo")) == "one"
     assert first_line(RuntimeError("x" * 900)) == "x" * 200
     assert first_line(RuntimeError()) == "RuntimeError"
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [(b"", "empty"), (b"plain text, no protobuf", "not an ONNX file"), (b"\x08\x08", "not an ONNX file with a graph")],
-    ids=["empty", "text", "no graph"],
-)
-def test_what_is_no_onnx_file_is_refused(tmp_path, content, words):
-    (tmp_path / "m.onnx").write_bytes(content)
-    with pytest.raises(BadInput, match=words):
-        onnx_from_file(tmp_path / "m.onnx")
-
-
-def test_truncated_onnx_file_is_refused(write_model):
-    path = write_model(onnx_model())
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(BadInput, match="not an ONNX file"):
-        onnx_from_file(path)
-
-
-def test_onnx_file_without_its_external_data_is_refused(tmp_path):
-    model = onnx_model()
-    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
-    (tmp_path / "weights.bin").unlink()
-    with pytest.raises(BadInput, match="external data is missing"):
-        onnx_from_file(tmp_path / "m.onnx")
-
-
-def test_onnx_file_beyond_the_limit_is_not_read(write_model, monkeypatch):
-    monkeypatch.setattr(spec_module, "MAX_ONNX_MB", 0)
-    with pytest.raises(BadInput, match="larger than 0 MB"):
-        onnx_from_file(write_model(onnx_model()))
-
-
-def test_contract_is_read_from_a_file(write_model, make_spec):
-    spec = make_spec()
-    contract = contract_from_onnx(write_model(onnx_model(**{METADATA_KEY: spec.to_json()})))
-    assert contract.spec == spec
-    assert contract.quantization == Quantization("fp32")
-
-
-def test_quantization_is_read_from_a_file(write_model, make_spec):
-    quantization = Quantization("int8", "any", "percentile", "t", "s", ("conv",))
-    entries = {METADATA_KEY: make_spec().to_json(), QUANTIZATION_KEY: json.dumps(to_mapping(quantization))}
-    assert contract_from_onnx(write_model(onnx_model(**entries))).quantization == quantization
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [("{", "not JSON"), ('{"precision": "int9"}', "'int9' is not one of"), ("3", "expected a table")],
-    ids=["broken", "unknown", "number"],
-)
-def test_broken_quantization_entry_is_named(write_model, make_spec, text, words):
-    path = write_model(onnx_model(**{METADATA_KEY: make_spec().to_json(), QUANTIZATION_KEY: text}))
-    with pytest.raises(BadInput, match=f"{QUANTIZATION_KEY}.*{words}"):
-        contract_from_onnx(path)
-
-
-def test_file_without_contract_says_how_to_give_one(write_model):
-    with pytest.raises(BadInput, match=r"--spec FILE\.toml"):
-        contract_from_onnx(write_model(onnx_model()))
-
-
-def test_file_with_spec_but_float_input_has_no_contract(write_model, make_spec):
-    """`--io plain` keeps the spec in its metadata; its input is no frame."""
-    model = onnx_model((("x0", TensorProto.FLOAT, [1, 3, 64, 96]),), **{METADATA_KEY: make_spec().to_json()})
-    with pytest.raises(BadInput, match="convert it once"):
-        contract_from_onnx(write_model(model))
-
-
-@pytest.mark.parametrize(
-    ("inputs", "yes"),
-    [
-        ([("a", TensorProto.UINT8, [1, 64, 96, 3])], True),
-        ([("a", TensorProto.UINT8, ["n", "h", "w", 3])], True),
-        ([("a", TensorProto.UINT8, [1, 3, 64, 96])], False),
-        ([("a", TensorProto.FLOAT, [1, 64, 96, 3])], False),
-        ([("a", TensorProto.UINT8, [64, 96, 3])], False),
-        ([("a", TensorProto.UINT8, [1, 64, 96, 3]), ("b", TensorProto.FLOAT, [1])], False),
-    ],
-    ids=["fixed", "free", "planar", "float", "no batch", "two inputs"],
-)
-def test_frames_are_one_uint8_nhwc_input(inputs, yes):
-    assert takes_frames(onnx_model(inputs)) is yes
-
-
-def test_weights_listed_as_inputs_are_none():
-    """As files of IR version 3 do."""
-    model = onnx_model()
-    model.graph.input.append(helper.make_tensor_value_info("one", TensorProto.FLOAT, [1]))
-    assert takes_frames(model)
-
-
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("quantized", [False, True])
-def test_precision_is_told_by_the_nodes(half, quantized):
-    model = onnx_model(half=half)
-    if quantized:
-        model.graph.node[1].op_type = "QuantizeLinear"
-    wanted = {(False, False): "fp32", (True, False): "fp16", (False, True): "int8", (True, True): "int8-fp16"}
-    assert precision_of_graph(model) == wanted[half, quantized]

@@ -25,8 +25,8 @@ from fcn_edge.engines.base import Execution
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.frame import Frame, Style, Times
+from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.schema import to_mapping
-from fcn_edge.spec import contract_from_onnx
 from fcn_edge.stream.pipeline import segment
 
 PACKAGES = ("fcn-edge", "numpy", "opencv-python", "onnx", "openvino", "onnxruntime", "torch", "tensorrt-rtx-cu12")

@@ -21,11 +21,18 @@ from fcn_edge.calib.table import (
     with_method,
 )
 from fcn_edge.errors import BadInput
-from fcn_edge.export.contract import save_onnx, with_metadata
 from fcn_edge.files import sha256_of_file
+from fcn_edge.onnxfile import (
+    QUANTIZATION_KEY,
+    Quantization,
+    contract_from_onnx,
+    onnx_from_file,
+    save_onnx,
+    with_metadata,
+)
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import table_file, table_names
-from fcn_edge.spec import QUANTIZATION_KEY, Precision, Quantization, contract_from_onnx, onnx_from_file
+from fcn_edge.spec import Precision
 
 
 @dataclass(frozen=True)

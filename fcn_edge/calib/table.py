@@ -20,8 +20,9 @@ from fcn_edge.calib.placement import activations_to_quantize
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.files import read_json, sha256_of_json, write_json
+from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.schema import from_mapping, to_mapping
-from fcn_edge.spec import ModelSpec, contract_from_onnx, onnx_from_file
+from fcn_edge.spec import ModelSpec
 from fcn_edge.transforms import input_from_frame
 
 Method = Literal["minmax", "percentile"]

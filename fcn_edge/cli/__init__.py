@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from fcn_edge.cli.app import app
+from fcn_edge.cli.app import app, terminated_like_interrupted
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError
 
 __all__ = ["app", "main"]
@@ -27,7 +27,8 @@ def main() -> None:
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        code = app(prog_name="fcn-edge", standalone_mode=False)
+        with terminated_like_interrupted():
+            code = app(prog_name="fcn-edge", standalone_mode=False)
         sys.stdout.flush()  # here, where a reader that has gone can be told from a defect
     except FcnEdgeError as error:
         _complain(str(error), error.exit_code)

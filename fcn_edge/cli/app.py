@@ -86,7 +86,7 @@ def print_table(table: Table) -> None:
 
 @contextmanager
 def progress() -> Iterator[Tick]:
-    """A bar a task on stderr; call it with (what, done, total), total 0 where unknown."""
+    """A bar a task on a terminal's stderr, gone once it is full; call it with (what, done, total or 0)."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -98,7 +98,7 @@ def progress() -> Iterator[Tick]:
         def tick(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=total or None)
-            bar.update(tasks[what], completed=done, total=total or None)
+            bar.update(tasks[what], completed=done, total=total or None, visible=not total or done < total)
 
         yield tick
 
@@ -155,7 +155,7 @@ def _require_no_more_words(path: Path, spec: Path | None, recipe: str | None) ->
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """Inside the block SIGTERM is Ctrl-C, so that `systemctl stop` ends a run as cleanly."""
+    """Inside the block SIGTERM is Ctrl-C, so that `systemctl stop` ends a run, and leaves nothing half written."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

@@ -16,8 +16,8 @@ from fcn_edge.cli.app import Tick, print_table
 from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
+from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.shelf import BenchSuite, suite_from_shelf
-from fcn_edge.spec import contract_from_onnx
 
 
 def suite_from_options(

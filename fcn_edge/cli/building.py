@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fcn_edge.engines import CHECKPOINT_SUFFIXES, Target, available_targets
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError
-from fcn_edge.spec import contract_from_onnx
+from fcn_edge.onnxfile import contract_from_onnx
 
 if TYPE_CHECKING:
     from fcn_edge.build import Built

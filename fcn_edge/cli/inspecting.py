@@ -9,7 +9,8 @@ from typing import Any
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
 from fcn_edge.files import read_json, sha256_of_file
-from fcn_edge.spec import ModelSpec, contract_from_onnx, graph_inputs, onnx_from_file, spec_from_onnx, takes_frames
+from fcn_edge.onnxfile import contract_from_onnx, graph_inputs, onnx_from_file, spec_from_onnx, takes_frames
+from fcn_edge.spec import ModelSpec
 
 
 def facts_from_file(path: Path) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from fcn_edge.cli.app import (
     progress,
     runnable,
     say,
-    terminated_like_interrupted,
 )
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def run(
     from fcn_edge.stream.sources import source_from_uri
 
     options = EngineOptions(execution.value if execution else None, threads)
-    with terminated_like_interrupted(), runnable(model, spec, recipe) as path, source_from_uri(source) as frames, \
+    with runnable(model, spec, recipe) as path, source_from_uri(source) as frames, \
             open_engine(path, target=target.value, options=options) as engine, ExitStack() as ends, \
             progress() as tick:  # fmt: skip
         hidden = tuple(class_index(engine.spec, name) for name in ignore_class or ())

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fcn_edge.engines.base import Engine, EngineOptions
-from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.spec import contract_from_onnx, first_line
+from fcn_edge.errors import BackendMissing, BadInput, first_line
+from fcn_edge.onnxfile import contract_from_onnx
 
 PROVIDER = "CPUExecutionProvider"
 

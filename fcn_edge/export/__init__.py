@@ -8,11 +8,12 @@ from typing import Literal
 
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
-from fcn_edge.export.contract import plain_from_contract, save_onnx
+from fcn_edge.export.contract import plain_from_contract
 from fcn_edge.export.foreign import contract_from_foreign
 from fcn_edge.export.parity import Parity, parity_with_checkpoint
+from fcn_edge.onnxfile import onnx_from_file, save_onnx, spec_from_onnx, takes_frames
 from fcn_edge.shelf import Recipe
-from fcn_edge.spec import HeadKind, onnx_from_file, spec_from_onnx, takes_frames
+from fcn_edge.spec import HeadKind
 
 __all__ = ["ExportOptions", "Exported", "contract_file", "onnx_from_checkpoint"]
 

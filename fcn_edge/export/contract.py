@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.errors import BadInput
-from fcn_edge.files import whole_file
-from fcn_edge.spec import METADATA_KEY, ModelSpec, first_line, graph_inputs
+from fcn_edge.onnxfile import METADATA_KEY, graph_inputs, with_metadata
+from fcn_edge.spec import ModelSpec
 
-OPSET = 17  # of fp32, fp16 and int8 files; half-precision Q/DQ scales need 19
-IR_VERSION = 8
 FRAMES = "frames"
 
 
@@ -65,24 +61,6 @@ def plain_from_contract(model: Any, spec: ModelSpec) -> Any:
     shape = ["batch", 3, "height", "width"] if spec.dynamic else [1, 3, *spec.preprocess.size]
     model.graph.input.append(helper.make_tensor_value_info(f"{FRAMES}_ready", TensorProto.FLOAT, shape))
     return model
-
-
-def with_metadata(model: Any, key: str, value: str) -> Any:
-    """Set one metadata entry."""
-    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != key]
-    helper.set_model_props(model, dict([*kept, (key, value)]))
-    return model
-
-
-def save_onnx(model: Any, path: Path) -> None:
-    """Check and write, whole or not at all."""
-    try:
-        onnx.checker.check_model(model)
-        data = model.SerializeToString()
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise BadInput(f"{path}: the graph is not valid ONNX ({first_line(error)})") from error
-    with whole_file(path) as part:
-        part.write_bytes(data)
 
 
 def _rename_input(graph: Any, old: str, new: str) -> None:

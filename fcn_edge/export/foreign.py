@@ -12,12 +12,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
-from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.export.contract import IR_VERSION, attach_contract, save_onnx
+from fcn_edge.errors import BackendMissing, BadInput, first_line
+from fcn_edge.export.contract import attach_contract
 from fcn_edge.export.tidy import tidy_model
 from fcn_edge.geometry import Sampling, align_corners, stretch
+from fcn_edge.onnxfile import IR_VERSION, graph_inputs, save_onnx, spec_from_onnx
 from fcn_edge.schema import from_mapping, read_toml
-from fcn_edge.spec import Head, HeadKind, ModelSpec, Preprocess, first_line, graph_inputs, spec_from_onnx
+from fcn_edge.spec import Head, HeadKind, ModelSpec, Preprocess
 
 MIN_OPSET = 13  # per-channel Q/DQ
 FLOATS = (TensorProto.FLOAT,)

@@ -35,8 +35,8 @@ class Parity:
 def parity_with_checkpoint(model: Any, spec: ModelSpec, checkpoint: Checkpoint, path: Path) -> Parity:
     """Run one street and one noise frame through both. Raises BadInput where they disagree."""
     from fcn_edge.engines.pyt import TorchEngine
-    from fcn_edge.export.contract import save_onnx
     from fcn_edge.models.checkpoint import head_of_network
+    from fcn_edge.onnxfile import save_onnx
 
     target = next((t for t in ("onnxruntime", "openvino") if t in available_targets()), None)
     if target is None:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from fcn_edge.errors import BadInput
-from fcn_edge.export.contract import IR_VERSION, OPSET, attach_contract
+from fcn_edge.export.contract import attach_contract
 from fcn_edge.export.tidy import tidy_model
 from fcn_edge.geometry import Sampling, stretch
 from fcn_edge.models.checkpoint import Checkpoint, spec_from_header
 from fcn_edge.models.fcn import STRIDE, FCN8s, padded
+from fcn_edge.onnxfile import IR_VERSION, OPSET
 from fcn_edge.spec import Head, HeadKind, ModelSpec
 
 MAX_SIDE = 8192

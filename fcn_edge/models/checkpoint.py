@@ -11,13 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fcn_edge.errors import BadInput
+from fcn_edge.errors import BadInput, first_line
 from fcn_edge.files import json_from_text, require_file, sha256_of_file, whole_file
 from fcn_edge.geometry import Sampling, stretch
 from fcn_edge.models.fcn import FCN8s
 from fcn_edge.schema import from_mapping, nearest, to_mapping
 from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe
-from fcn_edge.spec import Head, ModelSpec, Preprocess, first_line
+from fcn_edge.spec import Head, ModelSpec, Preprocess
 
 NETWORK_KEY = "fcn_edge.network"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")

@@ -14,8 +14,7 @@ from fcn_edge.calib.half import fp16_model
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
-from fcn_edge.export.contract import with_metadata
-from fcn_edge.spec import METADATA_KEY, contract_from_onnx, onnx_from_file
+from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx, onnx_from_file, with_metadata
 from fcn_edge.transforms import class_map_from_scores
 
 STREETS = 6

@@ -17,7 +17,7 @@ from fcn_edge.calib.placement import activations_to_quantize
 from fcn_edge.calib.table import BINS, PERCENTILE, TensorRange, graph_sha256, require_same_origin, with_method
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
-from fcn_edge.spec import contract_from_onnx, onnx_from_file
+from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.transforms import input_from_frame
 
 FLOAT32 = 1e-5  # relative: the same sums in another run of the same library

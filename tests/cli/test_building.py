@@ -6,8 +6,15 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 60  # a subprocess on a busy machine
 
 BUILD_KEYS = {"engine", "manifest", "target", "precision", "execution", "miou", "miou_reference", "miou_drop",
               "kept_float", "seconds"}  # fmt: skip
@@ -198,6 +205,24 @@ def test_file_in_the_place_of_a_folder_is_told(command, checkpoint_file, onnx_fi
     rest = {"export": [], "calibrate": ["--calib", table_file], "build-engine": ["--target", "onnxruntime"]}[verb]
     source = checkpoint_file if verb == "export" else onnx_file
     command(verb, source, *rest, "--out", out).refuses(2, "notes.txt", "cannot be written")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_leave_no_part_of_an_engine(onnx_file, tmp_path, number):
+    words = ["build-engine", onnx_file, "--target", "onnxruntime", "--precision", "int8", "--images", 5000]
+    words += ["--calib", "synthetic:street,seed=2,images=5000,size=64x96", "--out", tmp_path / "engine"]
+    command = [sys.executable, "-m", "fcn_edge", *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        while "calibrating" not in process.stderr.readline():
+            assert process.poll() is None, "the build ended before its calibration"
+        assert list(tmp_path.iterdir())
+        process.send_signal(number)
+        said = process.communicate(timeout=PATIENCE_S)[1]
+    finally:
+        process.kill()
+    assert (process.returncode, said) == (130, "fcn-edge: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_engine_directory_is_replaced_and_no_other_folder_is(command, onnx_file, int8_file, tmp_path):

@@ -16,7 +16,8 @@ import pytest
 from fcn_edge.engines import PACKAGES, EngineOptions, available_targets, open_engine
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Style
-from fcn_edge.spec import contract_from_onnx, spec_from_json
+from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.spec import spec_from_json
 from fcn_edge.transforms import input_from_frame, view_from_scores
 
 # fp32 on both sides: sums in another order, batch norms folded into weights; 1e-6 is what is seen.

@@ -14,7 +14,8 @@ from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.export import ExportOptions, contract_file, onnx_from_checkpoint
 from fcn_edge.geometry import Sampling, stretch, stride
-from fcn_edge.spec import METADATA_KEY, contract_from_onnx, spec_from_json
+from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx
+from fcn_edge.spec import spec_from_json
 from fcn_edge.transforms import class_map_from_scores
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing to export")

@@ -17,7 +17,7 @@ from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput
 from fcn_edge.export import contract_file
 from fcn_edge.geometry import Sampling, align_corners, stretch
-from fcn_edge.spec import contract_from_onnx, takes_frames
+from fcn_edge.onnxfile import contract_from_onnx, takes_frames
 from fcn_edge.transforms import class_map_from_scores
 
 MEAN, STD = (100.0, 120.0, 140.0), (50.0, 30.0, 70.0)

@@ -33,7 +33,8 @@ from fcn_edge.engines.trt.vendor import (
 )
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.files import require_file
-from fcn_edge.spec import Precision, graph_inputs, onnx_from_file, precision_of_graph
+from fcn_edge.onnxfile import graph_inputs, onnx_from_file, precision_of_graph
+from fcn_edge.spec import Precision
 
 MAX_NAMES = 3  # of a list in a message; the whole list is in Plan.kept_float
 MAX_VENDOR_WARNINGS = 5

@@ -17,8 +17,7 @@ from typing import Any
 
 from fcn_edge.engines.trt.dump import MARK
 from fcn_edge.engines.trt.lines import NvidiaTarget
-from fcn_edge.errors import BackendMissing
-from fcn_edge.spec import first_line
+from fcn_edge.errors import BackendMissing, first_line
 
 Progress = Callable[[str, float], None]  # (what the builder is at, share done 0..1)
 

@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 
 from fcn_edge.data.base import IMAGE_SUFFIXES, images_in
-from fcn_edge.errors import BadInput
+from fcn_edge.errors import BadInput, first_line
 from fcn_edge.frame import Frame
-from fcn_edge.spec import first_line
 from fcn_edge.stream.sources.base import Source
 
 MAX_PIXELS = 100_000_000
