@@ -23,6 +23,7 @@ import json, sys
 from importlib.machinery import PathFinder
 
 HIDDEN, COMMANDS = json.loads(sys.argv[1])
+BEFORE = set(sys.modules)  # .pth files of some packages import them as Python starts
 
 class Hiding(PathFinder):
     @classmethod
@@ -37,7 +38,7 @@ for words in COMMANDS:
         main()
     except SystemExit as end:
         print(f"exit code {end.code}", flush=True)
-print("loaded:", *(name for name in HIDDEN if name in sys.modules))
+print("loaded:", *(name for name in HIDDEN if name in sys.modules and name not in BEFORE))
 """
 
 

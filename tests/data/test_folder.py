@@ -77,3 +77,8 @@ def test_missing_classes_file_is_named(own_set, tmp_path):
 def test_label_beyond_the_names_is_named(own_set):
     with pytest.raises(BadInput, match=r"label value 2; the classes are 0..1"):
         dataset_from_name(own_set(names=["wall", "floor"])).items[0].labels()
+
+
+def test_notes_in_classes_json_are_passed_over(own_set):
+    dataset = dataset_from_name(own_set(names=["a", "b"], pixels={"a": 3}, size_hw=[4, 6]))
+    assert dataset.classes == ("a", "b")

@@ -37,7 +37,7 @@ class Sink:
 
     def describe(self) -> str:
         """What was written, in one line."""
-        return f"{self.uri}: {self.count} frames"
+        return f"{self.uri.rstrip(':')}: {self.count} frames"
 
 
 class Null(Sink):
