@@ -64,9 +64,21 @@ def _is_inside(path: Path, folder: Path) -> bool:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all; NaN is refused, use None."""
+    """Write `value` as JSON that a person can read, whole or not at all; NaN is refused, use None."""
+    text = _laid_out(value, "")
     with whole_file(path) as part:
-        part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def _laid_out(value: Any, margin: str) -> str:
+    """Objects a key a line; lists of plain values, or of pairs of them, on one line, however long."""
+    inner = margin + "  "
+    if isinstance(value, dict) and value:
+        lines = [f"{inner}{json.dumps(str(key))}: {_laid_out(item, inner)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
+    if isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value):
+        return "[\n" + ",\n".join(f"{inner}{_laid_out(item, inner)}" for item in value) + f"\n{margin}]"
+    return json.dumps(value, allow_nan=False)
 
 
 def read_json(path: Path, *, limit_mb: int = 64) -> dict[str, Any]:
