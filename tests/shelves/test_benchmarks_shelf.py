@@ -1,24 +1,48 @@
-"""Every suite opens its data and names a calibration; every baseline is a record that gate reads."""
+"""Every suite gives labelled images that no calibration set has; every baseline is a record that gate reads."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from fcn_edge.calib.images import images_from_source
+from fcn_edge.calib.table import table_from_file
 from fcn_edge.data import dataset_from_name
 from fcn_edge.files import read_json
 from fcn_edge.gate import verdict_from_records
-from fcn_edge.shelf import shelf_folder, shelf_names, suite_from_shelf, table_names
+from fcn_edge.shelf import shelf_folder, shelf_names, suite_from_shelf, table_file, table_names
 
+REAL_SETS = Path(__file__).resolve().parents[3] / "shared" / "datasets"
 BASELINES = sorted((shelf_folder("benchmarks") / "baselines").glob("*.json"))
 
 
-@pytest.mark.parametrize("name", shelf_names("benchmarks"))
-def test_suite_names_its_data_and_calibration(name):
-    suite = suite_from_shelf(name)
-    assert suite.title
-    assert suite.calib in {*shelf_names("calib"), *table_names()}
-    if suite.data.startswith("synthetic:"):
-        assert len(dataset_from_name(suite.data).items) > 0
+@pytest.fixture(params=shelf_names("benchmarks"))
+def suite(request, monkeypatch):
+    """A suite, with its data in the working folder."""
+    found = suite_from_shelf(request.param)
+    folder = found.data.partition(":")[2].partition("#")[0]
+    if not found.data.startswith("synthetic:"):
+        if not (REAL_SETS / folder).is_dir():
+            pytest.skip(f"no data set {folder} at ../shared/datasets")
+        monkeypatch.chdir(REAL_SETS)
+    return found
+
+
+def test_suite_gives_labelled_images(suite):
+    item = dataset_from_name(suite.data).items[0]
+    assert item.image().shape[:2] == item.labels().shape
+    assert suite.title and suite.rounds > 0 and suite.frames > 0
+
+
+def test_suite_and_its_calibration_share_no_picture(suite):
+    items = dataset_from_name(suite.data).items
+    measured = {items[index].sha256() for index in range(len(items))}
+    if suite.calib in table_names():
+        calibrated = set(table_from_file(table_file(suite.calib)).images_sha256)
+    else:
+        calibrated = {image.sha256() for image in images_from_source(suite.calib, 4).images}
+    assert calibrated and measured.isdisjoint(calibrated)
 
 
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
