@@ -18,7 +18,8 @@ from fcn_edge.engines import open_engine  # noqa: E402
 from fcn_edge.errors import BadInput  # noqa: E402
 from fcn_edge.models.checkpoint import checkpoint_from_file  # noqa: E402
 from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe, TrainRecipe  # noqa: E402
-from fcn_edge.train import EpochBatches, prefetched, random_crop, train_network  # noqa: E402
+from fcn_edge.train import train_network  # noqa: E402
+from fcn_edge.train.batches import EpochBatches, prefetched, random_crop  # noqa: E402
 
 SAME_WEIGHTS = 1e-5  # sums in another order, where threads share the work otherwise
 PLAN = TrainRecipe(epochs=2, batch=4, crop=(64, 96), learning_rate=1e-3, class_balance=0.25, seed=1)
