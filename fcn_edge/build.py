@@ -190,6 +190,8 @@ def _in_precision(
             fp32, options.calib, method=options.method, count=options.calib_images,
             on_image=lambda done, total: on_image("calibrating", done, total),
         )  # fmt: skip
+        for name in table.skipped:
+            on_stage(f"skipped, does not decode: {name}")
     wanted = cast(Precision, options.precision)
     placement = options.placement or placement_for(options.target, this_device().instruction_sets)
     return quantized_file(fp32, file, precision=wanted, table=table, placement=placement)
