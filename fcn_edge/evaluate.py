@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from fcn_edge.data import Dataset
@@ -15,12 +16,15 @@ from fcn_edge.metrics import ImageScore, Scores, confusion_from_maps, scores_fro
 from fcn_edge.stream.pipeline import stream
 from fcn_edge.stream.sources import source_from_dataset
 
+UNLABELLED = 255
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """Scores of a set, each image's own confusion, and how long each image took.
 
-    skipped: images that do not decode, each with the reason; they count nowhere.
+    skipped: images that do not decode, each with the reason; they count nowhere. trimap: scores of
+    the pixels near a boundary between labels alone, where these were asked for.
     """
 
     scores: Scores
@@ -28,6 +32,7 @@ class Evaluation:
     times: tuple[Times, ...]
     confusion: np.ndarray
     skipped: tuple[str, ...] = ()
+    trimap: Scores | None = None
 
 
 def evaluate_engine(
@@ -35,11 +40,13 @@ def evaluate_engine(
     dataset: Dataset,
     *,
     limit: int | None = None,
+    trimap: int | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Run the set through the engine and compare class maps with labels at the labels' size.
 
-    limit: only the first so many that decode.
+    limit: only the first so many that decode. trimap: also score the pixels within so many pixels
+    of a boundary between labels.
 
     Raises:
         BadInput: the set has other classes than the network, a label file is unfit (named), or
@@ -48,7 +55,7 @@ def evaluate_engine(
     require_same_classes(engine, dataset)
     total = min(len(dataset.items), limit or len(dataset.items))
     classes = engine.spec.num_classes
-    confusion = np.zeros((classes, classes), np.int64)
+    confusion, near = np.zeros((2, classes, classes), np.int64)
     images, times, skipped = [], [], list[str]()
     following = 0
     for frame, view, spent in stream(source_from_dataset(dataset), engine, style=Style(overlay=False), limit=total):
@@ -58,13 +65,30 @@ def evaluate_engine(
         following = frame.index + 1
         found = confusion_from_maps(frame.labels, view.class_map, classes)
         confusion += found
+        if trimap is not None:
+            band = np.where(boundary_band(frame.labels, trimap), frame.labels, UNLABELLED)
+            near += confusion_from_maps(band, view.class_map, classes)
         item = dataset.items[frame.index]
         images.append(ImageScore(item.sha256(), item.sequence, sparse_cells(found)))
         times.append(spent)
         on_image(len(images), total)
     if len(images) < total:
         skipped += _unreadable(dataset, following, len(dataset.items))
-    return Evaluation(scores_from_confusion(confusion), tuple(images), tuple(times), confusion, tuple(skipped))
+    scores, near_scores = scores_from_confusion(confusion), scores_from_confusion(near)
+    return Evaluation(
+        scores, tuple(images), tuple(times), confusion, tuple(skipped), None if trimap is None else near_scores
+    )
+
+
+def boundary_band(labels: np.ndarray, width: int) -> np.ndarray:
+    """(H, W) bool: pixels within `width` pixels of one whose label differs from a neighbour's.
+
+    Labels that are ignored make boundaries too. Source: Kohli, Ladicky, Torr, "Robust higher order
+    potentials for enforcing label consistency", IJCV 2009, where the band is called a trimap.
+    """
+    edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    distance = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray((distance <= width) & bool(edge.any()))
 
 
 def _unreadable(dataset: Dataset, start: int, stop: int) -> list[str]:

@@ -93,15 +93,19 @@ def frame_sampling(frame: tuple[int, int], network: tuple[int, int], resize: str
     return Sampling(letterbox(frame[0], height, top), letterbox(frame[1], width, left))
 
 
-def pad100_stride8(pixels: int) -> Axis:
-    """Pixel -> cell of the fused stride-8 score map of the original FCN-8s.
+PAD100_LAST_CROP = {32: 19, 16: 27, 8: 31}  # of the original's FCN-32s, 16s and 8s
 
-    conv1_1 pads by 100, so its output 0 is centred on pixel -99; three 2x2 poolings put
-    cell j of pool3 at 8j + 3.5 - 99; 9 cells are cropped; the last deconvolution (kernel
-    16, stride 8) and its crop of 31 agree with that. Source: Shelhamer, Long, Darrell,
-    "Fully Convolutional Networks for Semantic Segmentation", PAMI 2017, released voc-fcn8s.
+
+def pad100(pixels: int, step: int) -> Axis:
+    """Pixel -> cell of the fused score map at stride `step` of the original FCN-32s, 16s or 8s.
+
+    The last deconvolution (kernel 2s, stride s, no padding) puts cell j at pixel sj + s - 0.5
+    of its output, which is then cropped. The pooled maps agree: conv1_1 pads by 100, so its
+    output 0 is centred on pixel -99, and cell j of pool3 lies at 8j + 3.5 - 99, 9 cells cropped.
+    Source: Shelhamer, Long, Darrell, "Fully Convolutional Networks for Semantic Segmentation",
+    PAMI 2017, released voc-fcn32s, voc-fcn16s and voc-fcn8s.
     """
-    return Axis(1 / 8, (99 - 3.5) / 8 - 9, pixels)
+    return Axis(1 / step, (PAD100_LAST_CROP[step] + 0.5 - step) / step, pixels)
 
 
 def padded_to(pixels: int, step: int) -> int:

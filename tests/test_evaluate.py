@@ -11,7 +11,7 @@ import pytest
 from fcn_edge.data import Dataset
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
-from fcn_edge.evaluate import evaluate_engine
+from fcn_edge.evaluate import boundary_band, evaluate_engine
 from fcn_edge.geometry import Sampling, stretch
 from fcn_edge.metrics import confusion_from_cells
 from fcn_edge.spec import Head, ModelSpec, Preprocess
@@ -124,3 +124,30 @@ def test_set_of_which_nothing_can_be_read_is_refused():
 def test_other_classes_are_refused(classes, told):
     with pytest.raises(BadInput, match=told):
         evaluate_engine(ColourEngine(), replace(painted((0, 0)), classes=classes))
+
+
+def test_band_is_as_wide_as_asked_on_either_side():
+    labels = np.zeros((9, 20), np.uint8)
+    labels[:, 10:] = 4
+    band = boundary_band(labels, 2)
+    assert band.all(0).tolist() == [7 <= x <= 12 for x in range(20)]
+    assert not boundary_band(np.full((5, 5), 3, np.uint8), 2).any()
+
+
+@dataclass(frozen=True)
+class HalfLabelled(Painted):
+    """Blue all over; labelled blue on the left, red on the right, so that every error lies on the right."""
+
+    def labels(self):
+        labels = super().labels()
+        labels[:, SIZE[1] // 2 :] = 2
+        return labels
+
+
+def test_trimap_scores_the_pixels_near_a_boundary_alone():
+    items = [HalfLabelled("a.png", 0, 0), Painted("b.png", 0, 0)]
+    dataset = Dataset("painted", CLASSES, ((0, 0, 255),) * 3, 255, items)
+    found = evaluate_engine(ColourEngine(), dataset, trimap=1)
+    assert found.trimap.pixel_acc == 0.5 and found.trimap.iou == (0.5, None, 0.0)
+    assert found.scores.pixel_acc == 0.75
+    assert evaluate_engine(ColourEngine(), dataset).trimap is None

@@ -17,7 +17,7 @@ from fcn_edge.geometry import (
     frame_sampling,
     letterbox,
     letterbox_content,
-    pad100_stride8,
+    pad100,
     padded_to,
     shift,
     stretch,
@@ -147,14 +147,14 @@ def test_original_geometry_is_its_layers_composed(pixels):
     axis = layers[0]
     for layer in layers[1:]:
         axis = axis.then(layer)
-    wanted = pad100_stride8(pixels)
+    wanted = pad100(pixels, 8)
     assert (axis.scale, axis.offset, axis.valid) == pytest.approx((wanted.scale, wanted.offset, pixels), abs=FLOAT64)
 
 
 def test_original_geometry_agrees_with_its_last_deconvolution():
     """Output o of stride 8, kernel 16 lies at cell (o - 7.5) / 8; the crop of 31 makes o = pixel + 31."""
     for pixel in range(0, 500, 7):
-        assert pad100_stride8(500).cell(pixel) == pytest.approx((pixel + 31 - 7.5) / 8, abs=FLOAT64)
+        assert pad100(500, 8).cell(pixel) == pytest.approx((pixel + 31 - 7.5) / 8, abs=FLOAT64)
 
 
 @given(sides, st.integers(1, 64))

@@ -44,6 +44,12 @@ def test_readme_of_a_shelf_names_all_that_lies_there(name):
     assert [entry for entry in shelf_names(name) if f"`{entry}`" not in text] == []
 
 
+def test_table_of_the_export_shelf_is_its_titles():
+    text = (shelf_folder("export") / "README.md").read_text(encoding="utf-8")
+    rows = [f"| `{name}` | {recipe_from_shelf(name).title} |" for name in shelf_names("export")]
+    assert text.endswith("\n".join(["|---|---|", *rows]) + "\n"), "write it anew from the titles"
+
+
 def test_packaged_network_is_on_the_shelf():
     assert shelf.PACKAGED_NETWORK in shelf_names("export")
 

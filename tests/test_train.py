@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,10 +18,17 @@ from fcn_edge import train  # noqa: E402 - needs torch
 from fcn_edge.data import dataset_from_name  # noqa: E402
 from fcn_edge.engines import open_engine  # noqa: E402
 from fcn_edge.errors import BadInput  # noqa: E402
-from fcn_edge.models.checkpoint import checkpoint_from_file  # noqa: E402
+from fcn_edge.metrics import confusion_from_maps, scores_from_confusion  # noqa: E402
+from fcn_edge.models.checkpoint import checkpoint_from_file, network_from_recipe  # noqa: E402
 from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe, TrainRecipe  # noqa: E402
-from fcn_edge.train import train_network  # noqa: E402
-from fcn_edge.train.batches import EpochBatches, prefetched, random_crop  # noqa: E402
+from fcn_edge.train import layers_from_checkpoint, run, train_network  # noqa: E402
+from fcn_edge.train.batches import (  # noqa: E402
+    EpochBatches,
+    prefetched,
+    random_crop,
+    whole_picture,
+    with_sensor,
+)
 
 SAME_WEIGHTS = 1e-5  # sums in another order, where threads share the work otherwise
 PLAN = TrainRecipe(epochs=2, batch=4, crop=(64, 96), learning_rate=1e-3, class_balance=0.25, seed=1)
@@ -64,7 +73,7 @@ def state_of(out):
 def test_run_leaves_a_checkpoint_that_runs_a_state_and_a_record(finished, streets):
     out, record, reports = finished
     assert sorted(path.name for path in out.parent.iterdir()) == [
-        "net.safetensors", "net.safetensors.record.json", "net.safetensors.state"
+        "net.safetensors", "net.safetensors.record.json", "net.safetensors.record.png", "net.safetensors.state"
     ]  # fmt: skip
     assert json.loads(out.with_name("net.safetensors.record.json").read_text()) == record
     assert record["images"] == 8 and record["recipe"]["train"]["epochs"] == 2
@@ -114,13 +123,13 @@ def test_best_checkpoint_is_kept_when_a_later_epoch_is_worse(streets, tmp_path, 
 
 
 def test_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(streets, tmp_path, monkeypatch):
-    real, calls, kept = torch.nn.functional.cross_entropy, [], []
+    real, calls, kept = run.Run._head_loss, [], []
 
     def loss(*args, **options):
         calls.append(1)
         return real(*args, **options) * (math.nan if len(calls) == 4 else 1.0)
 
-    monkeypatch.setattr(train.functional, "cross_entropy", loss)
+    monkeypatch.setattr(run.Run, "_head_loss", loss)
     out = tmp_path / "net.safetensors"
     with pytest.raises(BadInput, match="the loss is nan in epoch 2, step 2: lower learning_rate"):
         train_network(RECIPE, out, **streets, on_epoch=lambda report: kept.append(out.read_bytes()))
@@ -179,12 +188,58 @@ def test_sets_with_other_classes_are_refused(streets, tmp_path, part):
         ({"scales": (1.6, 0.75)}, "scales"),
         ({"learning_rate": 0.0}, "learning_rate 0, expected above 0"),
         ({"synthetic_share": 1.0}, "synthetic_share 1"),
+        ({"jaccard": -1.0}, "jaccard -1, expected 0 or more"),
+        ({"average": 1.0}, "average 1, expected 0 up to below 1"),
+        ({"sensor": 1.5}, r"sensor 1\.5"),
+        ({"rare_share": -0.1}, r"rare_share -0\.1"),
+        ({"warm_up": 0.0}, "warm_up 0, expected a share"),
+        ({"backbone_rate": -1.0}, "backbone_rate -1"),
+        ({"full_size_epochs": 3}, "full_size_epochs 3, expected 0 to 2, the epochs"),
         ({"epochs": -1, "batch": -1}, "epochs -1, .*; batch -1"),
     ],
 )
 def test_recipes_that_cannot_be_are_refused(streets, tmp_path, change, told):
     with pytest.raises(BadInput, match=rf"tiny: \[train\] {told}"):
         train_network(replace(RECIPE, train=replace(PLAN, **change)), tmp_path / "net.safetensors", **streets)
+
+
+def test_data_with_other_classes_than_the_recipe_s_are_refused(streets, tmp_path):
+    for_voc = replace(RECIPE, network=replace(RECIPE.network, classes="voc"))
+    told = r"has 11 classes, sky to bicyclist; tiny is for voc's 21.*classes = \"data\""
+    with pytest.raises(BadInput, match=told):
+        train_network(for_voc, tmp_path / "net.safetensors", data=streets["data"])
+    with pytest.raises(BadInput, match="no class set 'camvdi'; did you mean 'camvid'"):
+        train_network(replace(RECIPE, network=replace(RECIPE.network, classes="camvdi")), tmp_path / "n.safetensors",
+                      data=streets["data"])  # fmt: skip
+
+
+def test_classes_of_the_data_itself_are_taken(streets, tmp_path):
+    own = replace(streets["data"], classes=tuple("abcdefghijk"))
+    recipe = replace(RECIPE, network=replace(RECIPE.network, classes="data"), train=replace(PLAN, epochs=1))
+    train_network(recipe, tmp_path / "net.safetensors", data=own)
+    assert checkpoint_from_file(tmp_path / "net.safetensors").header.classes == own.classes
+
+
+def test_soft_mean_iu_of_hard_classes_is_mean_iu():
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.integers(0, 4, (2, 3, 20, 30))
+    labels[labels == 3] = 9  # not labelled; class 3 is then no label's
+    confusion = sum(confusion_from_maps(a.astype(np.uint8), b.astype(np.uint8), 4) for a, b in zip(labels, predicted))
+    wanted = np.mean(scores_from_confusion(confusion).iou[:3])
+    shares = torch.nn.functional.one_hot(torch.from_numpy(predicted), 4).permute(0, 3, 1, 2).float()
+    assert run.soft_mean_iu(shares, torch.from_numpy(labels), 9).item() == pytest.approx(wanted)
+
+
+def test_jaccard_term_is_added_and_has_a_gradient(streets, tmp_path):
+    losses = []
+    for weight in (0.0, 1.0):
+        recipe = replace(RECIPE, train=replace(PLAN, epochs=1, jaccard=weight))
+        record = train_network(recipe, tmp_path / f"{weight}.safetensors", data=streets["data"])
+        losses.append(record["epochs"][0]["loss"])
+    assert losses[1] > losses[0] + 0.3
+    logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    run.soft_mean_iu(logits.softmax(1), torch.zeros(1, 4, 4, dtype=torch.long), 255).backward()
+    assert (logits.grad[:, 0] > 0).all() and (logits.grad[:, 1] < 0).all()
 
 
 def test_recipe_without_training_and_a_set_below_one_batch_are_refused(streets, tmp_path):
@@ -241,6 +296,135 @@ def test_crops_move_image_and_labels_alike():
         inside = marked != 255
         near = np.abs(cropped[..., 0].astype(int) - marked.astype(int) * 80) <= 40
         assert cropped.shape == (64, 96, 3) and (near | ~inside).mean() > 0.75  # all but the edges between classes
+
+
+def test_crop_around_a_pixel_holds_it():
+    rng = np.random.default_rng(0)
+    image, labels = np.zeros((120, 200, 3), np.uint8), np.zeros((120, 200), np.uint8)
+    for x, y in ((0, 0), (199, 119), (100, 7), (3, 60)):
+        labels[:] = 0
+        labels[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = 9
+        for _ in range(20):
+            assert (random_crop(image, labels, PLAN, rng, 255, (x, y))[1] == 9).any(), (x, y)
+
+
+def test_rare_classes_are_looked_for(streets):
+    """A class of a single pixel is in every crop where `rare_share` is 1, and in few where it is 0."""
+
+    @dataclass(frozen=True)
+    class Sparse:
+        name: str = "sparse"
+        sequence: str = "drive"
+
+        def image(self):
+            return np.zeros((256, 512, 3), np.uint8)
+
+        def labels(self):
+            labels = np.zeros((256, 512), np.uint8)
+            labels[200:203, 31:34] = 4
+            return labels
+
+    data = replace(streets["data"], items=[Sparse()] * 8)
+    found = []
+    for share in (0.0, 1.0):
+        recipe = replace(RECIPE, train=replace(PLAN, rare_share=share, scales=(1.0, 1.0)))
+        labels = np.concatenate([y for _, y in EpochBatches(recipe, data, None).epoch(0)])
+        found.append((labels == 4).any((1, 2)).mean())
+    assert found[0] < 0.5 and found[1] == 1.0
+
+
+@pytest.mark.parametrize("size", [(64, 96), (60, 90)])
+def test_whole_pictures_are_padded_as_at_inference(street, size):
+    image, labels = street(3, (120, 180))
+    given = replace(RECIPE.input, height=size[0], width=size[1])
+    rng, seen = np.random.default_rng(0), set()
+    resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR).astype(int)
+    for _ in range(8):
+        whole, marked = whole_picture(image, labels, given, rng, 255)
+        assert whole.shape == (64, 96, 3)
+        assert (marked[: size[0], : size[1]] != 255).all()
+        assert (marked[size[0] :] == 255).all() and (marked[:, size[1] :] == 255).all()
+        inside = whole[: size[0], : size[1]].astype(int)
+        errors = [np.abs(inside - turned).mean() for turned in (resized, resized[:, ::-1])]
+        seen.add(int(np.argmin(errors)))
+        assert min(errors) < 4
+    assert seen == {0, 1}
+
+
+def test_last_epochs_see_whole_pictures(streets):
+    recipe = replace(RECIPE, train=replace(PLAN, crop=(32, 32), full_size_epochs=1))
+    batches = EpochBatches(recipe, streets["data"], None)
+    assert [next(batches.epoch(number))[0].shape for number in (0, 1)] == [(4, 3, 32, 32), (4, 3, 64, 96)]
+
+
+def test_sensor_blurs_and_adds_noise_to_its_share(frame):
+    rng = np.random.default_rng(0)
+    assert with_sensor(frame, 0.0, rng) is frame
+    worse = [with_sensor(frame, 0.5, rng) for _ in range(40)]
+    assert all(image.dtype == np.uint8 and image.shape == frame.shape for image in worse)
+    assert 0.5 < np.mean([not np.array_equal(image, frame) for image in worse]) < 0.95
+
+
+AVERAGED = replace(RECIPE, train=replace(PLAN, average=0.5, backbone_rate=0.1))
+
+
+def test_moving_average_is_what_is_kept_and_survives_a_kill(streets, tmp_path):
+    outs = [tmp_path / name for name in ("unbroken.safetensors", "killed.safetensors")]
+
+    def kill(report):
+        raise Killed
+
+    train_network(AVERAGED, outs[0], data=streets["data"])
+    with pytest.raises(Killed):
+        train_network(AVERAGED, outs[1], data=streets["data"], on_epoch=kill)
+    record = train_network(AVERAGED, outs[1], data=streets["data"])
+    assert record["best_miou"] is None and [entry["miou"] for entry in record["epochs"]] == [None, None]
+    state, kept = state_of(outs[0]), weights_of(outs[0])
+    for name, value in kept.items():
+        assert torch.equal(value, state["average"][f"module.{name}"]), name
+        assert torch.allclose(value.float(), weights_of(outs[1])[name].float(), atol=SAME_WEIGHTS), name
+    assert any(not torch.equal(value, state["network"][name]) for name, value in kept.items())
+
+
+def test_fcn16s_begins_with_the_layers_of_fcn32s(finished, streets, tmp_path):
+    first, _, _ = finished
+    staged = replace(RECIPE, network=replace(RECIPE.network, stride=4), train=replace(PLAN, epochs=1))
+    record = train_network(staged, tmp_path / "net.safetensors", data=streets["data"], start=first)
+    assert record["start"] == first.name
+    assert record["layers_from_start"] == ["backbone", "score_fr", "score_pool3", "score_pool4", "upscore2",
+                                           "upscore_pool4"]  # fmt: skip
+    fresh = network_from_recipe(staged.network, 11)
+    assert layers_from_checkpoint(fresh, streets["data"].classes, first)
+    assert torch.equal(fresh.state_dict()["score_fr.weight"], weights_of(first)["score_fr.weight"])
+    assert not fresh.state_dict()["score_pool2.weight"].any()
+
+
+def test_start_with_other_classes_or_another_backbone_is_refused(finished, streets):
+    first, _, _ = finished
+    network = network_from_recipe(RECIPE.network, 11)
+    with pytest.raises(BadInput, match="has other classes than the data"):
+        layers_from_checkpoint(network, ("sky", "road"), first)
+    network = network_from_recipe(NetworkRecipe("resnet18", "camvid"), 11)
+    with pytest.raises(BadInput, match=r"its backbone is efficientnet_lite0; backbone\..* do not fit"):
+        layers_from_checkpoint(network, streets["data"].classes, first)
+
+
+def test_disk_that_fills_while_saving_leaves_the_last_checkpoint(streets, tmp_path, monkeypatch):
+    out, real, calls = tmp_path / "net.safetensors", run.torch.save, []
+
+    def full(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*args)
+
+    monkeypatch.setattr(run.torch, "save", full)
+    with pytest.raises(BadInput, match="the disk is full"):
+        train_network(RECIPE, out, data=streets["data"])
+    checkpoint_from_file(out)
+    assert state_of(out)["epoch"] == 1 and not list(tmp_path.glob("*.part*"))
+    monkeypatch.undo()
+    assert len(train_network(RECIPE, out, data=streets["data"])["epochs"]) == 2  # goes on with room
 
 
 def test_error_in_the_drawing_thread_comes_out_in_the_caller():

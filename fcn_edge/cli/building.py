@@ -64,7 +64,8 @@ def describe_training(result: dict[str, Any]) -> None:
         print(f"nothing left to train: all {epochs} epochs were done before")
     elif before:
         print(f"went on after epoch {before} of {epochs}")
-    print(f"{result['checkpoint']}: best mIoU {100 * result['best_miou']:.1f} of {epochs} epochs")
+    kept = "the last" if result["best_miou"] is None else f"best mIoU {100 * result['best_miou']:.1f}"
+    print(f"{result['checkpoint']}: {kept} of {epochs} epochs")
 
 
 def describe_calibration(result: dict[str, Any]) -> None:

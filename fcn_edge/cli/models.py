@@ -87,10 +87,11 @@ def models(json: Json = False) -> None:
     def human() -> None:
         from rich.table import Table
 
-        table = Table("network", "input", "parameters", "GMAC", "what")
+        table = Table("network", "input", "stride", "skips", "parameters", "GMAC", "what")
         for row in rows:
-            size = f"{row['height']}x{row['width']}"
-            table.add_row(row["name"], size, f"{row['parameters'] / 1e6:.2f} M", f"{row['gmac']:.2f}", row["title"])
+            size, skips = f"{row['height']}x{row['width']}", " ".join(row["skips"]) or "none"
+            cost = f"{row['parameters'] / 1e6:.2f} M", f"{row['gmac']:.2f}"
+            table.add_row(row["name"], size, str(row["stride"]), skips, *cost, row["title"])
         print_table(table)
 
     emit({"networks": rows}, as_json=json, human=human)
@@ -120,22 +121,29 @@ def inspect(file: Annotated[Path, typer.Argument(help="Any file or engine direct
 def train(
     recipe: Annotated[str, typer.Argument(help="A name of the export shelf, or a TOML file of your own.")],
     data: Annotated[str, typer.Option("--data", help="Training set, such as camvid:DIR#train.")],
-    val: Annotated[str, typer.Option("--val", help="Validation set; the best checkpoint is chosen by it.")],
     out: Annotated[Path, typer.Option("--out", help="Checkpoint to write (.safetensors).")],
+    val: Annotated[str | None, typer.Option("--val", help="Keep the best on this set; else the last.")] = None,
     supplement: Annotated[str | None, typer.Option("--supplement", help="Synthetic set that is mixed in.")] = None,
     backbone: Annotated[Path | None, typer.Option("--backbone", help="ImageNet weights of the backbone.")] = None,
+    start: Annotated[Path | None, typer.Option("--start", help="Checkpoint to begin with, as 16s with 32s.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
     json: Json = False,
 ) -> None:
     """Fine-tune by a recipe, resumable, best checkpoint kept.
 
     Stopped or killed, the same command goes on after the last whole epoch. Beside the checkpoint
-    stand its record (.record.json) and the state that a run goes on from (.state).
+    stand its record (.record.json), its curves (.record.png) and the state that a run goes on from
+    (.state). Neighbouring frames of a drive are alike: judge a recipe by a drive it never saw,
+    then train it on all.
 
     \b
-    Example:
+    Examples:
       fcn-edge train fcn8s_lite0_camvid --data camvid:camvid#train --val camvid:camvid#val \\
         --out net.safetensors
+      fcn-edge train fcn8s_lite0_camvid --data camvid:camvid#train,without=0006R0 \\
+        --val camvid:camvid#train,only=0006R0 --out unseen.safetensors
+      fcn-edge train fcn16s_vgg16_voc --data voc:VOC2012#train --val voc:VOC2012#val \\
+        --start fcn32s.safetensors --out fcn16s.safetensors
     """
     from dataclasses import replace
 
@@ -148,26 +156,27 @@ def train(
     require_suffix(out, ".safetensors", "a checkpoint")
     if epochs is not None and chosen.train is not None:
         chosen = replace(chosen, train=replace(chosen.train, epochs=epochs))
-    sets = [dataset_from_name(name) for name in (data, val)]
+    images = dataset_from_name(data)
+    validation = dataset_from_name(val) if val else None
     extra = dataset_from_name(supplement) if supplement else None
     require_package("pytorch")
     from fcn_edge.train import EpochReport, imagenet_weights, train_network
 
-    weights = backbone or imagenet_weights(chosen.network.backbone)
-    if weights is None:
+    weights = backbone or (None if start else imagenet_weights(chosen.network.backbone))
+    if weights is None and start is None:
         say("no ImageNet weights given or installed: the backbone starts from random weights")
 
     trained: list[EpochReport] = []
 
     def report(r: EpochReport) -> None:
         trained.append(r)
-        say(f"epoch {r.epoch}/{r.epochs}  loss {r.loss:.4g}  mIoU {100 * r.miou:.1f} (best {100 * r.best_miou:.1f})"
-            f"  {r.seconds:.0f} s")  # fmt: skip
+        scored = "" if r.miou is None else f"mIoU {100 * r.miou:.1f} (best {100 * (r.best_miou or 0):.1f})  "
+        say(f"epoch {r.epoch}/{r.epochs}  loss {r.loss:.4g}  {scored}{r.seconds:.0f} s")
 
     with progress() as tick:
         record = train_network(
-            chosen, out, data=sets[0], validation=sets[1], supplement=extra, backbone_weights=weights, on_epoch=report,
-            on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
+            chosen, out, data=images, validation=validation, supplement=extra, backbone_weights=weights, start=start,
+            on_epoch=report, on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
         )  # fmt: skip
     epochs = len(record["epochs"])
     result = {"checkpoint": str(out), "best_miou": record["best_miou"], "epochs": epochs,

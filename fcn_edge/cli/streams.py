@@ -148,6 +148,7 @@ def evaluate(
     target: On = Target.auto,
     execution: In = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first images.")] = None,
+    trimap: Annotated[int | None, typer.Option("--trimap", min=1, help="Also so many pixels around edges.")] = None,
     spec: Spec = None,
     recipe: RecipeName = None,
     threads: Threads = None,
@@ -159,8 +160,9 @@ def evaluate(
     An image that does not decode is named and left out.
 
     \b
-    Example:
+    Examples:
       fcn-edge evaluate net.int8.onnx --data camvid:camvid#val
+      fcn-edge evaluate net.onnx --data camvid:camvid#val --trimap 3
     """
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import EngineOptions, open_engine
@@ -172,7 +174,8 @@ def evaluate(
     options = EngineOptions(execution.value if execution else None, threads)
     with runnable(model, spec, recipe) as path, \
             open_engine(path, target=target.value, options=options) as engine, progress() as tick:  # fmt: skip
-        found = evaluate_engine(engine, labelled, limit=limit, on_image=lambda d, t: tick("evaluating", d, t))
+        found = evaluate_engine(engine, labelled, limit=limit, trimap=trimap,
+                                on_image=lambda d, t: tick("evaluating", d, t))  # fmt: skip
         scores, names = found.scores, engine.spec
         result: dict[str, Any] = {
             "miou": scores.miou, "pixel_acc": scores.pixel_acc, "mean_acc": scores.mean_acc, "fw_iou": scores.fw_iou,
@@ -180,6 +183,9 @@ def evaluate(
             "precision": engine.precision, "execution": engine.execution,
             "model_sha256": sha256_of_file(engine.path), "data": labelled.name, "skipped": list(found.skipped),
         }  # fmt: skip
+        if found.trimap is not None:
+            result["trimap"] = {"pixels": trimap, "miou": found.trimap.miou,
+                                "iou": iou_by_name(found.trimap, names.classes)}  # fmt: skip
         ran = f"{names.name} on {engine.runtime}, {engine.precision}, executed in {engine.execution}"
     emit(result, as_json=json, human=lambda: _describe_scores(found, names, labelled.name, ran))
 
@@ -194,6 +200,8 @@ def _describe_scores(found: Evaluation, spec: ModelSpec, data: str, ran: str) ->
     for name, value in zip(spec.classes, s.iou, strict=True):
         table.add_row(name, _points(value))
     print_table(table)
+    if found.trimap is not None:
+        print(f"mean IU near boundaries (trimap): {_points(found.trimap.miou)}")
     print(ran)
     describe_skipped(found.skipped)
 

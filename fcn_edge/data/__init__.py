@@ -1,18 +1,43 @@
 """Labelled data sets, named `KIND:PATH#SPLIT` on the command line.
 
 `camvid:DIR#val`, `voc:DIR#val`, `cityscapes:DIR#val`, `folder:DIR`,
-`synthetic:street,seed=1,images=64,size=360x480`.
+`synthetic:street,seed=1,images=64,size=360x480`. Neighbouring frames of a drive are alike, so a
+split can leave one out, or be that one alone: `camvid:DIR#train,without=0006R0` and `,only=0006R0`.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
 
 from fcn_edge.data.base import Dataset, Item
 from fcn_edge.errors import BadInput
 from fcn_edge.schema import nearest
 
-__all__ = ["Dataset", "Item", "dataset_from_name", "is_dataset_name"]
+__all__ = ["ClassSet", "Dataset", "Item", "class_set", "dataset_from_name", "is_dataset_name"]
 
+CLASS_SETS = ("camvid", "voc", "cityscapes")
 KINDS = ("camvid", "voc", "cityscapes", "folder", "synthetic")
+
+
+class ClassSet(NamedTuple):
+    """Names, colours (RGB) and the label that does not count."""
+
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ignore_index: int
+
+
+def class_set(name: str, *, of: str = "") -> ClassSet:
+    """The classes of a public data set. Raises BadInput for a name that is none of CLASS_SETS, telling whose (`of`)."""
+    from fcn_edge.data import camvid, cityscapes, voc
+
+    if name not in CLASS_SETS:
+        raise BadInput(f"{of}{': ' if of else ''}no class set {name!r}{nearest(name, CLASS_SETS)}")
+    if name == "voc":
+        return ClassSet(voc.CLASSES, voc.voc_palette(), voc.IGNORE)
+    source = camvid if name == "camvid" else cityscapes
+    return ClassSet(source.CLASSES, source.PALETTE, source.IGNORE)
 
 
 def is_dataset_name(text: str) -> bool:
@@ -47,5 +72,23 @@ def _open_folder(kind: str, path: str, split: str) -> Dataset:
     if not folder.is_dir():
         raise BadInput(f"{kind}:{path}: no such folder")
     opener = import_module(f"fcn_edge.data.{kind}").open_split
-    dataset: Dataset = opener(folder, split)
+    name, *options = split.split(",")
+    dataset: Dataset = opener(folder, name)
+    for option in options:
+        dataset = _of_sequence(dataset, option)
     return dataset
+
+
+def _of_sequence(dataset: Dataset, option: str) -> Dataset:
+    """The items of one sequence (`only=NAME`), or of all others (`without=NAME`)."""
+    word, _, sequence = option.partition("=")
+    if word not in ("only", "without"):
+        raise BadInput(f"{dataset.name},{option}: expected only=SEQUENCE or without=SEQUENCE")
+    items = [dataset.items[number] for number in range(len(dataset.items))]
+    known = {item.sequence for item in items}
+    if sequence not in known:
+        raise BadInput(f"{dataset.name},{option}: no such sequence{nearest(sequence, sorted(known))}")
+    kept = [item for item in items if (item.sequence == sequence) == (word == "only")]
+    if not kept:
+        raise BadInput(f"{dataset.name},{option}: leaves no image; {sequence} is its only sequence")
+    return replace(dataset, name=f"{dataset.name},{option}", items=kept)

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
+from fcn_edge.data import class_set
+from fcn_edge.data.voc import voc_palette
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.export.contract import attach_contract
@@ -167,18 +169,12 @@ def _fix_input(model: Any, name: str, layout: str, size: tuple[int, int], path: 
 
 
 def _classes(given: ForeignSpec, path: Path) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    from fcn_edge.data import camvid, cityscapes, voc
-
-    known = {
-        "camvid": (camvid.CLASSES, camvid.PALETTE),
-        "voc": (voc.CLASSES, voc.voc_palette()),
-        "cityscapes": (cityscapes.CLASSES, cityscapes.PALETTE),
-    }
     if given.class_set is not None:
-        return known[given.class_set]
+        known = class_set(given.class_set)
+        return known.classes, known.palette
     if not given.classes:
         raise BadInput(f"{path}: the spec names no classes; give classes = [...] or class_set = 'camvid'")
-    return given.classes, given.palette or voc.voc_palette(len(given.classes))
+    return given.classes, given.palette or voc_palette(len(given.classes))
 
 
 def _output_shape(model: Any, path: Path) -> tuple[int, ...]:

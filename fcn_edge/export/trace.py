@@ -16,7 +16,7 @@ from fcn_edge.export.contract import attach_contract
 from fcn_edge.export.tidy import tidy_model
 from fcn_edge.geometry import Sampling, stretch
 from fcn_edge.models.checkpoint import Checkpoint, spec_from_header
-from fcn_edge.models.fcn import STRIDE, FCN8s, padded
+from fcn_edge.models.fcn import STRIDE, Segmenter, padded
 from fcn_edge.onnxfile import IR_VERSION, OPSET
 from fcn_edge.spec import Head, HeadKind, ModelSpec
 
@@ -26,7 +26,7 @@ MAX_SIDE = 8192
 class _Headed(nn.Module):
     """The network with padding in front and the wanted head behind."""
 
-    def __init__(self, network: FCN8s, head: HeadKind) -> None:
+    def __init__(self, network: Segmenter, head: HeadKind) -> None:
         super().__init__()
         self.network, self.head = network, head
 
@@ -69,7 +69,7 @@ def _check_size(height: int, width: int, dynamic: bool) -> None:
         )
 
 
-def _traced(network: FCN8s, head: HeadKind, size: tuple[int, int], *, dynamic: bool) -> Any:
+def _traced(network: Segmenter, head: HeadKind, size: tuple[int, int], *, dynamic: bool) -> Any:
     axes = {}
     if dynamic:
         rows, columns = (1, 2) if head == "classes" else (2, 3)

@@ -11,11 +11,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fcn_edge.data import class_set
 from fcn_edge.errors import BadInput, first_line
 from fcn_edge.files import json_from_text, require_file, sha256_of_file, whole_file
 from fcn_edge.geometry import Sampling, stretch
-from fcn_edge.models.fcn import FCN8s
-from fcn_edge.schema import from_mapping, nearest, to_mapping
+from fcn_edge.models.dilated import DilatedFCN
+from fcn_edge.models.fcn import FCN, Segmenter
+from fcn_edge.models.fit import fitted, is_classifier
+from fcn_edge.models.published import unwrapped, weights_for
+from fcn_edge.schema import from_mapping, to_mapping
 from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe
 from fcn_edge.spec import Head, ModelSpec, Preprocess
 
@@ -41,7 +45,7 @@ class CheckpointHeader:
 class Checkpoint:
     """A network in evaluation mode with its header and the hash of its file."""
 
-    network: FCN8s
+    network: Segmenter
     header: CheckpointHeader
     sha256: str
 
@@ -51,9 +55,24 @@ def is_checkpoint(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def network_from_recipe(recipe: NetworkRecipe, num_classes: int) -> FCN8s:
-    """A network with random backbone, zero scores and bilinear upsampling."""
-    return FCN8s(recipe.backbone, num_classes, geometry=recipe.geometry, learn_last=recipe.learn_last)
+def network_from_recipe(recipe: NetworkRecipe, num_classes: int) -> Segmenter:
+    """A network with random backbone, zero scores and bilinear upsampling; in torchvision's form random heads.
+
+    Raises BadInput for what the form or the backbone has not.
+    """
+    if recipe.form == "torchvision":
+        if (recipe.stride, recipe.fuse, recipe.geometry, recipe.learn_last) != (8, "sum", "same", False):
+            raise BadInput('form "torchvision" has stride 8 and no skips: leave stride, fuse, geometry, learn_last out')
+        return DilatedFCN(recipe.backbone, num_classes, width=recipe.width)
+    return FCN(
+        recipe.backbone,
+        num_classes,
+        score_stride=recipe.stride,
+        fuse=recipe.fuse,
+        geometry=recipe.geometry,
+        learn_last=recipe.learn_last,
+        width=recipe.width,
+    )
 
 
 def header_from_recipe(
@@ -65,7 +84,7 @@ def header_from_recipe(
     )
 
 
-def spec_from_header(header: CheckpointHeader, network: FCN8s, weights_sha256: str) -> ModelSpec:
+def spec_from_header(header: CheckpointHeader, network: Segmenter, weights_sha256: str) -> ModelSpec:
     """The contract of the network at its recipe's input size, with the head that loses nothing."""
     given = header.input
     preprocess = Preprocess(given.height, given.width, given.mean, given.std, given.channels, given.resize)
@@ -82,14 +101,14 @@ def spec_from_header(header: CheckpointHeader, network: FCN8s, weights_sha256: s
     )
 
 
-def head_of_network(network: FCN8s, height: int, width: int) -> Head:
+def head_of_network(network: Segmenter, height: int, width: int) -> Head:
     """`scores` before a fixed last layer; `logits` behind a learned one, which sampling cannot replace."""
     if network.has_learned_last:
         return Head("logits", Sampling(stretch(height, height), stretch(width, width)))
     return Head("scores", network.score_sampling(height, width))
 
 
-def save_checkpoint(path: Path, network: FCN8s, header: CheckpointHeader) -> None:
+def save_checkpoint(path: Path, network: Segmenter, header: CheckpointHeader) -> None:
     """Write weights and header; whole or not at all."""
     tensors = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     data = save(tensors, metadata={NETWORK_KEY: json.dumps(to_mapping(header))})
@@ -100,24 +119,42 @@ def save_checkpoint(path: Path, network: FCN8s, header: CheckpointHeader) -> Non
 def checkpoint_from_file(path: Path, recipe: Recipe | None = None) -> Checkpoint:
     """Load a checkpoint of ours (.safetensors), or a plain state dict where a recipe says what it is.
 
+    A plain state dict may be ours, torchvision's or pytorch-fcn's (see `models.published`).
     Nothing in the file is executed: safetensors, or torch.load with weights_only.
 
     Raises:
         BadInput: no checkpoint, no header, code inside a pickle, weights of another network.
     """
     require_file(path, "a checkpoint (.safetensors)")
-    if path.suffix.lower() == ".safetensors":
-        state, header = _read_safetensors(path)
-    else:
-        state, header = state_from_file(path), None
+    state, header = _read_file(path)
     header = header or _header_for_foreign(path, recipe)
     with torch.device("meta"):  # no memory is spent on weights that are replaced at once
         network = network_from_recipe(header.network, len(header.classes))
-    _load_strict(network, state, path)
+    try:
+        _load(network, state)
+    except (ValueError, BadInput) as error:
+        raise BadInput(f"{path}: {error}") from error
     return Checkpoint(network.eval(), header, sha256_of_file(path))
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointHeader | None]:
+def state_from_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a plain state dict or a .safetensors file; nothing in the file is executed.
+
+    What training scripts wrap around a state dict is taken off.
+    Raises BadInput where it holds more than tensors, or is none.
+    """
+    return _read_file(path)[0]
+
+
+def _read_file(path: Path) -> tuple[dict[str, Tensor], CheckpointHeader | None]:
+    state, header = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else (_read_pickle(path), None)
+    state = unwrapped(state)
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise BadInput(f"{path}: expected a state dict (names to tensors), found {type(state).__name__}")
+    return state, header
+
+
+def _read_safetensors(path: Path) -> tuple[object, CheckpointHeader | None]:
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
@@ -130,18 +167,14 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointHeader |
     return state, from_mapping(CheckpointHeader, json_from_text(metadata[NETWORK_KEY], where), where)
 
 
-def state_from_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a plain state dict; nothing in the file is executed.
-
-    Raises BadInput where it holds more than tensors, or is none.
-    """
+def _read_pickle(path: Path) -> object:
     import pickle
     import warnings
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles that are none of its own; the error below says it
-            loaded = torch.load(str(path), map_location="cpu", weights_only=True)
+            return torch.load(str(path), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadInput(
             f"{path}: this pickle holds more than tensors and may run code; it was not opened."
@@ -149,37 +182,27 @@ def state_from_file(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # garbage makes its unpickler stumble in a dozen ways
         raise BadInput(f"{path}: not a checkpoint that PyTorch reads ({first_line(error)})") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise BadInput(f"{path}: expected a state dict (names to tensors), found {type(loaded).__name__}")
-    return loaded
 
 
 def _header_for_foreign(path: Path, recipe: Recipe | None) -> CheckpointHeader:
-    from fcn_edge.data import camvid, voc
-
     if recipe is None:
         raise BadInput(f"{path}: says nothing of its network; name it with --recipe (see `fcn-edge models`)")
-    known = {
-        "camvid": (camvid.CLASSES, camvid.PALETTE, camvid.IGNORE),
-        "voc": (voc.CLASSES, voc.voc_palette(), voc.IGNORE),
-    }
-    if recipe.network.classes not in known:
-        raise BadInput(
-            f"{recipe.name}: unknown classes {recipe.network.classes!r}{nearest(recipe.network.classes, known)}"
+    return header_from_recipe(recipe, *class_set(recipe.network.classes, of=recipe.name))
+
+
+def _load(network: Segmenter, state: dict[str, Tensor]) -> None:
+    """Give `network` its weights. Raises ValueError or BadInput where they are another network's."""
+    weights = weights_for(network, state)
+    try:
+        weights = fitted(network.state_dict(), weights)
+    except ValueError as error:
+        if is_classifier(state):
+            raise ValueError(
+                "these are the weights of an ImageNet classifier, not of an FCN; give them to `train --backbone`"
+            ) from error
+        raise ValueError(f"these are not the weights of this network: {error}") from error
+    network.load_state_dict(weights, assign=True)
+    if not network.has_last_as_declared():
+        raise ValueError(
+            "its last layer is learned, not bilinear: set learn_last = true in the recipe, or it would be left out"
         )
-    return header_from_recipe(recipe, *known[recipe.network.classes])
-
-
-def _load_strict(network: FCN8s, state: dict[str, Tensor], path: Path) -> None:
-    own = network.state_dict()
-    missing = [name for name in own if name not in state]
-    unknown = [name for name in state if name not in own]
-    shaped = [name for name in own if name in state and own[name].shape != state[name].shape]
-    if missing or unknown or shaped:
-        parts = [f"{len(names)} {word} (first {names[0]})"
-                 for names, word in ((missing, "missing"), (unknown, "unknown"), (shaped, "of another shape"))
-                 if names]  # fmt: skip
-        raise BadInput(f"{path}: these are not the weights of this network: {', '.join(parts)}")
-    network.load_state_dict(state, assign=True)

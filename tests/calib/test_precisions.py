@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.calib import int8_from_onnx, quantized_file, table_from_file
 from fcn_edge.calib.half import fp16_model
+from fcn_edge.calib.quantize import int8_model
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
@@ -181,9 +182,25 @@ def test_int8_fp16_file_holds_half_scales_at_opset_19(quantized):
     float_scales = {n: numpy_helper.to_array(t) for n, t in ((t.name, t) for t in _int8(quantized).initializer)}
     for tensor in model.graph.initializer:
         if tensor.name.endswith("_scale") and tensor.name in float_scales:
-            np.testing.assert_array_equal(
-                numpy_helper.to_array(tensor), float_scales[tensor.name].astype(np.float16), err_msg=tensor.name
-            )
+            wanted = np.maximum(float_scales[tensor.name], np.finfo(np.float16).tiny).astype(np.float16)
+            np.testing.assert_array_equal(numpy_helper.to_array(tensor), wanted, err_msg=tensor.name)
+
+
+def test_channels_too_small_for_half_scales_keep_their_size(onnx_file, table_file, tmp_path):
+    """A dead channel, and one whose scale half precision would flush to 0 or round to a coarse step."""
+    model = onnx_from_file(onnx_file)
+    tensor = next(t for t in model.graph.initializer if t.name.endswith("score_fr.weight"))
+    weights = numpy_helper.to_array(tensor).copy()
+    weights[0], weights[1] = 0.0, weights[1] * (127e-7 / np.abs(weights[1]).max())
+    tensor.CopyFrom(numpy_helper.from_array(weights, tensor.name))
+    limits = table_from_file(table_file).limits()
+    half = fp16_model(int8_model(model, limits, "any", frozenset())[0])
+    stored = {t.name: numpy_helper.to_array(t) for t in half.graph.initializer}
+    scale = stored[f"{tensor.name}_scale"].astype(np.float32)
+    assert all((stored[n] >= 2.0**-14).all() for n in stored if n.endswith("_scale"))
+    found = stored[f"{tensor.name}_q"] * scale.reshape(-1, 1, 1, 1)
+    np.testing.assert_allclose(found[:2], weights[:2], atol=2.0**-15)
+    np.testing.assert_allclose(found[2:], weights[2:], atol=0.51 * float(scale.max()))
 
 
 def _int8(quantized):

@@ -1,7 +1,8 @@
 """Leaving out the last deconvolution changes no class: direct sampling of the score map is the network.
 
-Held for both geometries against PyTorch's ConvTranspose2d. At a border it scales all classes
-alike, so the arg-max stays, while the logits do not.
+Held for both geometries against PyTorch's ConvTranspose2d, and for the bilinear resize that ends
+torchvision's form. At a border a deconvolution scales all classes alike, so the arg-max stays,
+while the logits do not; the resize is sampled exactly.
 """
 
 from __future__ import annotations
@@ -16,29 +17,31 @@ from fcn_edge.transforms import class_map_from_scores
 
 torch = pytest.importorskip("torch", reason="torch is not installed: no network to test with")
 
-from fcn_edge.models import backbones  # noqa: E402 - needs torch
-from fcn_edge.models.fcn import FCN8s, bilinear_deconvolution, padded  # noqa: E402
+from fcn_edge.models.dilated import DilatedFCN  # noqa: E402 - needs torch
+from fcn_edge.models.fcn import FCN, bilinear_deconvolution, padded  # noqa: E402
 
 TIE = 1e-4  # of scores near 1: closer than this, the order of float32 sums decides
+PADDINGS = [("same", 32), ("same", 16), ("same", 8), ("same", 4), ("pad100", 32), ("pad100", 16), ("pad100", 8)]
 
 
-class NarrowVGG16(backbones.VGG16):
-    channels = (8, 8, 16)
-    stages = ((4, 2), (4, 2), (8, 3), (8, 3), (8, 3))
-
-
-@pytest.fixture(scope="module", params=["same", "pad100"])
-def network(request):
-    """A narrow FCN-8s on VGG-16 with random weights of unit gain, so that its scores vary."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbones, "VGG16", NarrowVGG16)
-        torch.manual_seed(3)
-        network = FCN8s("vgg16", 5, geometry=request.param)
+def randomised(network):
+    """The network with random weights of unit gain, so that its scores vary."""
     for layer in network.modules():
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(layer.weight)
-            torch.nn.init.normal_(layer.bias, std=0.1)
+            if layer.bias is not None:
+                torch.nn.init.normal_(layer.bias, std=0.1)
     return network.eval()
+
+
+@pytest.fixture(scope="module", params=[*PADDINGS, "torchvision"])
+def network(request):
+    """A narrow FCN on VGG-16 in both geometries at each stride, and torchvision's form on ResNet-50."""
+    torch.manual_seed(3)
+    if request.param == "torchvision":
+        return randomised(DilatedFCN("resnet50", 5, width=1 / 16))
+    geometry, step = request.param
+    return randomised(FCN("vgg16", 5, geometry=geometry, score_stride=step, width=1 / 16))
 
 
 def assert_same_classes(logits, class_map):
@@ -56,6 +59,15 @@ def test_sampling_a_stride_8_map_is_the_fixed_deconvolution(seed, classes, rows,
         logits = bilinear_deconvolution(classes, 8, padding=4)(torch.from_numpy(scores)[None])[0].numpy()
     sampling = Sampling(stride(8 * rows, 8), stride(8 * columns, 8))
     assert_same_classes(logits, class_map_from_scores(scores, sampling))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 21), st.integers(1, 7), st.integers(1, 7))
+def test_sampling_a_stride_8_map_is_the_half_pixel_resize(seed, classes, rows, columns):
+    """What ends torchvision's form: `interpolate` with align_corners=False, equal up to the border."""
+    scores = np.random.default_rng(seed).standard_normal((classes, rows, columns), np.float32)
+    size = (8 * rows, 8 * columns)
+    logits = torch.nn.functional.interpolate(torch.from_numpy(scores)[None], size, mode="bilinear")[0].numpy()
+    assert_same_classes(logits, class_map_from_scores(scores, Sampling(stride(size[0], 8), stride(size[1], 8))))
 
 
 @settings(max_examples=20)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
 
 from fcn_edge.data import dataset_from_name, is_dataset_name
@@ -32,3 +34,35 @@ def test_paths_are_no_names(text):
 def test_what_is_no_name_is_refused(text, words):
     with pytest.raises(BadInput, match=words):
         dataset_from_name(text)
+
+
+def drives(folder, *names):
+    """A CamVid-like split with an image of each name."""
+    for part in ("images", "labels"):
+        (folder / "train" / part).mkdir(parents=True)
+        for name in names:
+            cv2.imwrite(str(folder / "train" / part / f"{name}.png"), np.zeros((4, 6), np.uint8))
+    return f"camvid:{folder}#train"
+
+
+def test_a_drive_is_left_out_or_alone(tmp_path):
+    name = drives(tmp_path, "A_001", "A_002", "B_001", "C_001")
+    found = {option: dataset_from_name(f"{name},{option}") for option in ("only=A", "without=A", "without=B,without=C")}
+    assert {option: [item.name for item in data.items] for option, data in found.items()} == {
+        "only=A": ["A_001", "A_002"], "without=A": ["B_001", "C_001"], "without=B,without=C": ["A_001", "A_002"],
+    }  # fmt: skip
+    assert [data.name for data in found.values()] == [f"camvid#train,{option}" for option in found]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("without=AA", r"camvid#train,without=AA: no such sequence; did you mean 'A'\?"),
+        ("seed=3", r"camvid#train,seed=3: expected only=SEQUENCE or without=SEQUENCE"),
+        ("without=A", r"leaves no image; A is its only sequence"),
+    ],
+)
+def test_drives_that_are_not_there_are_refused(tmp_path, option, words):
+    name = drives(tmp_path, "A_001", "A_002")
+    with pytest.raises(BadInput, match=words):
+        dataset_from_name(f"{name},{option}")

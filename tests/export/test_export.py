@@ -28,6 +28,7 @@ from fcn_edge.models.fcn import padded  # noqa: E402
 MAX_RELATIVE_ERROR = 1e-4
 # Enlarged in the graph or sampled outside it: at a seam between two classes the rounding decides.
 MIN_AGREEMENT = 0.999
+NARROW = 1 / 16  # of VGG's channels: the paper's geometry without half a gigabyte of weights
 
 
 def colourful(height, width):
@@ -102,8 +103,8 @@ def test_heads_agree(exported, checkpoint_file, head, shape, frame):
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
 @pytest.mark.parametrize("io", ["contract", "plain"])
-def test_colours_reach_the_weights_in_their_order(narrow_vgg, write_checkpoint, tmp_path, channels, io):
-    checkpoint = write_checkpoint({"backbone": "vgg16"}, channels=channels)
+def test_colours_reach_the_weights_in_their_order(write_checkpoint, tmp_path, channels, io):
+    checkpoint = write_checkpoint({"backbone": "vgg16", "width": NARROW}, channels=channels)
     out = tmp_path / "a.onnx"
     onnx_from_checkpoint(checkpoint, out, options=ExportOptions(head="logits", io=io))
     if io == "contract":
@@ -222,17 +223,39 @@ def test_graph_that_is_another_network_is_never_written(checkpoint_file, tmp_pat
 
 @pytest.mark.parametrize("size", [(64, 96), (70, 50)])
 @pytest.mark.parametrize("head", ["scores", "logits"])
-def test_original_geometry_is_exported_as_it_is(narrow_vgg, write_checkpoint, tmp_path, head, size):
-    network = {"backbone": "vgg16", "geometry": "pad100"}
+def test_original_geometry_is_exported_as_it_is(write_checkpoint, tmp_path, head, size):
+    network = {"backbone": "vgg16", "width": NARROW, "geometry": "pad100"}
     checkpoint = write_checkpoint(network, channels="bgr", std=(1.0, 1.0, 1.0))
     done = onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx", options=ExportOptions(head=head, size=size))
     assert_same_network(checkpoint, done.path, size)
 
 
-def test_resnet_is_exported_as_it_is(write_checkpoint, tmp_path):
-    checkpoint = write_checkpoint({"backbone": "resnet18"})
+@pytest.mark.parametrize("backbone", ["alexnet", "googlenet", "resnet18"])
+def test_backbone_is_exported_as_it_is(write_checkpoint, tmp_path, backbone):
+    checkpoint = write_checkpoint({"backbone": backbone, "width": 1 / 4})
     onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx")
     assert_same_network(checkpoint, tmp_path / "a.onnx", (64, 96))
+
+
+@pytest.mark.parametrize(("head", "size"), [("scores", (64, 96)), ("logits", (70, 50)), ("classes", (64, 96))])
+def test_torchvision_form_is_exported_without_its_auxiliary_head(write_checkpoint, tmp_path, head, size):
+    checkpoint = write_checkpoint({"backbone": "resnet50", "form": "torchvision", "width": 1 / 4})
+    onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx", options=ExportOptions(head=head, size=size))
+    assert_same_network(checkpoint, tmp_path / "a.onnx", size)
+    graph = onnx.load(str(tmp_path / "a.onnx")).graph
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 1 + 16 * 3 + 4 + 2, "stem, bottlenecks, their shortcuts, one head"
+    assert not [name for node in graph.node for name in (node.name, *node.input) if "aux" in name]
+
+
+def test_torchvision_form_of_free_size_is_its_own_at_each(write_checkpoint, tmp_path):
+    checkpoint = write_checkpoint({"backbone": "resnet50", "form": "torchvision", "width": 1 / 4})
+    onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx", options=ExportOptions(head="logits", dynamic=True))
+    image = colourful(96, 128)
+    with open_engine(tmp_path / "a.onnx", target="onnxruntime") as engine:
+        found = engine.infer(image[None])[0]
+    wanted = pytorch_logits(checkpoint, image)
+    assert np.abs(found - wanted).max() <= MAX_RELATIVE_ERROR * np.abs(wanted).max()
 
 
 def scramble_last(network):
@@ -241,15 +264,15 @@ def scramble_last(network):
 
 
 @pytest.mark.parametrize("head", ["scores", "logits", "classes"])
-def test_learned_last_layer_stays_in_the_graph(narrow_vgg, write_checkpoint, tmp_path, head):
-    checkpoint = write_checkpoint({"backbone": "vgg16", "learn_last": True}, scramble_last)
+def test_learned_last_layer_stays_in_the_graph(write_checkpoint, tmp_path, head):
+    checkpoint = write_checkpoint({"backbone": "vgg16", "width": NARROW, "learn_last": True}, scramble_last)
     onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx", options=ExportOptions(head=head))
     assert contract_from_onnx(tmp_path / "a.onnx").spec.head.kind == ("logits" if head == "scores" else head)
     assert_same_network(checkpoint, tmp_path / "a.onnx", (64, 96))
 
 
-def test_learned_last_layer_runs_in_pytorch_too(narrow_vgg, write_checkpoint):
-    checkpoint = write_checkpoint({"backbone": "vgg16", "learn_last": True}, scramble_last, height=50)
+def test_learned_last_layer_runs_in_pytorch_too(write_checkpoint):
+    checkpoint = write_checkpoint({"backbone": "vgg16", "width": NARROW, "learn_last": True}, scramble_last, height=50)
     image = colourful(50, 96)
     with open_engine(checkpoint) as engine:
         assert engine.spec.head.kind == "logits"

@@ -2,7 +2,7 @@
 
     WRITE_GOLDENS=1 pytest tests/export/test_goldens.py      writes them anew; look at the difference
 
-VGG-16 is exported with few channels: operators, names, geometry, input and output are the same.
+Networks are exported with few channels: operators, names, geometry, input and output are the same.
 """
 
 from __future__ import annotations
@@ -13,29 +13,20 @@ import os
 import pytest
 from onnx import helper
 
-from fcn_edge.data import camvid, voc
-from fcn_edge.shelf import recipe_from_shelf, shelf_folder, shelf_names
+from fcn_edge.shelf import shelf_folder, shelf_names
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing to export")
 
+from fcn_edge.data import class_set  # noqa: E402
 from fcn_edge.export.trace import model_from_checkpoint  # noqa: E402 - needs torch
-from fcn_edge.models.checkpoint import Checkpoint, header_from_recipe, network_from_recipe  # noqa: E402
-
-SETS = {
-    "camvid": (camvid.CLASSES, camvid.PALETTE, camvid.IGNORE),
-    "voc": (voc.CLASSES, voc.voc_palette(), voc.IGNORE),
-}
+from fcn_edge.models.checkpoint import Checkpoint, header_from_recipe  # noqa: E402
+from tests.recipes import narrow_recipe, random_network  # noqa: E402
 
 
 def exported_graph(name):
-    recipe = recipe_from_shelf(name)
-    classes = SETS[recipe.network.classes]
-    torch.manual_seed(0)
-    network = network_from_recipe(recipe.network, len(classes[0])).eval()
-    for layer in (network.score_fr, network.score_pool4, network.score_pool3):
-        torch.nn.init.normal_(layer.weight)  # as trained ones: equal weights would be stored once
-    checkpoint = Checkpoint(network, header_from_recipe(recipe, *classes), "0" * 64)
-    return model_from_checkpoint(checkpoint, None, "scores", dynamic=False)[0]
+    recipe = narrow_recipe(name)
+    header = header_from_recipe(recipe, *class_set(recipe.network.classes))
+    return model_from_checkpoint(Checkpoint(random_network(recipe), header, "0" * 64), None, "scores", dynamic=False)[0]
 
 
 def described(model):
@@ -62,7 +53,7 @@ def _attribute(attribute):
 
 
 @pytest.mark.parametrize("name", shelf_names("export"))
-def test_recipe_exports_to_its_golden_graph(name, narrow_vgg):
+def test_recipe_exports_to_its_golden_graph(name):
     found = described(exported_graph(name))
     path = shelf_folder("export") / "goldens" / f"{name}.graph.json"
     if os.environ.get("WRITE_GOLDENS"):

