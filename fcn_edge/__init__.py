@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fcn_edge.bench import record_from_engines
     from fcn_edge.build import build_engine
     from fcn_edge.calib import int8_from_onnx
+    from fcn_edge.compare import compare_artefacts
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import open_engine
     from fcn_edge.evaluate import evaluate_engine
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "build_engine",
+    "compare_artefacts",
     "dataset_from_name",
     "evaluate_engine",
     "int8_from_onnx",
@@ -34,6 +36,7 @@ __all__ = [
 
 _HOME = {
     "build_engine": "build",
+    "compare_artefacts": "compare",
     "dataset_from_name": "data",
     "evaluate_engine": "evaluate",
     "int8_from_onnx": "calib",

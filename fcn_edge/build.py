@@ -1,7 +1,7 @@
 """One command from a checkpoint or ONNX file to an engine directory with its manifest.
 
 An engine directory holds `manifest.json`, `spec.json`, and what runs: `model.onnx`, or the raw
-`model.plan` beside the ONNX file that it was compiled from; for INT8 also the calibration `table.json`.
+`model.plan` beside the ONNX file that it was compiled from; with --calib also the calibration `table.json`.
 """
 
 from __future__ import annotations
@@ -12,20 +12,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from fcn_edge.calib.budget import Budget, int8_within_budget
 from fcn_edge.calib.files import Calibrated, load_or_make_table, quantized_file
+from fcn_edge.calib.images import shared_images, spread_indices
+from fcn_edge.calib.methods import Method
 from fcn_edge.calib.placement import PlacementName, placement_for
-from fcn_edge.calib.table import Method
-from fcn_edge.data import Dataset
+from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
-from fcn_edge.engines import EngineOptions, Target, engine_on_target, model_path, require_package
+from fcn_edge.engines import (
+    PACKAGES,
+    EngineOptions,
+    Target,
+    engine_on_target,
+    model_path,
+    require_engine_directory,
+    require_package,
+)
 from fcn_edge.engines.base import Execution, Layer
-from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
-from fcn_edge.evaluate import evaluate_engine
+from fcn_edge.errors import BadInput, CheckFailed
+from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.export import contract_file
-from fcn_edge.files import read_json, sha256_of_file, whole_folder, write_json
+from fcn_edge.fidelity import held_to_reference
+from fcn_edge.files import sha256_of_file, whole_folder, write_json
+from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import Quantization, contract_from_onnx
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
@@ -40,15 +53,16 @@ ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {
 }
 # Its importer warns and goes on in int8, with scales made for 0..255: all that is large would be cut off.
 NOT_FOR_NVIDIA = "has uint8 activations, which TensorRT reads as int8"
-WRITTEN_HERE = ("manifest.json", "spec.json", "table.json", "model.*")  # all that stands in an engine directory
+SCENES, HELD_IMAGES = "synthetic:street,seed=1,images=4", 8  # what an engine is held against its reference with
 
 
 @dataclass(frozen=True)
 class BuildOptions:
     """How to build. max_miou_drop: in points, needs `data`. sm: compute capabilities for TensorRT-RTX.
 
-    calib, calib_images, method and placement are for INT8; None takes their defaults, and of
-    placements the one that is fastest on the target.
+    calib and calib_images are for INT8, and for FP16 to look up ranges; method and placement for INT8.
+    None takes their defaults, and of placements the one that is fastest on the target.
+    allow_overlap: calibration images may be in `data` too.
     """
 
     target: Target
@@ -60,6 +74,7 @@ class BuildOptions:
     max_miou_drop: float | None = None
     sm: tuple[int, ...] = ()
     threads: int | None = None
+    allow_overlap: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,14 +124,17 @@ def build_engine(
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, _engine_folder(out) as part:
         on_stage("reading the network")
         fp32 = contract_file(model_path(model), Path(scratch) / "model.fp32.onnx", spec=spec, recipe=recipe)
-        file = _in_precision(fp32, part, options, on_stage, on_image)
+        budget = _budget(options, data, out)
+        file = _in_precision(fp32, part, options, data, budget, on_stage, on_image)
         on_stage(f"compiling for {options.target}")
         compiled = _compiled(file.path, part, options)
+        held = _held_to_reference(fp32, file.path, options, data, on_stage)
         accuracy = _accuracy(fp32, file.path, options, data, on_stage, on_image)
-        manifest = _manifest(fp32, file, part, options, compiled, accuracy)
+        manifest = _manifest(fp32, file, part, options, compiled, accuracy, held)
+        manifest["warnings"] += _warnings(file, data)
         write_json(part / "spec.json", to_mapping(contract_from_onnx(file.path).spec))
         if file.table is not None:
-            write_json(part / "table.json", to_mapping(file.table))
+            file.table.save(part / "table.json")
         write_json(part / "manifest.json", manifest)
     return Built(out, manifest, time.monotonic() - started)
 
@@ -134,33 +152,27 @@ def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
     require_package(options.target)
     if options.max_miou_drop is not None and data is None:
         raise BadInput("--max-miou-drop is measured on labelled images: give --data KIND:PATH#SPLIT")
-    if options.max_miou_drop is not None and options.target.startswith("tensorrt"):
-        raise BackendMissing(f"{options.target} engines do not run here, so their mIoU drop cannot be held to a budget")
     if out.exists():
-        _require_engine_directory(out)
+        require_engine_directory(out)
 
 
 def _check_idle_options(options: BuildOptions) -> None:
     """Raises BadInput for what was asked for and would be passed over in silence."""
-    quantizing = {"--calib": options.calib, "--images": options.calib_images, "--method": options.method,
-                  "--placement": options.placement}  # fmt: skip
-    idle = [name for name, value in quantizing.items() if value is not None]
-    if idle and not options.precision.startswith("int8"):
+    looking = {"--calib": options.calib, "--images": options.calib_images}
+    quantizing = {"--method": options.method, "--placement": options.placement}
+    if options.precision.startswith("int8"):
+        idle = []
+    else:
+        unused = quantizing if options.precision == "fp16" else looking | quantizing
+        idle = [name for name, value in unused.items() if value is not None]
+    if idle:
         raise BadInput(f"{' and '.join(idle)}: only for INT8; add --precision int8, or leave it out")
+    if options.calib_images is not None and options.calib is None:
+        raise BadInput("--images: counts those of --calib; give --calib, or leave it out")
     if options.placement == "x86" and options.target.startswith("tensorrt"):
         raise BadInput(f"placement x86 {NOT_FOR_NVIDIA}; take any or nvidia for {options.target}")
     if options.sm and options.target != "tensorrt-rtx":
         raise BadInput(f"--sm is for tensorrt-rtx; {options.target} compiles for the machine that it runs on")
-
-
-def _require_engine_directory(out: Path) -> None:
-    """Raises BadInput unless `out` holds an engine directory and nothing else, so that it may be replaced."""
-    manifest = out / "manifest.json"
-    if not manifest.is_file() or "plan_sha256" not in read_json(manifest):
-        raise BadInput(f"{out}: exists and is no engine directory; choose another name")
-    others = [path.name for path in sorted(out.iterdir()) if not any(path.match(name) for name in WRITTEN_HERE)]
-    if others:
-        raise BadInput(f"{out}: an engine directory that also holds {others[0]}; move it away, or choose another name")
 
 
 @contextmanager
@@ -173,8 +185,26 @@ def _engine_folder(out: Path) -> Iterator[Path]:
             raise BadInput(str(error).replace(str(part), str(out))) from error
 
 
+def _runs_on(options: BuildOptions) -> Target:
+    """Where accuracy is measured: the target, or where that is not run here the reference run of the same file."""
+    return "reference" if options.target.startswith("tensorrt") else options.target
+
+
+def _budget(options: BuildOptions, data: Dataset | None, out: Path) -> Budget | None:
+    if options.max_miou_drop is None or data is None or not options.precision.startswith("int8"):
+        return None
+    cache = out.with_name(f"{out.name}.budget.json")
+    return Budget(options.max_miou_drop, data, _runs_on(options), _engine_options(options), cache)
+
+
 def _in_precision(
-    fp32: Path, part: Path, options: BuildOptions, on_stage: Report, on_image: Callable[[str, int, int], None]
+    fp32: Path,
+    part: Path,
+    options: BuildOptions,
+    data: Dataset | None,
+    budget: Budget | None,
+    on_stage: Report,
+    on_image: Callable[[str, int, int], None],
 ) -> Calibrated:
     file, contract = part / _onnx_name(options), contract_from_onnx(fp32)
     held = contract.quantization.precision
@@ -188,13 +218,22 @@ def _in_precision(
         on_stage("calibrating")
         table = load_or_make_table(
             fp32, options.calib, method=options.method, count=options.calib_images,
+            held_out=None if options.allow_overlap else data,
             on_image=lambda done, total: on_image("calibrating", done, total),
         )  # fmt: skip
         for name in table.skipped:
             on_stage(f"skipped, does not decode: {name}")
     wanted = cast(Precision, options.precision)
     placement = options.placement or placement_for(options.target, this_device().instruction_sets)
-    return quantized_file(fp32, file, precision=wanted, table=table, placement=placement)
+    if budget is None or table is None:
+        return quantized_file(fp32, file, precision=wanted, table=table, placement=placement)
+    on_stage(f"looking for INT8 within {budget.points:g} points of mIoU on {budget.data.name}")
+    made, found = int8_within_budget(
+        fp32, file, budget, precision=wanted, table=table, placement=placement, on_layer=on_image
+    )
+    for name in found.kept:
+        on_stage(f"kept in float: {name}, which gives back {found.gains[name]:+.2f} points")
+    return made
 
 
 def _require_as_it_is(file: Path, quantization: Quantization, options: BuildOptions) -> None:
@@ -235,14 +274,35 @@ def _compiled_plan(file: Path, part: Path, options: BuildOptions) -> _Compiled:
     )
 
 
+def _held_to_reference(
+    fp32: Path, file: Path, options: BuildOptions, data: Dataset | None, on_stage: Report
+) -> dict[str, Any]:
+    """The manifest's account of engine against reference; empty where the engine does not run here."""
+    if options.target.startswith("tensorrt") or find_spec(PACKAGES["reference"][0]) is None:
+        return {}
+    on_stage("holding the engine against the reference run")
+    height, width = contract_from_onnx(file).spec.preprocess.size
+    scenes = data or dataset_from_name(f"{SCENES},size={height}x{width}")
+    count = len(scenes.items)
+    images = [scenes.items[index].image() for index in spread_indices(count, min(count, HELD_IMAGES))]
+    held = contract_from_onnx(fp32).quantization.precision
+    exact = fp32 if held == "fp32" and options.precision not in ("fp32", "bf16") else None
+    found = held_to_reference(file, exact, images, target=options.target, options=_engine_options(options))
+    return {**to_mapping(found), "data": scenes.name}
+
+
 def _engine_options(options: BuildOptions) -> EngineOptions:
+    """Of the engine that runs here."""
     return EngineOptions("bf16" if options.precision == "bf16" else "f32", options.threads)
 
 
 @dataclass(frozen=True)
 class _Accuracy:
+    """mIoU of the file and of fp32 on the same target; interval: of the drop, in points; None where not measured."""
+
     miou: float | None
     reference: float | None
+    interval: tuple[float, float] | None = None
 
     @property
     def drop(self) -> float | None:
@@ -258,23 +318,27 @@ def _accuracy(
     on_stage: Report,
     on_image: Callable[[str, int, int], None],
 ) -> _Accuracy:
-    if data is None or options.target.startswith("tensorrt"):
+    if data is None:
         return _Accuracy(None, None)
+    target = _runs_on(options)
 
-    def miou(path: Path, label: str, chosen: EngineOptions) -> float | None:
+    def evaluated(path: Path, label: str, chosen: EngineOptions) -> Evaluation:
         on_stage(f"evaluating {label} on {data.name}")
-        with engine_on_target(path, options.target, chosen) as engine:
+        with engine_on_target(path, target, chosen) as engine:
             found = evaluate_engine(engine, data, on_image=lambda done, total: on_image(label, done, total))
         for text in found.skipped:
             on_stage(f"skipped: {text}")
-        return found.scores.miou
+        return found
 
-    reached = miou(file, options.precision, _engine_options(options))
+    reached = evaluated(file, options.precision, _engine_options(options))
     if contract_from_onnx(fp32).quantization.precision != "fp32":
-        return _Accuracy(reached, None)
+        return _Accuracy(reached.scores.miou, None)
     if options.precision == "fp32":
-        return _Accuracy(reached, reached)
-    accuracy = _Accuracy(reached, miou(fp32, "fp32", EngineOptions("f32", options.threads)))
+        return _Accuracy(reached.scores.miou, reached.scores.miou)
+    reference = evaluated(fp32, "fp32", EngineOptions("f32", options.threads))
+    between = difference_from_images(reference.images, reached.images, len(data.classes)).intervals.miou
+    interval = None if between is None else (100 * between[0], 100 * between[1])
+    accuracy = _Accuracy(reached.scores.miou, reference.scores.miou, interval)
     budget = options.max_miou_drop
     if budget is not None and (accuracy.drop is None or accuracy.drop > budget):
         lost = "an unknown amount" if accuracy.drop is None else f"{accuracy.drop:.2f} points"
@@ -285,7 +349,13 @@ def _accuracy(
 
 
 def _manifest(
-    fp32: Path, file: Calibrated, part: Path, options: BuildOptions, compiled: _Compiled, accuracy: _Accuracy
+    fp32: Path,
+    file: Calibrated,
+    part: Path,
+    options: BuildOptions,
+    compiled: _Compiled,
+    accuracy: _Accuracy,
+    held: dict[str, Any],
 ) -> dict[str, Any]:
     spec = contract_from_onnx(file.path).spec
     plan = part / ("model.plan" if options.target.startswith("tensorrt") else "model.onnx")
@@ -303,18 +373,32 @@ def _manifest(
         "shapes": {"input": [1, *spec.preprocess.size, 3]},
         "flags": compiled.flags,
         "layers": to_mapping(compiled.layers),
+        "kept_fp32": dict(file.left_fp32),
+        "range_images": file.quantization.range_images,
+        "calibration": list(file.coverage.verdict) if file.coverage else [],
         "kept_float": [*file.quantization.kept_float, *compiled.kept_float],
         "placement": file.quantization.placement or None,
         "warnings": list(compiled.warnings),
         "miou": accuracy.miou,
         "miou_reference": accuracy.reference,
         "drop": accuracy.drop,
-        "interval": None,
+        "interval": accuracy.interval,
         "miou_note": _miou_note(options, accuracy),
+        "reference": held or None,
         "plan_sha256": sha256_of_file(plan),
         "trtexec": compiled.trtexec,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _warnings(file: Calibrated, data: Dataset | None) -> list[str]:
+    said = []
+    if file.quantization.precision.endswith("fp16") and not file.quantization.range_images:
+        said.append("half precision's range was not checked: give --calib real images")
+    shared = shared_images(file.table.hashes, data) if file.table and data else []
+    if shared:
+        said.append(f"{len(shared)} calibration images are also in {data.name}: its mIoU flatters")  # type: ignore[union-attr]
+    return said
 
 
 def _device(options: BuildOptions) -> dict[str, Any]:
@@ -332,6 +416,7 @@ def _execution(options: BuildOptions) -> Execution:
 
 
 def _miou_note(options: BuildOptions, accuracy: _Accuracy) -> str | None:
-    if options.target.startswith("tensorrt"):
-        return "not measured: this engine was compiled ahead of time and does not run on this machine"
-    return None if accuracy.miou is not None else "not measured: no --data was given"
+    if accuracy.miou is None:
+        return "not measured: no --data was given"
+    reference = "of the reference run of the same file: this engine was compiled ahead of time and was not run"
+    return reference if options.target.startswith("tensorrt") else None

@@ -69,6 +69,7 @@ def _target(target: Target) -> Finding:
         return Finding(target, "missing", f"package {module} is not installed", f"pip install 'fcn-edge[{extra}]'")
     probes: dict[Target, Callable[[], str]] = {
         "openvino": _openvino, "onnxruntime": _onnxruntime, "pytorch": _pytorch,
+        "reference": lambda: f"{_onnxruntime()}, optimisation off: what engines are held against",
         "tensorrt": lambda: _nvidia("tensorrt"), "tensorrt-rtx": lambda: _nvidia("tensorrt-rtx"),
     }  # fmt: skip
     try:

@@ -43,18 +43,30 @@ class Scores:
     iou: tuple[float | None, ...]
 
 
+def iou_from_confusion(confusion: np.ndarray) -> np.ndarray:
+    """(..., C) float64, the IU of each class of (..., C, C) matrices; NaN where a class never occurs."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    union = confusion.sum(-1) + confusion.sum(-2) - hits
+    return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
+
+
+def miou_from_iou(iou: np.ndarray) -> np.ndarray:
+    """(...) float64, the mean of (..., C) over the classes that occur; NaN where none does."""
+    occurs = ~np.isnan(iou)
+    count = occurs.sum(-1)
+    return np.divide(np.nansum(iou, -1), count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
 def scores_from_confusion(confusion: np.ndarray) -> Scores:
     """Scores of a (C, C) confusion matrix, rows = labels."""
-    hits = np.diag(confusion).astype(np.float64)
-    labelled, predicted = confusion.sum(1), confusion.sum(0)
-    union = labelled + predicted - hits
+    hits, labelled = np.diag(confusion).astype(np.float64), confusion.sum(1)
     if confusion.sum() == 0:
         return Scores(None, None, None, None, (None,) * len(hits))
-    iou = np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+    iou = iou_from_confusion(confusion)
     accuracy = np.divide(hits, labelled, out=np.full(len(hits), np.nan), where=labelled > 0)
     total = labelled.sum()
     return Scores(
-        miou=float(np.nanmean(iou)),
+        miou=float(miou_from_iou(iou)),
         pixel_acc=float(hits.sum() / total),
         mean_acc=float(np.nanmean(accuracy)),
         fw_iou=float(np.nansum(labelled * np.nan_to_num(iou)) / total),

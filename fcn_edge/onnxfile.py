@@ -43,7 +43,11 @@ def spec_from_onnx(model: Any, where: str) -> ModelSpec | None:
 
 @dataclass(frozen=True)
 class Quantization:
-    """How a lower-precision file came to be. kept_float: quantizable nodes left in float."""
+    """How a lower-precision file came to be.
+
+    kept_float: quantizable nodes left in float. kept_fp32: nodes whose values half precision cannot
+    hold. range_images: how many images that was looked up on; 0 where it was not, or is no half precision.
+    """
 
     precision: Precision
     placement: str = ""
@@ -51,6 +55,8 @@ class Quantization:
     table_sha256: str = ""
     source_sha256: str = ""
     kept_float: tuple[str, ...] = ()
+    kept_fp32: tuple[str, ...] = ()
+    range_images: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fcn_edge.errors import BadInput
 from fcn_edge.schema import from_mapping, nearest, read_toml
 
 PACKAGE = Path(__file__).resolve().parent
-PACKAGED_NETWORK = "fcn8s_lite0_camvid"
+PACKAGED_NETWORK = "fcn4s_lite0_camvid"
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Preprocess:
     std: tuple[float, float, float]
     channels: Literal["rgb", "bgr"] = "rgb"
     resize: Resize = "stretch"
-    interpolation: Literal["bilinear", "area"] = "bilinear"
+    interpolation: Literal["bilinear", "area", "nearest"] = "bilinear"
 
     @property
     def size(self) -> tuple[int, int]:

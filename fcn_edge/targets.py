@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Target = Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime", "pytorch"]
+Target = Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime", "pytorch", "reference"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 PACKAGES: dict[Target, tuple[str, str]] = {  # target: (module, extra that installs it)
     "tensorrt": ("tensorrt", "gpu"),
@@ -15,4 +15,5 @@ PACKAGES: dict[Target, tuple[str, str]] = {  # target: (module, extra that insta
     "openvino": ("openvino", "cpu"),
     "onnxruntime": ("onnxruntime", "cpu"),
     "pytorch": ("torch", "train"),
+    "reference": ("onnxruntime", "cpu"),  # optimisation off: each node as the file says it
 }

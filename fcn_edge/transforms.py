@@ -21,6 +21,7 @@ from fcn_edge.geometry import Axis, Sampling, frame_sampling, letterbox_content
 from fcn_edge.spec import ModelSpec, Preprocess
 
 log = logging.getLogger(__name__)
+INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST}
 ROWS_AT_ONCE = 32  # keeps the reference's working memory to a few megabytes at any frame size
 
 
@@ -43,7 +44,7 @@ def input_from_frame(image: np.ndarray, preprocess: Preprocess, out: np.ndarray 
         raise BadInput(f"frame of shape {image.shape} and type {image.dtype}; expected (H, W, 3) uint8 BGR")
     size = preprocess.size
     batch = np.empty((1, *size, 3), np.uint8) if out is None else out
-    method = cv2.INTER_AREA if preprocess.interpolation == "area" else cv2.INTER_LINEAR
+    method = INTERPOLATION[preprocess.interpolation]
     if preprocess.resize == "stretch":
         _resize_into(image, batch[0], method)
         return batch

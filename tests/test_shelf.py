@@ -35,7 +35,7 @@ def test_every_network_recipe_is_valid(name):
 def test_every_calibration_set_is_valid(name):
     recipe = from_mapping(CalibrationRecipe, read_toml(shelf_file("calib", name)), name)
     assert recipe.title and recipe.images > 0
-    assert len(recipe.sha256) in (0, recipe.images)
+    assert len(recipe.sha256 or ()) in (0, recipe.images)
 
 
 @pytest.mark.parametrize("name", ["export", "calib"])
@@ -55,8 +55,8 @@ def test_packaged_network_is_on_the_shelf():
 
 
 def test_unknown_name_tells_the_nearest():
-    with pytest.raises(BadInput, match="camvit: not on the export shelf; did you mean 'fcn8s_lite0_camvid'"):
-        recipe_from_shelf("fcn8s_lite0_camvit")
+    with pytest.raises(BadInput, match="camvit: not on the export shelf; did you mean 'fcn4s_lite0_camvid'"):
+        recipe_from_shelf("fcn4s_lite0_camvit")
 
 
 def test_recipe_of_ones_own_takes_its_name_from_the_file(tmp_path):
@@ -91,5 +91,5 @@ def test_shelves_are_found_in_an_installed_package(tmp_path, monkeypatch):
 
 def test_missing_packaged_network_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(shelf, "PACKAGE", tmp_path)
-    with pytest.raises(BadInput, match=r"fcn8s_lite0_camvid.onnx: the packaged network is missing"):
+    with pytest.raises(BadInput, match=r"fcn4s_lite0_camvid.onnx: the packaged network is missing"):
         packaged_file(".onnx")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import math
+import platform
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass, replace
 
@@ -436,3 +439,26 @@ def test_error_in_the_drawing_thread_comes_out_in_the_caller():
     assert next(taken) == "a batch"
     with pytest.raises(BadInput, match=r"street.jpg"):
         next(taken)
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from fcn_edge.train.run import keep_freed_memory
+keep_freed_memory() if sys.argv[1] == "kept" else None
+np.ones(1 << 23)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    np.ones(1 << 23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
+def test_freed_memory_is_not_handed_back_to_the_kernel():
+    """Page faults of 64 MiB arrays that come and go."""
+    handed_back, kept = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True, text=True).stdout)
+        for how in ("as it is", "kept")
+    )
+    assert kept < 100 < handed_back

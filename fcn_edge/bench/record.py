@@ -25,6 +25,7 @@ from fcn_edge.engines.base import Execution
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.frame import Frame, Style, Times
+from fcn_edge.intervals import intervals_from_images
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.schema import to_mapping
 from fcn_edge.stream.pipeline import segment
@@ -172,7 +173,7 @@ def _row(variant: Variant, engine: Engine, evaluation: Evaluation, times: Sequen
         "height": engine.spec.preprocess.height,
         "width": engine.spec.preprocess.width,
         "miou": evaluation.scores.miou,
-        "miou_ci": None,
+        "miou_ci": to_mapping(intervals_from_images(evaluation.images, engine.spec.num_classes).miou),
         "latency_ms": {**_percentiles(stages["infer"]), "raw": [round(float(v), 3) for v in stages["infer"]]},
         "stages_ms": {name: _percentiles(values) for name, values in stages.items()},
         "fps": 1000 / _percentile(stages["infer"], 50),

@@ -1,14 +1,19 @@
 """From an fp32 ONNX file and real images to lower-precision files."""
 
+from fcn_edge.calib.collect import table_from_images
+from fcn_edge.calib.coverage import Coverage, coverage_from_table
 from fcn_edge.calib.files import Calibrated, int8_from_onnx, quantized_file
 from fcn_edge.calib.images import CalibrationImages, images_from_source
-from fcn_edge.calib.table import METHODS, CalibrationTable, table_from_file, table_from_images
+from fcn_edge.calib.methods import METHODS
+from fcn_edge.calib.table import CalibrationTable, table_from_file
 
 __all__ = [
     "METHODS",
     "Calibrated",
     "CalibrationImages",
     "CalibrationTable",
+    "Coverage",
+    "coverage_from_table",
     "images_from_source",
     "int8_from_onnx",
     "quantized_file",

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from fcn_edge.calib.collect import table_from_images
+from fcn_edge.calib.coverage import Coverage, coverage_from_table
 from fcn_edge.calib.half import fp16_model
-from fcn_edge.calib.images import images_from_source
-from fcn_edge.calib.placement import PlacementName
+from fcn_edge.calib.images import images_from_source, require_disjoint
+from fcn_edge.calib.methods import Method
+from fcn_edge.calib.placement import PlacementName, unsigned_tensors
 from fcn_edge.calib.quantize import int8_model
 from fcn_edge.calib.table import (
     CalibrationTable,
-    Method,
+    require_same_images,
     require_same_origin,
     table_from_file,
-    table_from_images,
     with_method,
 )
+from fcn_edge.data import Dataset
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file
 from fcn_edge.onnxfile import (
@@ -37,11 +39,16 @@ from fcn_edge.spec import Precision
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A lower-precision file and what made it. table: None for fp16."""
+    """A lower-precision file and what made it. table: None for fp16 without images. coverage: None without INT8.
+
+    left_fp32: node -> why half precision cannot hold it.
+    """
 
     path: Path
     quantization: Quantization
     table: CalibrationTable | None
+    coverage: Coverage | None = None
+    left_fp32: Mapping[str, str] = field(default_factory=dict)
 
 
 def int8_from_onnx(
@@ -53,10 +60,17 @@ def int8_from_onnx(
     count: int | None = None,
     placement: PlacementName = "any",
     table_out: Path | None = None,
+    held_out: Dataset | None = None,
+    verify: str | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibrated:
-    """Calibrate `model` (fp32, with contract) on `calib` (images or a table) and write the int8 file."""
-    table = load_or_make_table(model, calib, method=method, count=count, on_image=on_image)
+    """Calibrate `model` (fp32, with contract) on `calib` (images or a table) and write the int8 file.
+
+    held_out: a set that none of the images may be in. verify: a source that a table must be made of.
+    """
+    table = load_or_make_table(
+        model, calib, method=method, count=count, held_out=held_out, verify=verify, on_image=on_image
+    )
     made = quantized_file(model, out, precision="int8", table=table, placement=placement)
     if table_out is not None:
         try:
@@ -73,14 +87,31 @@ def load_or_make_table(
     *,
     method: Method | None = None,
     count: int | None = None,
+    held_out: Dataset | None = None,
+    verify: str | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> CalibrationTable:
-    """The table behind --calib: a .json or a table's name is read, anything else is a source of images."""
+    """The table behind --calib: a .json or a table's name is read, anything else is a source of images.
+
+    Raises:
+        BadInput: an image is in `held_out`, the table was not made of the images of `verify`, or
+            one of these is given where it cannot be held against anything.
+    """
     is_name = calib in table_names()
     if is_name or calib.endswith(".json"):
         table = table_from_file(table_file(calib) if is_name else Path(calib))
+        if count is not None:
+            raise BadInput(f"--images {count}: {calib} is a table of {len(table.images)} images already; leave it out")
+        if verify is not None:
+            require_same_images(table, images_from_source(verify, len(table.images) + len(table.skipped)))
+        if held_out is not None:
+            require_disjoint(table.hashes, held_out)
         return table if method is None else with_method(table, method)
+    if verify is not None:
+        raise BadInput(f"--verify {verify}: holds a table against its images; {calib} is no table")
     images = images_from_source(calib, count)
+    if held_out is not None:
+        require_disjoint({image.name: image.sha256() for image in images.images}, held_out)
     return table_from_images(model, images, method=method or "percentile", on_image=on_image)
 
 
@@ -95,6 +126,8 @@ def quantized_file(
 ) -> Calibrated:
     """Write `model` (fp32, with contract) in another precision.
 
+    A table lets fp16 keep in float32 what half precision cannot hold; without one that is not checked.
+
     Raises:
         BadInput: int8 without a table, a table of another network, or a file that is not fp32.
     """
@@ -102,22 +135,26 @@ def quantized_file(
     if contract.quantization.precision != "fp32":
         raise BadInput(f"{model}: is {contract.quantization.precision} already; start from the fp32 file")
     graph = onnx_from_file(model)
-    kept: tuple[str, ...] = ()
+    if table is not None:
+        require_same_origin(table, graph, contract.spec)
+    kept, left, coverage = tuple[str, ...](), dict[str, str](), None
     if precision.startswith("int8"):
         if table is None:
             raise BadInput("INT8 needs calibration: give --calib a folder, video, data set, TOML or table")
-        require_same_origin(table, graph, contract.spec)
-        graph, kept = int8_model(graph, table.limits(), placement, kept_float)
+        unsigned = unsigned_tensors(graph.graph, placement)
+        coverage = coverage_from_table(table, unsigned)
+        graph, kept = int8_model(graph, table.limits(unsigned), placement, kept_float)
     if precision.endswith("fp16"):
-        graph = fp16_model(graph)
-    quantization = _quantization(model, precision, table, placement, kept)
+        graph, left = fp16_model(graph, table.magnitudes if table else None)
+    quantization = Quantization(
+        precision,
+        placement if coverage else "",
+        table.method if table and coverage else "",
+        table.sha256 if table else "",
+        sha256_of_file(model),
+        kept,
+        tuple(left),
+        len(table.images) if table and precision.endswith("fp16") else 0,
+    )
     save_onnx(with_metadata(graph, QUANTIZATION_KEY, json.dumps(to_mapping(quantization))), out)
-    return Calibrated(out, quantization, table)
-
-
-def _quantization(
-    model: Path, precision: Precision, table: CalibrationTable | None, placement: str, kept: Any
-) -> Quantization:
-    if table is None:
-        return Quantization(precision, source_sha256=sha256_of_file(model))
-    return Quantization(precision, placement, table.method, table.sha256, sha256_of_file(model), tuple(kept))
+    return Calibrated(out, quantization, table, coverage, left)

@@ -3,50 +3,61 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from fcn_edge.data import dataset_from_name, is_dataset_name
+from fcn_edge.data import Dataset, dataset_from_name, is_dataset_name
 from fcn_edge.data.base import IMAGE_SUFFIXES, image_from_file, images_in, sha256_of_pixels
 from fcn_edge.errors import BadInput
-from fcn_edge.files import sha256_of_file
+from fcn_edge.files import sha256_of_file, whole_file
 from fcn_edge.schema import from_mapping, read_toml
 from fcn_edge.shelf import shelf_file, shelf_names
 from fcn_edge.stream.sources.base import quiet_vendors
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 DEFAULT_COUNT = 100
+NAMED = 5  # so many names stand in a message; the rest are counted
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class CalibrationImage:
-    """One picture: its name, a way to read it as (H, W, 3) uint8 BGR, and the hash of its content."""
+    """One picture: its name, a way to read it as (H, W, 3) uint8 BGR, the hash of its content; labels if it has any."""
 
     name: str
     read: Callable[[], np.ndarray]
     sha256: Callable[[], str]
+    labels: Callable[[], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """The chosen pictures, in order; nothing is decoded before it is asked for."""
+    """The chosen pictures, in order; nothing is decoded before it is asked for. classes: of their labels, if any."""
 
     source: str
     images: Sequence[CalibrationImage]
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CalibrationRecipe:
-    """A TOML of the calib shelf. images: how many, evenly spread. sha256: what they must be."""
+    """A TOML of the calib shelf.
+
+    images: how many, evenly spread. sha256: name -> hash of the images that are meant, in order;
+    where it is given, these and no others are taken.
+    """
 
     source: str
     images: int = DEFAULT_COUNT
     title: str = ""
-    sha256: tuple[str, ...] = ()
+    sha256: Mapping[str, str] | None = None
 
 
 def images_from_source(source: str, count: int | None = None) -> CalibrationImages:
@@ -57,17 +68,22 @@ def images_from_source(source: str, count: int | None = None) -> CalibrationImag
     """
     if _is_recipe(source):
         return _from_recipe(shelf_file("calib", source), count)
+    found = _all_images(source)
+    return replace(found, images=spread(found.images, count))
+
+
+def _all_images(source: str) -> CalibrationImages:
     if is_dataset_name(source):
-        return CalibrationImages(source, _from_dataset(source, count))
+        return _from_dataset(source)
     path = Path(source)
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        return CalibrationImages(source, _from_video(path, count))
+        return CalibrationImages(source, _from_video(path))
     files = _files(path, source)
-    chosen = [CalibrationImage(p.name, _reader(p), _hasher(p)) for p in spread(files, count)]
-    return CalibrationImages(source, chosen)
+    top = os.path.commonpath([file.parent for file in files])
+    return CalibrationImages(source, [_from_file(file, file.relative_to(top).as_posix()) for file in files])
 
 
-def spread(items: Sequence[Path], count: int | None) -> list[Path]:
+def spread(items: Sequence[T], count: int | None) -> list[T]:
     """At most `count` (default 100) of `items`, evenly spaced, first and last included."""
     return [items[i] for i in spread_indices(len(items), count)]
 
@@ -86,25 +102,77 @@ def _from_recipe(path: Path, count: int | None) -> CalibrationImages:
     recipe = from_mapping(CalibrationRecipe, read_toml(path), str(path))
     if _is_recipe(recipe.source):
         raise BadInput(f"{path}: its source {recipe.source} is a calibration set too; name pictures or a data set")
-    chosen = images_from_source(recipe.source, count or recipe.images)
-    if recipe.sha256 and count is None:
-        found = [image.sha256() for image in chosen.images]
-        wrong = [image.name for image, a, b in zip(chosen.images, found, recipe.sha256) if a != b]
-        if wrong or len(found) != len(recipe.sha256):
-            raise BadInput(
-                f"{path}: lists {len(recipe.sha256)} images; {recipe.source} gives {len(found)},"
-                f" {len(wrong)} of them others (first {wrong[0] if wrong else 'none'})"
-            )
-    return CalibrationImages(path.name, chosen.images)
+    found = _all_images(recipe.source)
+    chosen = found.images if recipe.sha256 is None else _listed(found, recipe.sha256, path)
+    wanted = recipe.images if recipe.sha256 is None else len(chosen)
+    return CalibrationImages(path.name, spread(chosen, count or wanted), found.classes)
 
 
-def _from_dataset(source: str, count: int | None) -> list[CalibrationImage]:
-    items = dataset_from_name(source).items
-    chosen = [items[i] for i in spread_indices(len(items), count)]
-    return [CalibrationImage(item.name, item.image, item.sha256) for item in chosen]
+def _listed(found: CalibrationImages, wanted: Mapping[str, str], path: Path) -> list[CalibrationImage]:
+    """The images of those names. Raises BadInput, naming them, where some are missing or have another content."""
+    by_name = {image.name: image for image in found.images}
+    wrong = difference(wanted, {name: by_name[name].sha256() for name in wanted if name in by_name})
+    if wrong:
+        raise BadInput(f"{path}: of the {len(wanted)} images it lists, {found.source} has {wrong}")
+    return [by_name[name] for name in wanted]
 
 
-def _from_video(path: Path, count: int | None) -> list[CalibrationImage]:
+def save_recipe(path: Path, source: str, hashes: Mapping[str, str]) -> None:
+    """Write a TOML that makes the set of these images (name -> hash) again, or says which are missing or changed.
+
+    Raises BadInput where `source` is such a TOML already.
+    """
+    if _is_recipe(source):
+        raise BadInput(f"{path}: the images come from {source}, which makes the set again already")
+    lines = [f"{json.dumps(name)} = {json.dumps(sha256)}\n" for name, sha256 in hashes.items()]
+    text = f"source = {json.dumps(source)}\nimages = {len(hashes)}\n\n[sha256]\n{''.join(lines)}"
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def shared_images(calibration: Mapping[str, str], data: Dataset) -> list[str]:
+    """Names of the images (name -> hash) that `data` holds too, by content."""
+    held = {data.items[number].sha256() for number in range(len(data.items))}
+    return [name for name, sha256 in calibration.items() if sha256 in held]
+
+
+def require_disjoint(calibration: Mapping[str, str], data: Dataset) -> None:
+    """Raises BadInput, naming them, where images (name -> hash) also stand in `data`, by content."""
+    shared = shared_images(calibration, data)
+    if shared:
+        raise BadInput(
+            f"{len(shared)} of {len(calibration)} calibration images are also in {data.name} ({named(shared)}):"
+            " its mIoU would flatter; calibrate on others, or say --allow-overlap"
+        )
+
+
+def difference(wanted: Mapping[str, str], found: Mapping[str, str]) -> str:
+    """What `found` (name -> hash) has otherwise than `wanted`, in words; empty where nothing."""
+    changed = [name for name in wanted if name in found and found[name] != wanted[name]]
+    missing = [name for name in wanted if name not in found]
+    added = [name for name in found if name not in wanted]
+    parts = (("changed", changed), ("missing", missing), ("new", added))
+    return ", ".join(f"{len(names)} {word} ({named(names)})" for word, names in parts if names)
+
+
+def named(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _from_dataset(source: str) -> CalibrationImages:
+    data = dataset_from_name(source)
+    items = [data.items[number] for number in range(len(data.items))]
+    images = [CalibrationImage(item.name, item.image, item.sha256, item.labels) for item in items]
+    return CalibrationImages(source, images, data.classes)
+
+
+def _from_file(path: Path, name: str) -> CalibrationImage:
+    return CalibrationImage(name, lambda: image_from_file(path), lambda: sha256_of_file(path))
+
+
+def _from_video(path: Path) -> list[CalibrationImage]:
     if not path.is_file():
         raise BadInput(f"{path}: no such file; expected a video")
     quiet_vendors()
@@ -113,7 +181,7 @@ def _from_video(path: Path, count: int | None) -> list[CalibrationImage]:
     capture.release()
     if total < 1:
         raise BadInput(f"{path}: not a video that opens")
-    return [_video_image(path, index) for index in spread_indices(total, count)]
+    return [_video_image(path, index) for index in range(total)]
 
 
 def _video_image(path: Path, index: int) -> CalibrationImage:
@@ -143,11 +211,3 @@ def _files(path: Path, source: str) -> list[Path]:
     if not files:
         raise BadInput(f"{source}: no images there; INT8 is never built from noise")
     return files
-
-
-def _reader(path: Path) -> Callable[[], np.ndarray]:
-    return lambda: image_from_file(path)
-
-
-def _hasher(path: Path) -> Callable[[], str]:
-    return lambda: sha256_of_file(path)

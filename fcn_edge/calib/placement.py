@@ -81,6 +81,11 @@ def is_depthwise(node: Any) -> bool:
     return next((a.i for a in node.attribute if a.name == "group"), 1) > 1
 
 
+def unsigned_tensors(graph: Any, placement: PlacementName) -> set[str]:
+    """Tensors that the placement stores as uint8 with zero point 0."""
+    return never_negative(graph) if PLACEMENT[placement].unsigned else set()
+
+
 def never_negative(graph: Any) -> set[str]:
     """Tensors that come out of an activation which cannot be negative."""
     weights = {tensor.name: tensor for tensor in graph.initializer}

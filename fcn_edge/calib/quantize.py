@@ -12,9 +12,9 @@ from fcn_edge.calib.placement import (
     PLACEMENT,
     PlacementName,
     is_depthwise,
-    never_negative,
     quantizable_convolutions,
     residual_adds,
+    unsigned_tensors,
 )
 from fcn_edge.errors import BadInput
 
@@ -31,7 +31,7 @@ def int8_model(
     """
     quantized = onnx.ModelProto()
     quantized.CopyFrom(model)
-    writer = _Writer(quantized.graph, limits, PLACEMENT[placement].unsigned)
+    writer = _Writer(quantized.graph, limits, unsigned_tensors(quantized.graph, placement))
     kept = []
     convolutions, adds = quantizable_convolutions(quantized.graph), residual_adds(quantized.graph)  # before rewiring
     for node in convolutions:
@@ -52,9 +52,8 @@ def int8_model(
 class _Writer:
     """Adds Q/DQ pairs to a graph; each tensor and weight gets one, however many read it."""
 
-    def __init__(self, graph: Any, limits: dict[str, float], unsigned: bool) -> None:
-        self.graph, self.limits = graph, limits
-        self.unsigned = never_negative(graph) if unsigned else set[str]()
+    def __init__(self, graph: Any, limits: dict[str, float], unsigned: set[str]) -> None:
+        self.graph, self.limits, self.unsigned = graph, limits, unsigned
         self.weights = {tensor.name: tensor for tensor in graph.initializer}
         self.made: dict[str, str] = {}
         self.pairs: dict[str, list[Any]] = {}  # tensor -> nodes that must follow its producer

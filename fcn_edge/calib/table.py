@@ -1,109 +1,113 @@
 """The calibration table: the range of every tensor that will be quantized, and where it came from.
 
-Two passes over the images, one image at a time: the largest magnitude of each tensor, then
-a histogram of magnitudes up to it. Memory does not grow with the number of images.
+The file ends in the hash of all that stands before it, so that a figure changed by hand is noticed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import onnx
 
-from fcn_edge.calib.images import CalibrationImages
-from fcn_edge.calib.placement import activations_to_quantize
-from fcn_edge.engines.ort import Taps
+from fcn_edge.calib.images import CalibrationImages, difference
+from fcn_edge.calib.methods import SIGNED, UNSIGNED, Method, limit_from_histogram
 from fcn_edge.errors import BadInput
 from fcn_edge.files import read_json, sha256_of_json, write_json
-from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.schema import from_mapping, to_mapping
-from fcn_edge.spec import ModelSpec
-from fcn_edge.transforms import input_from_frame
+from fcn_edge.spec import ModelSpec, Preprocess
 
-Method = Literal["minmax", "percentile"]
-METHODS: tuple[Method, ...] = get_args(Method)
-BINS = 1024
-PERCENTILE = 99.99
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
 class TensorRange:
-    """amax: largest magnitude seen. histogram: counts of |x| in 1024 equal bins of 0..amax."""
+    """One tensor over all images.
+
+    amax: largest magnitude. minimum: smallest value. histogram: counts of |x| in 2048 equal bins of
+    0..amax. channels: largest magnitude of each channel. halves: method -> limits (int8) that every
+    second image, and the others, would give alone; empty for a single image.
+    """
 
     amax: float
     minimum: float
     histogram: tuple[int, ...]
+    channels: tuple[float, ...] = ()
+    halves: Mapping[str, tuple[float, float]] | None = None
 
-    def limit(self, method: Method) -> float:
-        """The magnitude that maps to the end of the integer range: amax, or the 99.99th percentile."""
-        if method == "minmax" or not self.histogram:
-            return self.amax
-        counts = np.cumsum(self.histogram)
-        return float((np.searchsorted(counts, counts[-1] * PERCENTILE / 100) + 1) / BINS * self.amax)
+    def limit(self, method: Method, levels: int = SIGNED) -> float:
+        """The magnitude that maps to integer `levels`."""
+        return limit_from_histogram(np.array(self.histogram), self.amax, method, levels)
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """Largest, smallest non-zero and root mean square magnitude of a float tensor, zeros left out; 0 where all are."""
+
+    largest: float
+    smallest: float
+    rms: float
 
 
 @dataclass(frozen=True)
 class CalibrationTable:
-    """Ranges with their origin: hashes of the graph, the preprocessing and every image."""
+    """Ranges with their origin.
+
+    tensors: what some placement quantizes. magnitudes: every float tensor, for half precision.
+    predicted, labelled: class -> cells of the score map, and labelled pixels; None without labels of
+    the network's classes. images: names, with `images_sha256` beside them. flat: those of one colour.
+    """
 
     tensors: Mapping[str, TensorRange]
+    magnitudes: Mapping[str, Magnitude]
+    predicted: Mapping[str, int]
+    labelled: Mapping[str, int] | None
     method: Method
     model: str
     source: str
     graph_sha256: str
-    preprocess_sha256: str
+    weights_sha256: str
+    preprocess: Preprocess
+    images: tuple[str, ...]
     images_sha256: tuple[str, ...]
     skipped: tuple[str, ...] = ()
-    schema: int = 1
+    flat: tuple[str, ...] = ()
+    schema: int = SCHEMA
 
     @property
     def sha256(self) -> str:
         return sha256_of_json(to_mapping(self))
 
-    def limits(self) -> dict[str, float]:
-        """Tensor name -> magnitude at the end of the integer range, by the table's method."""
-        return {name: entry.limit(self.method) for name, entry in self.tensors.items()}
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Image name -> SHA-256 of its content."""
+        return dict(zip(self.images, self.images_sha256))
+
+    def limits(self, unsigned: Collection[str] = ()) -> dict[str, float]:
+        """Tensor name -> magnitude at the end of the integer range (255 for `unsigned`, else 127), by the method."""
+        return {
+            name: entry.limit(self.method, UNSIGNED if name in unsigned else SIGNED)
+            for name, entry in self.tensors.items()
+        }
 
     def save(self, path: Path) -> None:
-        write_json(path, to_mapping(self))
+        write_json(path, {**to_mapping(self), "sha256": self.sha256})
 
 
 def table_from_file(path: Path) -> CalibrationTable:
-    """Read a table. Raises BadInput where the JSON is not one."""
-    return from_mapping(CalibrationTable, read_json(path), str(path))
-
-
-def table_from_images(
-    model_path: Path,
-    images: CalibrationImages,
-    *,
-    method: Method = "percentile",
-    on_image: Callable[[int, int], None] = lambda done, total: None,
-) -> CalibrationTable:
-    """Run the images through the fp32 file (optimisation off) and collect ranges.
-
-    A picture that does not decode is skipped and named in the table.
-
-    Raises:
-        BadInput: no contract, no picture decodes, or the network yields NaN or infinity (tensor named).
-    """
-    spec = contract_from_onnx(model_path).spec
-    model = onnx_from_file(model_path)
-    taps = Taps(_with_taps(model), model_path.name)
-    total = 2 * len(images.images)
-    reader = _Reader(images, spec, lambda done: on_image(done, total))
-    ranges = _ranges(taps, reader)
-    histograms = _histograms(taps, reader, ranges)
-    tensors = {n: TensorRange(hi, lo, tuple(histograms[n].tolist())) for n, (lo, hi) in ranges.items()}
-    return CalibrationTable(
-        tensors, method, spec.name, images.source, graph_sha256(model), spec.preprocess_sha256,
-        tuple(reader.hashes), tuple(sorted(reader.skipped)),
-    )  # fmt: skip
+    """Read a table. Raises BadInput where the JSON is not one, or not what was written."""
+    mapping = read_json(path)
+    schema, written = mapping.get("schema"), mapping.pop("sha256", None)
+    if isinstance(schema, int) and schema != SCHEMA:
+        raise BadInput(f"{path}: a calibration table of schema {schema}; this version reads {SCHEMA}: calibrate anew")
+    table = from_mapping(CalibrationTable, mapping, str(path))
+    if written != table.sha256:
+        raise BadInput(f"{path}: was changed after it was written (its own sha256 does not fit); calibrate anew")
+    return table
 
 
 def graph_sha256(model: Any) -> str:
@@ -111,12 +115,33 @@ def graph_sha256(model: Any) -> str:
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
+def weights_sha256(model: Any) -> str:
+    """Hex SHA-256 of the stored weights alone."""
+    weights = onnx.GraphProto(initializer=model.graph.initializer)
+    return hashlib.sha256(weights.SerializeToString(deterministic=True)).hexdigest()
+
+
 def require_same_origin(table: CalibrationTable, model: Any, spec: ModelSpec) -> None:
-    """Raises BadInput where the table was made with another graph or another preprocessing."""
-    if table.preprocess_sha256 != spec.preprocess_sha256:
-        raise BadInput(f"the table was made for {table.model} with another preprocessing; calibrate anew")
+    """Raises BadInput, telling what changed, where the table was made with another preprocessing or graph."""
+    was, now = asdict(table.preprocess), asdict(spec.preprocess)
+    changed = [f"{key} was {_plain(was[key])}, is {_plain(now[key])}" for key in was if was[key] != now[key]]
+    if changed:
+        raise BadInput(
+            f"the table was made for {table.model} with another preprocessing ({'; '.join(changed)}); calibrate anew"
+        )
     if table.graph_sha256 != graph_sha256(model):
-        raise BadInput(f"the table was made from another graph than this {spec.name}; calibrate anew")
+        what = "nodes" if table.weights_sha256 == weights_sha256(model) else "weights"
+        raise BadInput(
+            f"the table was made from another graph than this {spec.name}: its {what} differ; calibrate anew"
+        )
+
+
+def require_same_images(table: CalibrationTable, images: CalibrationImages) -> None:
+    """Raises BadInput, naming them, where the table was made of other images than these."""
+    found = {image.name: image.sha256() for image in images.images if image.name not in table.skipped}
+    wrong = difference(table.hashes, found)
+    if wrong:
+        raise BadInput(f"the table was not made of {images.source}: {wrong}; calibrate anew")
 
 
 def with_method(table: CalibrationTable, method: Method) -> CalibrationTable:
@@ -124,60 +149,5 @@ def with_method(table: CalibrationTable, method: Method) -> CalibrationTable:
     return replace(table, method=method)
 
 
-class _Reader:
-    """Network inputs one at a time; what was read, and what did not decode."""
-
-    def __init__(self, images: CalibrationImages, spec: ModelSpec, on_image: Callable[[int], None]) -> None:
-        self.images, self.spec, self.on_image = images, spec, on_image
-        self.skipped: set[str] = set()
-        self.hashes: list[str] = []
-        self.done = 0
-
-    def inputs(self) -> Iterator[np.ndarray]:
-        hashes = []
-        for image in self.images.images:
-            self.done += 1
-            try:
-                pixels = image.read()
-            except BadInput:
-                self.skipped.add(image.name)
-                continue
-            hashes.append(image.sha256())
-            yield input_from_frame(pixels, self.spec.preprocess)
-            self.on_image(self.done)
-        self.hashes = hashes
-        if not hashes:
-            raise BadInput(f"{self.images.source}: none of {len(self.images.images)} images decodes")
-
-
-def _with_taps(model: Any) -> bytes:
-    tapped = onnx.ModelProto()
-    tapped.CopyFrom(model)
-    del tapped.graph.output[:]
-    for name in activations_to_quantize(model.graph):
-        tapped.graph.output.append(onnx.ValueInfoProto(name=name))
-    serialized: bytes = tapped.SerializeToString()
-    return serialized
-
-
-def _ranges(taps: Taps, reader: _Reader) -> dict[str, tuple[float, float]]:
-    low = dict.fromkeys(taps.names, np.inf)
-    high = dict.fromkeys(taps.names, 0.0)
-    for x in reader.inputs():
-        for name, value in taps.run(x).items():
-            lower, upper = float(value.min()), float(value.max())
-            if not (np.isfinite(lower) and np.isfinite(upper)):
-                raise BadInput(f"tensor {name} holds NaN or infinity: the network cannot be calibrated")
-            low[name], high[name] = min(low[name], lower), max(high[name], abs(lower), abs(upper))
-    return {name: (low[name], high[name]) for name in taps.names}
-
-
-def _histograms(taps: Taps, reader: _Reader, ranges: dict[str, tuple[float, float]]) -> dict[str, np.ndarray]:
-    counts = {name: np.zeros(BINS, np.int64) for name in taps.names}
-    for x in reader.inputs():
-        for name, value in taps.run(x).items():
-            amax = ranges[name][1]
-            if amax > 0:
-                bins = (np.abs(value.ravel()) * np.float32(BINS / amax)).astype(np.int32)
-                counts[name] += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
-    return counts
+def _plain(value: Any) -> str:
+    return "/".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)

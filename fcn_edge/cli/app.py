@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,6 +44,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Spec = Annotated[Path | None, typer.Option("--spec", help="TOML that describes an ONNX file made elsewhere.")]
 RecipeName = Annotated[str | None, typer.Option("--recipe", help="Network of a plain state dict (see `models`).")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the engine's compute.")]
+AllowOverlap = Annotated[bool, typer.Option("--allow-overlap", help="Calibration images may be among those of --data.")]
 Model = Annotated[str | None, typer.Argument(help="Checkpoint, ONNX, engine directory or name; default: packaged.")]
 
 Tick = Callable[[str, int, int], None]
@@ -75,6 +76,14 @@ def emit(value: Any, *, as_json: bool, human: Callable[[], None]) -> None:
         print(json.dumps(value, allow_nan=False))
     else:
         human()
+
+
+def describe_skipped(names: Sequence[str]) -> None:
+    """What could not be read: how many, and each with its reason."""
+    if names:
+        print(f"{len(names)} skipped, because they cannot be read:")
+    for text in names:
+        print(f"  {text}")
 
 
 def print_table(table: Table) -> None:
@@ -113,10 +122,10 @@ def size_from_text(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def require_suffix(out: Path, suffix: str, what: str) -> None:
+def require_suffix(out: Path, suffix: str, what: str, *, option: str = "--out") -> None:
     """Raises BadInput where `out` would not be found again by its name."""
     if out.suffix != suffix:
-        raise BadInput(f"--out {out}: {what} ends in {suffix}, such as {out.stem or 'net'}{suffix}")
+        raise BadInput(f"{option} {out}: {what} ends in {suffix}, such as {out.stem or 'net'}{suffix}")
 
 
 def recipe_of(name: str | None) -> Any:

@@ -13,6 +13,7 @@ from fcn_edge.bench.report import label_of
 from fcn_edge.calib import int8_from_onnx
 from fcn_edge.calib.placement import placement_for
 from fcn_edge.cli.app import Tick, print_table
+from fcn_edge.data import Dataset
 from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
@@ -31,8 +32,13 @@ def suite_from_options(
     return replace(suite, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
 
 
-def with_int8(files: Sequence[Path], calib: str | None, stack: ExitStack, tick: Tick) -> list[Path]:
-    """The files, and for each fp32 ONNX file its INT8 form for this CPU where `calib` is given."""
+def with_int8(
+    files: Sequence[Path], calib: str | None, stack: ExitStack, tick: Tick, *, held_out: Dataset | None
+) -> list[Path]:
+    """The files, and for each fp32 ONNX file its INT8 form for this CPU where `calib` is given.
+
+    Raises BadInput where a calibration image is in `held_out` too.
+    """
     found = list(files)
     for path in files if calib else ():
         is_onnx = path.is_file() and path.suffix.lower() not in CHECKPOINT_SUFFIXES
@@ -41,7 +47,7 @@ def with_int8(files: Sequence[Path], calib: str | None, stack: ExitStack, tick: 
             made = int8_from_onnx(
                 path, Path(scratch) / f"{path.stem}.int8.onnx", calib=str(calib),
                 placement=placement_for("openvino", this_device().instruction_sets),
-                on_image=lambda done, total: tick("calibrating", done, total),
+                held_out=held_out, on_image=lambda done, total: tick("calibrating", done, total),
             )  # fmt: skip
             found.append(made.path)
     return found
@@ -59,10 +65,19 @@ def describe_record(record: dict[str, Any]) -> None:
         latency, memory = row["latency_ms"], row["peak_rss_mb"]
         table.add_row(
             row["model"], label_of(row), row["runtime"], f"{latency['p50']:.1f}", f"{latency['p95']:.1f}",
-            f"{1000 / row['end_to_end_fps']:.1f}", "-" if row["miou"] is None else f"{100 * row['miou']:.2f}",
+            f"{1000 / row['end_to_end_fps']:.1f}", _miou(row),
             f"{row['size_mb']:.1f}", "-" if memory is None else f"{memory:.0f}", "front" if row["pareto"] else "",
         )  # fmt: skip
     print_table(table)
     print("front: no other row is both faster and more accurate")
+    if any(row["miou_ci"] for row in record["rows"]):
+        print("±: half the 95 % interval; all rows see the same images, so tell two apart by evaluate --against")
     for text in record["skipped"]:
         print(f"skipped: {text}")
+
+
+def _miou(row: dict[str, Any]) -> str:
+    """In points, with half the width of its interval."""
+    miou, interval = row["miou"], row["miou_ci"]
+    shown = "-" if miou is None else f"{100 * miou:.2f}"
+    return f"{shown} ± {50 * (interval[1] - interval[0]):.1f}" if interval else shown

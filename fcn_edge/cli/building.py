@@ -69,13 +69,29 @@ def describe_training(result: dict[str, Any]) -> None:
 
 
 def describe_calibration(result: dict[str, Any]) -> None:
-    """What `calibrate` made, in a few lines for people."""
+    """What `calibrate` made, and what its images cover, in a few lines for people."""
     print(f"{result['onnx']}: {result['tensors']} tensors quantized from {result['images']} images")
     print(f"  table: {result['table']}, method {result['method']}, placement {result['placement']}")
     if result["kept_float"]:
         print(f"  kept in float: {', '.join(result['kept_float'])}")
     if result["skipped"]:
         print(f"  skipped, {len(result['skipped'])} that do not decode: {', '.join(result['skipped'])}")
+    coverage = result["coverage"]
+    for sentence in coverage["verdict"]:
+        print(f"  {sentence}")
+    print("  hardest tensors:")
+    for name in coverage["worst"]:
+        print(f"    {name}: {_tensor_words(coverage['tensors'][name])}")
+
+
+def _tensor_words(tensor: dict[str, Any]) -> str:
+    words = [f"{tensor['sqnr_db']:.1f} dB", f"{tensor['clipped']:.2%} clipped", f"{tensor['saturated']:.2%} saturated"]
+    if tensor["channels"]:
+        dead, outliers = len(tensor["dead"]), len(tensor["outliers"])
+        words.append(f"{dead} dead and {outliers} outlying of {tensor['channels']} channels")
+    if tensor["moved"] is not None:
+        words.append(f"halves differ by {tensor['moved']:.0%}")
+    return ", ".join(words)
 
 
 def describe_build(built: Built) -> None:
@@ -88,9 +104,19 @@ def describe_build(built: Built) -> None:
         print("  layers: " + ", ".join(f"{n} {op} {kind}" for (op, kind), n in counts.most_common()))
     if manifest["kept_float"]:
         print(f"  kept in float: {', '.join(manifest['kept_float'])}")
+    for name, reason in manifest["kept_fp32"].items():
+        print(f"  kept in FP32: {name}: {reason}")
+    for sentence in manifest["calibration"]:
+        print(f"  calibration: {sentence}")
     for warning in manifest["warnings"]:
         print(f"  warning: {warning}")
     print(f"  mIoU: {_miou_words(manifest)}")
+    held = manifest["reference"]
+    if held:
+        ratio = "" if held["sqnr_db"] is None else f"{held['sqnr_db']:.1f} dB, "
+        print(
+            f"  against the reference run: {ratio}{100 * held['agreement']:.2f} % equal pixels, {held['images']} images"
+        )
     if manifest["trtexec"]:
         for tool, line in manifest["trtexec"].items():
             print(f"  {tool}: {line}")
@@ -100,7 +126,10 @@ def _miou_words(manifest: dict[str, Any]) -> str:
     if manifest["miou"] is None:
         return str(manifest["miou_note"])
     reached = f"{100 * manifest['miou']:.2f}"
+    note = f", {manifest['miou_note']}" if manifest["miou_note"] else ""
     if manifest["drop"] is None:
-        return f"{reached} (no fp32 file to compare with)"
+        return f"{reached} (no fp32 file to compare with{note})"
+    if manifest["interval"]:
+        note = ", drop {:+.2f} to {:+.2f} with 95 % confidence".format(*manifest["interval"]) + note
     side = "below" if manifest["drop"] >= 0 else "above"
-    return f"{reached} ({abs(manifest['drop']):.2f} points {side} fp32's {100 * manifest['miou_reference']:.2f})"
+    return f"{reached} ({abs(manifest['drop']):.2f} points {side} fp32's {100 * manifest['miou_reference']:.2f}{note})"

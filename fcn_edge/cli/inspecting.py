@@ -9,7 +9,14 @@ from typing import Any
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
 from fcn_edge.files import read_json, sha256_of_file
-from fcn_edge.onnxfile import contract_from_onnx, graph_inputs, onnx_from_file, spec_from_onnx, takes_frames
+from fcn_edge.onnxfile import (
+    Quantization,
+    contract_from_onnx,
+    graph_inputs,
+    onnx_from_file,
+    spec_from_onnx,
+    takes_frames,
+)
 from fcn_edge.spec import ModelSpec
 
 
@@ -46,7 +53,13 @@ def _onnx_facts(path: Path) -> dict[str, Any]:
             facts |= {"precision": quantization.precision, "placement": quantization.placement or None,
                       "table_sha256": quantization.table_sha256 or None,
                       "kept_float": list(quantization.kept_float)}  # fmt: skip
+            if quantization.precision.endswith("fp16"):
+                facts |= {"kept_fp32": list(quantization.kept_fp32), "range_checked": _range_words(quantization)}
     return facts | {"operators": dict(ops.most_common())}
+
+
+def _range_words(quantization: Quantization) -> str:
+    return f"on {quantization.range_images} images" if quantization.range_images else "no: made without images"
 
 
 def _spec_facts(spec: ModelSpec) -> dict[str, Any]:
@@ -83,7 +96,7 @@ def _json_facts(path: Path) -> dict[str, Any]:
 
 def _facts_from_mapping(value: dict[str, Any], path: Path) -> dict[str, Any]:
     if "tensors" in value and "images_sha256" in value:
-        keys = ("model", "method", "source", "graph_sha256", "preprocess_sha256")
+        keys = ("model", "method", "source", "graph_sha256", "preprocess")
         return {"kind": "calibration table", "tensors": len(value["tensors"]), "images": len(value["images_sha256"]),
                 **{key: value.get(key) for key in keys}}  # fmt: skip
     if "rows" in value:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fcn_edge.cli.app import (
+    AllowOverlap,
     Json,
     Model,
     RecipeName,
@@ -56,7 +57,9 @@ class Io(str, Enum):
 
 class Method(str, Enum):
     minmax = "minmax"
+    entropy = "entropy"
     percentile = "percentile"
+    mse = "mse"
 
 
 class Placement(str, Enum):
@@ -138,9 +141,9 @@ def train(
 
     \b
     Examples:
-      fcn-edge train fcn8s_lite0_camvid --data camvid:camvid#train --val camvid:camvid#val \\
+      fcn-edge train fcn4s_lite0_camvid --data camvid:camvid#train --val camvid:camvid#val \\
         --out net.safetensors
-      fcn-edge train fcn8s_lite0_camvid --data camvid:camvid#train,without=0006R0 \\
+      fcn-edge train fcn4s_lite0_camvid --data camvid:camvid#train,without=0006R0 \\
         --val camvid:camvid#train,only=0006R0 --out unseen.safetensors
       fcn-edge train fcn16s_vgg16_voc --data voc:VOC2012#train --val voc:VOC2012#val \\
         --start fcn32s.safetensors --out fcn16s.safetensors
@@ -161,12 +164,14 @@ def train(
     extra = dataset_from_name(supplement) if supplement else None
     require_package("pytorch")
     from fcn_edge.train import EpochReport, imagenet_weights, train_network
+    from fcn_edge.train.run import keep_freed_memory
 
     weights = backbone or (None if start else imagenet_weights(chosen.network.backbone))
     if weights is None and start is None:
         say("no ImageNet weights given or installed: the backbone starts from random weights")
 
     trained: list[EpochReport] = []
+    keep_freed_memory()
 
     def report(r: EpochReport) -> None:
         trained.append(r)
@@ -238,32 +243,50 @@ def calibrate(
     method: Annotated[Method | None, typer.Option("--method", help="How a range becomes a scale [percentile].")] = None,
     images: CalibImages = None,
     placement: Annotated[Placement, typer.Option("--placement", help="Where Q/DQ stands.")] = Placement.any,
+    data: Annotated[str | None, typer.Option("--data", help="Labelled set that no image may be in.")] = None,
+    allow_overlap: AllowOverlap = False,
+    verify: Annotated[str | None, typer.Option("--verify", help="Images that the table must be made of.")] = None,
+    save_set: Annotated[Path | None, typer.Option("--save-set", help="TOML that makes the set again.")] = None,
     spec: Spec = None,
     json: Json = False,
 ) -> None:
     """An INT8 (Q/DQ) ONNX file from images, and its table.
 
+    Tells which classes the images show, what each tensor loses at its scale, and whether more images
+    would still move the scales. The table knows the network, its preprocessing and every image; with
+    another of these it is refused.
+
     \b
-    Example:
-      fcn-edge calibrate net.onnx --calib camvid:camvid#train --out net.int8.onnx
+    Examples:
+      fcn-edge calibrate net.onnx --calib camvid:camvid#train --data camvid:camvid#val --out net.int8.onnx
+      fcn-edge calibrate net.onnx --calib images/ --images 200 --method mse --save-set set.toml --out net.int8.onnx
+      fcn-edge calibrate net.onnx --calib net.int8.table.json --verify set.toml --out again.int8.onnx
     """
     from fcn_edge.calib import int8_from_onnx
+    from fcn_edge.calib.images import save_recipe
     from fcn_edge.cli.building import describe_calibration, require_fp32
+    from fcn_edge.data import dataset_from_name
+    from fcn_edge.schema import to_mapping
 
     require_suffix(out, ".onnx", "an ONNX file")
+    if save_set is not None:
+        require_suffix(save_set, ".toml", "a calibration set", option="--save-set")
+    held_out = dataset_from_name(data) if data and not allow_overlap else None
     table = out.with_suffix(".table.json")
     with runnable(model, spec) as path, progress() as tick:
         require_fp32(path)
         made = int8_from_onnx(
             path, out, calib=calib, method=None if method is None else method.value, count=images,
-            placement=placement.value, table_out=table,
+            placement=placement.value, table_out=table, held_out=held_out, verify=verify,
             on_image=lambda done, total: tick("calibrating", done, total),
         )  # fmt: skip
-    assert made.table is not None
+    assert made.table is not None and made.coverage is not None
+    if save_set is not None:
+        save_recipe(save_set, made.table.source, made.table.hashes)
     result: dict[str, Any] = {
         "onnx": str(out), "table": str(table), "tensors": len(made.table.tensors), "method": made.table.method,
         "images": len(made.table.images_sha256), "skipped": list(made.table.skipped), "placement": placement.value,
-        "kept_float": list(made.quantization.kept_float),
+        "kept_float": list(made.quantization.kept_float), "coverage": to_mapping(made.coverage),
     }  # fmt: skip
     emit(result, as_json=json, human=lambda: describe_calibration(result))
 
@@ -279,6 +302,7 @@ def build_engine(
     method: Annotated[Method | None, typer.Option("--method", help="How a range becomes a scale [percentile].")] = None,
     placement: Annotated[Placement | None, typer.Option("--placement", help="Where Q/DQ stands [by target].")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Labelled set to measure mIoU on.")] = None,
+    allow_overlap: AllowOverlap = False,
     max_miou_drop: Annotated[
         float | None, typer.Option("--max-miou-drop", min=0, max=100, help="Points of mIoU (0..100).")
     ] = None,
@@ -291,13 +315,17 @@ def build_engine(
     """Checkpoint or ONNX file to an engine directory, at once.
 
     Exports and calibrates where needed, compiles, measures mIoU on --data and writes a manifest.
-    With --max-miou-drop an engine that loses more is not written, and the exit code is 1.
+    With --max-miou-drop, INT8 keeps as few layers in float as that budget asks for (measured, and
+    remembered in OUT.budget.json for another try); where nothing meets it, no engine is written
+    and the exit code is 1. Each engine is held against a reference run of its own file.
+    For fp16, --calib shows which nodes half precision cannot hold; these stay in FP32.
 
     \b
     Examples:
       fcn-edge build-engine net.safetensors --target openvino --precision int8 \\
         --calib camvid:camvid#train --data camvid:camvid#val --max-miou-drop 0.5 --out engine
       fcn-edge build-engine net.onnx --target tensorrt-rtx --precision int8 --calib images/ --sm 86,89 --out rtx
+      fcn-edge build-engine net.onnx --target tensorrt --precision fp16 --calib images/ --out half
       fcn-edge build-engine other.onnx --spec other.toml --precision int8 --calib video.mp4 --out engine
     """
     from fcn_edge.build import BuildOptions
@@ -310,7 +338,7 @@ def build_engine(
     options = BuildOptions(
         resolved, wanted, calib=calib, calib_images=images, method=method.value if method else None,  # type: ignore[arg-type]
         placement=placement.value if placement else None, max_miou_drop=max_miou_drop, sm=sm_from_text(sm),
-        threads=threads,
+        threads=threads, allow_overlap=allow_overlap,
     )  # fmt: skip
     labelled = dataset_from_name(data) if data else None
     with progress() as tick:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fcn_edge.cli.app import (
+    AllowOverlap,
     Json,
     Model,
     RecipeName,
     Spec,
     Threads,
     app,
+    describe_skipped,
     emit,
     print_table,
     progress,
@@ -25,9 +27,8 @@ from fcn_edge.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from fcn_edge.evaluate import Evaluation
+    from fcn_edge.cli.evaluating import Run
     from fcn_edge.gate import Verdict
-    from fcn_edge.spec import ModelSpec
     from fcn_edge.stream.summary import Summary
 
 
@@ -38,6 +39,7 @@ class Target(str, Enum):
     pytorch = "pytorch"
     tensorrt = "tensorrt"
     tensorrt_rtx = "tensorrt-rtx"
+    reference = "reference"
 
 
 class Execution(str, Enum):
@@ -133,14 +135,6 @@ def _describe_run(summary: Summary) -> None:
     describe_skipped(summary.skipped)
 
 
-def describe_skipped(names: Sequence[str]) -> None:
-    """What could not be read: how many, and each with its reason."""
-    if names:
-        print(f"{len(names)} skipped, because they cannot be read:")
-    for text in names:
-        print(f"  {text}")
-
-
 @app.command()
 def evaluate(
     data: Annotated[str, typer.Option("--data", help="Labelled set KIND:PATH#SPLIT.")],
@@ -149,6 +143,9 @@ def evaluate(
     execution: In = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first images.")] = None,
     trimap: Annotated[int | None, typer.Option("--trimap", min=1, help="Also so many pixels around edges.")] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Model, or JSON of evaluate or bench, to differ from.")
+    ] = None,
     spec: Spec = None,
     recipe: RecipeName = None,
     threads: Threads = None,
@@ -157,57 +154,52 @@ def evaluate(
     """The paper's four metrics of an engine on a labelled set.
 
     Pixel accuracy, mean accuracy, mean IU and frequency weighted IU, and the IU of each class.
-    An image that does not decode is named and left out.
+    An image that does not decode is named and left out. Intervals of 95 % say how far a score would
+    move on other frames of the same drives. --against scores a second model on the same images (or
+    takes its scores from the JSON of an earlier evaluate, or from a row of a bench record) and says
+    whether the difference in mean IU is real; each class is judged by itself, so one in twenty
+    classes seems to differ where none does.
 
     \b
     Examples:
       fcn-edge evaluate net.int8.onnx --data camvid:camvid#val
+      fcn-edge evaluate net.int8.onnx --data camvid:camvid#val --against net.onnx
+      fcn-edge evaluate net.onnx --data camvid:camvid#val --against bench/record.json#2
       fcn-edge evaluate net.onnx --data camvid:camvid#val --trimap 3
     """
+    from fcn_edge.cli.evaluating import (
+        comparison_of,
+        describe_evaluation,
+        is_saved_run,
+        result_of,
+        run_from_evaluation,
+        run_from_json,
+    )
     from fcn_edge.data import dataset_from_name
-    from fcn_edge.engines import EngineOptions, open_engine
+    from fcn_edge.engines import EngineOptions, model_path, open_engine
     from fcn_edge.evaluate import evaluate_engine
-    from fcn_edge.files import sha256_of_file
-    from fcn_edge.metrics import iou_by_name
 
     labelled = dataset_from_name(data)
     options = EngineOptions(execution.value if execution else None, threads)
-    with runnable(model, spec, recipe) as path, \
-            open_engine(path, target=target.value, options=options) as engine, progress() as tick:  # fmt: skip
-        found = evaluate_engine(engine, labelled, limit=limit, trimap=trimap,
-                                on_image=lambda d, t: tick("evaluating", d, t))  # fmt: skip
-        scores, names = found.scores, engine.spec
-        result: dict[str, Any] = {
-            "miou": scores.miou, "pixel_acc": scores.pixel_acc, "mean_acc": scores.mean_acc, "fw_iou": scores.fw_iou,
-            "iou": iou_by_name(scores, names.classes), "images": len(found.images), "target": engine.target,
-            "precision": engine.precision, "execution": engine.execution,
-            "model_sha256": sha256_of_file(engine.path), "data": labelled.name, "skipped": list(found.skipped),
-        }  # fmt: skip
-        if found.trimap is not None:
-            result["trimap"] = {"pixels": trimap, "miou": found.trimap.miou,
-                                "iou": iou_by_name(found.trimap, names.classes)}  # fmt: skip
-        ran = f"{names.name} on {engine.runtime}, {engine.precision}, executed in {engine.execution}"
-    emit(result, as_json=json, human=lambda: _describe_scores(found, names, labelled.name, ran))
+    other = run_from_json(against) if against and is_saved_run(against) else None
+    if against and other is None:
+        model_path(against)  # a name that is nothing is told before minutes of measuring
+    with progress() as tick:
 
+        def measured(what: str, name: str | None, spec: Path | None = None, recipe: str | None = None) -> Run:
+            with runnable(name, spec, recipe) as path, \
+                    open_engine(path, target=target.value, options=options) as engine:  # fmt: skip
+                found = evaluate_engine(engine, labelled, limit=limit, trimap=trimap,
+                                        on_image=lambda d, t: tick(what, d, t))  # fmt: skip
+                return run_from_evaluation(found, engine)
 
-def _describe_scores(found: Evaluation, spec: ModelSpec, data: str, ran: str) -> None:
-    from rich.table import Table
-
-    s = found.scores
-    pairs = (("mean IU", s.miou), ("pixel acc.", s.pixel_acc), ("mean acc.", s.mean_acc), ("f.w. IU", s.fw_iou))
-    print(f"{data}, {len(found.images)} images: " + ", ".join(f"{name} {_points(value)}" for name, value in pairs))
-    table = Table("class", "IU")
-    for name, value in zip(spec.classes, s.iou, strict=True):
-        table.add_row(name, _points(value))
-    print_table(table)
-    if found.trimap is not None:
-        print(f"mean IU near boundaries (trimap): {_points(found.trimap.miou)}")
-    print(ran)
-    describe_skipped(found.skipped)
-
-
-def _points(value: float | None) -> str:
-    return "absent" if value is None else f"{100 * value:.1f}"
+        run = measured("evaluating", model, spec, recipe)
+        if against:
+            other = other or measured("evaluating the other", against)
+    result = result_of(run, labelled, trimap)
+    if other is not None:
+        result["against"] = comparison_of(run, other, labelled.classes)
+    emit(result, as_json=json, human=lambda: describe_evaluation(result))
 
 
 @app.command()
@@ -217,6 +209,7 @@ def bench(
     suite: Annotated[str | None, typer.Option("--suite", help="A suite of the benchmarks shelf.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for record.json, .csv and .png.")] = Path("bench"),
     calib: Annotated[str | None, typer.Option("--calib", help="Also build and measure INT8 of the fp32 files.")] = None,
+    allow_overlap: AllowOverlap = False,
     target: Annotated[list[Target] | None, typer.Option("--target", help="Only this engine (repeatable).")] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Turns that each variant takes [10].")] = None,
     frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames a turn [10].")] = None,
@@ -247,7 +240,9 @@ def bench(
         stack.enter_context(report_folder(out))
         files = [stack.enter_context(runnable(name, spec, recipe)) for name in (model or [None])]  # type: ignore[list-item]
         tick = stack.enter_context(progress())
-        variants = variants_from_files(with_int8(files, chosen.calib, stack, tick), targets)
+        held_out = None if allow_overlap else labelled
+        quantized = with_int8(files, chosen.calib, stack, tick, held_out=held_out)
+        variants = variants_from_files(quantized, targets)
         record = record_from_engines(variants, labelled, options=options, on_progress=tick)
         paths = write_report(record, out)
     emit(record, as_json=json, human=lambda: describe_record(record))

@@ -7,7 +7,7 @@ frames of one drive. Sets of different seeds share no image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 
@@ -43,18 +43,19 @@ class StreetItem:
     def sequence(self) -> str:
         return f"street{self.street.seed}"
 
-    @cached_property
-    def _rendered(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.street.render(self.index)
-
     def image(self) -> np.ndarray:
-        return self._rendered[0]
+        return _rendered(self.street, self.index)[0]
 
     def labels(self) -> np.ndarray:
-        return self._rendered[1]
+        return _rendered(self.street, self.index)[1]
 
     def sha256(self) -> str:
         return sha256_of_pixels(self.image())
+
+
+@lru_cache(maxsize=2)  # an item is asked for its image, its labels and its hash in turn
+def _rendered(street: Street, index: int) -> tuple[np.ndarray, np.ndarray]:
+    return street.render(index)
 
 
 def options_from_text(text: str) -> StreetOptions:

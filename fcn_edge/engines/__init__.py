@@ -15,6 +15,7 @@ from fcn_edge.targets import PACKAGES, TARGETS, Target
 
 __all__ = ["PACKAGES", "Engine", "EngineOptions", "Target", "available_targets", "open_engine"]
 
+WRITTEN_HERE = ("manifest.json", "spec.json", "table.json", "model.*")  # all that stands in an engine directory
 CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
@@ -74,6 +75,10 @@ def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engi
         from fcn_edge.engines.ort import OrtEngine
 
         return OrtEngine(path, options)
+    if target == "reference":
+        from fcn_edge.engines.ort import ReferenceEngine
+
+        return ReferenceEngine(path, options)
     from fcn_edge.engines.pyt import TorchEngine
 
     return TorchEngine(path, options)
@@ -112,3 +117,13 @@ def _open_directory(path: Path, target: Target | Literal["auto"], options: Engin
     execution = options.execution or manifest.get("execution")
     plan = path / ("model.plan" if str(built_for).startswith("tensorrt") else "model.onnx")
     return engine_on_target(plan, built_for, EngineOptions(execution, options.threads))
+
+
+def require_engine_directory(out: Path) -> None:
+    """Raises BadInput unless `out` holds an engine directory and nothing else, so that it may be replaced."""
+    manifest = out / "manifest.json"
+    if not manifest.is_file() or "plan_sha256" not in read_json(manifest):
+        raise BadInput(f"{out}: exists and is no engine directory; choose another name")
+    others = [path.name for path in sorted(out.iterdir()) if not any(path.match(name) for name in WRITTEN_HERE)]
+    if others:
+        raise BadInput(f"{out}: an engine directory that also holds {others[0]}; move it away, or choose another name")

@@ -11,6 +11,7 @@ import numpy as np
 from fcn_edge.engines.base import Engine, EngineOptions
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.targets import Target
 
 PROVIDER = "CPUExecutionProvider"
 
@@ -18,7 +19,8 @@ PROVIDER = "CPUExecutionProvider"
 class OrtEngine(Engine):
     """An ONNX file in a CPU session; the provider that was taken is checked."""
 
-    target = "onnxruntime"
+    target: Target = "onnxruntime"
+    optimises = True
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         import onnxruntime
@@ -29,7 +31,11 @@ class OrtEngine(Engine):
         super().__init__(contract.spec, precision=contract.quantization.precision, execution="f32", path=path)
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
         self._session = _session(
-            str(path), path.name, threads=options.threads, fuse_pairs=self.precision != "int8-fp16"
+            str(path),
+            path.name,
+            threads=options.threads,
+            optimise=self.optimises,
+            fuse_pairs=self.precision != "int8-fp16",
         )
         self._input = self._session.get_inputs()[0].name
 
@@ -39,6 +45,16 @@ class OrtEngine(Engine):
 
     def _release(self) -> None:
         del self._session
+
+
+class ReferenceEngine(OrtEngine):
+    """The file's own semantics: node by node as written, nothing fused, Q/DQ pairs in float arithmetic.
+
+    Slow, and what every other engine of the same file is held against.
+    """
+
+    target = "reference"
+    optimises = False
 
 
 class Taps:
@@ -51,7 +67,12 @@ class Taps:
 
     def run(self, x: np.ndarray) -> Mapping[str, np.ndarray]:
         """Output name -> array for one input."""
-        return dict(zip(self.names, self._session.run(None, {self._input: x}), strict=True))
+        return self.run_with({self._input: x})
+
+    def run_with(self, given: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Output name -> array; `given` holds every input by name, and what is no input is left out."""
+        feeds = {value.name: given[value.name] for value in self._session.get_inputs()}
+        return dict(zip(self.names, self._session.run(None, feeds), strict=True))
 
 
 def _session(

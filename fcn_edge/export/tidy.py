@@ -22,6 +22,7 @@ def tidy_model(model: Any) -> Any:
     _lift_constants(model.graph)
     _drop_identities(model.graph)
     _fold_known(model)
+    _fold_borders(model.graph)
     _drop_dead(model.graph)
     _state_output_shapes(model)
     return model
@@ -41,16 +42,19 @@ def _lift_constants(graph: Any) -> None:
 
 
 def _drop_identities(graph: Any) -> None:
-    kept = {value.name for value in graph.output}
-    kept |= {name for node in graph.node for attribute in node.attribute for name in _captured(attribute)}
-    for node in [node for node in graph.node if node.op_type == "Identity"]:
-        if node.output[0] in kept:
-            continue
+    kept = _read_from_elsewhere(graph)
+    for node in [node for node in graph.node if node.op_type == "Identity" and node.output[0] not in kept]:
         for other in graph.node:
             for position, name in enumerate(other.input):
                 if name == node.output[0]:
                     other.input[position] = node.input[0]
         graph.node.remove(node)
+
+
+def _read_from_elsewhere(graph: Any) -> set[str]:
+    """Tensors that the graph gives back, or that its subgraphs read."""
+    captured = {name for node in graph.node for attribute in node.attribute for name in _captured(attribute)}
+    return captured | {value.name for value in graph.output}
 
 
 def _fold_known(model: Any) -> None:
@@ -73,6 +77,50 @@ def _fold_known(model: Any) -> None:
             known[node.output[0]] = value
             graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
             graph.node.remove(node)
+
+
+def _fold_borders(graph: Any) -> None:
+    """A border of zeros that only convolutions read becomes theirs, where it is narrower than their kernels."""
+    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    kept = _read_from_elsewhere(graph)
+    for node in [node for node in graph.node if node.op_type == "Pad" and node.output[0] not in kept]:
+        border = _border_of_zeros(node, known)
+        readers = [other for other in graph.node if node.output[0] in other.input]
+        if border is None or not readers or not all(_takes_border(other, border, known) for other in readers):
+            continue
+        for reader in readers:
+            reader.input[0] = node.input[0]
+            pads = next((a for a in reader.attribute if a.name == "pads"), None)
+            if pads is None:
+                reader.attribute.append(helper.make_attribute("pads", border))
+            else:
+                pads.ints[:] = [old + new for old, new in zip(pads.ints, border, strict=True)]
+        graph.node.remove(node)
+
+
+def _border_of_zeros(node: Any, known: dict[str, np.ndarray]) -> list[int] | None:
+    """(top, left, bottom, right) of zeros that a Pad of an (N, C, H, W) map adds, in the order of Conv's pads."""
+    mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+    names = [*node.input, "", "", ""][1:4]  # pads, constant_value, axes
+    if mode != b"constant" or names[0] not in known or names[2] or (names[1] and names[1] not in known):
+        return None
+    pads = known[names[0]].tolist()
+    is_zero = not names[1] or not known[names[1]].any()
+    if len(pads) != 8 or min(pads) < 0 or any(pads[axis] for axis in (0, 1, 4, 5)) or not is_zero:
+        return None
+    return [pads[2], pads[3], pads[6], pads[7]]
+
+
+def _takes_border(node: Any, border: list[int], known: dict[str, np.ndarray]) -> bool:
+    """Whether `node` is a Conv with pads of its own choice; some engines refuse pads as wide as a kernel."""
+    if node.op_type != "Conv" or node.input[1] not in known:
+        return False
+    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    kernel = known[node.input[1]].shape[2:]
+    total = [old + new for old, new in zip(given.get("pads", [0, 0, 0, 0]), border, strict=True)]
+    return given.get("auto_pad", b"NOTSET") == b"NOTSET" and all(
+        pad < size for pad, size in zip(total, (*kernel, *kernel), strict=True)
+    )
 
 
 def _static_shapes(model: Any) -> dict[str, list[int]]:

@@ -65,6 +65,15 @@ def test_every_precision_on_every_engine_present_has_a_row(onnx_file, int8_file,
     assert verdict_from_records(made, made).verdict == "pass"
 
 
+def test_rows_have_the_interval_of_their_miou(onnx_file, streets):
+    variants = variants_from_files([onnx_file], ["onnxruntime"])
+    eight = dataset_from_name(STREETS.replace("images=3", "images=8"))
+    row = record_from_engines(variants, eight, options=BenchOptions(1, 1, 1))["rows"][0]
+    assert row["miou_ci"][0] < row["miou"] < row["miou_ci"][1]
+    few = record_from_engines(variants, streets, options=BenchOptions(1, 1, 1))["rows"][0]
+    assert few["miou_ci"] is None, "three images are too few"
+
+
 def test_variants_take_turns(onnx_file, streets, monkeypatch):
     order = []
     real = record.segment

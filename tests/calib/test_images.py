@@ -10,8 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcn_edge.calib.images import DEFAULT_COUNT, images_from_source, spread_indices
-from fcn_edge.calib.table import table_from_images
+from fcn_edge.calib.collect import table_from_images
+from fcn_edge.calib.images import (
+    DEFAULT_COUNT,
+    images_from_source,
+    require_disjoint,
+    save_recipe,
+    shared_images,
+    spread_indices,
+)
+from fcn_edge.data import dataset_from_name
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file
 
@@ -56,11 +64,13 @@ def test_data_set_is_taken_by_name():
 
 @pytest.fixture
 def video(tmp_path):
-    """Ten frames of one grey each, 20 levels apart, which survive compression."""
+    """Ten frames of one grey each, 20 levels apart, which survive compression, and a black bar."""
     path = tmp_path / "drive.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (96, 64))
     for number in range(10):
-        writer.write(np.full((64, 96, 3), 20 * number + 20, np.uint8))
+        frame = np.full((64, 96, 3), 20 * number + 20, np.uint8)
+        frame[:, :16] = 0
+        writer.write(frame)
     writer.release()
     return path
 
@@ -68,7 +78,7 @@ def video(tmp_path):
 def test_video_gives_frames_spread_over_it(video):
     chosen = images_from_source(str(video), 4)
     assert [image.name for image in chosen.images] == [f"drive.mp4#{index}" for index in (0, 3, 6, 9)]
-    greys = [chosen.images[number].read().mean() for number in (2, 0, 3, 1)]  # in any order
+    greys = [chosen.images[number].read()[:, 32:].mean() for number in (2, 0, 3, 1)]  # in any order
     np.testing.assert_allclose(greys, [140, 20, 200, 80], atol=5)  # of 20 between neighbours
     assert len({image.sha256() for image in chosen.images}) == 4
 
@@ -126,15 +136,50 @@ def test_recipe_of_the_shelf_is_found_by_name():
     assert len(chosen.images) == 64 and chosen.images[0].read().shape == (360, 480, 3)
 
 
-def test_recipe_holds_its_pictures_to_their_hashes(recipe, image_folder):
-    hashes = [sha256_of_file(path) for path in sorted(image_folder.iterdir())]
-    assert len(images_from_source(recipe(images=3, sha256=hashes)).images) == 3
+def test_recipe_holds_its_pictures_to_their_hashes(image_folder, tmp_path):
+    save_recipe(tmp_path / "set.toml", str(image_folder), hashes_of(images_from_source(str(image_folder))))
+    source = str(tmp_path / "set.toml")
+    before = [image.read() for image in images_from_source(source).images]
+    shutil.copy(image_folder / "street0.jpg", image_folder / "a_new_one.jpg")
+    after = [image.read() for image in images_from_source(source).images]
+    np.testing.assert_array_equal(before, after)  # what came later is none of the set
+    assert len(images_from_source(source, 2).images) == 2
     shutil.copy(image_folder / "street0.jpg", image_folder / "street1.jpg")
-    with pytest.raises(BadInput, match=r"gives 3, 1 of them others \(first street1\.jpg\)"):
-        images_from_source(recipe(images=3, sha256=hashes))
+    with pytest.raises(BadInput, match=r"of the 3 images it lists, .* has 1 changed \(street1\.jpg\)$"):
+        images_from_source(source)
     (image_folder / "street2.jpg").unlink()
-    with pytest.raises(BadInput, match=r"lists 3 images; .* gives 2"):
-        images_from_source(recipe(images=3, sha256=hashes))
+    with pytest.raises(BadInput, match=r"has 1 changed \(street1\.jpg\), 1 missing \(street2\.jpg\)$"):
+        images_from_source(source)
+
+
+def hashes_of(chosen):
+    return {image.name: image.sha256() for image in chosen.images}
+
+
+def test_names_of_a_glob_tell_folders_apart(image_folder, tmp_path):
+    shutil.copytree(image_folder, image_folder / "more")
+    names = [image.name for image in images_from_source(f"{image_folder}/**/*.jpg").images]
+    assert len(set(names)) == 6 and {"street0.jpg", "more/street0.jpg"} <= set(names)
+
+
+def test_set_of_a_shelf_file_is_not_written_again(tmp_path):
+    with pytest.raises(BadInput, match="come from synthetic_street, which makes the set again already"):
+        save_recipe(tmp_path / "set.toml", "synthetic_street", {})
+
+
+def test_images_of_the_labelled_set_are_named_whatever_their_files_are_called(image_folder, tmp_path):
+    """By content: the one that is shared has another name and lies elsewhere."""
+    root = tmp_path / "set"
+    for part in ("images", "labels"):
+        (root / part).mkdir(parents=True)
+    shutil.copy(image_folder / "street1.jpg", root / "images" / "renamed.jpg")
+    cv2.imwrite(str(root / "labels" / "renamed.png"), np.zeros((64, 96), np.uint8))
+    (root / "classes.json").write_text('{"names": ["all"]}')
+    data, found = dataset_from_name(f"folder:{root}"), hashes_of(images_from_source(str(image_folder)))
+    assert shared_images(found, data) == ["street1.jpg"]
+    with pytest.raises(BadInput, match=r"1 of 3 calibration images are also in .* \(street1\.jpg\).*--allow-overlap"):
+        require_disjoint(found, data)
+    require_disjoint({name: sha256 for name, sha256 in found.items() if name != "street1.jpg"}, data)
 
 
 @pytest.mark.parametrize(

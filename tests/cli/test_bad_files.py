@@ -81,7 +81,7 @@ def test_spec_beside_a_checkpoint_is_not_passed_over(command, checkpoint_file, s
 
 
 def test_recipe_beside_an_onnx_file_is_not_passed_over(command, onnx_file, video):
-    done = command("run", onnx_file, "--recipe", "fcn8s_lite0_camvid", "--source", video, "--sink", "null:")
+    done = command("run", onnx_file, "--recipe", "fcn4s_lite0_camvid", "--source", video, "--sink", "null:")
     done.refuses(2, "--recipe names the network of a plain state dict")
 
 
@@ -101,7 +101,7 @@ def test_pickle_with_code_in_it_is_not_run(command, tmp_path, how):
         torch.save({"weight": TouchesAFile(proof)}, path)
     else:
         path.write_bytes(pickle.dumps(TouchesAFile(proof)))
-    done = command("export", path, "--recipe", "fcn8s_lite0_camvid", "--out", tmp_path / "net.onnx")
+    done = command("export", path, "--recipe", "fcn4s_lite0_camvid", "--out", tmp_path / "net.onnx")
     done.refuses(2, "net.pth: this pickle holds more than tensors and may run code; it was not opened")
     assert done.err.count("\n") == 1  # nor does torch itself add a word
     assert not proof.exists() and not (tmp_path / "net.onnx").exists()

@@ -24,7 +24,7 @@ def quick(pairs, tmp_path):
 
 
 def test_json_is_the_record_that_is_written(command, onnx_file, pairs, quick, tmp_path):
-    done = command("bench", onnx_file, *quick, "--calib", pairs, "--target", "onnxruntime", "--json")
+    done = command("bench", onnx_file, *quick, "--calib", pairs, "--allow-overlap", "--target", "onnxruntime", "--json")
     assert done.code == 0 and set(done.json) >= TOP_KEYS
     assert [row["precision"] for row in done.json["rows"]] == ["fp32", "int8"]
     assert json.loads((tmp_path / "bench" / "record.json").read_text()) == done.json
@@ -37,6 +37,17 @@ def test_people_see_a_row_for_each_variant(command, onnx_file, quick):
     done = command("bench", onnx_file, *quick, "--target", "onnxruntime")
     for words in ("streets, 4 images", "p50 ms", "mIoU", "onnxruntime", "front"):
         assert words in done.out
+
+
+def test_people_see_how_sure_miou_is(command, onnx_file, tmp_path):
+    words = ["--data", "synthetic:street,seed=7,images=8,size=64x96", "--rounds", 1, "--frames", 1]
+    done = command("bench", onnx_file, *words, "--out", tmp_path / "bench", "--target", "onnxruntime")
+    row = json.loads((tmp_path / "bench" / "record.json").read_text())["rows"][0]
+    half = (row["miou_ci"][1] - row["miou_ci"][0]) / 2
+    assert f"{100 * row['miou']:.2f} ± {100 * half:.1f}" in done.out and "±: half the 95 % interval" in done.out
+    record = tmp_path / "bench" / "record.json"
+    again = command("evaluate", onnx_file, *words[:2], "--target", "onnxruntime", "--against", record, "--json").json
+    assert again["miou_ci"] == row["miou_ci"] and again["against"]["difference_ci"] == [0, 0]
 
 
 def test_broken_picture_is_named_and_the_rest_goes_on(command, onnx_file, broken_pairs, tmp_path):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import cv2
 import pytest
 
-KEYS = {"miou", "pixel_acc", "mean_acc", "fw_iou", "iou", "images", "target", "precision", "execution", "model_sha256"}
+KEYS = {"miou", "pixel_acc", "mean_acc", "fw_iou", "iou", "images", "target", "precision", "execution", "model_sha256",
+        "miou_ci", "iou_ci", "scores"}  # fmt: skip
+AGAINST_KEYS = {"name", "miou", "miou_ci", "difference", "difference_ci", "probability_better", "verdict", "pixel_acc",
+                "classes"}  # fmt: skip
+STREETS = "synthetic:street,seed=7,images=8,size=64x96"
 
 
 def test_json_has_the_keys_that_others_read(command, onnx_file, pairs):
@@ -62,3 +67,139 @@ def test_set_with_other_classes_is_refused(command, foreign_file, text_file, pai
 def test_execution_that_the_engine_has_not_is_refused(command, onnx_file, pairs):
     words = ["evaluate", onnx_file, "--data", f"folder:{pairs}", "--target", "onnxruntime", "--execution", "bf16"]
     command(*words).refuses(2, "executes f32, not bf16")
+
+
+@pytest.fixture(scope="module")
+def result(onnx_file):
+    """What `evaluate --json` prints of the fp32 file on STREETS."""
+    from fcn_edge.cli.evaluating import result_of, run_from_evaluation
+    from fcn_edge.data import dataset_from_name
+    from fcn_edge.engines import open_engine
+    from fcn_edge.evaluate import evaluate_engine
+
+    data = dataset_from_name(STREETS)
+    with open_engine(onnx_file) as engine:
+        return json.dumps(result_of(run_from_evaluation(evaluate_engine(engine, data), engine), data, None))
+
+
+@pytest.fixture
+def saved(text_file, result):
+    """The same as a file of an earlier run."""
+    return text_file("before.json", result)
+
+
+def test_scores_have_intervals_and_each_image_its_own_counts(command, onnx_file):
+    words = ["evaluate", onnx_file, "--data", STREETS]
+    found = command(*words, "--json").json
+    assert found["miou_ci"][0] < found["miou"] < found["miou_ci"][1]
+    assert found["pixel_acc_ci"][0] < found["pixel_acc"] < found["pixel_acc_ci"][1]
+    assert set(found["iou_ci"]) == set(found["iou"])
+    assert found["interval"] == {"level": 0.95, "block_length": 1, "reason": ""}
+    assert [set(image) for image in found["scores"]["images"]] == [{"sha256", "sequence", "cells"}] * 8
+    assert command(*words, "--json").json["miou_ci"] == found["miou_ci"], "the same each time"
+    low, high = found["miou_ci"]
+    assert f"mean IU {100 * found['miou']:.1f} ({100 * low:.1f} to {100 * high:.1f})" in command(*words).out
+
+
+def test_too_few_images_have_no_interval_and_the_reason_is_told(command, onnx_file, pairs):
+    words = ["evaluate", onnx_file, "--data", f"folder:{pairs}"]
+    found = command(*words, "--against", onnx_file, "--json").json
+    assert found["miou_ci"] is None and set(found["iou_ci"].values()) == {None}
+    assert (found["against"]["difference"], found["against"]["verdict"]) == (0, "undecidable")
+    assert "no interval: 4 images are too few for an interval, which takes 6" in command(*words).out
+
+
+def test_difference_to_a_second_model_is_told_with_its_interval(command, onnx_file, int8_file):
+    words = ["evaluate", int8_file, "--data", STREETS, "--against", onnx_file]
+    found = command(*words, "--json").json
+    against, alone = found["against"], command("evaluate", onnx_file, "--data", STREETS, "--json").json
+    assert set(against) == AGAINST_KEYS and "fp32 f32" in against["name"]
+    assert (against["miou"], against["miou_ci"]) == (alone["miou"], alone["miou_ci"])
+    assert against["difference"] == pytest.approx(found["miou"] - alone["miou"])
+    assert against["difference_ci"][0] <= against["difference"] <= against["difference_ci"][1]
+    excludes_0 = not against["difference_ci"][0] <= 0 <= against["difference_ci"][1]
+    assert against["verdict"] == ("real" if excludes_0 else "not distinguishable")
+    assert list(against["classes"]) == list(found["iou"])
+    for name, of_class in against["classes"].items():
+        assert of_class["iou"] == alone["iou"][name]
+    shown = command(*words).out
+    assert f"difference in mean IU: {100 * against['difference']:+.2f} (" in shown
+    assert ("real: the interval excludes 0" if excludes_0 else "not distinguishable with 8 images") in shown
+
+
+def test_saved_scores_stand_in_for_the_other_model(command, onnx_file, int8_file, saved):
+    words = ["evaluate", int8_file, "--data", STREETS, "--json", "--against"]
+    assert command(*words, saved).json["against"] == command(*words, onnx_file).json["against"]
+
+
+def test_difference_that_is_everywhere_is_real(command, onnx_file, saved):
+    """As many pixels of each image moved from right to wrong as right ones are left."""
+    worse = json.loads(saved.read_text())
+    for image in worse["scores"]["images"]:
+        image["cells"] = [moved for index, count in image["cells"] for moved in halved(index, count)]
+    saved.write_text(json.dumps(worse))
+    done = command("evaluate", onnx_file, "--data", STREETS, "--against", saved, "--json")
+    against = done.json["against"]
+    assert (against["verdict"], against["probability_better"]) == ("real", 1)
+    assert against["difference_ci"][0] > 0
+
+
+def halved(index, count):
+    label, predicted = divmod(index, 11)
+    if label != predicted:
+        return [[index, count]]
+    return [[index, count - count // 2], [11 * label + (label + 1) % 11, count // 2]]
+
+
+def test_row_of_a_bench_record_stands_in_too(command, onnx_file, saved, text_file):
+    row = {**json.loads(saved.read_text()), "target": "openvino"}
+    one, two = (text_file(f"record{n}.json", json.dumps({"schema": 1, "rows": [row] * n})) for n in (1, 2))
+    words = ["evaluate", onnx_file, "--data", STREETS, "--json", "--against"]
+    for given in (one, f"{two}#2"):
+        assert command(*words, given).json["against"]["difference"] == 0
+    for given in (two, f"{two}#3", f"{two}#x"):
+        command(*words, given).refuses(2, "which row? write", "#1 tiny openvino fp32 f32, #2 tiny openvino")
+
+
+def test_runs_on_other_images_or_labels_are_refused(command, onnx_file, saved):
+    words = ["evaluate", onnx_file, "--data", STREETS, "--against", saved]
+    command(*words, "--limit", 6).refuses(2, "this run scored 6 images, the other 8, and 6 of them are the same")
+    relabelled = json.loads(saved.read_text())
+    relabelled["scores"]["images"][0]["cells"].append([0, 1])
+    saved.write_text(json.dumps(relabelled))
+    command(*words).refuses(2, "the labels of 1 of 8 images are not those that the other run was scored with")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda s: s.clear(), "holds no scores of single images; write it with evaluate --json"),
+        (lambda s: s.update(scores=3), "holds no scores of single images"),
+        (lambda s: s["scores"].update(images=3), "expected a list of images, found int"),
+        (lambda s: s["scores"]["images"][0].pop("sha256"), "before.json: image: missing sha256"),
+        (lambda s: s["scores"]["images"][0]["cells"].append([121, 1]), "counts outside the confusion matrix of 11"),
+        (lambda s: s["scores"]["images"][0]["cells"].append([0, -1]), "counts outside the confusion matrix of 11"),
+        (lambda s: s.update(rows=[]), "which row?"),
+        (lambda s: s.update(rows=[3]), "holds no scores of single images"),
+    ],
+)
+def test_other_without_scores_is_refused_before_anything_runs(command, onnx_file, saved, monkeypatch, change, told):
+    value = json.loads(saved.read_text())
+    change(value)
+    saved.write_text(json.dumps(value))
+    monkeypatch.setattr("fcn_edge.evaluate.evaluate_engine", lambda *_, **__: pytest.fail("measured nevertheless"))
+    command("evaluate", onnx_file, "--data", STREETS, "--against", saved).refuses(2, told)
+
+
+@pytest.mark.parametrize("name", ["none.onnx", "none.json"])
+def test_other_that_is_not_there_is_refused_before_anything_runs(command, onnx_file, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("fcn_edge.evaluate.evaluate_engine", lambda *_, **__: pytest.fail("measured nevertheless"))
+    command("evaluate", onnx_file, "--data", STREETS, "--against", tmp_path / name).refuses(2, f"{name}: no such file")
+
+
+def test_other_with_other_classes_is_refused(command, onnx_file, saved):
+    value = json.loads(saved.read_text())
+    value["scores"]["iou"].append(None)
+    saved.write_text(json.dumps(value))
+    done = command("evaluate", onnx_file, "--data", STREETS, "--against", saved)
+    done.refuses(2, "scored 12 classes, this run 11")

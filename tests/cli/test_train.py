@@ -63,7 +63,7 @@ def test_run_that_was_killed_says_where_it_goes_on(command, recipe, tmp_path, mo
     ("words", "told"),
     [
         (["{recipe}", "--out", "net.onnx"], "a checkpoint ends in .safetensors, such as net.safetensors"),
-        (["fcn8s_lite0_camvit", "--out", "net.safetensors"], "did you mean 'fcn8s_lite0_camvid'?"),
+        (["fcn4s_lite0_camvit", "--out", "net.safetensors"], "did you mean 'fcn4s_lite0_camvid'?"),
         (["none.toml", "--out", "net.safetensors"], "none.toml: no such file"),
         (
             ["{misspelt}", "--out", "net.safetensors"],

@@ -11,9 +11,11 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 
 import numpy as np
+import onnx
 import pytest
 
 from fcn_edge.engines import PACKAGES, EngineOptions, available_targets, open_engine
+from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Style
 from fcn_edge.onnxfile import contract_from_onnx
@@ -230,6 +232,17 @@ class TestOnnxRuntime(OnnxContract):
     target = "onnxruntime"
 
 
+class TestReference(OnnxContract):
+    target = "reference"
+
+    def test_quantized_file_runs_as_written(self, int8_file, frame):
+        """What the taps of the same graph yield, which nothing optimised; they take more threads, so sums differ."""
+        output = onnx.load(str(int8_file)).graph.output[0].name
+        taps = Taps(int8_file.read_bytes(), int8_file.name)
+        with open_engine(int8_file, target=self.target, options=ONE_THREAD) as engine:
+            np.testing.assert_allclose(engine.infer(frame[None]), taps.run(frame[None])[output], atol=1e-4)
+
+
 class TestOpenVino(OnnxContract):
     target = "openvino"
 
@@ -257,7 +270,7 @@ def openvino_capabilities():
 
 
 def test_every_installed_backend_has_its_contract():
-    covered = {kind.target for kind in (TestPyTorch, TestOnnxRuntime, TestOpenVino)}
+    covered = {kind.target for kind in (TestPyTorch, TestOnnxRuntime, TestReference, TestOpenVino)}
     with_gpu = {"tensorrt", "tensorrt-rtx"}  # test_trt.py
     assert set(available_targets()) - with_gpu <= covered
     assert covered | with_gpu == set(PACKAGES)

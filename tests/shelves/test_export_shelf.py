@@ -18,6 +18,7 @@ from fcn_edge.build import BuildOptions, build_engine  # noqa: E402 - needs torc
 from fcn_edge.calib import images_from_source, table_from_images  # noqa: E402
 from fcn_edge.data import class_set  # noqa: E402
 from fcn_edge.engines import open_engine  # noqa: E402
+from fcn_edge.errors import CheckFailed  # noqa: E402
 from fcn_edge.export import onnx_from_checkpoint  # noqa: E402
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint  # noqa: E402
 from fcn_edge.onnxfile import onnx_from_file  # noqa: E402
@@ -66,9 +67,17 @@ def test_full_network_has_the_recipe_s_classes_and_geometry(name):
     assert network.score_sampling(height, width).size == (height, width)
 
 
+# OpenVINO 2026.4 strays from the INT8 files of these (7 dB with random weights): the build says so and refuses.
+STRAYS = ("fcn16s_googlenet_voc", "fcn32s_googlenet_voc")
+
+
 @pytest.mark.parametrize("target", RUNNABLE)
 def test_recipe_runs_in_int8(name, fp32_file, table_file, tmp_path, target):
     options = BuildOptions(target, "int8", calib=str(table_file))
+    if target == "openvino" and name in STRAYS:
+        with pytest.raises(CheckFailed, match="does not compute what"):
+            build_engine(fp32_file, tmp_path / "engine", options=options)
+        return
     built = build_engine(fp32_file, tmp_path / "engine", options=options)
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     with open_engine(built.path) as engine:

@@ -19,12 +19,6 @@ from fcn_edge.models.fit import fitted, is_fcn
 from fcn_edge.schema import nearest
 
 
-def _lite0(padding: Padding, width: float) -> Backbone:
-    if width != 1:
-        raise BadInput(f"efficientnet_lite0 has width 1 only, found {width:g}: leave `width` out of the recipe")
-    return EfficientNetLite0()
-
-
 def _symmetric(build: Callable[[float], Backbone]) -> Callable[[Padding, float], Backbone]:
     """One whose own paddings give exact fractions: "same" and "classifier" are one, "pad100" there is not."""
     return lambda padding, width: build(width)
@@ -32,7 +26,7 @@ def _symmetric(build: Callable[[float], Backbone]) -> Callable[[Padding, float],
 
 BACKBONES: dict[str, Callable[[Padding, float], Backbone]] = {
     "alexnet": AlexNet,
-    "efficientnet_lite0": _lite0,
+    "efficientnet_lite0": EfficientNetLite0,
     "googlenet": _symmetric(GoogLeNet),
     **{f"resnet{depth}": _symmetric(partial(ResNet, depth)) for depth in DEPTHS},
     "vgg16": VGG16,

@@ -1,0 +1,137 @@
+"""The verb `compare`, and what it says."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fcn_edge.cli.app import Json, app, describe_skipped, emit, print_table, progress, runnable, say
+
+if TYPE_CHECKING:
+    from fcn_edge.compare import Comparison
+
+SHOWN = 10  # layers, and class changes, that people are shown; JSON holds all
+MARKED = 3
+SIDE = "checkpoint, ONNX file, engine directory or packaged name"
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help=f"The reference: {SIDE}.")],
+    b: Annotated[str, typer.Argument(help=f"What is held against it: {SIDE}.")],
+    images: Annotated[str, typer.Option("--images", help="Folder, glob, video, data set or TOML of images.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for compare.json and disagreement.png.")] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="How many images, evenly spread [8].")] = None,
+    min_agreement: Annotated[
+        float | None, typer.Option("--min-agreement", min=0, max=100, help="% of pixels [by precision].")
+    ] = None,
+    min_sqnr: Annotated[float | None, typer.Option("--min-sqnr", help="dB of a layer alone [by precision].")] = None,
+    max_levels: Annotated[float, typer.Option("--max-levels", min=0, help="Of the network's input, 0..255.")] = 0.5,
+    spec_a: Annotated[Path | None, typer.Option("--spec-a", help="TOML of A, an ONNX file made elsewhere.")] = None,
+    spec_b: Annotated[Path | None, typer.Option("--spec-b", help="TOML of B, an ONNX file made elsewhere.")] = None,
+    recipe_a: Annotated[str | None, typer.Option("--recipe-a", help="Network of A, a plain state dict.")] = None,
+    recipe_b: Annotated[str | None, typer.Option("--recipe-b", help="Network of B, a plain state dict.")] = None,
+    json: Json = False,
+) -> None:
+    """Where two artefacts first disagree, stage by stage.
+
+    frame, resize, colour, mean, std, network layer by layer, upsample, argmax: each is judged with
+    A's values in front of it. What a graph does to a frame is found out by showing it colours, so a
+    spec that contradicts its graph is found as well.
+
+    Exit code 0: every stage agrees within limits; 1: one does not. Limits of the less exact of both
+    precisions (fp32, fp16 or bf16, int8): class maps agree on 99.9, 99 or 80 % of pixels, and each layer,
+    fed the same tensors, yields 60, 40 or 20 dB.
+
+    \b
+    Examples:
+      fcn-edge compare net.safetensors net.onnx --images camvid:camvid#val
+      fcn-edge compare net.onnx net.int8.onnx --images camvid:camvid#val --min-agreement 97 --out diff
+      fcn-edge compare net.onnx other.onnx --spec-b other.toml --images photos/ --json
+    """
+    from dataclasses import replace
+
+    from fcn_edge.compare import Limits, compare_artefacts, write_comparison
+    from fcn_edge.errors import CheckFailed
+
+    limits = Limits(max_levels, min_sqnr, None if min_agreement is None else min_agreement / 100)
+    with ExitStack() as stack:
+        first = stack.enter_context(runnable(a, spec_a, recipe_a))
+        second = stack.enter_context(runnable(b, spec_b, recipe_b))
+        tick = stack.enter_context(progress())
+        found = compare_artefacts(
+            first, second, images=images, count=count, limits=limits,
+            on_image=lambda done, total: tick("comparing", done, total),
+        )  # fmt: skip
+    found = replace(found, a=found.a | {"file": a}, b=found.b | {"file": b})  # as typed, not as made runnable
+    paths = write_comparison(found, out) if out else {}
+    emit(found.to_mapping(), as_json=json, human=lambda: _describe(found))
+    if paths:
+        say(f"wrote {', '.join(str(path) for path in paths.values())}")
+    raise typer.Exit(CheckFailed.exit_code if found.first else 0)
+
+
+def _describe(found: Comparison) -> None:
+    from rich.table import Table
+
+    print(found.verdict)
+    stages = Table("stage", "", "found")
+    for stage in found.stages:
+        mark = {"same": "same", "differs": "DIFFERS", "unknown": "?"}[stage.state]
+        stages.add_row(stage.name, mark, stage.finding)
+    print_table(stages)
+    if found.layers:
+        _describe_layers(found)
+    _describe_classes(found)
+    limits = found.limits
+    print(
+        f"limits: {limits.levels:g} levels of input (--max-levels), {limits.sqnr_db:g} dB a layer (--min-sqnr),"
+        f" {100 * (limits.agreement or 0):g} % of pixels (--min-agreement)"
+    )
+    describe_skipped(found.skipped)
+
+
+def _describe_layers(found: Comparison) -> None:
+    """The layers that lose most, in the network's order; the three lowest of them marked."""
+    from rich.table import Table
+
+    from fcn_edge.compare.layers import EQUAL_DB
+
+    lowest = sorted((layer for layer in found.layers if layer.alone_db < EQUAL_DB), key=lambda layer: layer.alone_db)
+    if not lowest:
+        print(f"{found.matched[0]} tensors that both have, of A's {found.matched[1]}: all equal")
+        return
+    shown, marked = lowest[:SHOWN], lowest[:MARKED]
+    title = f"SQNR of {found.matched[0]} tensors that both have, of A's {found.matched[1]}; the {len(shown)} lowest"
+    table = Table("", "layer", "op", "alone dB", "carried dB", title=title)
+    for layer in found.layers:
+        if layer in shown:
+            mark = "<" if layer in marked else ""
+            table.add_row(mark, layer.name, layer.op, f"{layer.alone_db:.1f}", f"{layer.carried_db:.1f}")
+    print_table(table)
+    print("alone: fed A's tensors; carried: from A's network input on; 200 dB: no difference at all")
+
+
+def _describe_classes(found: Comparison) -> None:
+    """Which classes move where, and the IU of both where there are labels."""
+    moved = sorted(
+        ((int(found.confusion[i, j]), a, b) for i, a in enumerate(found.classes) for j, b in enumerate(found.classes)
+         if i != j and found.confusion[i, j]), reverse=True,
+    )  # fmt: skip
+    total = found.confusion.sum()
+    if moved:
+        words = (f"{a} -> {b} {n / total:.2%}" for n, a, b in moved[:SHOWN])
+        print(f"pixels of {found.images} images that change class from A to B: {', '.join(words)}")
+    a, b = found.scores
+    if a is None or b is None:
+        return
+    from rich.table import Table
+
+    table = Table("class", "IU of A", "IU of B", "delta")
+    for name, x, y in [*zip(found.classes, a.iou, b.iou), ("mean", a.miou, b.miou)]:
+        delta = "" if x is None or y is None else f"{100 * (y - x):+.2f}"
+        table.add_row(name, *("absent" if v is None else f"{100 * v:.2f}" for v in (x, y)), delta)
+    print_table(table)

@@ -1,0 +1,121 @@
+"""Whether an engine computes what its file says: held against the reference run of the same file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fcn_edge.engines import EngineOptions, Target, engine_on_target
+from fcn_edge.engines.base import Engine, Execution
+from fcn_edge.errors import BadInput, CheckFailed
+from fcn_edge.frame import Style
+from fcn_edge.spec import Precision
+from fcn_edge.transforms import input_from_frame, view_from_scores
+
+EXACT_DB = 200.0  # stands for infinity: of float32 nothing above 150 dB is told apart
+
+
+@dataclass(frozen=True)
+class Limits:
+    """sqnr_db: least ratio of signal to difference over all outputs. agreement: least share of equal pixels."""
+
+    sqnr_db: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How near two engines of one file are.
+
+    sqnr_db: 10 log10(sum of squares / sum of squared differences) of all scores, None for files
+    that end in a class map. agreement: share of pixels with the same class; worst: of one image.
+    """
+
+    images: int
+    sqnr_db: float | None
+    agreement: float
+    worst: float
+
+
+def limits_for(precision: Precision, execution: Execution, price: Fidelity | None = None) -> Limits:
+    """What an engine must reach.
+
+    price: how far the quantized file itself is from fp32, both as reference runs. Where a coarse
+    scale makes each rounding large, two right engines differ by as much: an engine may stray from
+    the file by what the file strays from fp32.
+    """
+    if (precision, execution) == ("fp32", "f32"):
+        return Limits(60.0, 0.999)
+    if price is None:
+        return Limits(15.0, 0.85)
+    return Limits(15.0 if price.sqnr_db is None else min(15.0, price.sqnr_db), min(0.97, price.agreement))
+
+
+@dataclass(frozen=True)
+class Held(Fidelity):
+    """An engine that was found faithful. runtime: of the reference. from_fp32: the file's own distance from fp32."""
+
+    runtime: str
+    limits: Limits
+    from_fp32: Fidelity | None
+
+
+def held_to_reference(
+    file: Path, fp32: Path | None, images: Sequence[np.ndarray], *, target: Target, options: EngineOptions
+) -> Held:
+    """Open `file` on `target` and hold it against the reference run. fp32: what the file was quantized from, if known.
+
+    Raises CheckFailed where the engine computes something else than its file says.
+    """
+    with engine_on_target(file, "reference", EngineOptions(threads=options.threads)) as reference:
+        price = None
+        if fp32 is not None:
+            with engine_on_target(fp32, "reference", EngineOptions(threads=options.threads)) as exact:
+                price = fidelity(reference, exact, images)
+        with engine_on_target(file, target, options) as engine:
+            found = fidelity(engine, reference, images)
+            limits = require_faithful(found, engine, price)
+    return Held(**vars(found), runtime=reference.runtime, limits=limits, from_fp32=price)
+
+
+def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) -> Fidelity:
+    """Run frames (H, W, 3) uint8 BGR through both. Raises BadInput where there are none, or outputs differ in form."""
+    signal = noise = 0.0
+    shares = []
+    for image in images:
+        x = input_from_frame(image, reference.spec.preprocess)
+        found, wanted = engine.infer(x), reference.infer(x)
+        if found.shape != wanted.shape:
+            raise BadInput(f"outputs are {found.shape} and {wanted.shape}; only engines of one file can be compared")
+        if wanted.dtype != np.uint8:
+            signal += float(np.square(wanted, dtype=np.float64).sum())
+            noise += float(np.square(np.subtract(found, wanted, dtype=np.float64)).sum())
+        maps = [view_from_scores(y[0], image, reference.spec, Style(overlay=False)).class_map for y in (found, wanted)]
+        shares.append(float((maps[0] == maps[1]).mean()))
+    if not shares:
+        raise BadInput("no images to hold an engine against the reference with")
+    has_scores = reference.spec.head.kind != "classes"
+    return Fidelity(len(shares), decibels(signal, noise) if has_scores else None, float(np.mean(shares)), min(shares))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """10 log10(signal / noise), both sums of squares; EXACT_DB where nothing differs."""
+    if noise == 0:
+        return EXACT_DB
+    return min(EXACT_DB, 10 * float(np.log10(signal / noise))) if signal > 0 else -EXACT_DB
+
+
+def require_faithful(found: Fidelity, engine: Engine, price: Fidelity | None = None) -> Limits:
+    """The limits that `found` keeps. Raises CheckFailed where it does not: the engine computes something else."""
+    limits = limits_for(engine.precision, engine.execution, price)
+    is_near = found.sqnr_db is None or found.sqnr_db >= limits.sqnr_db
+    if is_near and found.agreement >= limits.agreement:
+        return limits
+    ratio = "" if found.sqnr_db is None else f"{found.sqnr_db:.1f} dB (at least {limits.sqnr_db:.3g}) and "
+    raise CheckFailed(
+        f"{engine.runtime} does not compute what {engine.path.name} says: against the reference run {ratio}"
+        f"{100 * found.agreement:.2f} % equal pixels (at least {100 * limits.agreement:.4g}) on {found.images} images"
+    )

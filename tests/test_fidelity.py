@@ -1,0 +1,74 @@
+"""An engine is held against the reference run of its own file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fcn_edge.data import dataset_from_name
+from fcn_edge.engines import open_engine
+from fcn_edge.errors import BadInput, CheckFailed
+from fcn_edge.fidelity import EXACT_DB, decibels, fidelity, require_faithful
+
+STREETS = dataset_from_name("synthetic:street,seed=1,images=3,size=64x96")
+IMAGES = [STREETS.items[index].image() for index in range(3)]
+
+
+@pytest.fixture
+def reference(onnx_file):
+    with open_engine(onnx_file, target="reference") as engine:
+        yield engine
+
+
+def test_reference_agrees_with_itself(reference):
+    found = fidelity(reference, reference, IMAGES)
+    assert (found.images, found.sqnr_db, found.agreement, found.worst) == (3, EXACT_DB, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("file", ["onnx_file", "int8_file"])
+def test_engines_compute_what_their_file_says(request, target, file):
+    path = request.getfixturevalue(file)
+    with (
+        open_engine(path, target=target) as engine,
+        open_engine(path, target="reference") as reference,
+        open_engine(request.getfixturevalue("onnx_file"), target="reference") as exact,
+    ):
+        require_faithful(fidelity(engine, reference, IMAGES), engine, fidelity(reference, exact, IMAGES))
+
+
+class Wrong:
+    """An engine that does something to its scores."""
+
+    def __init__(self, engine, change):
+        self._engine, self._change = engine, change
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def infer(self, x):
+        return self._change(self._engine.infer(x))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: y + 0.05 * y.std() * np.random.default_rng(0).standard_normal(y.shape, np.float32),
+        lambda y: y[:, ::-1].copy(),
+        lambda y: np.roll(y, 1, axis=3),
+    ],
+    ids=["noise", "classes reversed", "a cell aside"],
+)
+def test_engine_that_computes_something_else_is_refused(reference, change):
+    wrong = Wrong(reference, change)
+    with pytest.raises(CheckFailed, match=r"does not compute what .*onnx says: .* dB \(at least 60\)"):
+        require_faithful(fidelity(wrong, reference, IMAGES), wrong)
+
+
+def test_nothing_to_hold_it_with_is_refused(reference):
+    with pytest.raises(BadInput, match="no images"):
+        fidelity(reference, reference, [])
+
+
+def test_decibels():
+    assert decibels(100.0, 1.0) == 20 and decibels(0.0, 0.0) == EXACT_DB and decibels(0.0, 1.0) == -EXACT_DB

@@ -1,0 +1,204 @@
+"""Block bootstrap intervals: how often they hold the truth, and what they do where there is little to draw from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fcn_edge.errors import BadInput
+from fcn_edge.intervals import block_length_of, difference_from_images, expanded_tail, intervals_from_images
+from fcn_edge.metrics import ImageScore, scores_from_confusion, sparse_cells
+
+CLASSES = 3
+PIXELS = 5000
+DRAWS = 300  # sets a simulation draws: a coverage of 90 % is known to 1.7 points (one standard error)
+RESAMPLES = 500  # enough to tell coverage; the limits of one interval take more
+ROUNDING = 1e-12
+
+
+def confusions(random, frames, correlation=0.0, sets=1, skill=0.0):
+    """(sets, frames, C, C): images whose difficulty follows an AR(1) of that correlation between neighbours.
+
+    skill: how much fewer pixels are wrong, in logits.
+    """
+    noise = random.normal(size=(sets, frames, 1 + CLASSES))
+    hard = noise.copy()
+    for frame in range(1, frames):
+        hard[:, frame] = correlation * hard[:, frame - 1] + (1 - correlation**2) ** 0.5 * noise[:, frame]
+    wrong = 1 / (1 + np.exp(1.2 + skill - 0.6 * hard[..., :1] - np.array([-1.0, 0.0, 0.8])))
+    share = np.exp(0.7 * hard[..., 1:] + np.array([1.5, 0.5, -0.5]))
+    share /= share.sum(-1, keepdims=True)
+    labelled = np.round(share * PIXELS).astype(np.int64)
+    missed = np.round(labelled * wrong / (CLASSES - 1)).astype(np.int64)
+    found = np.repeat(missed[..., None], CLASSES, -1)
+    for label in range(CLASSES):
+        found[..., label, label] = labelled[..., label] - (CLASSES - 1) * missed[..., label]
+    return found
+
+
+def images_of(matrices, sequence="drive"):
+    return [ImageScore(f"{number:064d}", sequence, sparse_cells(matrix)) for number, matrix in enumerate(matrices)]
+
+
+def miou(matrices):
+    return scores_from_confusion(matrices.sum(0)).miou
+
+
+TRUTH = miou(confusions(np.random.default_rng(0), 1, sets=100_000)[:, 0])
+
+
+def coverage(sets, **options):
+    """Share of the sets whose interval holds the mIoU of endlessly many images."""
+    listed = [images_of(each) if isinstance(each, np.ndarray) else each for each in sets]
+    found = [intervals_from_images(images, CLASSES, resamples=RESAMPLES, **options).miou for images in listed]
+    return np.mean([low <= TRUTH <= high for low, high in found])
+
+
+@pytest.mark.parametrize(
+    ("correlation", "least", "most"), [(0.0, 0.92, 0.98), (0.5, 0.88, 0.96), (0.8, 0.82, 0.92), (0.9, 0.72, 0.86)]
+)
+def test_covers_95_percent_of_independent_images_and_most_of_video(correlation, least, most):
+    sets = confusions(np.random.default_rng(1), 100, correlation, DRAWS)
+    assert least <= coverage(sets) <= most
+
+
+def test_frames_drawn_one_by_one_would_cover_half():
+    sets = confusions(np.random.default_rng(1), 100, 0.8, DRAWS)
+    assert coverage(sets, block_length=1) <= 0.55
+
+
+def test_sequences_are_drawn_from_as_one():
+    drives = confusions(np.random.default_rng(1), 20, 0.8, 5 * DRAWS).reshape(DRAWS, 5, 20, CLASSES, CLASSES)
+    sets = [
+        [image for number, drive in enumerate(drives) for image in images_of(drive, f"drive{number}")]
+        for drives in drives
+    ]
+    assert coverage(sets) >= 0.80
+
+
+def test_difference_of_two_runs_is_covered():
+    seeds = range(DRAWS)
+    usual, better = ([confusions(np.random.default_rng(n), 100, 0.5, skill=s)[0] for n in seeds] for s in (0.0, 0.1))
+    truth = miou(confusions(np.random.default_rng(0), 1, sets=100_000, skill=0.1)[:, 0]) - TRUTH
+    found = [
+        difference_from_images(images_of(one), images_of(other), CLASSES, resamples=RESAMPLES).intervals.miou
+        for one, other in zip(better, usual, strict=True)
+    ]
+    assert 0.88 <= np.mean([low <= truth <= high for low, high in found]) <= 0.98
+
+
+@pytest.fixture
+def drive():
+    """(60, C, C) of one sequence."""
+    return confusions(np.random.default_rng(4), 60, correlation=0.7)[0]
+
+
+def test_interval_holds_the_score_and_is_the_same_each_time(drive):
+    images = images_of(drive)
+    found = intervals_from_images(images, CLASSES)
+    assert found == intervals_from_images(images, CLASSES) and found.reason == ""
+    scores = scores_from_confusion(drive.sum(0))
+    for interval, value in zip((found.miou, found.pixel_acc, *found.iou), (scores.miou, scores.pixel_acc, *scores.iou)):
+        assert 0 <= interval[0] < value < interval[1] <= 1
+
+
+def test_pairing_sees_what_two_intervals_side_by_side_hide(drive):
+    worse = drive.copy()
+    worse[:, 0, 0] -= 40  # pixels of each image
+    worse[:, 0, 1] += 40
+    ours, theirs = images_of(drive), images_of(worse)
+    difference = difference_from_images(ours, theirs, CLASSES)
+    one, other = (intervals_from_images(run, CLASSES).miou for run in (ours, theirs))
+    assert one[0] < other[1], "the intervals of the two overlap"
+    assert difference.is_real and difference.probability_better == 1
+    assert difference.miou == pytest.approx(miou(drive) - miou(worse), abs=ROUNDING)
+    assert 0 < difference.intervals.miou[0] < difference.miou < difference.intervals.miou[1]
+    swapped = difference_from_images(theirs, ours, CLASSES)
+    assert swapped.intervals.miou == pytest.approx([-limit for limit in reversed(difference.intervals.miou)])
+    assert swapped.probability_better == 0
+
+
+def test_run_does_not_differ_from_itself(drive):
+    images = images_of(drive)
+    same = difference_from_images(images, images[::-1], CLASSES)
+    assert (same.miou, same.intervals.miou, same.is_real, same.probability_better) == (0, (0, 0), False, 0.5)
+
+
+def test_resamples_are_scored_as_sets_are(drive):
+    """With one image many times over every resample is that set."""
+    found = intervals_from_images(images_of(np.repeat(drive[:1], 12, 0)), CLASSES)
+    assert found.miou == pytest.approx((miou(drive[:1]),) * 2, abs=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [([101], 14), ([1000], 30), ([1] * 500, 1), ([20] * 5, 8), ([27], 4), ([6], 1), ([2], 1), ([], 1), ([500, 1], 24)],
+)
+def test_blocks_grow_with_the_longest_sequence_and_stay_six(lengths, expected):
+    images = [ImageScore("", f"drive{n}", ()) for n, length in enumerate(lengths) for _ in range(length)]
+    assert block_length_of(images) == expected
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_too_few_images_have_no_interval_and_a_reason(drive, count):
+    images = images_of(drive[:count])
+    found = intervals_from_images(images, CLASSES)
+    assert (found.miou, found.pixel_acc, found.iou) == (None, None, (None,) * CLASSES)
+    assert found.reason == f"{count} images are too few for an interval, which takes 6"
+    difference = difference_from_images(images, images, CLASSES)
+    assert difference.probability_better is None and not difference.is_real and difference.intervals == found
+    assert "in blocks of 2 are too few for an interval, which takes 12" in (
+        intervals_from_images(images, CLASSES, block_length=2).reason
+    )
+
+
+def test_class_that_never_occurs_has_none_and_does_not_count(drive):
+    wider = np.zeros((len(drive), 4, 4), np.int64)
+    wider[:, :CLASSES, :CLASSES] = drive
+    found, plain = intervals_from_images(images_of(wider), 4), intervals_from_images(images_of(drive), CLASSES)
+    assert found.iou == (*plain.iou, None) and found.miou == plain.miou
+    assert difference_from_images(images_of(wider), images_of(wider), 4).iou[3] is None
+
+
+def test_class_of_a_single_image_has_no_interval_of_its_own(drive):
+    wider = np.zeros((len(drive), 4, 4), np.int64)
+    wider[:, :CLASSES, :CLASSES] = drive
+    wider[7, 3, 3] = 100
+    found = intervals_from_images(images_of(wider), 4)
+    assert found.iou[3] is None and found.miou is not None
+
+
+def test_images_without_a_labelled_pixel_have_no_interval():
+    found = intervals_from_images(images_of(np.zeros((20, CLASSES, CLASSES), np.int64)), CLASSES)
+    assert (found.miou, found.pixel_acc) == (None, None)
+    empty = images_of(np.zeros((20, CLASSES, CLASSES), np.int64))
+    difference = difference_from_images(empty, empty, CLASSES)
+    assert (difference.miou, difference.probability_better, difference.is_real) == (None, None, False)
+
+
+def test_limits_are_wider_for_few_blocks():
+    """Student's quantile of 5 and 29 degrees of freedom from tables: 2.5706 and 2.0452."""
+    from statistics import NormalDist
+
+    for blocks, student in ((6, 2.5706), (30, 2.0452)):
+        expected = NormalDist().cdf(-student * (blocks / (blocks - 1)) ** 0.5)
+        assert expanded_tail(blocks) == pytest.approx(expected, rel=0.01)
+    assert expanded_tail(1e9) == pytest.approx(0.025, rel=1e-6)
+
+
+def test_runs_on_other_images_are_refused(drive):
+    images = images_of(drive)
+    with pytest.raises(BadInput, match="scored 60 images, the other 50, and 50 of them are the same"):
+        difference_from_images(images, images[:50], CLASSES)
+    moved = [replace(image, sha256="f" * 64) for image in images[:2]] + images[2:]
+    with pytest.raises(BadInput, match="scored 60 images, the other 60, and 58 of them"):
+        difference_from_images(images, moved, CLASSES)
+
+
+def test_runs_on_other_labels_are_refused(drive):
+    relabelled = drive.copy()
+    relabelled[3] = relabelled[3].T
+    with pytest.raises(BadInput, match="the labels of 1 of 60 images are not those"):
+        difference_from_images(images_of(drive), images_of(relabelled), CLASSES)
