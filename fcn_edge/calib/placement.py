@@ -1,4 +1,5 @@
-"""Where Q/DQ pairs stand: on the inputs of convolutions and of residual adds, nowhere else.
+"""Where Q/DQ pairs stand: on the inputs of convolutions and of residual adds, or before the pooling and
+padding that these come out of, nowhere else.
 
 Between a convolution and its activation a pair costs accuracy (17 points of mIoU on an
 EfficientNet-Lite0 whose first filters are huge); on the inputs it costs 0.3.
@@ -10,26 +11,32 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from onnx import numpy_helper
+
 PlacementName = Literal["any", "x86", "nvidia"]
 PLACEMENTS: tuple[PlacementName, ...] = get_args(PlacementName)
 POSITIVE = {"Relu", "Clip", "Sigmoid", "Softmax"}
+AGAIN_POSITIVE = {"Add", "AveragePool", "Concat", "GlobalAveragePool"}  # of what is so
 
 
 @dataclass(frozen=True)
 class Placement:
-    """unsigned: uint8 with zero point 0 for what is never negative; depthwise: quantized or left in float."""
+    """unsigned: uint8 with zero point 0 for what is never negative. depthwise: quantized or left in float.
+
+    early: pairs stand before pooling and borders of zeros, to which rounding makes no difference; behind
+    them OpenVINO would pool and pad in float.
+    """
 
     unsigned: bool
     depthwise: bool
+    early: bool
 
 
 PLACEMENT: dict[PlacementName, Placement] = {
-    "any": Placement(unsigned=False, depthwise=True),
-    "x86": Placement(unsigned=True, depthwise=True),
-    "nvidia": Placement(unsigned=False, depthwise=False),
+    "any": Placement(unsigned=False, depthwise=True, early=False),
+    "x86": Placement(unsigned=True, depthwise=True, early=True),
+    "nvidia": Placement(unsigned=False, depthwise=False, early=False),
 }
-
-
 VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
@@ -51,11 +58,7 @@ def quantizable_convolutions(graph: Any) -> list[Any]:
 
 def residual_adds(graph: Any) -> list[Any]:
     """Adds of two activations whose sum goes on into a convolution; score fusions are none of them."""
-    weights = {tensor.name for tensor in graph.initializer}
-    readers: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    weights, readers = {tensor.name for tensor in graph.initializer}, readers_by_tensor(graph)
     return [
         node
         for node in graph.node
@@ -63,10 +66,56 @@ def residual_adds(graph: Any) -> list[Any]:
     ]
 
 
+def readers_by_tensor(graph: Any) -> dict[str, list[Any]]:
+    """Tensor -> the nodes that read it."""
+    readers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return readers
+
+
 def _feeds_convolution(node: Any, readers: dict[str, list[Any]]) -> bool:
     following = readers.get(node.output[0], [])
     through = [r for n in following if n.op_type in POSITIVE for r in readers.get(n.output[0], [])]
     return any(reader.op_type == "Conv" for reader in [*following, *through])
+
+
+def early_tensors(graph: Any, quantized: Collection[str]) -> dict[str, str]:
+    """Tensor -> the one before the pooling and borders of zeros that it comes out of.
+
+    quantized: what the nodes that will read integers make; what any other node reads keeps its place.
+    """
+    makers, readers = {node.output[0]: node for node in graph.node}, readers_by_tensor(graph)
+    outputs, zeros = {value.name for value in graph.output}, _zeros(graph)
+
+    def is_passed(name: str) -> bool:
+        node = makers.get(name)
+        if node is None or name in outputs or not _keeps_values(node, zeros):
+            return False
+        return all(r.output[0] in quantized or is_passed(r.output[0]) for r in readers.get(name, []))
+
+    found = {}
+    for name in makers:
+        source = name
+        while is_passed(source):
+            source = makers[source].input[0]
+        if source != name and source in makers:
+            found[name] = source
+    return found
+
+
+def _keeps_values(node: Any, zeros: set[str]) -> bool:
+    """Whether each output value is one of the inputs, or 0."""
+    if node.op_type == "MaxPool":
+        return len(node.output) == 1
+    mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+    filled = [*node.input, "", ""][2]
+    return bool(node.op_type == "Pad" and mode == b"constant" and (not filled or filled in zeros))
+
+
+def _zeros(graph: Any) -> set[str]:
+    return {tensor.name for tensor in graph.initializer if not numpy_helper.to_array(tensor).any()}
 
 
 def activations_to_quantize(graph: Any) -> list[str]:
@@ -87,13 +136,15 @@ def unsigned_tensors(graph: Any, placement: PlacementName) -> set[str]:
 
 
 def never_negative(graph: Any) -> set[str]:
-    """Tensors that come out of an activation which cannot be negative."""
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    names = {node.output[0] for node in graph.node if node.op_type in POSITIVE - {"Clip"}}
+    """Tensors that come out of an activation which cannot be negative, or are made of nothing else."""
+    floors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if not tensor.dims}
+    zeros, names = _zeros(graph), set[str]()
     for node in graph.node:
-        if node.op_type == "Clip" and len(node.input) > 1 and node.input[1] in weights:
-            from onnx import numpy_helper
-
-            if float(numpy_helper.to_array(weights[node.input[1]])) >= 0:
-                names.add(node.output[0])
+        is_born = node.op_type in POSITIVE
+        if node.op_type == "Clip":
+            floor = floors.get([*node.input, ""][1])
+            is_born = floor is not None and bool(floor >= 0)
+        is_made = node.op_type in AGAIN_POSITIVE and all(name in names for name in node.input)
+        if is_born or is_made or (_keeps_values(node, zeros) and node.input[0] in names):
+            names.add(node.output[0])
     return names

@@ -11,8 +11,10 @@ from onnx import helper, numpy_helper
 from fcn_edge.calib.placement import (
     PLACEMENT,
     PlacementName,
+    early_tensors,
     is_depthwise,
     quantizable_convolutions,
+    readers_by_tensor,
     residual_adds,
     unsigned_tensors,
 )
@@ -31,40 +33,55 @@ def int8_model(
     """
     quantized = onnx.ModelProto()
     quantized.CopyFrom(model)
-    writer = _Writer(quantized.graph, limits, unsigned_tensors(quantized.graph, placement))
-    kept = []
-    convolutions, adds = quantizable_convolutions(quantized.graph), residual_adds(quantized.graph)  # before rewiring
-    for node in convolutions:
-        if node.name in kept_float or (is_depthwise(node) and not PLACEMENT[placement].depthwise):
-            kept.append(node.name)
-            continue
-        node.input[0] = writer.activation(node.input[0])
-        node.input[1] = writer.weight(node.input[1])
-    for node in adds:
-        if node.name in kept_float:
-            kept.append(node.name)
-            continue
-        node.input[0], node.input[1] = writer.activation(node.input[0]), writer.activation(node.input[1])
+    graph, rules = quantized.graph, PLACEMENT[placement]
+    layers, kept = [], []
+    for node in [*quantizable_convolutions(graph), *residual_adds(graph)]:
+        is_float = node.name in kept_float or (is_depthwise(node) and not rules.depthwise)
+        (kept if is_float else layers).append(node)
+    early = early_tensors(graph, {node.output[0] for node in layers}) if rules.early else {}
+    writer = _Writer(graph, limits, unsigned_tensors(graph, placement), early)
+    for node in layers:
+        writer.read_quantized(node)
     writer.finish()
-    return quantized, tuple(kept)
+    return quantized, tuple(node.name for node in kept)
 
 
 class _Writer:
     """Adds Q/DQ pairs to a graph; each tensor and weight gets one, however many read it."""
 
-    def __init__(self, graph: Any, limits: dict[str, float], unsigned: set[str]) -> None:
-        self.graph, self.limits, self.unsigned = graph, limits, unsigned
+    def __init__(self, graph: Any, limits: dict[str, float], unsigned: set[str], early: dict[str, str]) -> None:
+        """early: tensor -> the one before it at which its pair stands."""
+        self.graph, self.limits, self.unsigned, self.early = graph, limits, unsigned, early
+        self.readers = readers_by_tensor(graph)
         self.weights = {tensor.name: tensor for tensor in graph.initializer}
         self.made: dict[str, str] = {}
         self.pairs: dict[str, list[Any]] = {}  # tensor -> nodes that must follow its producer
 
-    def activation(self, name: str) -> str:
-        if name in self.made:
-            return self.made[name]
+    def read_quantized(self, node: Any) -> None:
+        """Make a Conv read its input and weights, or an Add both of its inputs, through pairs."""
+        if node.op_type == "Conv":
+            node.input[0], node.input[1] = self._activation(node.input[0]), self._weight(node.input[1])
+        else:
+            node.input[0], node.input[1] = self._activation(node.input[0]), self._activation(node.input[1])
+
+    def _activation(self, name: str) -> str:
+        """The tensor to read instead; `name` itself where its pair stands earlier."""
         if name not in self.limits:
             raise BadInput(f"the calibration table does not know tensor {name}; calibrate this file anew")
+        if name not in self.early:
+            return self._pair(name, self.limits[name])
+        source = self.early[name]
+        restored = self._pair(source, self.limits.get(source, self.limits[name]))
+        for node in self.readers[source]:
+            if node.output[0] in self.early:
+                node.input[0] = restored
+        return name
+
+    def _pair(self, name: str, limit: float) -> str:
+        if name in self.made:
+            return self.made[name]
         kind, top = (np.uint8, 255) if name in self.unsigned else (np.int8, 127)
-        scale = np.float32(max(self.limits[name] / top, SMALLEST_SCALE))
+        scale = np.float32(max(limit / top, SMALLEST_SCALE))
         self._constants(name, scale, kind(0))
         inputs = [f"{name}_scale", f"{name}_zero"]
         self.pairs[name] = [
@@ -74,7 +91,7 @@ class _Writer:
         self.made[name] = f"{name}_dq"
         return self.made[name]
 
-    def weight(self, name: str) -> str:
+    def _weight(self, name: str) -> str:
         if name in self.made:
             return self.made[name]
         values = numpy_helper.to_array(self.weights[name]).astype(np.float32)

@@ -233,6 +233,72 @@ def test_relus_and_clips_from_zero_are_never_negative():
     assert never_negative(model.graph) == {"a_relu", "sum_relu", "relu6"}
 
 
+def pooled_model(*readers):
+    """x -> relu -> max pooling -> a border of zeros -> conv a, and what else reads the pooled or padded map."""
+    weights = {"w": np.linspace(-1, 1, 36, dtype=np.float32).reshape(1, 4, 3, 3), "zero": np.float32(0)}
+    weights["pads"] = np.array([0, 0, 0, 0, 0, 0, 2, 1], np.int64)
+    nodes = [
+        helper.make_node("Relu", ["x"], ["relu"], "relu"),
+        helper.make_node("MaxPool", ["relu"], ["pooled"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Pad", ["pooled", "pads", "zero"], ["padded"], "pad"),
+        helper.make_node("Conv", ["padded", "w"], ["a_out"], "a"),
+        *readers,
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for node in [nodes[3], *readers] for name in node.output]
+    initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
+    inputs = [helper.make_tensor_value_info("x", FLOAT, [1, 4, 8, 8])]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def quantized_tensors(model, placement, kept_float=()):
+    made, _ = int8_model(model, {"padded": 2.0, "pooled": 2.0}, placement, frozenset(kept_float))
+    return made, [node.input[0] for node in Graph(made).nodes("QuantizeLinear")]
+
+
+def test_x86_rounds_before_pooling_and_padding_to_the_same_values():
+    from fcn_edge.engines.ort import Taps
+
+    behind, early = (quantized_tensors(pooled_model(), placement) for placement in ("any", "x86"))
+    assert behind[1] == ["padded"] and early[1] == ["relu"]
+    unsigned_behind = next(t for t in behind[0].graph.initializer if t.name == "padded_zero")
+    unsigned_behind.CopyFrom(numpy_helper.from_array(np.uint8(0), "padded_zero"))
+    scale = next(t for t in behind[0].graph.initializer if t.name == "padded_scale")
+    scale.CopyFrom(numpy_helper.from_array(np.float32(2.0 / 255), "padded_scale"))
+    x = np.random.default_rng(0).normal(size=(1, 4, 8, 8)).astype(np.float32)
+    results = [Taps(made.SerializeToString(), "pooled").run(x)["a_out"] for made, _ in (behind, early)]
+    assert np.array_equal(*results)
+
+
+def test_pair_keeps_its_place_where_something_else_reads_the_pooled_map():
+    reader = helper.make_node("Sigmoid", ["pooled"], ["other"], "other")
+    assert quantized_tensors(pooled_model(reader), "x86")[1] == ["pooled"]
+
+
+def test_pooled_map_that_two_convolutions_read_is_rounded_once():
+    reader = helper.make_node("Conv", ["pooled", "w"], ["b_out"], "b")
+    assert quantized_tensors(pooled_model(reader), "x86")[1] == ["relu"]
+    made, tensors = quantized_tensors(pooled_model(reader), "x86", kept_float={"b"})
+    assert tensors == ["pooled"] and Graph(made).maker["b_out"].input[0] == "pooled", "b is not to read integers"
+
+
+def test_border_of_anything_but_zeros_is_not_passed():
+    model = pooled_model()
+    next(t for t in model.graph.initializer if t.name == "zero").CopyFrom(
+        numpy_helper.from_array(np.float32(1), "zero")
+    )
+    assert quantized_tensors(model, "x86")[1] == ["padded"]
+
+
+def test_what_is_made_of_positive_values_is_positive():
+    graph = pooled_model(
+        helper.make_node("Concat", ["relu", "relu"], ["both"], axis=1),
+        helper.make_node("Concat", ["relu", "x"], ["one"], axis=1),
+        helper.make_node("Add", ["relu", "relu"], ["sum"]),
+    ).graph
+    assert never_negative(graph) == {"relu", "pooled", "padded", "both", "sum"}
+
+
 def test_asked_nodes_stay_in_float_and_are_listed():
     made, kept = int8_model(residual_model(), LIMITS, "any", frozenset({"b", "add"}))
     onnx.checker.check_model(made, full_check=True)
