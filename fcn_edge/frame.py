@@ -15,8 +15,9 @@ class Frame:
 
     image: (H, W, 3) uint8 BGR, contiguous; owned by the frame, never written to.
     index: position in the source, from 0; gaps are frames that the source lost or dropped.
-    captured_ns: `time.monotonic_ns()` when the source handed it over.
+    captured_ns: `time.monotonic_ns()` when it was received.
     labels: (H, W) uint8 where the source is a labelled data set, else None.
+    stream: number of the source among those of a run, from 0.
     """
 
     image: np.ndarray
@@ -25,6 +26,7 @@ class Frame:
     source: str
     format: Literal["bgr"] = "bgr"
     labels: np.ndarray | None = None
+    stream: int = 0
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,10 @@ In = Annotated[Execution | None, typer.Option("--execution", help="Arithmetic of
 @app.command()
 def run(
     model: Model = None,
-    source: Annotated[str, typer.Option("--source", help="Camera, video, folder, URL or synthetic:street.")] = "0",
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Camera [0], video, folder, URL, synthetic:… (repeatable)."),
+    ] = None,
     sink: Annotated[list[str] | None, typer.Option("--sink", help="out.mp4, masks/, null: (repeatable).")] = None,
     target: On = Target.auto,
     execution: In = None,
@@ -74,13 +77,16 @@ def run(
         list[str] | None, typer.Option("--ignore-class", help="Class left undrawn (repeatable).")
     ] = None,
     legend: Annotated[bool, typer.Option(help="Draw class names and live figures.")] = True,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many frames.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many frames a source.")] = None,
     spec: Spec = None,
     recipe: RecipeName = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Segment a camera, a video or a folder into sinks.
+    """Segment cameras, videos or folders into sinks.
+
+    Several sources take turns on one engine. Each then has files of its own: out.mp4 becomes
+    out-0.mp4, out-1.mp4, and masks/ becomes masks/0/, masks/1/.
 
     Ctrl-C and SIGTERM end a run cleanly: sinks are finished, the summary is printed, the exit
     code is 0. A source that ends before it should is told in the summary, and the code is 4.
@@ -90,31 +96,33 @@ def run(
       fcn-edge run --source 0
       fcn-edge run engine --source drive.mp4 --sink out.mp4 --sink masks/
       fcn-edge run --source rtsp://camera/stream --sink null: --limit 1000 --json
+      fcn-edge run --source rtsp://front/1 --source rtsp://back/1 --sink out.mp4
     """
     from fcn_edge.engines import EngineOptions, open_engine
     from fcn_edge.errors import SourceLost
     from fcn_edge.frame import Style
     from fcn_edge.schema import to_mapping
     from fcn_edge.spec import class_index
-    from fcn_edge.stream.pipeline import run as run_pipeline
-    from fcn_edge.stream.sinks import sink_from_uri
+    from fcn_edge.stream.pipeline import Feed, run_feeds
+    from fcn_edge.stream.sinks import sinks_of_sources
     from fcn_edge.stream.sources import source_from_uri
 
     options = EngineOptions(execution.value if execution else None, threads)
-    with runnable(model, spec, recipe) as path, source_from_uri(source) as frames, \
-            open_engine(path, target=target.value, options=options) as engine, ExitStack() as ends, \
-            progress() as tick:  # fmt: skip
+    uris = sink or ["display://0"]
+    with ExitStack() as ends:
+        path = ends.enter_context(runnable(model, spec, recipe))
+        sources = [ends.enter_context(source_from_uri(uri)) for uri in source or ["0"]]
+        engine = ends.enter_context(open_engine(path, target=target.value, options=options))
+        sinks = sinks_of_sources(uris, engine, sources, ends, legend=legend)
+        feeds = [Feed(s, own, policy.value if policy else None) for s, own in zip(sources, sinks, strict=True)]
         hidden = tuple(class_index(engine.spec, name) for name in ignore_class or ())
-        uris = sink or ["display://0"]
-        sinks = []
-        for uri in uris:  # one that cannot be opened closes those before it
-            sinks.append(sink_from_uri(uri, engine, source=frames, legend=legend))
-            ends.callback(sinks[-1].close)
-        needs_picture = any(uri != "null:" for uri in uris)
-        summary = run_pipeline(
-            frames, engine, sinks, style=Style(opacity, needs_picture, hidden), limit=limit,
-            policy=policy.value if policy else None,
-            on_frame=lambda frame, view, times: tick("frames", frame.index + 1, limit or frames.length or 0),
+        tick = ends.enter_context(progress())
+        style = Style(opacity, any(uri != "null:" for uri in uris), hidden)
+        summary = run_feeds(
+            feeds, engine, style=style, limit=limit,
+            on_frame=lambda frame, view, times: tick(
+                sources[frame.stream].uri, frame.index + 1, limit or sources[frame.stream].length or 0
+            ),
         )  # fmt: skip
     emit(to_mapping(summary), as_json=json, human=lambda: _describe_run(summary))
     if summary.lost:
@@ -126,8 +134,11 @@ def _describe_run(summary: Summary) -> None:
     if summary.interrupted:
         print("interrupted; what was written is complete up to here")
     print(f"{summary.frames_out} of {summary.frames_in} frames, {summary.fps:.1f} a second,"
-          f" {summary.dropped} dropped, {summary.reconnects} reconnects")  # fmt: skip
+          f" {summary.dropped} dropped, {summary.gaps} gaps, {summary.reconnects} reconnects")  # fmt: skip
     stages = ", ".join(f"{name} {q.p50:.1f}" for name, q in summary.stages_ms.items() if q.p50 is not None)
+    for s in summary.streams if len(summary.streams) > 1 else ():
+        print(f"  {s.source}: {s.frames_out} of {s.frames_in} frames, {s.dropped} dropped, {s.gaps} gaps,"
+              f" {s.reconnects} reconnects; age {s.frame_age_ms.p50 or 0:.1f} ms")  # fmt: skip
     print(f"p50 ms: {stages}; frame age {summary.frame_age_ms.p50 or 0:.1f}; memory {summary.peak_rss_mb:.0f} MB")
     print(f"{summary.target}, {summary.precision}, executed in {summary.execution}")
     for text in (*summary.outputs, *summary.notes):

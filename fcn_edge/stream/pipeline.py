@@ -6,21 +6,34 @@ Capture and sinks have threads of their own (`ends`); all computing is done in t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from itertools import islice
+from dataclasses import dataclass, replace
 
 from fcn_edge.engines.base import Engine
-from fcn_edge.errors import BadInput, SourceLost
+from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame, Style, Times, View
-from fcn_edge.stream.ends import Capture, Policy, Writer
+from fcn_edge.stream.capture import Capture, Captures, Policy, policy_for
+from fcn_edge.stream.ends import Writer
 from fcn_edge.stream.sinks.base import Sink
 from fcn_edge.stream.sources.base import Source
-from fcn_edge.stream.summary import RunLog, Summary, summary_from_log
+from fcn_edge.stream.summary import StreamLog, Summary, summary_from_logs
 from fcn_edge.transforms import input_from_frame, view_from_scores
 
 OnFrame = Callable[[Frame, View, Times], None]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A source, and the sinks that its views go to.
+
+    policy: "every" frame, or always the "newest" (see `capture.Capture`); None takes "newest"
+    for live sources.
+    """
+
+    source: Source
+    sinks: Sequence[Sink]
+    policy: Policy | None = None
 
 
 def segment(frame: Frame, engine: Engine, style: Style = Style()) -> tuple[View, Times]:  # noqa: B008 - frozen
@@ -45,11 +58,10 @@ def stream(
 ) -> Iterator[tuple[Frame, View, Times]]:
     """Views of a source's frames as they come; `limit` ends it after so many.
 
-    policy: "every" frame, or always the "newest" (see `ends.Capture`); None takes "newest"
-    for live sources. Errors of the source are raised here, after the frames before them.
+    Errors of the source are raised here, after the frames before them.
     """
-    with Capture(source, _policy_for(source, policy), _checked(limit)) as capture:
-        yield from _segmented(capture, engine, style, limit)
+    with Capture(source, policy_for(source, policy), _checked(limit)) as capture:
+        yield from _segmented(capture, engine, style)
 
 
 def run(
@@ -62,49 +74,60 @@ def run(
     limit: int | None = None,
     on_frame: OnFrame | None = None,
 ) -> Summary:
-    """Stream a source into sinks until it ends, `limit` frames are done, a window is closed or Ctrl-C.
+    """Stream one source into sinks; see `run_feeds`."""
+    return run_feeds([Feed(source, sinks, policy)], engine, style=style, limit=limit, on_frame=on_frame)
 
-    The sinks are closed in any case. on_frame is called in this thread after each frame.
+
+def run_feeds(
+    feeds: Sequence[Feed],
+    engine: Engine,
+    *,
+    style: Style = Style(),  # noqa: B008 - frozen
+    limit: int | None = None,
+    on_frame: OnFrame | None = None,
+) -> Summary:
+    """Stream sources into their sinks until all end, `limit` frames of each are done, a window is closed or Ctrl-C.
+
+    The sources take turns on the engine; each has a thread that writes, so that one's slow sink
+    delays no other. A sink may serve several feeds. The sinks are closed in any case. on_frame is
+    called in this thread after each frame.
 
     Raises:
-        BadInput: a sink cannot write, or nothing in the source can be read.
-        SourceLost: the source gave not even one frame; later losses are told in `Summary.lost`.
+        BadInput: a sink cannot write, or nothing in a source can be read.
+        SourceLost: no source gave even one frame; later losses are told in `Summary.lost`.
     """
-    _check_sinks(sinks)
-    policy = _policy_for(source, policy)
-    log = RunLog(policy, started_ns=time.monotonic_ns())
+    sinks = _distinct_sinks(feeds)
+    interrupted = False
     with ExitStack() as ends:
         for sink in sinks:
             ends.callback(sink.close)
-        writer = ends.enter_context(Writer(sinks))
-        capture = ends.enter_context(Capture(source, policy, _checked(limit)))
+        writers = [ends.enter_context(Writer(feed.sinks)) for feed in feeds]
+        policies = [policy_for(feed.source, feed.policy) for feed in feeds]
+        captures = ends.enter_context(Captures([feed.source for feed in feeds], policies, _checked(limit)))
+        logs = [StreamLog(number, captures.each[number], writer) for number, writer in enumerate(writers)]
+        for sink in sinks:
+            sink.begin(lambda: tuple(log.figures() for log in logs))
         try:
-            for frame, view, times in _segmented(capture, engine, style, limit):
-                log.add(frame, times)
-                writer.put(frame, view, times)
+            for frame, view, times in _segmented(captures, engine, style):
+                logs[frame.stream].add(frame, times)
+                writers[frame.stream].put(frame, view, times)
                 if on_frame is not None:
                     on_frame(frame, view, times)
                 if any(sink.is_done for sink in sinks):
                     break
         except KeyboardInterrupt:
-            log.interrupted = True
-        except SourceLost as error:
-            if log.size is None:
-                raise
-            log.lost = str(error)
-    return summary_from_log(log, source, engine, sinks=sinks, capture=capture, writer=writer)
+            interrupted = True
+    if captures.lost and not interrupted and all(log.size is None for log in logs):
+        raise captures.lost[0]
+    return summary_from_logs(logs, engine, sinks=sinks, interrupted=interrupted)
 
 
 def _segmented(
-    capture: Capture, engine: Engine, style: Style, limit: int | None
+    frames: Iterable[tuple[Frame, int]], engine: Engine, style: Style
 ) -> Iterator[tuple[Frame, View, Times]]:
-    for frame, capture_ns in islice(capture, limit):
+    for frame, capture_ns in frames:
         view, times = segment(frame, engine, style)
         yield frame, view, replace(times, capture_ns=capture_ns)
-
-
-def _policy_for(source: Source, policy: Policy | None) -> Policy:
-    return policy or ("newest" if source.is_live else "every")
 
 
 def _checked(limit: int | None) -> int | None:
@@ -113,8 +136,11 @@ def _checked(limit: int | None) -> int | None:
     return limit
 
 
-def _check_sinks(sinks: Sequence[Sink]) -> None:
-    names = [sink.uri for sink in sinks]
-    twice = {name for name in names if names.count(name) > 1}
+def _distinct_sinks(feeds: Sequence[Feed]) -> list[Sink]:
+    """The sinks of all feeds, each once. Raises BadInput where two write to the same place."""
+    sinks = list(dict.fromkeys(sink for feed in feeds for sink in feed.sinks))
+    groups = [[sink.uri for sink in sinks if sink.uri != "null:"], *([s.uri for s in feed.sinks] for feed in feeds)]
+    twice = {name for group in groups for name in group if group.count(name) > 1}
     if twice:
         raise BadInput(f"{', '.join(sorted(twice))}: given twice as a sink")
+    return sinks

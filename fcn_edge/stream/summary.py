@@ -1,46 +1,75 @@
-"""What a run did, in numbers: the JSON of `fcn-edge run`."""
+"""What a run does, in numbers: its state while it runs, and the JSON of `fcn-edge run` at its end."""
 
 from __future__ import annotations
 
 import resource
 import sys
-from collections import deque
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fcn_edge.engines.base import Engine
 from fcn_edge.frame import Frame, Times
-from fcn_edge.stream.ends import WINDOW, Capture, Policy, Writer
+from fcn_edge.stream.capture import Capture, Policy, State
+from fcn_edge.stream.ends import Writer
 from fcn_edge.stream.sinks.base import Sink
-from fcn_edge.stream.sources.base import Source
+from fcn_edge.stream.window import LENGTH, Quantiles, Window, quantiles_ms
+
+RECENT = 120  # frames that live figures are taken over
+STAGES = ("capture", "input", "infer", "view")
+AGE, READY = len(STAGES), len(STAGES) + 1  # columns behind the stages: age, and the moment the view was ready
 
 
 @dataclass(frozen=True)
-class Quantiles:
-    """Nearest-rank percentiles in milliseconds; None where nothing was measured."""
+class StreamFigures:
+    """One source's figures, at a moment of the run or at its end.
 
-    p50: float | None
-    p99: float | None
+    frames_in = frames_out + dropped, but for frames under way. gaps: times that frames were
+    missing. last_frame_ms: since the last frame came; trouble: why the source is opened again
+    or was lost, "" if it was not. stages_ms, frame_age_ms (received to view ready) and
+    end_to_end_ms (received to the end of the last sink): over the last 36 000 frames, or fewer
+    while it runs. size: (height, width) of the newest frame.
+    """
+
+    stream: int
+    source: str
+    state: State
+    trouble: str
+    policy: Policy
+    size: tuple[int, int] | None
+    frames_in: int
+    frames_out: int
+    dropped: int
+    duplicated: int
+    gaps: int
+    longest_gap_ms: float
+    reconnects: int
+    skipped: int
+    fps: float
+    last_frame_ms: float | None
+    first_frame_ms: float | None
+    stages_ms: dict[str, Quantiles]
+    frame_age_ms: Quantiles
+    end_to_end_ms: Quantiles
 
 
 @dataclass(frozen=True)
 class Summary:
     """What a run did; `schema.to_mapping` makes the JSON of `fcn-edge run`.
 
-    frames_in = frames_out + dropped, but for a frame under way when a run is interrupted.
-    stages_ms, frame_age_ms (capture to view ready) and end_to_end_ms (capture to the end of
-    the last sink): over the last 36 000 frames. size: (height, width) of the first frame.
-    lost: why the source ended before it should, "" if it did not; the exit code is then 4.
-    outputs: what each sink wrote.
+    The figures of all sources together, and of each in `streams`. source, policy: of one, or
+    of several with commas between. size: (height, width) of the first frame. lost: why a source
+    ended before it should, "" if none did; the exit code is then 4. outputs: what each sink wrote.
     """
 
     frames_in: int
     frames_out: int
     dropped: int
     duplicated: int
+    gaps: int
     reconnects: int
     fps: float
     stages_ms: dict[str, Quantiles]
@@ -51,7 +80,7 @@ class Summary:
     precision: str
     execution: str
     source: str
-    policy: Policy
+    policy: str
     size: tuple[int, int] | None
     seconds: float
     first_frame_ms: float | None
@@ -60,75 +89,105 @@ class Summary:
     outputs: tuple[str, ...]
     lost: str
     interrupted: bool
+    streams: tuple[StreamFigures, ...]
 
 
-@dataclass
-class RunLog:
-    """What the loop itself notes while it runs."""
+class StreamLog:
+    """What is noted of one source while it runs; `figures` may be asked from any thread."""
 
-    policy: Policy
-    started_ns: int
-    times: deque[Times] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    size: tuple[int, int] | None = None
-    first_done_ns: int | None = None
-    lost: str = ""
-    interrupted: bool = False
+    def __init__(self, stream: int, capture: Capture, writer: Writer) -> None:
+        self.stream, self.capture, self.writer = stream, capture, writer
+        self.started_ns = time.monotonic_ns()
+        self.size: tuple[int, int] | None = None
+        self.first_done_ns: int | None = None
+        self.times = Window(READY + 1)
 
     def add(self, frame: Frame, times: Times) -> None:
+        """Note a frame whose view is ready."""
+        ready_ns = frame.captured_ns + times.age_ns
         if self.size is None:
-            self.size = (frame.image.shape[0], frame.image.shape[1])
-            self.first_done_ns = frame.captured_ns + times.age_ns
-        self.times.append(times)
+            self.size, self.first_done_ns = (frame.image.shape[0], frame.image.shape[1]), ready_ns
+        self.times.add(times.capture_ns, times.input_ns, times.infer_ns, times.view_ns, times.age_ns, ready_ns)
+
+    def figures(self, most: int = RECENT) -> StreamFigures:
+        """As things stand; times are those of the last `most` frames."""
+        capture, source = self.capture, self.capture.source
+        times, written = self.times.last(most), self.writer.written.last(most)
+        last_ns = capture.last_ns
+        return StreamFigures(
+            stream=self.stream,
+            source=source.uri,
+            state=capture.state,
+            trouble=str(capture.error) if capture.state == "lost" else source.trouble,
+            policy=capture.policy,
+            size=capture.size,
+            frames_in=capture.taken + capture.dropped,
+            frames_out=self.writer.count,
+            dropped=capture.dropped,
+            duplicated=capture.duplicated,
+            gaps=capture.gaps,
+            longest_gap_ms=capture.longest_gap_ns / 1e6,
+            reconnects=source.reconnects,
+            skipped=source.skipped_count,
+            fps=_rate(times[:, READY]),
+            last_frame_ms=None if last_ns is None else (time.monotonic_ns() - last_ns) / 1e6,
+            first_frame_ms=None if self.first_done_ns is None else (self.first_done_ns - self.started_ns) / 1e6,
+            stages_ms=_stages(times, written),
+            frame_age_ms=quantiles_ms(times[:, AGE]),
+            end_to_end_ms=quantiles_ms(written[:, 1]),
+        )
 
 
-def summary_from_log(
-    log: RunLog, source: Source, engine: Engine, *, sinks: Sequence[Sink], capture: Capture, writer: Writer
+def summary_from_logs(
+    logs: Sequence[StreamLog], engine: Engine, *, sinks: Sequence[Sink], interrupted: bool
 ) -> Summary:
     """The Summary of a run whose ends are closed."""
-    seconds = (writer.written[-1].done_ns - log.started_ns) / 1e9 if writer.written else 0.0
+    streams = tuple(log.figures(LENGTH) for log in logs)
+    times = np.concatenate([log.times.last() for log in logs])
+    written = np.concatenate([log.writer.written.last() for log in logs])
+    started_ns = logs[0].started_ns
+    seconds = (int(written[:, 2].max()) - started_ns) / 1e9 if len(written) else 0.0
+    frames_out = sum(stream.frames_out for stream in streams)
+    first = [stream.first_frame_ms for stream in streams if stream.first_frame_ms is not None]
+    sources = [log.capture.source for log in logs]
     return Summary(
-        frames_in=capture.taken + capture.dropped,
-        frames_out=writer.count,
-        dropped=capture.dropped,
-        duplicated=capture.duplicated,
-        reconnects=source.reconnects,
-        fps=writer.count / seconds if seconds else 0.0,
-        stages_ms=_stages(log, writer),
-        frame_age_ms=quantiles_ms([times.age_ns for times in log.times]),
-        end_to_end_ms=quantiles_ms([done.end_to_end_ns for done in writer.written]),
+        frames_in=sum(stream.frames_in for stream in streams),
+        frames_out=frames_out,
+        dropped=sum(stream.dropped for stream in streams),
+        duplicated=sum(stream.duplicated for stream in streams),
+        gaps=sum(stream.gaps for stream in streams),
+        reconnects=sum(stream.reconnects for stream in streams),
+        fps=frames_out / seconds if seconds else 0.0,
+        stages_ms=_stages(times, written),
+        frame_age_ms=quantiles_ms(times[:, AGE]),
+        end_to_end_ms=quantiles_ms(written[:, 1]),
         peak_rss_mb=peak_rss_mb(),
         target=engine.target,
         precision=engine.precision,
         execution=engine.execution,
-        source=source.uri,
-        policy=log.policy,
-        size=log.size,
+        source=", ".join(stream.source for stream in streams),
+        policy=", ".join(dict.fromkeys(stream.policy for stream in streams)),
+        size=next((log.size for log in logs if log.size is not None), None),
         seconds=seconds,
-        first_frame_ms=None if log.first_done_ns is None else (log.first_done_ns - log.started_ns) / 1e6,
-        skipped=tuple(source.skipped),
-        notes=tuple(source.notes + [note for sink in sinks for note in sink.notes]),
+        first_frame_ms=min(first, default=None),
+        skipped=tuple(text for source in sources for text in source.skipped),
+        notes=tuple([note for source in sources for note in source.notes] + [n for sink in sinks for n in sink.notes]),
         outputs=tuple(sink.describe() for sink in sinks),
-        lost=log.lost,
-        interrupted=log.interrupted,
+        lost="; ".join(stream.trouble for stream in streams if stream.state == "lost"),
+        interrupted=interrupted,
+        streams=streams,
     )
 
 
-def _stages(log: RunLog, writer: Writer) -> dict[str, Quantiles]:
-    return {
-        "capture": quantiles_ms([times.capture_ns for times in log.times]),
-        "input": quantiles_ms([times.input_ns for times in log.times]),
-        "infer": quantiles_ms([times.infer_ns for times in log.times]),
-        "view": quantiles_ms([times.view_ns for times in log.times]),
-        "sink": quantiles_ms([done.sink_ns for done in writer.written]),
-    }
+def _rate(moments_ns: np.ndarray) -> float:
+    """Frames a second between the first and the last of these moments."""
+    passed_ns = int(moments_ns[-1] - moments_ns[0]) if len(moments_ns) > 1 else 0
+    return (len(moments_ns) - 1) * 1e9 / passed_ns if passed_ns > 0 else 0.0
 
 
-def quantiles_ms(durations_ns: Sequence[int]) -> Quantiles:
-    """Nearest-rank percentiles: each is one of the values that were measured."""
-    if not durations_ns:
-        return Quantiles(None, None)
-    p50, p99 = np.percentile(np.array(durations_ns), (50, 99), method="inverted_cdf") / 1e6
-    return Quantiles(float(p50), float(p99))
+def _stages(times: np.ndarray, written: np.ndarray) -> dict[str, Quantiles]:
+    stages = {name: quantiles_ms(times[:, column]) for column, name in enumerate(STAGES)}
+    return {**stages, "sink": quantiles_ms(written[:, 0])}
 
 
 def peak_rss_mb() -> float:

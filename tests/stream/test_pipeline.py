@@ -13,12 +13,12 @@ import pytest
 from fcn_edge.errors import BadInput, SourceLost
 from fcn_edge.frame import Frame, Style
 from fcn_edge.schema import to_mapping
-from fcn_edge.stream.ends import DEPTH
+from fcn_edge.stream.capture import DEPTH
 from fcn_edge.stream.pipeline import run, segment, stream
 from fcn_edge.stream.sinks import sink_from_uri
 from fcn_edge.stream.sinks.base import Null, Sink
 from fcn_edge.stream.sources import source_from_uri
-from fcn_edge.stream.summary import quantiles_ms
+from fcn_edge.stream.window import quantiles_ms
 from tests.stream.conftest import ColourEngine, Drawn, expected_class_map, picture
 
 REAL_VIDEO = Path("/work/shared/video/solidWhiteRight.mp4")
@@ -125,9 +125,9 @@ def test_live_sources_take_the_newest_by_default(engine):
 
 def test_recording_taken_newest_is_played_at_its_own_speed(engine, monkeypatch):
     due = []
-    from fcn_edge.stream import ends
+    from fcn_edge.stream import capture
 
-    monkeypatch.setattr(ends.Capture, "_waited_until", lambda self, at: due.append(at) or True)
+    monkeypatch.setattr(capture.Capture, "_waited_until", lambda self, at: due.append(at) or True)
     source = Drawn(4)
     source.fps = 50.0
     run(source, engine, [], policy="newest")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from fcn_edge.engines.base import Engine
@@ -14,7 +16,7 @@ from fcn_edge.stream.sinks.video import VIDEO_SUFFIXES, Video
 from fcn_edge.stream.sources.base import Source, redacted
 from fcn_edge.stream.viewer import Painter
 
-__all__ = ["KNOWN", "Sink", "sink_from_uri"]
+__all__ = ["KNOWN", "Sink", "sink_from_uri", "sinks_of_sources"]
 
 KNOWN = ("display://0", "FILE.mp4", "FILE.avi", "FILE.mkv", "FOLDER/", "null:")
 
@@ -40,3 +42,32 @@ def sink_from_uri(uri: str, engine: Engine, *, source: Source, legend: bool = Tr
         if path.suffix.lower() in VIDEO_SUFFIXES:
             return Video(path, painter, fps=source.fps, protected=source.files)
     raise BadInput(f"{redacted(uri)!r}: unknown sink; known: {', '.join(KNOWN)} (a new folder ends in /)")
+
+
+def sinks_of_sources(
+    uris: Sequence[str], engine: Engine, sources: Sequence[Source], ends: ExitStack, *, legend: bool = True
+) -> list[list[Sink]]:
+    """The sinks of each source, closed with `ends`; one that cannot be opened closes those before it.
+
+    Where there are several sources, each writes files and windows of its own (`numbered`).
+    """
+    sinks: list[list[Sink]] = []
+    for number, source in enumerate(sources):
+        sinks.append([])
+        for uri in uris:
+            own = numbered(uri, number) if len(sources) > 1 else uri
+            sinks[-1].append(sink_from_uri(own, engine, source=source, legend=legend))
+            ends.callback(sinks[-1][-1].close)
+    return sinks
+
+
+def numbered(uri: str, number: int) -> str:
+    """The sink of source `number` where several have the same --sink: out-1.mp4, masks/1/, display://1."""
+    if uri == "null:":
+        return uri
+    if re.fullmatch(r"display://[0-9]{0,2}", uri):
+        return f"display://{number}"
+    path = Path(uri)
+    if uri.endswith("/") or path.is_dir() or not path.suffix:
+        return f"{uri.rstrip('/')}/{number}/"
+    return f"{path.with_name(path.stem)}-{number}{path.suffix}"

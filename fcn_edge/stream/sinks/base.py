@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame, Times, View
 
+if TYPE_CHECKING:
+    from fcn_edge.stream.summary import StreamFigures
+
 
 class Sink:
-    """Takes views in order. `write` is called from one thread only.
+    """Takes views in order. `write` is called from one thread only; from one a source where a sink serves several.
 
     needs_caller_thread: windows want the main thread. is_done: the user has seen enough.
     notes: what was changed on the way out.
@@ -24,6 +29,9 @@ class Sink:
         self.is_done = False
         self.count = 0
         self.notes: list[str] = []
+
+    def begin(self, figures: Callable[[], tuple[StreamFigures, ...]]) -> None:
+        """Called once before the first view; `figures` tells how each source stands, now and later, to any thread."""
 
     def write(self, frame: Frame, view: View, times: Times) -> None:
         """Take one view. Raises BadInput where it cannot be written."""

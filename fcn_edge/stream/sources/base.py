@@ -13,6 +13,7 @@ import cv2
 from fcn_edge.frame import Frame
 
 NETWORK = r"\b(?!(?:file|v4l2|csi|display)://)[a-z][a-z0-9+.-]*://"
+SKIPPED_KEPT = 1000
 SECRET_WORDS = "pass|pwd|pw|token|key|secret|auth|sig|user"
 
 
@@ -22,11 +23,14 @@ class Source:
     uri: what to print; credentials are redacted. size: (height, width) or None where frames
     differ. fps: frames a second or None. length: number of frames or None.
     files: what the source reads, so that no sink writes over it.
-    skipped: "NAME: reason" for every picture that could not be read.
-    reconnects: how often a live source was opened again.
+    skipped: "NAME: reason" for pictures that could not be read, the first 1000 of skipped_count.
+    reconnects: how often a live source was opened again; is_retrying: it is being opened again,
+    and `trouble` says why.
     """
 
     is_live = False
+    is_retrying = False
+    trouble = ""
 
     def __init__(self, uri: str) -> None:
         self.uri = redacted(uri)
@@ -35,6 +39,7 @@ class Source:
         self.length: int | None = None
         self.files: tuple[Path, ...] = ()
         self.skipped: list[str] = []
+        self.skipped_count = 0
         self.reconnects = 0
         self._notes: dict[str, tuple[int, str]] = {}
 
@@ -55,6 +60,17 @@ class Source:
 
     def close(self) -> None:
         """Let go of the device or file; calling it again does nothing."""
+
+    def _skip(self, text: str, count: int = 1) -> None:
+        self.skipped_count += count
+        if len(self.skipped) < SKIPPED_KEPT:
+            self.skipped.append(text)
+
+    def _begin(self) -> None:
+        """Forget what an earlier pass over the same pictures told."""
+        self.skipped.clear()
+        self.skipped_count = 0
+        self._notes.clear()
 
     def _note(self, what: str, name: str) -> None:
         count, first = self._notes.get(what, (0, name))

@@ -28,18 +28,17 @@ class ImageFiles(Source):
         self.length = len(self.files)
 
     def frames(self) -> Iterator[Frame]:
-        self.skipped.clear()
-        self._notes.clear()
+        self._begin()
         for index, path in enumerate(self.files):
             try:
                 image, what = picture_from_bytes(_bytes_of(path))
             except BadInput as error:
-                self.skipped.append(f"{path}: {error}")
+                self._skip(f"{path}: {error}")
                 continue
             if what:
                 self._note(what, path.name)
             yield Frame(image, index, time.monotonic_ns(), str(path))
-        if len(self.skipped) == len(self.files):
+        if self.skipped_count == len(self.files):
             raise BadInput(f"{self.uri}: none of the {len(self.files)} images can be read; first {self.skipped[0]}")
 
 

@@ -32,16 +32,16 @@ class LabelledImages(Source):
             self.files = tuple(path for pair in pairs for path in (pair.image_path, pair.label_path))
 
     def frames(self) -> Iterator[Frame]:
-        self.skipped.clear()
+        self._begin()
         for index in range(len(self.dataset.items)):
             item = self.dataset.items[index]
             try:
                 image, labels = item.image(), item.labels()
             except BadInput as error:
-                self.skipped.append(str(error))
+                self._skip(str(error))
                 continue
             yield Frame(image, index, time.monotonic_ns(), item.name, labels=labels)
-        if len(self.skipped) == self.length:
+        if self.skipped_count == self.length:
             raise BadInput(f"{self.uri}: none of the {self.length} images can be read; first {self.skipped[0]}")
 
 

@@ -1,0 +1,44 @@
+"""The last so many measurements of a run, in memory that is taken once, and their percentiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LENGTH = 36_000  # 20 minutes at 30 a second
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Nearest-rank percentiles in milliseconds; None where nothing was measured."""
+
+    p50: float | None
+    p99: float | None
+
+
+class Window:
+    """Rows of a few int64 numbers, of which the last `length` are kept. One thread adds, others may read."""
+
+    def __init__(self, columns: int, length: int = LENGTH) -> None:
+        self.count = 0
+        self._rows = np.full((length, columns), -1, np.int64)  # written to, so that memory does not grow later
+
+    def add(self, *row: int) -> None:
+        self._rows[self.count % len(self._rows)] = row
+        self.count += 1
+
+    def last(self, most: int = LENGTH) -> np.ndarray:
+        """(N, columns) int64, the oldest first; a copy."""
+        count = self.count
+        wanted = np.arange(count - min(count, most, len(self._rows)), count)
+        return self._rows[wanted % len(self._rows)]
+
+
+def quantiles_ms(durations_ns: Sequence[int] | np.ndarray) -> Quantiles:
+    """Nearest-rank percentiles: each is one of the values that were measured."""
+    if not len(durations_ns):
+        return Quantiles(None, None)
+    p50, p99 = np.percentile(np.asarray(durations_ns), (50, 99), method="inverted_cdf") / 1e6
+    return Quantiles(float(p50), float(p99))
