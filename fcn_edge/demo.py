@@ -138,6 +138,8 @@ def _video(
             frames, engine, [sink_from_uri(str(path), engine, source=frames)],
             on_frame=lambda frame, view, times: on_progress("segmenting", frame.index + 1, total),
         )  # fmt: skip
+    if summary.failed:
+        raise BadInput(summary.failed)
     files[str(path)] = "the annotated video"
     picture = out / "street.png"
     _write_middle_frame(path, summary.frames_out // 2, picture)

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,12 +41,30 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
+
+class Target(str, Enum):
+    auto = "auto"
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
+    pytorch = "pytorch"
+    tensorrt = "tensorrt"
+    tensorrt_rtx = "tensorrt-rtx"
+    reference = "reference"
+
+
+class Execution(str, Enum):
+    f32 = "f32"
+    bf16 = "bf16"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
 Spec = Annotated[Path | None, typer.Option("--spec", help="TOML that describes an ONNX file made elsewhere.")]
 RecipeName = Annotated[str | None, typer.Option("--recipe", help="Network of a plain state dict (see `models`).")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the engine's compute.")]
 AllowOverlap = Annotated[bool, typer.Option("--allow-overlap", help="Calibration images may be among those of --data.")]
 Model = Annotated[str | None, typer.Argument(help="Checkpoint, ONNX, engine directory or name; default: packaged.")]
+On = Annotated[Target, typer.Option("--target", help="Engine to run on.")]
+In = Annotated[Execution | None, typer.Option("--execution", help="Arithmetic of float layers [f32].")]
 
 Tick = Callable[[str, int, int], None]
 

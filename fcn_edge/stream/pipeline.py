@@ -1,6 +1,6 @@
 """The loop that `run`, `bench` and `evaluate` all drive: capture, input, infer, view, sink.
 
-Capture and sinks have threads of their own (`ends`); all computing is done in the caller's.
+Capture and sinks have threads of their own (`capture`, `writer`); all computing is done in the caller's.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from fcn_edge.engines.base import Engine
-from fcn_edge.errors import BadInput
+from fcn_edge.errors import BadInput, FcnEdgeError
 from fcn_edge.frame import Frame, Style, Times, View
 from fcn_edge.stream.capture import Capture, Captures, Policy, policy_for
-from fcn_edge.stream.ends import Writer
 from fcn_edge.stream.sinks.base import Sink
 from fcn_edge.stream.sources.base import Source
 from fcn_edge.stream.summary import StreamLog, Summary, summary_from_logs
+from fcn_edge.stream.writer import Writer
 from fcn_edge.transforms import input_from_frame, view_from_scores
 
 OnFrame = Callable[[Frame, View, Times], None]
@@ -88,21 +88,24 @@ def run_feeds(
 ) -> Summary:
     """Stream sources into their sinks until all end, `limit` frames of each are done, a window is closed or Ctrl-C.
 
-    The sources take turns on the engine; each has a thread that writes, so that one's slow sink
-    delays no other. A sink may serve several feeds. The sinks are closed in any case. on_frame is
-    called in this thread after each frame.
+    The sources take turns on the engine, and each sink of each has a thread that writes, so that a
+    slow one delays no other. A sink may serve several feeds. The sinks are closed in any case; one
+    that cannot write ends the run, and `Summary.failed` tells of it. on_frame is called in this
+    thread after each frame.
 
     Raises:
-        BadInput: a sink cannot write, or nothing in a source can be read.
+        BadInput: nothing in a source can be read.
         SourceLost: no source gave even one frame; later losses are told in `Summary.lost`.
     """
     sinks = _distinct_sinks(feeds)
     interrupted = False
+    closing = _Closing(sinks)
+    policies = [policy_for(feed.source, feed.policy) for feed in feeds]
     with ExitStack() as ends:
-        for sink in sinks:
-            ends.callback(sink.close)
-        writers = [ends.enter_context(Writer(feed.sinks)) for feed in feeds]
-        policies = [policy_for(feed.source, feed.policy) for feed in feeds]
+        ends.enter_context(closing)
+        writers = [
+            ends.enter_context(Writer(feed.sinks, may_miss=policy == "newest")) for feed, policy in zip(feeds, policies)
+        ]
         captures = ends.enter_context(Captures([feed.source for feed in feeds], policies, _checked(limit)))
         logs = [StreamLog(number, captures.each[number], writer) for number, writer in enumerate(writers)]
         for sink in sinks:
@@ -117,9 +120,40 @@ def run_feeds(
                     break
         except KeyboardInterrupt:
             interrupted = True
+        except FcnEdgeError as error:
+            if all(error is not writer.error for writer in writers):
+                raise
     if captures.lost and not interrupted and all(log.size is None for log in logs):
         raise captures.lost[0]
-    return summary_from_logs(logs, engine, sinks=sinks, interrupted=interrupted)
+    failed = _failure_of([*(writer.error for writer in writers), *closing.errors])
+    return summary_from_logs(logs, engine, sinks=sinks, failed=failed, interrupted=interrupted)
+
+
+class _Closing:
+    """Closes all sinks at the end of a block, whatever one of them says; their errors stay in `errors`."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self.errors: list[Exception] = []
+        self._sinks = sinks
+
+    def __enter__(self) -> _Closing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sink in self._sinks:
+            try:
+                sink.close()
+            except Exception as error:
+                self.errors.append(error)
+
+
+def _failure_of(errors: Sequence[Exception | None]) -> str:
+    """The first failure in words, "" if there was none. Raises what is a defect."""
+    found = [error for error in errors if error is not None]
+    for error in found:
+        if not isinstance(error, FcnEdgeError):
+            raise error
+    return str(found[0]) if found else ""
 
 
 def _segmented(

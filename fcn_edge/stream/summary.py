@@ -14,9 +14,9 @@ import numpy as np
 from fcn_edge.engines.base import Engine
 from fcn_edge.frame import Frame, Times
 from fcn_edge.stream.capture import Capture, Policy, State
-from fcn_edge.stream.ends import Writer
 from fcn_edge.stream.sinks.base import Sink
 from fcn_edge.stream.window import LENGTH, Quantiles, Window, quantiles_ms
+from fcn_edge.stream.writer import Writer
 
 RECENT = 120  # frames that live figures are taken over
 STAGES = ("capture", "input", "infer", "view")
@@ -62,7 +62,9 @@ class Summary:
 
     The figures of all sources together, and of each in `streams`. source, policy: of one, or
     of several with commas between. size: (height, width) of the first frame. lost: why a source
-    ended before it should, "" if none did; the exit code is then 4. outputs: what each sink wrote.
+    ended before it should, "" if none did; the exit code is then 4. failed: why a sink could not
+    write, "" if all could; the exit code is then 2. outputs: what each sink wrote; missed: views
+    that a sink of a live stream was too slow for.
     """
 
     frames_in: int
@@ -87,7 +89,9 @@ class Summary:
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
     outputs: tuple[str, ...]
+    missed: int
     lost: str
+    failed: str
     interrupted: bool
     streams: tuple[StreamFigures, ...]
 
@@ -139,7 +143,7 @@ class StreamLog:
 
 
 def summary_from_logs(
-    logs: Sequence[StreamLog], engine: Engine, *, sinks: Sequence[Sink], interrupted: bool
+    logs: Sequence[StreamLog], engine: Engine, *, sinks: Sequence[Sink], failed: str, interrupted: bool
 ) -> Summary:
     """The Summary of a run whose ends are closed."""
     streams = tuple(log.figures(LENGTH) for log in logs)
@@ -174,6 +178,8 @@ def summary_from_logs(
         notes=tuple([note for source in sources for note in source.notes] + [n for sink in sinks for n in sink.notes]),
         outputs=tuple(sink.describe() for sink in sinks),
         lost="; ".join(stream.trouble for stream in streams if stream.state == "lost"),
+        missed=sum(sink.missed for sink in sinks),
+        failed=failed,
         interrupted=interrupted,
         streams=streams,
     )

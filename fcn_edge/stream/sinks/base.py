@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 class Sink:
     """Takes views in order. `write` is called from one thread only; from one a source where a sink serves several.
 
-    needs_caller_thread: windows want the main thread. is_done: the user has seen enough.
-    notes: what was changed on the way out.
+    needs_caller_thread: windows want the main thread. needs_overlay: shows `View.overlay`.
+    is_done: the user has seen enough. count: views written; missed: views that a live stream
+    did not wait with. notes: what was changed on the way out.
     """
 
     needs_caller_thread = False
+    needs_overlay = False
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.is_done = False
-        self.count = 0
+        self.count = self.missed = 0
         self.notes: list[str] = []
 
     def begin(self, figures: Callable[[], tuple[StreamFigures, ...]]) -> None:

@@ -21,6 +21,7 @@ class Display(Sink):
     """Shows annotated pictures, in the thread that computes, because window systems want the main one."""
 
     needs_caller_thread = True
+    needs_overlay = True
 
     def __init__(self, number: int, painter: Painter) -> None:
         """Raises BackendMissing where no window can be opened."""

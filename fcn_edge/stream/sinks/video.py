@@ -30,6 +30,8 @@ class Video(Sink):
     The first frame's size is the video's (even: a last odd row or column is cut).
     """
 
+    needs_overlay = True
+
     def __init__(self, path: Path, painter: Painter, *, fps: float | None, protected: Sequence[Path]) -> None:
         super().__init__(str(path))
         if path.exists() and any(path.samefile(other) for other in protected if other.exists()):

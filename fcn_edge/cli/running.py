@@ -1,0 +1,123 @@
+"""The verb that runs a network on a stream: run."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fcn_edge.cli.app import (
+    In,
+    Json,
+    Model,
+    On,
+    RecipeName,
+    Spec,
+    Target,
+    Threads,
+    app,
+    describe_skipped,
+    emit,
+    progress,
+    runnable,
+    say,
+)
+
+if TYPE_CHECKING:
+    from fcn_edge.stream.summary import Summary
+
+
+class Policy(str, Enum):
+    newest = "newest"
+    every = "every"
+
+
+@app.command()
+def run(
+    model: Model = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Camera [0], video, folder, URL, synthetic:… (repeatable)."),
+    ] = None,
+    sink: Annotated[list[str] | None, typer.Option("--sink", help="out.mp4, masks/, null: (repeatable).")] = None,
+    target: On = Target.auto,
+    execution: In = None,
+    policy: Annotated[Policy | None, typer.Option("--policy", help="newest for live sources, every for files.")] = None,
+    opacity: Annotated[float, typer.Option("--opacity", min=0, max=1, help="Of the class colours.")] = 0.5,
+    ignore_class: Annotated[
+        list[str] | None, typer.Option("--ignore-class", help="Class left undrawn (repeatable).")
+    ] = None,
+    legend: Annotated[bool, typer.Option(help="Draw class names and live figures.")] = True,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many frames a source.")] = None,
+    spec: Spec = None,
+    recipe: RecipeName = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Segment cameras, videos or folders into sinks.
+
+    Several sources take turns on one engine. Each then has files of its own: out.mp4 becomes
+    out-0.mp4, out-1.mp4, and masks/ becomes masks/0/, masks/1/.
+
+    Ctrl-C and SIGTERM end a run cleanly: sinks are finished, the summary is printed, the exit
+    code is 0. A source that ends before it should is told in the summary, and the code is 4; a
+    sink that cannot write ends the run, and the code is 2.
+
+    \b
+    Examples:
+      fcn-edge run --source 0
+      fcn-edge run engine --source drive.mp4 --sink out.mp4 --sink masks/
+      fcn-edge run --source rtsp://camera/stream --sink null: --limit 1000 --json
+      fcn-edge run --source rtsp://front/1 --source rtsp://back/1 --sink out.mp4
+    """
+    from fcn_edge.engines import EngineOptions, open_engine
+    from fcn_edge.errors import BadInput, SourceLost
+    from fcn_edge.frame import Style
+    from fcn_edge.schema import to_mapping
+    from fcn_edge.spec import class_index
+    from fcn_edge.stream.pipeline import Feed, run_feeds
+    from fcn_edge.stream.sinks import sinks_of_sources
+    from fcn_edge.stream.sources import source_from_uri
+
+    options = EngineOptions(execution.value if execution else None, threads)
+    uris = sink or ["display://0"]
+    with ExitStack() as ends:
+        path = ends.enter_context(runnable(model, spec, recipe))
+        sources = [ends.enter_context(source_from_uri(uri)) for uri in source or ["0"]]
+        engine = ends.enter_context(open_engine(path, target=target.value, options=options))
+        sinks = sinks_of_sources(uris, engine, sources, ends, legend=legend)
+        feeds = [Feed(s, own, policy.value if policy else None) for s, own in zip(sources, sinks, strict=True)]
+        hidden = tuple(class_index(engine.spec, name) for name in ignore_class or ())
+        tick = ends.enter_context(progress())
+        style = Style(opacity, any(sink.needs_overlay for own in sinks for sink in own), hidden)
+        summary = run_feeds(
+            feeds, engine, style=style, limit=limit,
+            on_frame=lambda frame, view, times: tick(
+                sources[frame.stream].uri, frame.index + 1, limit or sources[frame.stream].length or 0
+            ),
+        )  # fmt: skip
+    emit(to_mapping(summary), as_json=json, human=lambda: _describe_run(summary))
+    if summary.failed:
+        say(f"fcn-edge: {summary.failed}")
+        raise typer.Exit(BadInput.exit_code)
+    if summary.lost:
+        say(f"fcn-edge: {summary.lost}")
+        raise typer.Exit(SourceLost.exit_code)
+
+
+def _describe_run(summary: Summary) -> None:
+    if summary.interrupted:
+        print("interrupted; what was written is complete up to here")
+    print(f"{summary.frames_out} of {summary.frames_in} frames, {summary.fps:.1f} a second,"
+          f" {summary.dropped} dropped, {summary.gaps} gaps, {summary.reconnects} reconnects")  # fmt: skip
+    stages = ", ".join(f"{name} {q.p50:.1f}" for name, q in summary.stages_ms.items() if q.p50 is not None)
+    for s in summary.streams if len(summary.streams) > 1 else ():
+        print(f"  {s.source}: {s.frames_out} of {s.frames_in} frames, {s.dropped} dropped, {s.gaps} gaps,"
+              f" {s.reconnects} reconnects; age {s.frame_age_ms.p50 or 0:.1f} ms")  # fmt: skip
+    print(f"p50 ms: {stages}; frame age {summary.frame_age_ms.p50 or 0:.1f}; memory {summary.peak_rss_mb:.0f} MB")
+    print(f"{summary.target}, {summary.precision}, executed in {summary.execution}")
+    for text in (*summary.outputs, *summary.notes):
+        print(text)
+    describe_skipped(summary.skipped)
