@@ -1,9 +1,6 @@
 // Class map from a score map: bilinear sampling, rows first, then columns, then arg-max.
 //
-// This is the arithmetic of `reference_class_map` in fcn_edge/transforms.py, and it gives the
-// same bits: every operation is one float32 operation, so build with contraction off
-// (-ffp-contract=off; nvcc: -fmad=false) and without fast-math. Ties go to the lower class,
-// and the first NaN wins, as numpy's argmax has it.
+// Gives the bits of `reference_class_map` in fcn_edge/transforms.py; arithmetic.hpp says how.
 #pragma once
 
 #include <algorithm>
@@ -11,25 +8,9 @@
 #include <cstdint>
 #include <vector>
 
-#if defined(__CUDACC__)
-#define FCN_EDGE_INLINE __host__ __device__ inline
-#elif defined(__GNUC__)
-#define FCN_EDGE_INLINE inline __attribute__((always_inline))  // into each clone of the caller
-#else
-#define FCN_EDGE_INLINE inline
-#endif
+#include "arithmetic.hpp"
 
 namespace fcn_edge {
-
-// The value between two neighbours; `weight` is the share of the second, 0 <= weight < 1.
-FCN_EDGE_INLINE float between(float first, float second, float weight) {
-    return first * (1.0f - weight) + second * weight;
-}
-
-// Whether a later class takes the place of the best one so far.
-FCN_EDGE_INLINE bool beats(float value, float best) {
-    return !(value <= best) & (best == best);
-}
 
 // For each pixel of one axis: the lower cell and the weight of the next one.
 struct Taps {
