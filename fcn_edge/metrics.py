@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fcn_edge.errors import BadInput
+from fcn_edge.kernels import native_kernels
 
 
 def confusion_from_maps(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
@@ -27,6 +28,16 @@ def confusion_from_maps(labels: np.ndarray, predicted: np.ndarray, num_classes: 
         raise BadInput(f"labels are {labels.shape}, the class map is {predicted.shape}; both must be (H, W)")
     if predicted.size and int(predicted.max()) >= num_classes:
         raise BadInput(f"the class map holds {int(predicted.max())}; the classes are 0..{num_classes - 1}")
+    kernels = native_kernels()
+    if kernels is not None and labels.dtype == predicted.dtype == np.uint8:
+        pairs = np.empty((256, 256), np.int64)
+        kernels.confusion(np.ascontiguousarray(labels).ravel(), np.ascontiguousarray(predicted).ravel(), pairs)
+        return pairs[:num_classes, :num_classes].copy()
+    return reference_confusion(labels, predicted, num_classes)
+
+
+def reference_confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """What the kernel must reproduce; maps as in `confusion_from_maps`."""
     known = labels < num_classes
     cells = labels[known].astype(np.int64) * num_classes + predicted[known]
     return np.bincount(cells, minlength=num_classes * num_classes).reshape(num_classes, num_classes)

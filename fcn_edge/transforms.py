@@ -7,10 +7,7 @@ Where the native library is missing the same functions run slower and say so onc
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
-import logging
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,19 +16,17 @@ from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style, View
 from fcn_edge.geometry import Axis, Sampling, frame_sampling, letterbox_content
 from fcn_edge.spec import ModelSpec, Preprocess
+from fcn_edge.workspace import Workspace
 
-log = logging.getLogger(__name__)
 INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST}
 ROWS_AT_ONCE = 32  # keeps the reference's working memory to a few megabytes at any frame size
+Palette = tuple[tuple[int, int, int], ...]
 
 
-@functools.cache
-def native_kernels() -> Any:
-    """The compiled `fcn_edge._native`, or None with one warning where it was not built."""
-    if importlib.util.find_spec("fcn_edge._native") is None:
-        log.warning("the native kernels are not built: class maps are drawn by numpy, which is slower")
-        return None
-    return importlib.import_module("fcn_edge._native")
+def use_threads(count: int | None) -> None:
+    """Let OpenCV take so many threads in this process; None leaves it as it is."""
+    if count is not None:
+        cv2.setNumThreads(count)
 
 
 def input_from_frame(image: np.ndarray, preprocess: Preprocess, out: np.ndarray | None = None) -> np.ndarray:
@@ -61,14 +56,17 @@ def _resize_into(image: np.ndarray, out: np.ndarray, method: int) -> None:
         cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=method)
 
 
+@functools.lru_cache(maxsize=64)
 def taps(axis: Axis, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of `axis`: lower cell (int32) and weight of the next one (float32), clamped.
+    """For each pixel of `axis`: lower cell (int32) and weight of the next one (float32), clamped; read-only.
 
     A pixel's value is `map[low] * (1 - weight) + map[min(low + 1, cells - 1)] * weight`.
     """
     position = np.clip(axis.scale * np.arange(axis.valid, dtype=np.float64) + axis.offset, 0, cells - 1)
     low = np.floor(position).astype(np.int32)
-    return low, (position - low).astype(np.float32)
+    weight = (position - low).astype(np.float32)
+    low.flags.writeable = weight.flags.writeable = False
+    return low, weight
 
 
 def class_map_from_scores(scores: np.ndarray, sampling: Sampling) -> np.ndarray:
@@ -77,15 +75,9 @@ def class_map_from_scores(scores: np.ndarray, sampling: Sampling) -> np.ndarray:
     `sampling` maps each pixel of the wanted map to a cell of the score map.
     """
     check_scores(scores)
-    y_low, y_weight = taps(sampling.y, scores.shape[1])
-    x_low, x_weight = taps(sampling.x, scores.shape[2])
-    scores = np.ascontiguousarray(scores, np.float32)
-    out = np.empty(sampling.size, np.uint8)
-    kernels = native_kernels()
-    if kernels is not None:
-        kernels.class_map(scores, y_low, y_weight, x_low, x_weight, out)
-        return out
-    return reference_class_map(scores, (y_low, y_weight), (x_low, x_weight), out)
+    class_map = np.empty(sampling.size, np.uint8)
+    _draw_scores(scores, sampling, class_map, None, _workspace())
+    return class_map
 
 
 def reference_class_map(
@@ -112,12 +104,19 @@ def check_scores(scores: np.ndarray) -> None:
 
 def class_map_from_output(output: np.ndarray, spec: ModelSpec, frame_size: tuple[int, int]) -> np.ndarray:
     """(H, W) uint8 at frame size from one network output: (C, h, w) scores or (h, w) classes."""
-    to_network = frame_sampling(frame_size, spec.preprocess.size, spec.preprocess.resize)
-    sampling = to_network.then(spec.head.sampling)
-    if spec.head.kind != "classes":
-        return class_map_from_scores(output, sampling)
-    rows, columns = (nearest_cells(axis, cells) for axis, cells in zip((sampling.y, sampling.x), output.shape))
-    return output[rows[:, None], columns[None, :]]
+    sampling = output_sampling(spec, frame_size)
+    return classes_at(output, sampling) if spec.head.kind == "classes" else class_map_from_scores(output, sampling)
+
+
+def output_sampling(spec: ModelSpec, frame_size: tuple[int, int]) -> Sampling:
+    """Pixel of a frame -> cell of the network's output for it."""
+    return frame_sampling(frame_size, spec.preprocess.size, spec.preprocess.resize).then(spec.head.sampling)
+
+
+def classes_at(classes: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """(H, W) uint8: the nearest cell of a class map (h, w) for each pixel."""
+    rows, columns = (nearest_cells(axis, cells) for axis, cells in zip((sampling.y, sampling.x), classes.shape))
+    return classes[rows[:, None], columns[None, :]]
 
 
 def nearest_cells(axis: Axis, cells: int) -> np.ndarray:
@@ -126,26 +125,91 @@ def nearest_cells(axis: Axis, cells: int) -> np.ndarray:
     return np.clip(np.ceil(position - 0.5), 0, cells - 1).astype(np.int64)
 
 
-def view_from_scores(output: np.ndarray, image: np.ndarray, spec: ModelSpec, style: Style) -> View:
-    """The view of one frame: `output` is the network's (C, h, w) scores or (h, w) classes for it."""
-    class_map = class_map_from_output(output, spec, (image.shape[0], image.shape[1]))
-    overlay = overlay_from_class_map(class_map, image, spec.palette, style) if style.overlay else None
-    return View(class_map, overlay, np.bincount(class_map.ravel(), minlength=spec.num_classes))
+def view_from_scores(
+    output: np.ndarray, image: np.ndarray, spec: ModelSpec, style: Style, workspace: Workspace | None = None
+) -> View:
+    """The view of one frame: `output` is the network's (C, h, w) scores or (h, w) classes for it.
+
+    The view's arrays are the caller's for as long as it keeps them; then `workspace` uses them again.
+    """
+    workspace = workspace or _workspace()
+    sampling = output_sampling(spec, (image.shape[0], image.shape[1]))
+    ink = None
+    if style.overlay:
+        ink = _Ink(np.ascontiguousarray(image), ink_table(spec.palette, style), workspace.take(image.shape, np.uint8))
+    if spec.head.kind == "classes":
+        class_map = classes_at(output, sampling)
+        counts = _draw_classes(class_map, ink, workspace)
+    else:
+        check_scores(output)
+        class_map = workspace.take(sampling.size, np.uint8)
+        counts = _draw_scores(output, sampling, class_map, ink, workspace)
+    return View(class_map, ink.overlay if ink else None, counts[: spec.num_classes])
 
 
-def overlay_from_class_map(
-    class_map: np.ndarray, image: np.ndarray, palette: tuple[tuple[int, int, int], ...], style: Style
+class _Ink(NamedTuple):
+    """A frame (H, W, 3), what to blend it with, and where the picture goes."""
+
+    image: np.ndarray
+    table: np.ndarray
+    overlay: np.ndarray
+
+
+def _draw_scores(
+    scores: np.ndarray, sampling: Sampling, class_map: np.ndarray, ink: _Ink | None, workspace: Workspace
 ) -> np.ndarray:
-    """(H, W, 3) uint8 BGR: the frame with each class's colour (palette is RGB) at `style.opacity`."""
-    colours = colours_from_class_map(class_map, palette)
-    blended = cv2.addWeighted(image, 1 - style.opacity, colours, style.opacity, 0)
-    if style.hidden_classes:
-        hidden = np.isin(class_map, style.hidden_classes)
-        blended[hidden] = image[hidden]
-    return blended
+    """Fill `class_map` and the overlay; (256,) int64, pixels of each class."""
+    scores = np.ascontiguousarray(scores, np.float32)
+    y, x = taps(sampling.y, scores.shape[1]), taps(sampling.x, scores.shape[2])
+    if workspace.kernels is None:
+        return _draw_classes(reference_class_map(scores, y, x, class_map), ink, workspace)
+    counts = np.empty(256, np.int64)
+    workspace.kernels.view(scores, *y, *x, class_map, counts, *(ink or ()))
+    return counts
 
 
-def colours_from_class_map(class_map: np.ndarray, palette: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+def _draw_classes(class_map: np.ndarray, ink: _Ink | None, workspace: Workspace) -> np.ndarray:
+    """Fill the overlay; (256,) int64, pixels of each class."""
+    if workspace.kernels is None:
+        if ink is not None:
+            reference_overlay(class_map, ink.image, ink.table, ink.overlay)
+        return np.bincount(class_map.ravel(), minlength=256)
+    counts = np.empty(256, np.int64)
+    workspace.kernels.draw(class_map, counts, *(ink or ()))
+    return counts
+
+
+def reference_overlay(class_map: np.ndarray, image: np.ndarray, table: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The arithmetic that every kernel must reproduce: `(pixel * weight + bias) >> 8` in 16 bits."""
+    for start in range(0, len(class_map), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        inks = table[class_map[part]]  # (rows, W, 4)
+        out[part] = (image[part] * inks[..., :1] + inks[..., 1:]) >> 8
+    return out
+
+
+@functools.lru_cache(maxsize=16)
+def ink_table(palette: Palette, style: Style) -> np.ndarray:
+    """(256, 4) uint16, a row a class: weight of the frame in 256ths, then what is added for B, G and R.
+
+    palette is RGB. Hidden classes show the frame as it is; values beyond the palette are black.
+    """
+    colours = np.zeros((256, 3), np.uint16)
+    colours[: len(palette)] = np.array(palette, np.uint16)[:, ::-1]
+    weight = np.full((256, 1), 256 - round(256 * style.opacity), np.uint16)
+    weight[list(style.hidden_classes)] = 256
+    table = np.hstack([weight, colours * (256 - weight) + np.uint16(128)])
+    table.flags.writeable = False
+    return table
+
+
+@functools.cache
+def _workspace() -> Workspace:
+    """For callers that keep none."""
+    return Workspace()
+
+
+def colours_from_class_map(class_map: np.ndarray, palette: Palette) -> np.ndarray:
     """(H, W, 3) uint8 BGR picture of a class map; values beyond the palette are black."""
     table = np.zeros((256, 1, 3), np.uint8)
     table[: len(palette), 0] = np.array(palette, np.uint8)[:, ::-1]

@@ -1,17 +1,23 @@
-"""The compiled kernel gives the bits of the numpy reference, and refuses what does not fit."""
+"""The compiled kernels give the bits of the numpy references, and refuse what does not fit."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import os
+from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcn_edge.geometry import Axis, stretch
-from fcn_edge.transforms import reference_class_map, taps
+from fcn_edge.frame import Style
+from fcn_edge.geometry import Axis, Sampling, frame_sampling, pad100, stretch, stride
+from fcn_edge.metrics import confusion_from_maps, reference_confusion
+from fcn_edge.transforms import ink_table, reference_class_map, reference_overlay, taps
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("fcn_edge._native") is None,
@@ -21,8 +27,15 @@ pytestmark = pytest.mark.skipif(
 LANES = 16  # of class_map.hpp: runs shorter, equal and longer than one block must all be drawn
 
 
+@functools.cache
+def workspace(threads=2):
+    return importlib.import_module("fcn_edge._native").Workspace(threads)
+
+
 def native_class_map(scores, y, x, out):
-    importlib.import_module("fcn_edge._native").class_map(scores, *y, *x, out)
+    counts = np.full(256, -1, np.int64)
+    workspace().view(scores, *y, *x, out, counts)
+    np.testing.assert_array_equal(counts, np.bincount(out.ravel(), minlength=256))
     return out
 
 
@@ -50,16 +63,22 @@ def draw_scores(seed, shape, kind):
         scores[random.random(shape) < 0.1] = np.nan
         scores[random.random(shape) < 0.1] = np.inf
         scores[random.random(shape) < 0.1] = -np.inf
+    if kind == "tiny":  # below the smallest normal number
+        scores *= np.float32(1e-42)
     if kind == "huge":
         scores = scores.clip(-3, 3) * np.float32(1e38)
-    return scores
+    if kind == "near ties":  # of a few units in the last place: rounding decides, and differently from cell to cell
+        scores = np.nextafter(np.float32(1), scores) + np.spacing(np.float32(1)) * (3 * scores).round()
+    if kind == "areas":  # of one class each, as in a picture, where nothing has to be interpolated
+        scores = scores.cumsum(1).cumsum(2)
+    return np.ascontiguousarray(scores, np.float32)
 
 
 @settings(deadline=None, max_examples=200)
 @given(
     seed=st.integers(0, 2**32 - 1),
     shape=st.tuples(st.sampled_from([1, 2, 3, 11, 21, 150, 255, 256]), st.integers(1, 20), st.integers(1, 20)),
-    kind=st.sampled_from(["normal", "ties", "not finite", "huge"]),
+    kind=st.sampled_from(["normal", "ties", "near ties", "areas", "tiny", "not finite", "huge"]),
     y=axes(),
     x=axes(),
 )
@@ -92,15 +111,124 @@ def test_first_nan_wins_as_in_numpy():
     assert native_class_map(scores, y, x, np.zeros((1, 1), np.uint8))[0, 0] == 1
 
 
+@settings(deadline=None, max_examples=100)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    classes=st.integers(1, 256),
+    opacity=st.floats(0, 1),
+    hidden=st.lists(st.integers(0, 255), max_size=3),
+    area=st.integers(1, 40),
+)
+def test_overlay_has_the_bits_of_the_reference(seed, size, classes, opacity, hidden, area):
+    random = np.random.default_rng(seed)
+    class_map = np.ascontiguousarray(random.integers(0, classes, size, np.uint8).repeat(area, 1)[:, : size[1]])
+    image = random.integers(0, 256, (*size, 3), np.uint8)
+    palette = tuple(map(tuple, random.integers(0, 256, (min(classes, 255), 3)).tolist()))
+    table = ink_table(palette, Style(opacity, hidden_classes=tuple(hidden)))
+    counts, overlay = np.full(256, -1, np.int64), np.full_like(image, 77)
+    workspace().draw(class_map, counts, image, table, overlay)
+    np.testing.assert_array_equal(overlay, reference_overlay(class_map, image, table, np.empty_like(image)))
+    np.testing.assert_array_equal(counts, np.bincount(class_map.ravel(), minlength=256))
+
+
+def test_one_pass_is_class_map_and_then_overlay():
+    random = np.random.default_rng(2)
+    image = random.integers(0, 256, (97, 131, 3), np.uint8)
+    y, x = taps(stretch(97, 12), 12), taps(stretch(131, 17), 17)
+    class_map, counts, overlay = np.empty((97, 131), np.uint8), np.empty(256, np.int64), np.empty_like(image)
+    table = ink_table(((1, 2, 3),) * 21, Style(0.3))
+    workspace().view(draw_scores(3, (21, 12, 17), "areas"), *y, *x, class_map, counts, image, table, overlay)
+    wanted = reference_class_map(draw_scores(3, (21, 12, 17), "areas"), y, x, np.empty((97, 131), np.uint8))
+    np.testing.assert_array_equal(class_map, wanted)
+    np.testing.assert_array_equal(overlay, reference_overlay(wanted, image, table, np.empty_like(image)))
+
+
+GEOMETRIES = {
+    "stretch": lambda frame: frame_sampling(frame, (352, 480), "stretch"),
+    "letterbox": lambda frame: frame_sampling(frame, (352, 480), "letterbox"),
+}
+HEADS = {
+    "stride 4": (stride, 4, 88, 120),
+    "stride 8": (stride, 8, 44, 60),
+    "pad 100, stride 8": (pad100, 8, 52, 68),
+    "pad 100, stride 32": (pad100, 32, 16, 20),
+}
+
+
+@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_every_geometry_of_this_project_is_drawn_exactly(geometry, head, number):
+    """Frames of odd sizes, larger and smaller than the network, in areas as real scores have them."""
+    random = np.random.default_rng([number, len(geometry), len(head)])
+    axis, step, rows, columns = HEADS[head]
+    frame = tuple(int(n) for n in random.integers(40, 700, 2))
+    sampling = GEOMETRIES[geometry](frame).then(Sampling(axis(352, step), axis(480, step)))
+    coarse = random.standard_normal((int(random.integers(2, 22)), rows // 4 + 1, columns // 4 + 1), np.float32)
+    scores = np.stack([cv2.resize(one, (columns, rows), interpolation=cv2.INTER_CUBIC) for one in coarse])
+    assert_equal_bits(scores, sampling.y, sampling.x)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_any_number_of_threads_draws_the_same(threads):
+    scores, y, x = draw_scores(4, (11, 20, 20), "areas"), taps(stretch(333, 20), 20), taps(stretch(77, 20), 20)
+    found, counts = np.full((333, 77), 255, np.uint8), np.empty(256, np.int64)
+    assert workspace(threads).threads == threads
+    workspace(threads).view(scores, *y, *x, found, counts)
+    np.testing.assert_array_equal(found, reference_class_map(scores, y, x, np.empty((333, 77), np.uint8)))
+    assert counts.sum() == 333 * 77
+
+
+def test_one_workspace_serves_callers_in_turn():
+    scores, y, x = draw_scores(5, (9, 15, 15), "areas"), taps(stretch(200, 15), 15), taps(stretch(210, 15), 15)
+    wanted = reference_class_map(scores, y, x, np.empty((200, 210), np.uint8))
+
+    def drawn(_):
+        return native_class_map(scores, y, x, np.empty((200, 210), np.uint8))
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(drawn, range(40)):
+            np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_forked_child_draws_without_the_threads_it_has_not():
+    scores, y, x = draw_scores(6, (9, 15, 15), "areas"), taps(stretch(200, 15), 15), taps(stretch(210, 15), 15)
+    wanted = native_class_map(scores, y, x, np.empty((200, 210), np.uint8))
+    child = os.fork()
+    if child == 0:
+        os._exit(not np.array_equal(native_class_map(scores, y, x, np.empty((200, 210), np.uint8)), wanted))
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 255), st.integers(1, 30))
+def test_confusion_is_that_of_the_reference(seed, classes, area):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 256, (23, 3), np.uint8).repeat(area, 1)
+    predicted = random.integers(0, classes, (23, 3), np.uint8).repeat(area, 1)
+    wanted = reference_confusion(labels, predicted, classes)
+    np.testing.assert_array_equal(confusion_from_maps(labels, predicted, classes), wanted)
+    np.testing.assert_array_equal(confusion_from_maps(labels[:, ::-1], predicted[:, ::-1], classes), wanted)
+
+
 def arguments(**changed):
-    """Arguments of `class_map` for a (3, 4, 5) map on a (6, 7) frame, some of them changed."""
+    """Arguments of `view` for a (3, 4, 5) map on a (6, 7) frame, some of them changed."""
     y, x = taps(stretch(6, 4), 4), taps(stretch(7, 5), 5)
     given = {
         "scores": np.zeros((3, 4, 5), np.float32),
         **{"y_low": y[0], "y_weight": y[1], "x_low": x[0], "x_weight": x[1]},
-        "out": np.zeros((6, 7), np.uint8),
+        "class_map": np.zeros((6, 7), np.uint8),
+        "counts": np.zeros(256, np.int64),
+        "image": np.zeros((6, 7, 3), np.uint8),
+        "table": np.zeros((256, 4), np.uint16),
+        "overlay": np.zeros((6, 7, 3), np.uint8),
     }
     return given | changed
+
+
+IMAGE = np.zeros((6, 7, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -110,20 +238,31 @@ def arguments(**changed):
         {"scores": np.zeros((257, 4, 5), np.float32)},
         {"scores": np.zeros((3, 3, 5), np.float32)},
         {"scores": np.zeros((3, 4, 0), np.float32)},
-        {"out": np.zeros((7, 7), np.uint8)},
-        {"out": np.zeros((6, 6), np.uint8)},
+        {"class_map": np.zeros((7, 7), np.uint8)},
+        {"class_map": np.zeros((6, 6), np.uint8)},
         {"y_weight": np.zeros(5, np.float32)},
         {"x_low": np.zeros(8, np.int32)},
         {"x_low": np.full(7, -1, np.int32)},
         {"y_low": np.full(6, 4, np.int32)},
+        {"counts": np.zeros(255, np.int64)},
+        {"table": np.zeros((255, 4), np.uint16)},
+        {"image": np.zeros((6, 6, 3), np.uint8)},
+        {"overlay": np.zeros((6, 7, 4), np.uint8)},
+        {"overlay": None},
+        {"image": IMAGE, "overlay": IMAGE},
     ],
-    ids=lambda changed: f"{next(iter(changed))}{next(iter(changed.values())).shape}",
+    ids=lambda changed: " ".join(f"{name}{getattr(value, 'shape', value)}" for name, value in changed.items()),
 )
 def test_shapes_and_cells_that_do_not_fit_are_refused(changed):
-    class_map = importlib.import_module("fcn_edge._native").class_map
-    class_map(**arguments())
+    workspace().view(**arguments())
     with pytest.raises(ValueError):
-        class_map(**arguments(**changed))
+        workspace().view(**arguments(**changed))
+
+
+@pytest.mark.parametrize("threads", [-1, 0, 257])
+def test_impossible_number_of_threads_is_refused(threads):
+    with pytest.raises(ValueError, match="1 to 256"):
+        importlib.import_module("fcn_edge._native").Workspace(threads)
 
 
 def read_only(array):
@@ -136,11 +275,12 @@ def read_only(array):
     [
         {"scores": np.zeros((3, 4, 5), np.float64)},
         {"scores": np.zeros((3, 5, 4), np.float32).transpose(0, 2, 1)},
-        {"out": read_only(np.zeros((6, 7), np.uint8))},
-        {"out": np.zeros((6, 14), np.uint8)[:, ::2]},
+        {"class_map": read_only(np.zeros((6, 7), np.uint8))},
+        {"class_map": np.zeros((6, 14), np.uint8)[:, ::2]},
+        {"image": np.zeros((6, 14, 3), np.uint8)[:, ::2]},
     ],
-    ids=["float64", "transposed", "read-only", "strided"],
+    ids=["float64", "transposed", "read-only", "strided", "strided image"],
 )
 def test_other_types_and_layouts_are_refused_and_never_copied(changed):
     with pytest.raises(TypeError):
-        importlib.import_module("fcn_edge._native").class_map(**arguments(**changed))
+        workspace().view(**arguments(**changed))

@@ -199,7 +199,9 @@ def test_engines_know_only_the_base_and_their_own_parts():
 
 def test_native_kernels_are_used_only_where_pixels_are():
     users = {module for module, name in all_imports() if matches(name, "fcn_edge._native")}
-    assert {module for module in users if not matches(module, "engines.trt*")} <= {"transforms", "metrics"}
+    assert {module for module in users if not matches(module, "engines.trt*")} == {"kernels"}
+    callers = {module for module, name in all_imports() if matches(name, "fcn_edge.kernels")}
+    assert callers <= {"workspace", "metrics"}
 
 
 def test_nobody_imports_the_command_line():

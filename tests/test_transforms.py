@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcn_edge import transforms
+from fcn_edge import kernels, transforms
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style
 from fcn_edge.geometry import Axis, Sampling, align_corners, stretch
@@ -20,9 +20,10 @@ from fcn_edge.transforms import (
     class_map_from_output,
     class_map_from_scores,
     colours_from_class_map,
+    ink_table,
     input_from_frame,
-    overlay_from_class_map,
     reference_class_map,
+    reference_overlay,
     taps,
     view_from_scores,
 )
@@ -162,18 +163,36 @@ def test_what_is_no_score_map_is_refused(shape):
         class_map_from_scores(np.zeros(shape, np.float32), full(4, 4))
 
 
-def test_missing_kernels_are_told_once(monkeypatch, caplog):
-    monkeypatch.setattr(transforms.importlib.util, "find_spec", lambda name: None)
-    transforms.native_kernels.cache_clear()
-    try:
-        with caplog.at_level(logging.WARNING):
-            for _ in range(3):
-                class_map_from_scores(np.zeros((2, 2, 2), np.float32), full(2, 2))
-    finally:
-        transforms.native_kernels.cache_clear()
+@pytest.fixture
+def without_kernels(monkeypatch):
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
+    kernels.native_kernels.cache_clear()
+    transforms._workspace.cache_clear()
+    yield
+    kernels.native_kernels.cache_clear()
+    transforms._workspace.cache_clear()
+
+
+def test_missing_kernels_are_told_once(without_kernels, caplog):
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            class_map_from_scores(np.zeros((2, 2, 2), np.float32), full(2, 2))
     assert [record.message for record in caplog.records if "numpy" in record.message] == [
         "the native kernels are not built: class maps are drawn by numpy, which is slower"
     ]
+
+
+@pytest.mark.parametrize("kind", ["scores", "classes"])
+def test_without_kernels_views_are_the_same(kind, make_spec, request):
+    image, spec = noise(33, 47), make_spec(head=Head(kind, full(33, 47)))
+    scores = np.random.default_rng(1).standard_normal((3, 33, 47), np.float32)
+    output = scores.argmax(0).astype(np.uint8) if kind == "classes" else scores
+    style = Style(0.4, hidden_classes=(1,))
+    wanted = view_from_scores(output, image, spec, style)
+    request.getfixturevalue("without_kernels")
+    found = view_from_scores(output, image, spec, style)
+    for name in ("class_map", "overlay", "pixels_per_class"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
 
 
 def halves(height, width):
@@ -222,6 +241,18 @@ def test_view_holds_map_overlay_and_counts(make_spec):
     assert view.overlay.shape == (33, 47, 3) and view.overlay.dtype == np.uint8
     assert view.pixels_per_class.tolist() == [int((view.class_map == c).sum()) for c in range(3)]
     assert view_from_scores(scores, image, spec, Style(overlay=False)).overlay is None
+
+
+def overlay_from_class_map(class_map, image, palette, style):
+    return reference_overlay(class_map, image, ink_table(palette, style), np.empty_like(image))
+
+
+def test_overlay_is_within_a_level_of_opencv():
+    image, class_map = noise(40, 60), np.random.default_rng(0).integers(0, 3, (40, 60), np.uint8)
+    for opacity in np.linspace(0, 1, 21):
+        wanted = cv2.addWeighted(image, 1 - opacity, colours_from_class_map(class_map, PALETTE), opacity, 0)
+        found = overlay_from_class_map(class_map, image, PALETTE, Style(opacity))
+        assert np.abs(found.astype(int) - wanted).max() <= 1
 
 
 def test_overlay_blends_the_palette_as_bgr():

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from fcn_edge.stream.summary import Summary
 
 
+FRAMES_IN_FLIGHT = 2  # of recordings, where throughput counts and no frame grows old
+
+
 class Policy(str, Enum):
     newest = "newest"
     every = "every"
@@ -81,11 +84,13 @@ def run(
     from fcn_edge.stream.sinks import sinks_of_sources
     from fcn_edge.stream.sources import source_from_uri
 
-    options = EngineOptions(execution.value if execution else None, threads)
     uris = sink or ["display://0"]
     with ExitStack() as ends:
         path = ends.enter_context(runnable(model, spec, recipe))
         sources = [ends.enter_context(source_from_uri(uri)) for uri in source or ["0"]]
+        is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
+        in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
+        options = EngineOptions(execution.value if execution else None, threads, in_flight)
         engine = ends.enter_context(open_engine(path, target=target.value, options=options))
         sinks = sinks_of_sources(uris, engine, sources, ends, legend=legend)
         feeds = [Feed(s, own, policy.value if policy else None) for s, own in zip(sources, sinks, strict=True)]

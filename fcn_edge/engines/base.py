@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,21 +14,25 @@ from fcn_edge.frame import Style, View
 from fcn_edge.spec import FREE_SIZE_STEP, ModelSpec, Precision
 from fcn_edge.targets import TARGETS as TARGETS
 from fcn_edge.targets import Target as Target
-from fcn_edge.transforms import input_from_frame, view_from_scores
+from fcn_edge.transforms import input_from_frame, use_threads, view_from_scores
+from fcn_edge.workspace import Workspace
 
 Execution = Literal["f32", "bf16", "f16"]
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How to open an engine. threads: of its compute, None for the runtime's own choice.
+    """How to open an engine. threads: of its compute, OpenCV's and ours; None for the runtime's own choice.
 
     execution: arithmetic of the float parts; None takes f32, which is then asked for
     explicitly, because OpenVINO picks bf16 by itself where the CPU has it.
+    in_flight: frames that may be under way at once; more than one for throughput, where the
+    runtime can. Each then takes longer.
     """
 
     execution: Execution | None = None
     threads: int | None = None
+    in_flight: int = 1
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,21 @@ class Engine:
     """A compiled network. Subclasses fill `_run`; one engine serves one thread at a time.
 
     target, precision, execution, runtime: what really runs, for records; runtime is
-    name and version, such as "openvino 2026.4.1".
+    name and version, such as "openvino 2026.4.1". in_flight: how many inputs may be under way.
+    workspace: threads and arrays for its inputs and views.
     """
 
     target: Target
     runtime: str
+    in_flight = 1
 
-    def __init__(self, spec: ModelSpec, *, precision: Precision, execution: Execution, path: Path) -> None:
+    def __init__(
+        self, spec: ModelSpec, *, precision: Precision, execution: Execution, path: Path, threads: int | None = None
+    ) -> None:
         self.spec, self.precision, self.execution, self.path = spec, precision, execution, path
+        self.workspace = Workspace(threads)
+        use_threads(threads)
+        self._under_way: deque[np.ndarray] = deque()
         self._is_open = True
 
     def infer(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -62,9 +74,10 @@ class Engine:
         Raises:
             BadInput: wrong shape or type, or the engine is closed.
         """
-        self._require_open()
-        self._check_input(x)
-        result = self._run(np.ascontiguousarray(x))
+        if self._under_way:
+            raise BadInput(f"{self.path.name}: {len(self._under_way)} frames are under way; wait for them first")
+        self.start(x)
+        result = self.wait()
         if out is None:
             return result
         if out.shape != result.shape or out.dtype != result.dtype:
@@ -72,10 +85,34 @@ class Engine:
         out[...] = result
         return out
 
+    def start(self, x: np.ndarray) -> None:
+        """Begin what `infer` does. Leave x alone until `wait` has given its result.
+
+        Raises:
+            BadInput: as `infer`, or `in_flight` inputs are under way already.
+        """
+        self._require_open()
+        self._check_input(x)
+        if len(self._under_way) == self.in_flight:
+            raise BadInput(f"{self.path.name}: {self.in_flight} under way already, the most it takes; wait first")
+        x = np.ascontiguousarray(x)
+        self._begin(x)
+        self._under_way.append(x)
+
+    def wait(self) -> np.ndarray:
+        """The result of the input that was started first, as `infer` gives it. Raises BadInput where none was."""
+        self._require_open()
+        if not self._under_way:
+            raise BadInput(f"{self.path.name}: nothing is under way; start first")
+        try:
+            return self._finish()
+        finally:
+            self._under_way.popleft()
+
     def segment(self, image: np.ndarray, style: Style = Style()) -> View:  # noqa: B008 - frozen
         """Class map and overlay of one frame (H, W, 3) uint8 BGR, at the frame's size."""
         output = self.infer(input_from_frame(image, self.spec.preprocess))
-        return view_from_scores(output[0], image, self.spec, style)
+        return view_from_scores(output[0], image, self.spec, style, self.workspace)
 
     def layers(self) -> tuple[Layer, ...]:
         """The compiled graph's own account of itself; empty where the runtime does not tell."""
@@ -110,6 +147,13 @@ class Engine:
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         raise NotImplementedError
+
+    def _begin(self, x: np.ndarray) -> None:
+        """Subclasses that compute on their own threads start here; others compute in `_finish`."""
+
+    def _finish(self) -> np.ndarray:
+        """The result of the first of `_under_way`."""
+        return self._run(self._under_way[0])
 
     def _release(self) -> None:
         """Subclasses drop their vendor objects here."""

@@ -28,7 +28,13 @@ class OrtEngine(Engine):
         if options.execution not in (None, "f32"):
             raise BadInput(f"ONNX Runtime on a CPU executes f32, not {options.execution}; OpenVINO may have it")
         contract = contract_from_onnx(path)
-        super().__init__(contract.spec, precision=contract.quantization.precision, execution="f32", path=path)
+        super().__init__(
+            contract.spec,
+            precision=contract.quantization.precision,
+            execution="f32",
+            path=path,
+            threads=options.threads,
+        )
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
         self._session = _session(
             str(path),

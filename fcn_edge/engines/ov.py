@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fcn_edge.onnxfile import contract_from_onnx
 
 
 class OpenVinoEngine(Engine):
-    """An ONNX file compiled for this CPU, one request, latency mode."""
+    """An ONNX file compiled for this CPU: all threads on one frame, or a stream for each frame in flight."""
 
     target = "openvino"
 
@@ -22,11 +23,20 @@ class OpenVinoEngine(Engine):
 
         contract = contract_from_onnx(path)
         execution: Execution = options.execution or "f32"
-        super().__init__(contract.spec, precision=contract.quantization.precision, execution=execution, path=path)
+        super().__init__(
+            contract.spec,
+            precision=contract.quantization.precision,
+            execution=execution,
+            path=path,
+            threads=options.threads,
+        )
+        self.in_flight = options.in_flight
         self.runtime = f"openvino {openvino.__version__.partition('-')[0]}"
         core = openvino.Core()
         _require_execution(core, execution)
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": execution, "PERFORMANCE_HINT": "LATENCY"}
+        if self.in_flight > 1:
+            settings |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self.in_flight}
         if options.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = options.threads
         try:
@@ -34,7 +44,8 @@ class OpenVinoEngine(Engine):
         except RuntimeError as error:
             raise BadInput(f"{path}: OpenVINO cannot compile this file ({first_line(error)})") from error
         _check_taken(self._compiled, execution)
-        self._request = self._compiled.create_infer_request()
+        self._idle = deque(self._compiled.create_infer_request() for _ in range(self.in_flight))
+        self._running: deque[Any] = deque()
 
     def layers(self) -> tuple[Layer, ...]:
         """Every node of the compiled graph with the precision it runs in, as OpenVINO tells it."""
@@ -47,12 +58,24 @@ class OpenVinoEngine(Engine):
                 found.append(Layer(node.get_friendly_name(), kind, precision))
         return tuple(found)
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
-        self._request.infer([x], share_inputs=True)
-        return np.array(self._request.get_output_tensor(0).data)
+    def _begin(self, x: np.ndarray) -> None:
+        request = self._idle.popleft()
+        request.start_async([x], share_inputs=True)
+        self._running.append(request)
+
+    def _finish(self) -> np.ndarray:
+        request = self._running.popleft()
+        self._idle.append(request)
+        request.wait()
+        found = request.get_output_tensor(0).data
+        result = self.workspace.take(found.shape, found.dtype)
+        result[...] = found
+        return result
 
     def _release(self) -> None:
-        del self._request, self._compiled
+        for request in self._running:
+            request.wait()
+        del self._idle, self._running, self._compiled
 
 
 def _require_execution(core: Any, execution: Execution) -> None:

@@ -23,7 +23,7 @@ class TorchEngine(Engine):
             raise BadInput(f"the PyTorch reference executes f32, not {options.execution}")
         loaded = checkpoint or checkpoint_from_file(path)
         spec = spec_from_header(loaded.header, loaded.network, loaded.sha256)
-        super().__init__(spec, precision="fp32", execution="f32", path=path)
+        super().__init__(spec, precision="fp32", execution="f32", path=path, threads=options.threads)
         self.runtime = f"torch {torch.__version__}"
         self._network = loaded.network
         self._mean, self._std = (torch.tensor(v).view(1, 3, 1, 1) for v in (spec.preprocess.mean, spec.preprocess.std))

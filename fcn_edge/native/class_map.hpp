@@ -1,11 +1,18 @@
 // Class map from a score map: bilinear sampling, rows first, then columns, then arg-max.
 //
 // Gives the bits of `reference_class_map` in fcn_edge/transforms.py; arithmetic.hpp says how.
+//
+// Most of a picture lies between cells of one class, and there nothing is interpolated: along a
+// line two classes keep their order where they have it at both ends. `margin` keeps that true of
+// the rounded values, which may tie where the exact ones do not.
 #pragma once
 
 #include <algorithm>
+#include <cfloat>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "arithmetic.hpp"
@@ -24,26 +31,75 @@ struct Run {
     int low, next, start, end;
 };
 
-constexpr int lanes = 16;  // pixels compared at once, in registers: two of AVX2, four of NEON or SSE
+// (C, h, w) float32.
+struct Scores {
+    const float* data;
+    int classes, height, width;
+};
 
-inline std::vector<Run> runs_from_taps(const Taps& taps, int cells) {
-    std::vector<Run> runs;
+constexpr int lanes = 16;      // pixels or cells compared at once: one register of AVX-512, two of AVX2, four of NEON
+constexpr int unsure = -1;     // no class stands out at a cell
+constexpr float tame = 1e37f;  // beyond it sums may overflow, and nothing is sure
+
+// By how much, relative to the best, lower classes must fall behind. `between` errs by less than 2^-22 of it.
+constexpr float margin = 1.0f / (1 << 19);
+
+inline void runs_from_taps(const Taps& taps, int cells, std::vector<Run>& runs) {
+    runs.clear();
     for (int pixel = 0; pixel < taps.pixels; ++pixel) {
         const int low = taps.low[pixel];
         if (runs.empty() || runs.back().low != low) runs.push_back({low, std::min(low + 1, cells - 1), pixel, pixel});
         runs.back().end = pixel + 1;
     }
-    return runs;
 }
 
-// One row of the score map at height `y`: scores (C, h, w) -> row (C, w).
-FCN_EDGE_INLINE void row_from_scores(const float* scores, int classes, int height, int width, int low, float weight,
-                                     float* row) {
-    const std::size_t map = static_cast<std::size_t>(height) * width;
-    const float* first = scores + static_cast<std::size_t>(low) * width;
-    const float* second = scores + static_cast<std::size_t>(std::min(low + 1, height - 1)) * width;
-    for (int c = 0; c < classes; ++c, first += map, second += map, row += width)
-        for (int x = 0; x < width; ++x) row[x] = between(first[x], second[x], weight);
+// Whether every score is a number small enough for `margin` to hold.
+FCN_EDGE_INLINE bool is_tame(const float* scores, std::size_t count) {
+    int wild = 0;
+#pragma omp simd reduction(| : wild)
+    for (std::size_t i = 0; i < count; ++i) wild |= !(std::fabs(scores[i]) <= tame);
+    return wild == 0;
+}
+
+// `count` cells of one row, all classes: the scores at a height between map rows `first` and `second`, into
+// row (C, w), and each cell's class into `winner`, or `unsure` where a lower class comes near it.
+FCN_EDGE_INLINE void cells_from_scores(const float* first, const float* second, const Scores& scores, float weight,
+                                       int count, float* row, std::int32_t* winner) {
+    const std::size_t map = static_cast<std::size_t>(scores.height) * scores.width;
+    float best[lanes], below[lanes];
+    std::int32_t won[lanes];
+#pragma omp simd
+    for (int i = 0; i < count; ++i) {
+        row[i] = best[i] = between(first[i], second[i], weight);
+        below[i] = -std::numeric_limits<float>::infinity();
+        won[i] = 0;
+    }
+    for (int c = 1; c < scores.classes; ++c) {
+        first += map, second += map, row += scores.width;
+#pragma omp simd
+        for (int i = 0; i < count; ++i) {
+            const float value = between(first[i], second[i], weight);
+            const bool wins = value > best[i];
+            row[i] = value;
+            below[i] = wins ? best[i] : below[i];
+            won[i] = wins ? c : won[i];
+            best[i] = wins ? value : best[i];
+        }
+    }
+#pragma omp simd
+    for (int i = 0; i < count; ++i)
+        winner[i] = best[i] - below[i] > margin * std::fabs(best[i]) + FLT_MIN ? won[i] : unsure;
+}
+
+// One row of the score map at the height of cell `low` and the `weight` of the next.
+FCN_EDGE_INLINE void row_from_scores(const Scores& scores, int low, float weight, float* row, std::int32_t* winner) {
+    const float* first = scores.data + static_cast<std::size_t>(low) * scores.width;
+    const float* second = scores.data + static_cast<std::size_t>(std::min(low + 1, scores.height - 1)) * scores.width;
+    int x = 0;
+    for (; x + lanes <= scores.width; x += lanes)
+        cells_from_scores(first + x, second + x, scores, weight, lanes, row + x, winner + x);
+    if (x < scores.width)
+        cells_from_scores(first + x, second + x, scores, weight, scores.width - x, row + x, winner + x);
 }
 
 // `lanes` pixels of one run. weight and out have room for all lanes, also past the run's end.
@@ -72,20 +128,16 @@ FCN_EDGE_INLINE void block_from_row(const float* row, int classes, int width, co
     for (int i = 0; i < lanes; ++i) out[i] = static_cast<std::uint8_t>(winner[i]);
 }
 
-// scores (C, h, w) float32, 1 <= C <= 256; taps.low within the map -> out (H, W) uint8.
-FCN_EDGE_INLINE void class_map_from_scores(const float* scores, int classes, int height, int width, const Taps& y,
-                                           const Taps& x, std::uint8_t* out) {
-    const std::vector<Run> runs = runs_from_taps(x, width);
-    std::vector<float> row(static_cast<std::size_t>(classes) * width);
-    std::vector<float> weight(x.weight, x.weight + x.pixels);
-    weight.resize(weight.size() + lanes);
-    std::vector<std::uint8_t> line(weight.size());  // blocks overhang a run; the next run writes over that
-    for (int pixel = 0; pixel < y.pixels; ++pixel, out += x.pixels) {
-        row_from_scores(scores, classes, height, width, y.low[pixel], y.weight[pixel], row.data());
-        for (const Run& run : runs)
+// One row of pixels. weight and line have room for `lanes` more; blocks overhang a run, the next writes over that.
+FCN_EDGE_INLINE void line_from_row(const float* row, const std::int32_t* winner, const Scores& scores,
+                                   const std::vector<Run>& runs, const float* weight, std::uint8_t* line) {
+    for (const Run& run : runs) {
+        const std::int32_t left = winner[run.low];
+        if (left != unsure && left == winner[run.next])
+            std::fill(line + run.start, line + run.end, static_cast<std::uint8_t>(left));
+        else
             for (int start = run.start; start < run.end; start += lanes)
-                block_from_row(row.data(), classes, width, run, weight.data() + start, line.data() + start);
-        std::copy_n(line.data(), x.pixels, out);
+                block_from_row(row, scores.classes, scores.width, run, weight + start, line + start);
     }
 }
 

@@ -6,9 +6,13 @@ Capture and sinks have threads of their own (`capture`, `writer`); all computing
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput, FcnEdgeError
@@ -38,14 +42,35 @@ class Feed:
 
 def segment(frame: Frame, engine: Engine, style: Style = Style()) -> tuple[View, Times]:  # noqa: B008 - frozen
     """One frame through the network: its view, and how long each of the three steps took."""
-    started = time.monotonic_ns()
-    x = input_from_frame(frame.image, engine.spec.preprocess)
+    return _viewed(_started(frame, engine), engine, style)
+
+
+class _Started(NamedTuple):
+    """A frame whose network is under way: when its input was begun and ready, and how long it took to come."""
+
+    frame: Frame
+    begun_ns: int
+    fed_ns: int
+    capture_ns: int
+
+
+def _started(frame: Frame, engine: Engine, capture_ns: int = 0) -> _Started:
+    begun = time.monotonic_ns()
+    height, width = engine.spec.preprocess.size
+    buffer = engine.workspace.take((1, height, width, 3), np.uint8)
+    x = input_from_frame(frame.image, engine.spec.preprocess, buffer)
     fed = time.monotonic_ns()
-    output = engine.infer(x)
+    engine.start(x)
+    return _Started(frame, begun, fed, capture_ns)
+
+
+def _viewed(started: _Started, engine: Engine, style: Style) -> tuple[View, Times]:
+    frame, begun, fed, capture_ns = started
+    output = engine.wait()
     inferred = time.monotonic_ns()
-    view = view_from_scores(output[0], frame.image, engine.spec, style)
+    view = view_from_scores(output[0], frame.image, engine.spec, style, engine.workspace)
     viewed = time.monotonic_ns()
-    return view, Times(fed - started, inferred - fed, viewed - inferred, viewed - frame.captured_ns)
+    return view, Times(fed - begun, inferred - fed, viewed - inferred, viewed - frame.captured_ns, capture_ns)
 
 
 def stream(
@@ -60,8 +85,9 @@ def stream(
 
     Errors of the source are raised here, after the frames before them.
     """
-    with Capture(source, policy_for(source, policy), _checked(limit)) as capture:
-        yield from _segmented(capture, engine, style)
+    policy = policy_for(source, policy)
+    with Capture(source, policy, _checked(limit)) as capture:
+        yield from segmented(capture, engine, style, _in_flight(engine, [source], [policy]))
 
 
 def run(
@@ -111,7 +137,8 @@ def run_feeds(
         for sink in sinks:
             sink.begin(lambda: tuple(log.figures() for log in logs))
         try:
-            for frame, view, times in _segmented(captures, engine, style):
+            in_flight = _in_flight(engine, [feed.source for feed in feeds], policies)
+            for frame, view, times in segmented(captures, engine, style, in_flight):
                 logs[frame.stream].add(frame, times)
                 writers[frame.stream].put(frame, view, times)
                 if on_frame is not None:
@@ -156,12 +183,41 @@ def _failure_of(errors: Sequence[Exception | None]) -> str:
     return str(found[0]) if found else ""
 
 
-def _segmented(
-    frames: Iterable[tuple[Frame, int]], engine: Engine, style: Style
+def segmented(
+    captured: Iterable[tuple[Frame, int]], engine: Engine, style: Style, in_flight: int = 1
 ) -> Iterator[tuple[Frame, View, Times]]:
-    for frame, capture_ns in frames:
-        view, times = segment(frame, engine, style)
-        yield frame, view, replace(times, capture_ns=capture_ns)
+    """Views of captured frames, in order; up to `in_flight` frames are in the network while one is drawn.
+
+    What `captured` raises is raised after the frames that came before it.
+    """
+    frames = iter(captured)
+    under_way: deque[_Started] = deque()
+    lost: FcnEdgeError | None = None
+    is_ended = False
+    try:
+        while under_way or not is_ended:
+            if not is_ended:
+                try:
+                    came = next(frames, None)
+                except FcnEdgeError as error:
+                    came, lost = None, error
+                is_ended = came is None
+                if came is not None:
+                    under_way.append(_started(came[0], engine, came[1]))
+            if under_way and (is_ended or len(under_way) == in_flight):
+                started = under_way.popleft()
+                yield started.frame, *_viewed(started, engine, style)
+    finally:
+        for _ in under_way:
+            engine.wait()
+    if lost is not None:
+        raise lost
+
+
+def _in_flight(engine: Engine, sources: Sequence[Source], policies: Sequence[Policy]) -> int:
+    """More than one frame under way only where none grows old by it: recordings of which every frame counts."""
+    is_recorded = all(policy == "every" for policy in policies) and not any(source.is_live for source in sources)
+    return engine.in_flight if is_recorded else 1
 
 
 def _checked(limit: int | None) -> int | None:

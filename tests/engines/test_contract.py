@@ -133,7 +133,7 @@ class EngineContract:
         with open_engine(model, target=self.target, options=ONE_THREAD) as engine:
             pass
         engine.close()
-        for use in (lambda: engine.infer(frame[None]), lambda: engine.segment(frame), engine.layers):
+        for use in (lambda: engine.infer(frame[None]), lambda: engine.segment(frame), engine.layers, engine.wait):
             with pytest.raises(BadInput, match=f"{model.name}: this engine is closed"):
                 use()
         engine.close()
@@ -146,6 +146,20 @@ class EngineContract:
                 np.testing.assert_array_equal(other.infer(frames[number]), alone[number])
                 np.testing.assert_array_equal(shared.infer(frames[-number]), alone[-number])
         np.testing.assert_array_equal(shared.infer(frames[0]), alone[0])
+
+    def test_started_input_is_waited_for(self, shared, street):
+        x, other = street(1)[0][None], street(2)[0][None]
+        wanted = shared.infer(x)
+        with pytest.raises(BadInput, match="nothing is under way"):
+            shared.wait()
+        shared.start(x)
+        for use in (lambda: shared.infer(other), lambda: shared.start(other)):
+            with pytest.raises(BadInput, match="under way"):
+                use()
+        np.testing.assert_array_equal(shared.wait(), wanted)
+        with pytest.raises(BadInput, match="input is"):
+            shared.start(x[0])
+        np.testing.assert_array_equal(shared.infer(x), wanted)
 
     def test_spec_is_the_files_own_and_survives_its_json(self, shared, onnx_file):
         wanted = contract_from_onnx(onnx_file).spec
@@ -251,6 +265,21 @@ class TestOpenVino(OnnxContract):
         with open_engine(int8_file, target=self.target, options=ONE_THREAD) as engine:
             precisions = [layer.precision for layer in engine.layers() if layer.op == "Convolution"]
         assert precisions and set(precisions) <= {"i8", "u8"}  # unsigned where it knows that nothing is negative
+
+    def test_frames_in_flight_come_back_in_order(self, model, street):
+        frames = [street(seed)[0][None] for seed in range(4)]
+        with open_engine(model, target=self.target, options=EngineOptions(threads=1, in_flight=3)) as engine:
+            alone = [engine.infer(x) for x in frames]
+            for x in frames[:3]:
+                engine.start(x)
+            with pytest.raises(BadInput, match="3 under way already"):
+                engine.start(frames[3])
+            found = [engine.wait()]
+            engine.start(frames[3])
+            found += [engine.wait() for _ in range(3)]
+            for one, wanted in zip(found, alone, strict=True):
+                np.testing.assert_array_equal(one, wanted)
+            engine.start(frames[0])  # and closing waits for it
 
     def test_bf16_is_asked_for_or_said_to_be_missing(self, onnx_file, frame, shared):
         has_bf16 = "BF16" in openvino_capabilities()

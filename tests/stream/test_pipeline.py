@@ -19,7 +19,7 @@ from fcn_edge.stream.sinks import sink_from_uri
 from fcn_edge.stream.sinks.base import Null, Sink
 from fcn_edge.stream.sources import source_from_uri
 from fcn_edge.stream.window import quantiles_ms
-from tests.stream.conftest import ColourEngine, Drawn, expected_class_map, picture
+from tests.stream.conftest import SIZE, ColourEngine, Drawn, expected_class_map, picture
 
 REAL_VIDEO = Path("/work/shared/video/solidWhiteRight.mp4")
 
@@ -66,6 +66,52 @@ def test_stream_yields_frames_in_order_without_overlay_if_not_wanted(engine):
     shown = list(stream(Drawn(5), engine, style=Style(overlay=False)))
     assert [frame.index for frame, _, _ in shown] == [0, 1, 2, 3, 4]
     assert all(view.overlay is None and times.capture_ns > 0 for _, view, times in shown)
+
+
+class Overlapping(ColourEngine):
+    """Takes three frames at once and notes how many it had."""
+
+    in_flight = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+
+    def _begin(self, x):
+        self.most = max(self.most, len(self._under_way) + 1)
+
+
+def test_recording_keeps_as_many_frames_in_flight_as_the_engine_takes():
+    engine = Overlapping()
+    for index, (frame, view, _) in enumerate(stream(Drawn(7), engine)):
+        assert frame.index == index
+        np.testing.assert_array_equal(view.class_map, expected_class_map(index))
+    assert index == 6 and engine.most == 3
+
+
+def test_newest_frame_waits_behind_no_other():
+    engine = Overlapping()
+    assert [frame.index for frame, _, _ in stream(Drawn(3), engine, policy="newest")][-1] == 2
+    assert engine.most == 1
+
+
+def test_frames_in_flight_come_out_before_the_loss_of_the_source_is_told():
+    class Lost(Drawn):
+        def frames(self):
+            yield from super().frames()
+            raise SourceLost("gone")
+
+    shown, engine = [], Overlapping()
+    with pytest.raises(SourceLost, match="gone"):
+        shown.extend(frame.index for frame, _, _ in stream(Lost(5), engine))
+    assert shown == [0, 1, 2, 3, 4]
+
+
+def test_stream_left_early_leaves_no_frame_under_way():
+    engine = Overlapping()
+    for _ in stream(Drawn(5), engine):
+        break
+    engine.infer(np.zeros((1, *SIZE, 3), np.uint8))
 
 
 def test_stream_carries_labels(engine):

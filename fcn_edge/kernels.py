@@ -1,0 +1,20 @@
+"""The compiled kernels, where they were built; the one place that loads them."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import logging
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+@functools.cache
+def native_kernels() -> Any:
+    """The compiled `fcn_edge._native`, or None with one warning where it was not built."""
+    if importlib.util.find_spec("fcn_edge._native") is None:
+        log.warning("the native kernels are not built: class maps are drawn by numpy, which is slower")
+        return None
+    return importlib.import_module("fcn_edge._native")
