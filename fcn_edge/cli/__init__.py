@@ -16,7 +16,7 @@ from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError
 __all__ = ["app", "main"]
 
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
-EXTRAS = {"cv2": "cpu", "PIL": "cpu", "openvino": "cpu", "onnxruntime": "cpu", "torch": "train"}
+EXTRAS = {"av": "cpu", "cv2": "cpu", "PIL": "cpu", "openvino": "cpu", "onnxruntime": "cpu", "torch": "train"}
 # Some versions of typer carry a click of their own: what a wrong option raises is the base of what they export.
 WrongUsage: Any = typer.BadParameter.__mro__[2]
 

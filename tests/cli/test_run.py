@@ -13,6 +13,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from fcn_edge.stream.writer import DEPTH
+
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {
     "frames_in", "frames_out", "dropped", "duplicated", "reconnects", "fps", "stages_ms", "frame_age_ms",
@@ -20,6 +22,7 @@ KEYS = {
 }  # fmt: skip
 STAGES = {"capture", "input", "infer", "view", "sink"}
 FRAMES = 10  # of the fixture `video`
+A_SECOND = 10  # frames of a video made of pictures
 PATIENCE_S = 60  # a subprocess on a busy machine
 
 
@@ -104,11 +107,11 @@ def test_full_disk_ends_a_run_with_whole_masks_only(command, onnx_file, video, t
 
 
 def test_full_disk_ends_a_run_with_a_video_that_plays(command, onnx_file, video, tmp_path, monkeypatch):
-    free = iter([2**30] * 3 + [0] * FRAMES)
+    free = iter([2**30] * 4 + [0] * FRAMES)
     usage = type(shutil.disk_usage("/"))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**30, 0, next(free)))
     out = tmp_path / "out.mp4"
-    command("run", onnx_file, "--source", video, "--sink", out).refuses(2, "the disk is full; the first 4 frames")
+    command("run", onnx_file, "--source", video, "--sink", out).refuses(2, "the disk is full; the video holds what")
     assert frames_in(out) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
@@ -131,6 +134,27 @@ def test_signals_finish_the_video_and_print_the_summary(onnx_file, tmp_path, num
     assert summary["interrupted"] and 3 < summary["frames_out"] < 5000
     assert frames_in(out) == summary["frames_out"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", "out.mp4"]
+
+
+def test_killed_run_leaves_a_video_that_plays_up_to_its_last_second(onnx_file, tmp_path):
+    out, masks = tmp_path / "out.mp4", tmp_path / "masks"
+    source = "synthetic:street,seed=4,images=5000,size=64x96"
+    words = ["run", onnx_file, "--source", source, "--sink", out, "--sink", f"{masks}/"]
+    process = subprocess.Popen([sys.executable, "-m", "fcn_edge", *map(str, words)], cwd=ROOT)
+    try:
+        wait_for(lambda: len(list(masks.glob("street*.png"))) > 30, process)
+    finally:
+        process.kill()  # SIGKILL: nothing of the program runs any more
+        process.wait()
+    seen = len(list(masks.glob("street*.png")))
+    assert not out.exists()
+    assert frames_in(tmp_path / "out.recording.mp4") >= seen - A_SECOND - DEPTH - 1
+    assert command_line(*words[:-2], "--limit", "2").returncode == 0
+    assert sorted(path.name for path in tmp_path.glob("*.mp4")) == ["out.killed-1.mp4", "out.mp4"]
+
+
+def command_line(*words) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "fcn_edge", *map(str, words)], cwd=ROOT, timeout=PATIENCE_S)
 
 
 def wait_for(is_true, process) -> None:

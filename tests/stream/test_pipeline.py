@@ -51,7 +51,7 @@ def test_real_video_221_frames_in_221_out(tmp_path, engine):
     summary = run(source, engine, [sink])
     assert (summary.frames_in, summary.frames_out, summary.dropped, summary.lost) == (221, 221, 0, "")
     assert _played(tmp_path / "out.mp4") == 221
-    assert summary.size == (540, 960) and "221 frames, 960x540, 25 fps" in summary.outputs[0]
+    assert summary.size == (540, 960) and "221 frames, 960x540" in summary.outputs[0]
 
 
 def test_segment_gives_the_class_map_and_times_of_each_step(engine):

@@ -1,4 +1,4 @@
-"""Where views go, by address: `display://0`, `out.mp4` (.avi, .mkv), a folder of masks (`masks/`), `null:`."""
+"""Where views go, by address: `display://0`, `out.mp4` (.mkv), a folder of masks (`masks/`), `null:`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
+from fcn_edge.stream.clock import StreamClock
 from fcn_edge.stream.sinks.base import Null, Sink
 from fcn_edge.stream.sinks.display import Display
 from fcn_edge.stream.sinks.masks import Masks
-from fcn_edge.stream.sinks.video import VIDEO_SUFFIXES, Video
 from fcn_edge.stream.sources.base import Source, redacted
 from fcn_edge.stream.viewer import Painter
 
 __all__ = ["KNOWN", "Sink", "sink_from_uri", "sinks_of_sources"]
 
-KNOWN = ("display://0", "FILE.mp4", "FILE.avi", "FILE.mkv", "FOLDER/", "null:")
+VIDEO_SUFFIXES = (".mp4", ".mkv")
+KNOWN = ("display://0", "FILE.mp4", "FILE.mkv", "FOLDER/", "null:")
 
 
 def sink_from_uri(uri: str, engine: Engine, *, source: Source, legend: bool = True) -> Sink:
@@ -28,7 +29,7 @@ def sink_from_uri(uri: str, engine: Engine, *, source: Source, legend: bool = Tr
 
     Raises:
         BadInput: an unknown sink, a folder that cannot be written, or one that holds the source.
-        BackendMissing: no screen, or an OpenCV that cannot encode video.
+        BackendMissing: no screen, or a PyAV that cannot encode video.
     """
     if uri == "null:":
         return Null(uri)
@@ -40,7 +41,9 @@ def sink_from_uri(uri: str, engine: Engine, *, source: Source, legend: bool = Tr
         if uri.endswith("/") or path.is_dir():
             return Masks(path, engine.spec.palette, video=source.uri, protected=source.files)
         if path.suffix.lower() in VIDEO_SUFFIXES:
-            return Video(path, painter, fps=source.fps, protected=source.files)
+            from fcn_edge.stream.sinks.video import Video  # PyAV is needed by nothing else
+
+            return Video(path, painter, StreamClock(source), is_live=source.is_live, protected=source.files)
     raise BadInput(f"{redacted(uri)!r}: unknown sink; known: {', '.join(KNOWN)} (a new folder ends in /)")
 
 

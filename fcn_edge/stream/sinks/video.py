@@ -1,133 +1,220 @@
-"""The annotated video: recorded under a hidden name, and renamed once it is finished and plays."""
+"""The annotated video: H.264 in fragments of half a second, so that what was written plays whatever happens.
+
+It is recorded as NAME.recording.mp4, which plays already, and gets its name once it is finished.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
+from fractions import Fraction
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
+import av
+import av.container
 import cv2
 import numpy as np
 
-from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.files import whole_file
+from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.frame import Frame, Times, View
+from fcn_edge.stream.clock import StreamClock
 from fcn_edge.stream.sinks.base import Sink, require_writable
-from fcn_edge.stream.sources.base import quiet_vendors
 from fcn_edge.stream.viewer import Painter
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv")
-CODEC = "mp4v"  # MPEG-4 part 2: what the OpenCV wheels can encode in all three containers; they have no H.264
-FPS_OF_IMAGES = 10.0
-RESERVE_BYTES = 16 * 2**20  # what stays free on the disk, so that the index of a long video still fits
-MAX_FILL_S = 10
+CODECS = ("libx264", "libopenh264", "mpeg4")  # the first that this build of FFmpeg has
+OPTIONS = {"libx264": {"preset": "ultrafast", "tune": "zerolatency", "crf": "23"}}  # no frame waits in the encoder
+CONTAINERS = {
+    # Fragments while it grows, an ordinary file with an index once it is closed.
+    ".mp4": (
+        "mp4",
+        {"movflags": "frag_keyframe+empty_moov+default_base_moof+hybrid_fragmented", "frag_duration": "500000"},
+    ),
+    ".mkv": ("matroska", {"cluster_time_limit": "500"}),
+}
+TICKS = 60_000  # a second; 24, 25, 30 and 50 frames a second are whole numbers of them, and MPEG-4 allows no more
+KEY_FRAME_S = 1
+BT_601, LIMITED = 6, 1  # ITU-T H.273, tables 4 and 8.3: matrix of the colours, range of their values
+MAX_GAP_S = 10.0
+FAILURES = (OSError, av.FFmpegError)
+RESERVE_BYTES = 16 * 2**20  # a disk that is full to the last byte stops more than this program
 
 
 class Video(Sink):
-    """Annotated pictures at the source's speed: a picture stays for the frames dropped behind it.
+    """Annotated pictures, each at its own time, so that dropped frames leave the speed as it is.
 
-    The first frame's size is the video's (even: a last odd row or column is cut).
+    A stream that changes its size goes on in a new file (out.2.mp4). Pictures of a folder are
+    resized to the first one's size. Sizes are even: a last odd row or column is cut.
     """
 
     needs_overlay = True
 
-    def __init__(self, path: Path, painter: Painter, *, fps: float | None, protected: Sequence[Path]) -> None:
+    def __init__(
+        self, path: Path, painter: Painter, clock: StreamClock, *, is_live: bool, protected: Sequence[Path] = ()
+    ) -> None:
+        """Raises BadInput where nothing can be recorded at `path`, BackendMissing where nothing can be encoded."""
         super().__init__(str(path))
         if path.exists() and any(path.samefile(other) for other in protected if other.exists()):
             raise BadInput(f"{path}: is the source itself; write the video to another file")
-        self.path, self._painter = path, painter
-        self._fps, self._keeps_time = fps or FPS_OF_IMAGES, fps is not None
-        self._part = path.with_name(f".{path.stem}.recording{os.getpid()}{path.suffix}")
-        self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
-        self._last: tuple[int, np.ndarray] | None = None
-        self._filled = 0
+        self.path, self._painter, self._clock, self._is_live = path, painter, clock, is_live
+        self._codec = next((name for name in CODECS if name in av.codecs_available), None)
+        if self._codec is None:
+            raise BackendMissing(f"{path}: this PyAV encodes none of {', '.join(CODECS)}; pip install --upgrade av")
+        self._recording: Recording | None = None
+        self._finished: list[str] = []
         require_writable(path.parent)
-        self._check_encoder()
+        self._keep_killed_recording()
 
     def write(self, frame: Frame, view: View, times: Times) -> None:
         picture = self._fitted(self._painter.picture(frame, view, times))
-        if self._writer is None:
-            self._writer = self._opened(picture.shape[1], picture.shape[0])
-        self._fill_gap(frame.index)
-        self._writer.write(picture)
-        self._last = (frame.index, picture)
+        try:
+            self._require_disk()
+            if self._recording is None:
+                self._recording = self._opened(picture)
+            self._recording.add(picture, self._clock.seconds(frame))
+        except FAILURES as error:
+            self._end_on(error)
         self.count += 1
-        self._check_disk()
 
     def _fitted(self, picture: np.ndarray) -> np.ndarray:
-        height, width = picture.shape[0] & ~1, picture.shape[1] & ~1
-        if self._writer is None:
-            self._size = (max(2, height), max(2, width))
-        if (height, width) == self._size:
-            return picture[:height, :width]
-        note = f"{self.path.name}: frames of another size were resized to {self._size[1]}x{self._size[0]}"
-        if note not in self.notes:
-            self.notes.append(note)
-        return cv2.resize(picture, self._size[::-1], interpolation=cv2.INTER_AREA)
+        """(H, W, 3), H and W even: in the size of the file that is open, which a stream may end."""
+        size = max(2, picture.shape[0] & ~1), max(2, picture.shape[1] & ~1)
+        if self._recording is None or self._recording.size == size:
+            return picture if picture.shape[:2] == size else cv2.resize(picture[: size[0], : size[1]], size[::-1])
+        if self._is_live:
+            self._finish()
+            return self._fitted(picture)
+        self._note(f"frames of another size were resized to {_size_in_words(self._recording.size)}")
+        return cv2.resize(picture, self._recording.size[::-1], interpolation=cv2.INTER_AREA)
 
-    def _fill_gap(self, index: int) -> None:
-        """Repeat the last picture for frames that were dropped, else the video would run too fast."""
-        if self._last is None or self._writer is None or not self._keeps_time:
+    def _opened(self, picture: np.ndarray) -> Recording:
+        assert self._codec is not None
+        size = picture.shape[0], picture.shape[1]
+        if self._finished:
+            self._note(f"the stream is {_size_in_words(size)} now and goes on in {self._part_name().name}")
+        return Recording(self._recording_name(), self._codec, size, self._clock.fps)
+
+    def _part_name(self) -> Path:
+        number = len(self._finished) + 1
+        return self.path if number == 1 else self.path.with_name(f"{self.path.stem}.{number}{self.path.suffix}")
+
+    def _recording_name(self) -> Path:
+        return self.path.with_name(f"{self.path.stem}.recording{self.path.suffix}")
+
+    def _keep_killed_recording(self) -> None:
+        """What a killed run left behind gets a name that no run writes over."""
+        left = self._recording_name()
+        if not left.exists():
             return
-        for _ in range(min(index - self._last[0] - 1, round(MAX_FILL_S * self._fps))):
-            self._writer.write(self._last[1])
-            self._filled += 1
+        if _is_locked(left):
+            raise BadInput(f"{left}: another run is recording there; choose another name")
+        number = 1
+        while (kept := self.path.with_name(f"{self.path.stem}.killed-{number}{self.path.suffix}")).exists():
+            number += 1
+        left.rename(kept)
+        self._note(f"the recording of a run that was killed is kept as {kept.name}")
 
-    def _check_encoder(self) -> None:
-        writer = self._opened(64, 64)
-        writer.release()
-        self._part.unlink(missing_ok=True)
-
-    def _opened(self, width: int, height: int) -> cv2.VideoWriter:
-        quiet_vendors()
-        fourcc = cv2.VideoWriter.fourcc(*CODEC)
-        writer = cv2.VideoWriter(str(self._part), fourcc, self._fps, (width, height))
-        if not writer.isOpened():
-            self._part.unlink(missing_ok=True)
-            raise BackendMissing(
-                f"{self.path}: OpenCV {cv2.__version__} here cannot encode {width}x{height} {CODEC} video"
-                " (an OpenCV with FFmpeg can); write masks to a folder instead"
-            )
-        return writer
-
-    def _check_disk(self) -> None:
+    def _require_disk(self) -> None:
         if shutil.disk_usage(self.path.parent).free < RESERVE_BYTES:
-            self.close()
-            raise BadInput(f"{self.path}: the disk is full; the first {self.count} frames are in the video")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _end_on(self, error: Exception) -> None:
+        self.discard()
+        is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        reason = "the disk is full" if is_full else first_line(error)
+        raise BadInput(f"{self.path}: {reason}; the video holds what came before") from error
+
+    def _finish(self) -> None:
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return
+        name = self._part_name()
+        try:
+            recording.close()
+        finally:  # what cannot be finished plays up to there
+            os.replace(self._recording_name(), name)
+            self._finished.append(f"{name}: {recording.count} frames, {_size_in_words(recording.size)}")
+            if recording.cut_s:
+                self._note(f"gaps of {recording.cut_s:.0f} s in all were cut out of {name.name}")
 
     def close(self) -> None:
-        if self._writer is None:
-            return
-        self._writer.release()
-        self._writer = None
         try:
-            self._check_recording()
-            with whole_file(self.path) as whole:
-                os.replace(self._part, whole)
-        finally:
-            self._part.unlink(missing_ok=True)
-
-    def _check_recording(self) -> None:
-        """OpenCV's writer reports no error, not even a full disk: ask the file itself."""
-        capture = cv2.VideoCapture(str(self._part), cv2.CAP_FFMPEG)
-        plays, told = capture.read()[0], capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        capture.release()
-        written = self.count + self._filled
-        if not plays or abs(told - written) > 1 + written // 50:
-            raise BadInput(
-                f"{self.path}: {written} frames were written, but the file holds {max(0, int(told))} that play;"
-                " is the disk full? Nothing was left behind."
-            )
+            self._finish()
+        except FAILURES as error:
+            self._end_on(error)
 
     def discard(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
-            self._part.unlink(missing_ok=True)
-            self.count = 0
+        """End the file with what is in it: that plays."""
+        with suppress(*FAILURES):
+            self._finish()
+
+    def _note(self, text: str) -> None:
+        note = f"{self.path.name}: {text}"
+        if note not in self.notes:
+            self.notes.append(note)
 
     def describe(self) -> str:
-        filled = f" and {self._filled} repeated for dropped ones" if self._filled else ""
-        return f"{self.path}: {self.count} frames{filled}, {self._size[1]}x{self._size[0]}, {self._fps:g} fps"
+        return "; ".join(self._finished) or f"{self.path}: no frames"
+
+
+class Recording:
+    """One file that grows by fragments; it is locked while this process writes it."""
+
+    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float) -> None:
+        """Raises OSError where the file cannot be made."""
+        self.size, self.count, self.cut_s = size, 0, 0.0
+        self._file = FileIO(path, "wb")  # unbuffered: what the muxer gives away survives a kill
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kind, options = CONTAINERS[path.suffix.lower()]
+        self._container: Any = av.open(self._file, "w", format=kind, options={**options, "flush_packets": "1"})
+        self._stream: Any = self._container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        context: Any = self._stream.codec_context
+        context.height, context.width = size
+        context.pix_fmt, context.options = "yuv420p", OPTIONS.get(codec, {})
+        context.time_base, context.gop_size = Fraction(1, TICKS), max(1, round(fps * KEY_FRAME_S))
+        context.colorspace, context.color_range = BT_601, LIMITED  # as cv2 converts; players guess by height
+        context.thread_count = 1  # the network needs the other cores
+        self._shown: tuple[float, int] | None = None  # time of the last picture, and its tick in the file
+
+    def add(self, picture: np.ndarray, seconds: float) -> None:
+        """Append (H, W, 3) uint8 BGR; a gap before it is at most MAX_GAP_S long. Raises one of FAILURES."""
+        planes: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts, frame.time_base = self._tick(seconds), Fraction(1, TICKS)
+        self._container.mux(self._stream.encode(frame))
+        self.count += 1
+
+    def _tick(self, seconds: float) -> int:
+        tick = 0
+        if self._shown is not None:
+            passed_s = seconds - self._shown[0]
+            self.cut_s += max(0.0, passed_s - MAX_GAP_S)
+            tick = self._shown[1] + max(1, round(min(passed_s, MAX_GAP_S) * TICKS))
+        self._shown = seconds, tick
+        return tick
+
+    def close(self) -> None:
+        """Raises one of FAILURES where the end cannot be written."""
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        finally:
+            self._file.close()
+
+
+def _is_locked(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _size_in_words(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
