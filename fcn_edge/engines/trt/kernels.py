@@ -1,0 +1,222 @@
+"""The CUDA kernels: a frame to the network's input, and its output to class map and overlay, on the device.
+
+`native/kernels.cu` holds them; where nvcc was found when fcn-edge was installed, they lie compiled in
+`kernels.fatbin`. All that depends on the size of a frame is computed and uploaded once, by the classes here;
+`launch` then only queues work. Everything is called inside `with cuda.active():`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal
+
+import numpy as np
+
+from fcn_edge.engines.trt.cuda import Cuda, CudaFailed, Memory, Size3, Stream
+from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.geometry import Axis, Sampling, letterbox_content, stretch
+from fcn_edge.spec import Preprocess
+from fcn_edge.transforms import nearest_cells, taps
+
+COLUMN = 8  # of kernels.cu: rows of one thread of a view
+BLOCK = (32, 4, 1)
+NULL = np.uint64(0)
+InputKind = Literal["frames", "planar_f32", "planar_f16"]
+_VALUES = {"float32": "f32", "float16": "f16", "uint8": "u8"}
+
+
+@dataclass(frozen=True)
+class FrameLayout:
+    """A frame in memory, rows without gaps: (height, width, 3) BGR, or NV12, (height * 3 / 2, width).
+
+    Raises:
+        BadInput: NV12 of odd height or width, which does not exist.
+    """
+
+    height: int
+    width: int
+    format: Literal["bgr", "nv12"] = "bgr"
+
+    def __post_init__(self) -> None:
+        if self.format == "nv12" and (self.height % 2 or self.width % 2):
+            raise BadInput(f"an NV12 frame of {self.height}x{self.width}: both are even in NV12")
+
+    @property
+    def nbytes(self) -> int:
+        return self.height * self.width * 3 // (1 if self.format == "bgr" else 2)
+
+    @property
+    def arguments(self) -> list[np.generic]:
+        """After the frame's address: pitch, height, width."""
+        pitch = self.width * (3 if self.format == "bgr" else 1)
+        return [np.int32(pitch), np.int32(self.height), np.int32(self.width)]
+
+
+def kernels_image() -> bytes:
+    """The compiled kernels of this installation. Raises BackendMissing where there are none."""
+    try:
+        return resources.files("fcn_edge").joinpath("kernels.fatbin").read_bytes()
+    except OSError as error:
+        raise BackendMissing(
+            "the CUDA kernels are not built: nvcc was not found when fcn-edge was installed; put it on the PATH"
+            " (Jetson: export PATH=/usr/local/cuda/bin:$PATH) and reinstall fcn-edge"
+        ) from error
+
+
+class Kernels:
+    """The kernels on one GPU.
+
+    Raises:
+        BackendMissing: they were not built, or not for this GPU.
+    """
+
+    def __init__(self, cuda: Cuda, image: bytes | None = None) -> None:
+        self.cuda = cuda
+        image = kernels_image() if image is None else image
+        try:
+            self._module = cuda.module(image)
+        except CudaFailed as error:
+            raise BackendMissing(
+                f"the CUDA kernels do not load on {cuda.gpu.name}, SM {cuda.gpu.sm} ({error}); reinstall fcn-edge"
+                " on this machine, so that its own nvcc compiles them"
+            ) from error
+
+    def function(self, name: str) -> int:
+        return self._module.function(name)
+
+    def close(self) -> None:
+        self._module.close()
+
+
+class InputKernel:
+    """Frames of one layout in device memory to the network's input: resize, colour and layout.
+
+    kind: "frames", (1, h, w, 3) uint8 BGR, which files with a contract take; "planar_f32" and "planar_f16",
+    normalised (1, 3, h, w) in the weights' channel order, which files of `--io plain` take.
+
+    Raises:
+        BadInput: the preprocessing resizes by area, which has no kernel.
+    """
+
+    def __init__(
+        self, kernels: Kernels, stream: Stream, preprocess: Preprocess, frame: FrameLayout, kind: InputKind = "frames"
+    ) -> None:
+        height, width = preprocess.size
+        top = left = 0
+        if preprocess.resize == "letterbox":
+            height, width, top, left = letterbox_content((frame.height, frame.width), preprocess.size)
+        tables = [
+            *_source_taps(height, frame.height, preprocess.interpolation),
+            *_source_taps(width, frame.width, preprocess.interpolation),
+        ]
+        mean, std = (np.array(values, np.float64)[::-1] for values in (preprocess.mean, preprocess.std))
+        normalise = [] if kind == "frames" else [mean.astype(np.float32), (1 / std).astype(np.float32)]
+        self._uploads = _uploaded(kernels.cuda, stream, [*tables, *normalise])
+        base, _, value = kind.partition("_")
+        name = "_".join(filter(None, ["input", base, frame.format, value]))
+        self._function, self._frame = kernels.function(name), frame
+        blue, green, red = (int(level) for level in mean.round().clip(0, 255))
+        swap = [] if kind == "frames" else [np.int32(preprocess.channels == "rgb")]
+        self._arguments: list[Memory | np.generic] = [
+            *frame.arguments,
+            *(np.int32(value) for value in (top, left, height, width)),
+            *self._uploads[:4],
+            np.uint32(blue | green << 8 | red << 16),
+            *self._uploads[4:],
+            *swap,
+            *(np.int32(value) for value in preprocess.size),
+        ]
+        self._grid = _grid(preprocess.width, preprocess.height)
+
+    def launch(self, stream: Stream, frame: Memory, out: Memory) -> None:
+        """Queue one frame."""
+        stream.launch(self._function, self._grid, BLOCK, [frame, *self._arguments, out])
+
+    def close(self) -> None:
+        for memory in self._uploads:
+            memory.close()
+
+
+class ViewKernel:
+    """A network's output in device memory to the class map, overlay and counts of a frame of one layout.
+
+    shape, dtype: (C, h, w) float32 or float16 scores, or (h, w) uint8 classes. sampling: pixel of the frame ->
+    cell of the output. ink: (256, 4) uint16, what `transforms.ink_table` gives for a palette and a style.
+    """
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        stream: Stream,
+        sampling: Sampling,
+        frame: FrameLayout,
+        *,
+        shape: tuple[int, ...],
+        dtype: Any,
+        ink: np.ndarray,
+    ) -> None:
+        value = _VALUES.get(np.dtype(dtype).name)
+        if value is None or len(shape) != (2 if value == "u8" else 3):
+            raise BadInput(f"an output {np.dtype(dtype).name}{shape} has no kernel: scores (C, h, w) or classes (h, w)")
+        if ink.shape != (256, 4) or ink.dtype != np.uint16:
+            raise BadInput(f"ink is {ink.dtype}{ink.shape}; expected uint16 (256, 4)")
+        if sampling.size != (frame.height, frame.width):
+            raise BadInput(f"the sampling is for a frame of {sampling.size}, not ({frame.height}, {frame.width})")
+        axes = list(zip((sampling.y, sampling.x), shape[-2:]))
+        tables = [table for axis, cells in axes for table in _output_taps(axis, cells, value)]
+        self._uploads = _uploaded(kernels.cuda, stream, [*tables, ink])
+        *cells, self._ink = self._uploads
+        self._function, self._clear = kernels.function(f"view_{frame.format}_{value}"), kernels.function("clear_counts")
+        self._map: list[Memory | np.generic] = [
+            *(np.int32(size) for size in ((1, *shape) if value == "u8" else shape)),
+            *cells,
+        ]
+        self._frame, self._grid = frame, _grid(frame.width, -(-frame.height // COLUMN))
+
+    def launch(
+        self, stream: Stream, output: Memory, frame: Memory, class_map: Memory, overlay: Memory | None, counts: Memory
+    ) -> None:
+        """Queue one view: class_map (H, W) uint8, overlay (H, W, 3) uint8 BGR or None, counts (256,) uint32."""
+        stream.launch(self._clear, (1, 1, 1), (256, 1, 1), [counts])
+        picture = NULL if overlay is None else overlay
+        arguments = [output, *self._map, frame, *self._frame.arguments, self._ink, class_map, picture, counts]
+        stream.launch(self._function, self._grid, BLOCK, arguments)
+
+    def close(self) -> None:
+        for memory in self._uploads:
+            memory.close()
+
+
+def _source_taps(pixels: int, source: int, interpolation: str) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel of a resized axis: the lower pixel of the source, and the share of the next, as cv2 has them."""
+    if interpolation == "bilinear":
+        return taps(stretch(pixels, source), source)
+    if interpolation == "nearest":
+        low, weight = taps(Axis(source / pixels, 0.0, pixels), source)
+        return low, np.zeros_like(weight)
+    raise BadInput(f"a resize by {interpolation} has no CUDA kernel; bilinear and nearest have")
+
+
+def _output_taps(axis: Axis, cells: int, value: str) -> tuple[np.ndarray, np.ndarray]:
+    if value != "u8":
+        return taps(axis, cells)
+    return nearest_cells(axis, cells).astype(np.int32), np.zeros(axis.valid, np.float32)
+
+
+def _uploaded(cuda: Cuda, stream: Stream, tables: Sequence[np.ndarray]) -> list[Memory]:
+    """Device memory with these arrays in it, when all copies are done."""
+    staged = [cuda.pinned(table.shape, table.dtype) for table in tables]
+    uploads = [cuda.alloc(table.nbytes) for table in tables]
+    for table, pinned, memory in zip(tables, staged, uploads):
+        pinned.array[...] = table
+        stream.copy_in(memory, pinned.array)
+    stream.synchronize()
+    for pinned in staged:
+        pinned.close()
+    return uploads
+
+
+def _grid(width: int, rows: int) -> Size3:
+    return -(-width // BLOCK[0]), -(-rows // BLOCK[1]), 1
