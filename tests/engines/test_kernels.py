@@ -14,9 +14,17 @@ from fcn_edge.engines.trt import kernels as kernels_module
 from fcn_edge.engines.trt.cuda import Cuda
 from fcn_edge.engines.trt.kernels import FrameLayout, InputKernel, Kernels, ViewKernel, kernels_image
 from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.frame import Style
 from fcn_edge.geometry import Sampling, align_corners, frame_sampling, pad100, stretch, stride
 from fcn_edge.spec import Preprocess
-from fcn_edge.transforms import input_from_frame, nearest_cells, reference_class_map, taps
+from fcn_edge.transforms import (
+    ink_table,
+    input_from_frame,
+    nearest_cells,
+    reference_class_map,
+    reference_overlay,
+    taps,
+)
 from tests.engines.kernel_shim import SOURCE, GuardedDriver, kernel_names, shim_kernels, shim_library
 
 ONE_LEVEL = 1  # cv2 interpolates with weights of 11 bits, the kernels with 24
@@ -68,10 +76,9 @@ def draw_frame(layout, seed=0):
     return frame, cv2.cvtColor(frame, cv2.COLOR_YUV2BGR_NV12)
 
 
-def draw_ink(seed=0):
-    random = np.random.default_rng(seed)
-    weight = random.integers(0, 257, (256, 1))
-    return np.hstack([weight, random.integers(0, 256, (256, 3)) * (256 - weight) + 128]).astype(np.uint16)
+def draw_ink():
+    colours = np.random.default_rng(1).integers(0, 256, (256, 3)).tolist()
+    return ink_table(tuple(map(tuple, colours)), Style(0.4, hidden_classes=(2,)))
 
 
 def make_view(cuda, output, sampling, layout, *, overlay=True, ink=None):
@@ -162,7 +169,7 @@ def test_overlay_is_the_frame_blended_with_each_class(gpu, layout, kind):
     ink = draw_ink()
     class_map, overlay, counts, bgr = make_view(gpu, output, sampling, layout, ink=ink)
     np.testing.assert_array_equal(class_map, wanted)
-    np.testing.assert_array_equal(overlay, (bgr * ink[wanted][..., :1] + ink[wanted][..., 1:]) >> 8)
+    np.testing.assert_array_equal(overlay, reference_overlay(wanted, bgr, ink, np.empty_like(bgr)))
     assert counts.sum() == wanted.size
 
 
