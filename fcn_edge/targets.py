@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Target = Literal["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime", "pytorch", "reference"]
+Provider = Literal["cpu", "cuda", "tensorrt", "nv-tensorrt-rtx"]  # what ONNX Runtime runs a network with
 TARGETS: tuple[Target, ...] = get_args(Target)
 PACKAGES: dict[Target, tuple[str, str]] = {  # target: (module, extra that installs it)
     "tensorrt": ("tensorrt", "gpu"),

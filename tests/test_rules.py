@@ -34,7 +34,8 @@ HOMES = {
     "pycuda": ("engines.trt*",),
     "cuda": ("engines.trt*",),
     "openvino": ("engines.ov",),
-    "onnxruntime": ("engines.ort",),
+    "onnxruntime": ("engines.ort*",),
+    "onnxruntime_ep_nv_tensorrt_rtx": ("engines.ort*",),
     "onnx": ("export", "calib", "build", "compare", "onnxfile"),
     "google": ("export", "calib", "build", "compare", "onnxfile"),  # protobuf, which ONNX files are
     "safetensors": ("models", "train", "export"),

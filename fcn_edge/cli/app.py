@@ -57,12 +57,20 @@ class Execution(str, Enum):
     bf16 = "bf16"
 
 
+class Provider(str, Enum):
+    cpu = "cpu"
+    cuda = "cuda"
+    tensorrt = "tensorrt"
+    nv_tensorrt_rtx = "nv-tensorrt-rtx"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
 Spec = Annotated[Path | None, typer.Option("--spec", help="TOML that describes an ONNX file made elsewhere.")]
 RecipeName = Annotated[str | None, typer.Option("--recipe", help="Network of a plain state dict (see `models`).")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the engine's compute.")]
 AllowOverlap = Annotated[bool, typer.Option("--allow-overlap", help="Calibration images may be among those of --data.")]
 Model = Annotated[str | None, typer.Argument(help="Checkpoint, ONNX, engine directory or name; default: packaged.")]
+Through = Annotated[Provider, typer.Option("--provider", help="What ONNX Runtime (--target onnxruntime) runs with.")]
 On = Annotated[Target, typer.Option("--target", help="Engine to run on.")]
 In = Annotated[Execution | None, typer.Option("--execution", help="Arithmetic of float layers [f32].")]
 

@@ -13,10 +13,12 @@ from fcn_edge.cli.app import (
     Json,
     Model,
     On,
+    Provider,
     RecipeName,
     Spec,
     Target,
     Threads,
+    Through,
     app,
     describe_skipped,
     emit,
@@ -47,6 +49,7 @@ def run(
     sink: Annotated[list[str] | None, typer.Option("--sink", help="out.mp4, masks/, null: (repeatable).")] = None,
     target: On = Target.auto,
     execution: In = None,
+    provider: Through = Provider.cpu,
     policy: Annotated[Policy | None, typer.Option("--policy", help="newest for live sources, every for files.")] = None,
     opacity: Annotated[float, typer.Option("--opacity", min=0, max=1, help="Of the class colours.")] = 0.5,
     ignore_class: Annotated[
@@ -90,7 +93,7 @@ def run(
         sources = [ends.enter_context(source_from_uri(uri)) for uri in source or ["0"]]
         is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
         in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
-        options = EngineOptions(execution.value if execution else None, threads, in_flight)
+        options = EngineOptions(execution.value if execution else None, threads, in_flight, provider.value)
         engine = ends.enter_context(open_engine(path, target=target.value, options=options))
         sinks = sinks_of_sources(uris, engine, sources, ends, legend=legend)
         feeds = [Feed(s, own, policy.value if policy else None) for s, own in zip(sources, sinks, strict=True)]

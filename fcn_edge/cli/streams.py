@@ -16,10 +16,12 @@ from fcn_edge.cli.app import (
     Json,
     Model,
     On,
+    Provider,
     RecipeName,
     Spec,
     Target,
     Threads,
+    Through,
     app,
     emit,
     print_table,
@@ -44,6 +46,7 @@ def evaluate(
     model: Model = None,
     target: On = Target.auto,
     execution: In = None,
+    provider: Through = Provider.cpu,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first images.")] = None,
     trimap: Annotated[int | None, typer.Option("--trimap", min=1, help="Also so many pixels around edges.")] = None,
     against: Annotated[
@@ -83,7 +86,7 @@ def evaluate(
     from fcn_edge.evaluate import evaluate_engine
 
     labelled = dataset_from_name(data)
-    options = EngineOptions(execution.value if execution else None, threads)
+    options = EngineOptions(execution.value if execution else None, threads, provider=provider.value)
     other = run_from_json(against) if against and is_saved_run(against) else None
     if against and other is None:
         model_path(against)  # a name that is nothing is told before minutes of measuring

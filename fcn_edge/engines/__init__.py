@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -28,7 +29,7 @@ def open_engine(
     """Open a checkpoint, an ONNX file with a contract, an engine directory or the packaged network (None).
 
     target "auto": the engine directory's own, PyTorch for a checkpoint, otherwise the first
-    of OpenVINO and ONNX Runtime that is installed.
+    of OpenVINO and ONNX Runtime that is installed; ONNX Runtime where a provider is chosen.
 
     Raises:
         BadInput: the file is none of these. BackendMissing: the target cannot run here.
@@ -47,7 +48,7 @@ def open_engine(
             f"{path}: this version compiles {target} engines (fcn-edge build-engine) and does not run them;"
             " run the file with --target openvino or onnxruntime"
         )
-    return engine_on_target(path, _first_runnable() if target == "auto" else target, options)
+    return engine_on_target(path, _first_runnable(options) if target == "auto" else target, options)
 
 
 def model_path(model: str | Path | None) -> Path:
@@ -62,6 +63,8 @@ def model_path(model: str | Path | None) -> Path:
 
 def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engine:
     """Compile and open `path` (ONNX; a checkpoint for "pytorch"; a plan for the TensorRT targets)."""
+    if options.provider != "cpu" and target != "onnxruntime":
+        raise BadInput(f"{path}: provider {options.provider} is one of ONNX Runtime; add --target onnxruntime")
     if target in ("tensorrt", "tensorrt-rtx"):
         from fcn_edge.engines.trt import engine_from_plan
 
@@ -98,7 +101,9 @@ def require_package(target: Target) -> None:
         raise BackendMissing(f"{target}: the package {module} is not installed; pip install 'fcn-edge[{extra}]'")
 
 
-def _first_runnable() -> Target:
+def _first_runnable(options: EngineOptions) -> Target:
+    if options.provider != "cpu":
+        return "onnxruntime"
     for target in ("openvino", "onnxruntime"):
         if find_spec(PACKAGES[target][0]) is not None:
             return target
@@ -116,7 +121,7 @@ def _open_directory(path: Path, target: Target | Literal["auto"], options: Engin
         raise BadInput(f"{path}: built for {built_for}, not {target}; build it anew with --target {target}")
     execution = options.execution or manifest.get("execution")
     plan = path / ("model.plan" if str(built_for).startswith("tensorrt") else "model.onnx")
-    return engine_on_target(plan, built_for, EngineOptions(execution, options.threads))
+    return engine_on_target(plan, built_for, replace(options, execution=execution))
 
 
 def require_engine_directory(out: Path) -> None:

@@ -13,6 +13,7 @@ from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style, View
 from fcn_edge.spec import FREE_SIZE_STEP, ModelSpec, Precision
 from fcn_edge.targets import TARGETS as TARGETS
+from fcn_edge.targets import Provider
 from fcn_edge.targets import Target as Target
 from fcn_edge.transforms import input_from_frame, use_threads, view_from_scores
 from fcn_edge.workspace import Workspace
@@ -28,11 +29,13 @@ class EngineOptions:
     explicitly, because OpenVINO picks bf16 by itself where the CPU has it.
     in_flight: frames that may be under way at once; more than one for throughput, where the
     runtime can. Each then takes longer.
+    provider: of ONNX Runtime; other targets have none to choose from.
     """
 
     execution: Execution | None = None
     threads: int | None = None
     in_flight: int = 1
+    provider: Provider = "cpu"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""ONNX Runtime on CPUs, and the taps: intermediate tensors of a graph run exactly as written."""
+"""ONNX Runtime, and the taps: intermediate tensors of a graph run exactly as written."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from fcn_edge.engines.base import Engine, EngineOptions
+from fcn_edge.engines.ort_providers import CPU, gpu_session
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.onnxfile import contract_from_onnx
-from fcn_edge.targets import Target
-
-PROVIDER = "CPUExecutionProvider"
+from fcn_edge.targets import Provider, Target
 
 
 class OrtEngine(Engine):
-    """An ONNX file in a CPU session; the provider that was taken is checked."""
+    """An ONNX file in a session of the provider that was asked for; that it was taken is checked."""
 
     target: Target = "onnxruntime"
     optimises = True
@@ -26,7 +25,7 @@ class OrtEngine(Engine):
         import onnxruntime
 
         if options.execution not in (None, "f32"):
-            raise BadInput(f"ONNX Runtime on a CPU executes f32, not {options.execution}; OpenVINO may have it")
+            raise BadInput(f"ONNX Runtime executes f32, not {options.execution}; OpenVINO may have it")
         contract = contract_from_onnx(path)
         super().__init__(
             contract.spec,
@@ -36,12 +35,15 @@ class OrtEngine(Engine):
             threads=options.threads,
         )
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
+        if options.provider != "cpu":
+            self.runtime += f" with {options.provider}"
         self._session = _session(
             str(path),
             path.name,
             threads=options.threads,
             optimise=self.optimises,
             fuse_pairs=self.precision != "int8-fp16",
+            provider=options.provider,
         )
         self._input = self._session.get_inputs()[0].name
 
@@ -82,7 +84,13 @@ class Taps:
 
 
 def _session(
-    model: str | bytes, name: str, *, threads: int | None = None, optimise: bool = True, fuse_pairs: bool = True
+    model: str | bytes,
+    name: str,
+    *,
+    threads: int | None = None,
+    optimise: bool = True,
+    fuse_pairs: bool = True,
+    provider: Provider = "cpu",
 ) -> Any:
     """fuse_pairs: let Q/DQ pairs become integer nodes. Where scales are half precision, ONNX Runtime (1.31) then
     quantizes biases in half precision too, where they overflow: another class map, without a word."""
@@ -96,10 +104,12 @@ def _session(
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if provider != "cpu":
+        return gpu_session(model, name, options, provider)
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
+        session = onnxruntime.InferenceSession(model, options, providers=[CPU])
     except Exception as error:  # its pybind exceptions share no base class but Exception
         raise BadInput(f"{name}: ONNX Runtime cannot load this file ({first_line(error)})") from error
-    if session.get_providers() != [PROVIDER]:
-        raise BackendMissing(f"ONNX Runtime took {session.get_providers()} instead of {PROVIDER}")
+    if session.get_providers() != [CPU]:
+        raise BackendMissing(f"ONNX Runtime took {session.get_providers()} instead of {CPU}")
     return session

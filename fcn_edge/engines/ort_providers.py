@@ -1,0 +1,102 @@
+"""ONNX Runtime's ways to an NVIDIA GPU. Left to itself it runs on the CPU where one fails, and says nothing.
+
+So the provider is looked for before a session is made, no node may fall back to the CPU, and the session is
+asked afterwards what it took. Providers come in three packages: `onnxruntime-gpu` has CUDA and TensorRT inside,
+and `onnxruntime-ep-nv-tensorrt-rtx` is a plugin of the plain `onnxruntime`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+from typing import Any
+
+from fcn_edge.errors import BackendMissing, BadInput, first_line
+from fcn_edge.targets import Provider
+
+CPU = "CPUExecutionProvider"
+NAMES: dict[Provider, str] = {
+    "cpu": CPU,
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "nv-tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
+}
+PLUGINS: dict[Provider, str] = {"nv-tensorrt-rtx": "onnxruntime_ep_nv_tensorrt_rtx"}
+_GPU_PACKAGE = "pip uninstall onnxruntime, then pip install onnxruntime-gpu (both write the same package)"
+_INSTALL: dict[Provider, str] = {
+    "cuda": _GPU_PACKAGE,
+    "tensorrt": f"{_GPU_PACKAGE} and tensorrt",
+    "nv-tensorrt-rtx": "pip install onnxruntime-ep-nv-tensorrt-rtx (beside onnxruntime 1.24 or later, not -gpu)",
+}
+_NEEDS: dict[Provider, str] = {
+    "cuda": "the CUDA and cuDNN that this onnxruntime-gpu was built for",
+    "tensorrt": "the TensorRT, CUDA and cuDNN that this onnxruntime-gpu was built for",
+    "nv-tensorrt-rtx": "an RTX GPU, Ampere or later, and its driver",
+}
+# CUDA would otherwise multiply fp32 with 10-bit mantissas.
+_OPTIONS: dict[Provider, dict[str, str]] = {"cuda": {"use_tf32": "0"}}
+_NO_FALLBACK = "session.disable_cpu_ep_fallback"
+
+
+def gpu_session(model: str | bytes, name: str, options: Any, provider: Provider) -> Any:
+    """A session in which every node runs with `provider`.
+
+    Raises:
+        BackendMissing: this installation has no such provider, or it does not start here.
+        BadInput: it starts, and cannot run the file, or some of its nodes.
+    """
+    import onnxruntime
+
+    wanted, named = NAMES[provider], {}
+    options.add_session_config_entry(_NO_FALLBACK, "1")
+    if wanted in onnxruntime.get_available_providers():
+        named = {"providers": [(wanted, _OPTIONS.get(provider, {}))]}
+    else:
+        devices = _plugin_devices(provider)
+        wanted = devices[0].ep_name
+        options.add_provider_for_devices(devices, {})
+    try:
+        session = onnxruntime.InferenceSession(model, options, **named)
+    except Exception as error:  # its pybind exceptions share no base class but Exception
+        raise _refusal(name, provider, first_line(error)) from error
+    if wanted not in session.get_providers():
+        raise BackendMissing(
+            f"ONNX Runtime took {', '.join(session.get_providers())} instead of {wanted}, which did not start here: it"
+            f" needs {_NEEDS[provider]}; see fcn-edge doctor"
+        )
+    return session
+
+
+def _refusal(name: str, provider: Provider, reason: str) -> BackendMissing | BadInput:
+    """Which error a failed session is: nothing to run on, or a file that does not run there."""
+    if "CPU EP" in reason:  # what it says where fallback is forbidden; also where the provider did not start
+        return BackendMissing(
+            f"{name}: ONNX Runtime would run it on the CPU and not with {NAMES[provider]}: either that did not start"
+            f" (it needs {_NEEDS[provider]}) or it cannot run some nodes ({reason}); see fcn-edge doctor"
+        )
+    if any(word in reason for word in ("CUDA", "cuda", "libcu", "libnv", "driver")):
+        return BackendMissing(
+            f"{NAMES[provider]} does not start here ({reason}): it needs {_NEEDS[provider]}; see fcn-edge doctor"
+        )
+    return BadInput(f"{name}: ONNX Runtime cannot load this file with {NAMES[provider]} ({reason})")
+
+
+def _plugin_devices(provider: Provider) -> list[Any]:
+    """The devices that a provider in a package of its own finds here."""
+    import onnxruntime
+
+    missing = f"this ONNX Runtime ({onnxruntime.__version__}) has no {NAMES[provider]}; {_INSTALL[provider]}"
+    module = PLUGINS.get(provider)
+    if module is None or find_spec(module) is None:
+        raise BackendMissing(missing)
+    plugin = importlib.import_module(module)
+    name = plugin.get_ep_name()
+    try:
+        if not any(device.ep_name == name for device in onnxruntime.get_ep_devices()):
+            onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
+        devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
+    except Exception as error:  # as above; older versions of onnxruntime lack these functions
+        raise BackendMissing(f"{module} does not load ({first_line(error)}); it needs {_NEEDS[provider]}") from error
+    if not devices:
+        raise BackendMissing(f"{name} finds no device here: it needs {_NEEDS[provider]}; see fcn-edge doctor")
+    return devices
