@@ -51,6 +51,13 @@ def run(
     execution: In = None,
     provider: Through = Provider.cpu,
     policy: Annotated[Policy | None, typer.Option("--policy", help="newest for live sources, every for files.")] = None,
+    retries: Annotated[
+        int | None, typer.Option("--retries", min=0, help="Attempts in a row to open a live source again [for ever].")
+    ] = None,
+    silence: Annotated[
+        float, typer.Option("--silence", min=0.1, help="Seconds without a frame after which it is opened again.")
+    ] = 3.0,
+    await_: Annotated[bool, typer.Option("--await", help="Wait for live sources that are not there yet.")] = False,
     opacity: Annotated[float, typer.Option("--opacity", min=0, max=1, help="Of the class colours.")] = 0.5,
     ignore_class: Annotated[
         list[str] | None, typer.Option("--ignore-class", help="Class left undrawn (repeatable).")
@@ -68,8 +75,11 @@ def run(
     out-0.mp4, out-1.mp4, and masks/ becomes masks/0/, masks/1/.
 
     Ctrl-C and SIGTERM end a run cleanly: sinks are finished, the summary is printed, the exit
-    code is 0. A source that ends before it should is told in the summary, and the code is 4; a
-    sink that cannot write ends the run, and the code is 2.
+    code is 0. A sink that cannot write ends the run, and the code is 2.
+
+    A live source that is lost or silent is opened again: soon at first, then every half second
+    while nobody answers and every half minute while somebody refuses. One that is given up, or a
+    file cut short, is told in the summary, and the code is 4.
 
     \b
     Examples:
@@ -85,12 +95,13 @@ def run(
     from fcn_edge.spec import class_index
     from fcn_edge.stream.pipeline import Feed, run_feeds
     from fcn_edge.stream.sinks import sinks_of_sources
-    from fcn_edge.stream.sources import source_from_uri
+    from fcn_edge.stream.sources import Patience, source_from_uri
 
+    patience = Patience(silence, retries, await_)
     uris = sink or ["display://0"]
     with ExitStack() as ends:
         path = ends.enter_context(runnable(model, spec, recipe))
-        sources = [ends.enter_context(source_from_uri(uri)) for uri in source or ["0"]]
+        sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in source or ["0"]]
         is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
         in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
         options = EngineOptions(execution.value if execution else None, threads, in_flight, provider.value)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, SourceLost
-from fcn_edge.stream.sources import live, source_from_uri
+from fcn_edge.stream.sources import cameras, source_from_uri
 from fcn_edge.stream.sources.images import MAX_SIDE, picture_from_bytes
 
 REAL_VIDEO = Path("/work/shared/video/solidWhiteRight.mp4")
@@ -116,6 +116,11 @@ def test_text_file_is_no_video_of_letters(tmp_path):
         ("v4l2:///dev/video987", "no camera /dev/video987; cameras here:"),
         ("987", "no camera /dev/video987"),
         ("synthetic:forest", "only synthetic:street"),
+        ("0?sice=640x480", "unknown option 'sice'; did you mean 'size'"),
+        ("v4l2:///dev/video0?size=640", "write size=WIDTHxHEIGHT"),
+        ("v4l2:///dev/video0?format=H264", "format 'H264'; known: MJPG, YUYV"),
+        ("csi://0?format=MJPG", "has no format to choose"),
+        ("rtsp:///live", "no host in the address"),
     ],
 )
 def test_wrong_address_is_told_in_one_sentence(uri, message):
@@ -124,14 +129,14 @@ def test_wrong_address_is_told_in_one_sentence(uri, message):
 
 
 def test_gstreamer_sources_name_what_is_missing(monkeypatch):
-    monkeypatch.setattr(live, "has_gstreamer", lambda: False)
+    monkeypatch.setattr(cameras, "has_gstreamer", lambda: False)
     for uri in ("csi://0", "gst:videotestsrc ! appsink"):
         with pytest.raises(BackendMissing, match="needs an OpenCV built with GStreamer"):
             source_from_uri(uri)
 
 
 def test_pipeline_without_appsink_is_completed_in_the_message(monkeypatch):
-    monkeypatch.setattr(live, "has_gstreamer", lambda: True)
+    monkeypatch.setattr(cameras, "has_gstreamer", lambda: True)
     with pytest.raises(BadInput, match=r"end it with '! videoconvert .* appsink"):
         source_from_uri("gst:videotestsrc")
 
@@ -248,67 +253,10 @@ def test_labelled_set_is_a_source_with_labels(tmp_path, write_images):
     assert len(source.skipped) == 1 and "image01.png" in source.skipped[0]
 
 
-class _Camera:
-    """Stands for cv2.VideoCapture: gives the pictures of one connection, then nothing."""
-
-    def __init__(self, pictures: int) -> None:
-        self.left = pictures
-
-    def isOpened(self) -> bool:
-        return self.left >= 0
-
-    def read(self):
-        self.left -= 1
-        return (True, np.zeros((8, 8, 3), np.uint8)) if self.left >= 0 else (False, None)
-
-    def get(self, _property: int) -> float:
-        return 30.0
-
-    def release(self) -> None:
-        self.left = -1
-
-
-@pytest.fixture
-def connections(monkeypatch):
-    """Let live sources open these many pictures one after another, without waiting."""
-
-    def use(*pictures: int) -> None:
-        rest = iter(pictures)
-        monkeypatch.setattr(live, "opened_capture", lambda *_: _Camera(next(rest, -1)))
-        monkeypatch.setattr(live, "RETRY_AFTER_S", (0.0, 0.0))
-
-    return use
-
-
-def test_live_source_reconnects_and_counts(connections):
-    connections(4, -1, 2)
-    source = source_from_uri("rtsp://camera/1")
-    came, message = _frames_until_lost(source)
-    assert source.is_live and source.reconnects == 1
-    assert [frame.index for frame in came] == [0, 1, 2, 3, 4]  # one picture went into the look at the first
-    assert "lost after 5 frames" in message
-
-
-def test_stream_that_opens_but_gives_nothing_is_given_up(connections):
-    connections(2, 0, 0, 0, 0)
-    came, _ = _frames_until_lost(source_from_uri("rtsp://camera/1"))
-    assert len(came) == 1
-
-
 def test_unknown_address_hides_credentials():
     with pytest.raises(BadInput, match="no kind of source") as error:
         source_from_uri("ftp://admin:hunter2@host/a.mp4")
     assert "hunter2" not in str(error.value)
-
-
-def test_closing_a_live_source_ends_its_frames(connections):
-    connections(100)
-    source = source_from_uri("rtsp://camera/1")
-    frames = source.frames()
-    next(frames)
-    source.close()
-    source.close()
-    assert list(frames) == []
 
 
 def test_errors_are_ours():

@@ -1,7 +1,8 @@
 """Where frames come from, by address.
 
-`0` or `v4l2:///dev/video0` a camera · `csi://0` and `gst:PIPELINE` through GStreamer ·
-`rtsp://`, `http(s)://` · a video file · an image, a folder or a glob of images ·
+`0` or `v4l2:///dev/video0` a camera, `csi://0` one of a Jetson, each with options such as
+`?size=1280x720&fps=30&format=MJPG` · `gst:PIPELINE` through GStreamer · `rtsp://` (over UDP with
+`?udp`), `http(s)://` for MJPEG, HLS and files · a video file · an image, a folder or a glob of images ·
 `synthetic:street,seed=1` · any labelled data set (`camvid:DIR#val`) · `file://` of those.
 """
 
@@ -17,37 +18,39 @@ from fcn_edge.errors import BadInput
 from fcn_edge.files import require_file
 from fcn_edge.schema import nearest
 from fcn_edge.stream.sources.base import Source, redacted
-from fcn_edge.stream.sources.images import ImageFiles, images_from_folder, images_from_glob
-from fcn_edge.stream.sources.labelled import LabelledImages, source_from_dataset
-from fcn_edge.stream.sources.live import (
+from fcn_edge.stream.sources.cameras import (
     camera_from_csi,
     camera_from_device,
     camera_from_index,
     video_from_pipeline,
-    video_from_url,
 )
+from fcn_edge.stream.sources.images import ImageFiles, images_from_folder, images_from_glob
+from fcn_edge.stream.sources.labelled import LabelledImages, source_from_dataset
+from fcn_edge.stream.sources.live import Patience
+from fcn_edge.stream.sources.rtsp import video_from_rtsp
 from fcn_edge.stream.sources.video import VIDEO_SUFFIXES, video_from_file
+from fcn_edge.stream.sources.web import video_from_http
 
-__all__ = ["Source", "redacted", "source_from_dataset", "source_from_uri"]
+__all__ = ["Patience", "Source", "redacted", "source_from_dataset", "source_from_uri"]
 
 SCHEMES = ("v4l2", "csi", "gst", "rtsp", "rtsps", "http", "https", "file")
 
 
-def source_from_uri(uri: str) -> Source:
-    """Open a source of frames; the grammar is this module's first page.
+def source_from_uri(uri: str, patience: Patience = Patience()) -> Source:  # noqa: B008 - frozen
+    """Open a source of frames; the grammar is this module's first page. patience: with live ones.
 
     Raises:
         BadInput: no such file or camera, a file that is no video or image, an unknown scheme.
         BackendMissing: the source needs GStreamer and this OpenCV has none.
         SourceLost: a camera or stream that gives no picture.
     """
-    if re.fullmatch(r"[0-9]{1,3}", uri):
-        return camera_from_index(int(uri), uri)
+    if camera := re.fullmatch(r"([0-9]{1,3})(?:\?(.*))?", uri):
+        return camera_from_index(int(camera[1]), camera[2] or "", uri, patience)
     if is_dataset_name(uri):
         return LabelledImages(dataset_from_name(_as_video(uri)), uri)
     scheme, colon, rest = uri.partition(":")
     if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) and not Path(uri).exists():
-        return _from_scheme(scheme.lower(), rest, uri)
+        return _from_scheme(scheme.lower(), rest, uri, patience)
     return _from_path(uri, uri)
 
 
@@ -56,15 +59,18 @@ def _as_video(uri: str) -> str:
     return f"{uri},video=1" if uri.startswith("synthetic:") and "video=" not in uri else uri
 
 
-def _from_scheme(scheme: str, rest: str, uri: str) -> Source:
-    if scheme in ("rtsp", "rtsps", "http", "https"):
-        return video_from_url(uri)
+def _from_scheme(scheme: str, rest: str, uri: str, patience: Patience) -> Source:
+    name, _, query = rest.removeprefix("//").partition("?")
+    if scheme in ("rtsp", "rtsps"):
+        return video_from_rtsp(uri, patience)
+    if scheme in ("http", "https"):
+        return video_from_http(uri, patience)
     if scheme == "gst":
-        return video_from_pipeline(rest.strip(), uri)
+        return video_from_pipeline(rest.strip(), uri, patience)
     if scheme == "csi":
-        return camera_from_csi(rest.removeprefix("//"), uri)
+        return camera_from_csi(name, query, uri, patience)
     if scheme == "v4l2":
-        return camera_from_device(Path(rest.removeprefix("//")), uri)
+        return camera_from_device(Path(name), query, uri, patience)
     if scheme == "file":
         return _from_path(unquote(rest.removeprefix("//")), uri)
     hint = nearest(scheme, (*SCHEMES, *KINDS))

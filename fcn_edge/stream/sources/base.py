@@ -72,9 +72,9 @@ class Source:
         self.skipped_count = 0
         self._notes.clear()
 
-    def _note(self, what: str, name: str) -> None:
+    def _note(self, what: str, name: str, times: int = 1) -> None:
         count, first = self._notes.get(what, (0, name))
-        self._notes[what] = (count + 1, first)
+        self._notes[what] = (count + times, first)
 
     def __enter__(self) -> Source:
         return self

@@ -1,0 +1,64 @@
+"""A stream's own clock beside ours: which pictures are old, and when the next is due."""
+
+from __future__ import annotations
+
+import time
+
+from fcn_edge.errors import SourceLost
+
+CATCH_UP_S = 2.0
+LAG_S = 2.0  # a stream that falls so far behind itself is opened again, which sheds what has piled up
+HALF_WINDOW_S = 30.0
+LONGEST_WAIT_S = 1.0
+
+
+class Pace:
+    """Compares when pictures come with when they were due by the stream's own clock.
+
+    Pictures gather in FFmpeg while it looks at a stream before it opens it. Read out, they come
+    faster than a camera can make them, and are old. A stream that `is_paced` (HLS) comes in
+    bursts by its nature: it is read at its own speed.
+    """
+
+    def __init__(self, *, is_paced: bool, fps: float | None) -> None:
+        self._is_paced, self._period_s = is_paced, 1 / fps if fps else 0.0
+        self._is_catching_up = not is_paced
+        self._opened_s = self._last_s = self._half_s = time.monotonic()
+        self._last_position_s: float | None = None
+        self._offset_s: float | None = None
+        self._least_s = self._least_before_s = float("inf")
+
+    def wait_s(self) -> float:
+        """How long to wait before the next picture is read; 0 unless paced."""
+        if not self._is_paced or self._last_position_s is None:
+            return 0.0
+        now, position_s = time.monotonic(), self._last_position_s + self._period_s
+        if self._offset_s is None or not 0 <= self._offset_s + position_s - now <= LONGEST_WAIT_S:
+            self._offset_s = now - position_s  # the first picture, or one that is late: go on from here
+        return self._offset_s + position_s - now
+
+    def is_old(self, now_s: float, position_s: float | None) -> bool:
+        """Whether the picture read at `now_s`, due at `position_s`, had waited to be read.
+
+        Raises SourceLost where the stream has fallen behind itself.
+        """
+        passed_s, before_s = now_s - self._last_s, self._last_position_s
+        self._last_s, self._last_position_s = now_s, position_s
+        if position_s is None or self._is_paced:
+            return False
+        if self._is_catching_up:
+            advance_s = max(self._period_s, position_s - (before_s or 0.0))
+            is_faster = before_s is None or passed_s < 0.5 * advance_s
+            self._is_catching_up = is_faster and now_s < self._opened_s + CATCH_UP_S
+            return self._is_catching_up
+        self._check_lag(now_s, position_s)
+        return False
+
+    def _check_lag(self, now_s: float, position_s: float) -> None:
+        """Raise where this picture comes much later than the promptest of the last minute."""
+        if now_s > self._half_s + HALF_WINDOW_S:  # two halves, since clocks that drift apart are no lag
+            self._half_s, self._least_before_s, self._least_s = now_s, self._least_s, float("inf")
+        self._least_s = min(self._least_s, now_s - position_s)
+        lag_s = now_s - position_s - min(self._least_s, self._least_before_s)
+        if lag_s > LAG_S:
+            raise SourceLost(f"it has fallen {lag_s:.1f} s behind; the line is too slow for it")

@@ -1,0 +1,131 @@
+"""RTSP through OpenCV's FFmpeg, and the reason why a stream does not open, which FFmpeg keeps to itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import socket
+import ssl
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+from fcn_edge.errors import BadInput, FcnEdgeError, SourceLost
+from fcn_edge.stream.sources.cameras import FfmpegConnection
+from fcn_edge.stream.sources.live import Live, Patience, Unreachable
+
+PORTS = {"rtsp": 554, "rtsps": 322}
+KNOCK_S = 2.0
+LARGEST_ANSWER = 65_536
+
+
+class RtspConnection(FfmpegConnection):
+    """An RTSP stream, over TCP unless the address ends in ?udp (or &udp), which FFmpeg takes off.
+
+    Over UDP a lost packet leaves a picture that FFmpeg mends by guessing; TCP has no such loss.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Raises Unreachable, SourceLost or BadInput, in words for people."""
+        with _connected(urlsplit(uri)):
+            pass
+        try:
+            super().__init__(uri)
+        except SourceLost as error:
+            raise reason(uri) or error from error
+
+
+def video_from_rtsp(uri: str, patience: Patience) -> Live:
+    """An RTSP stream. Raises BadInput where the address is none."""
+    _host_and_port(urlsplit(uri))
+    return Live(lambda: RtspConnection(uri), uri, patience)
+
+
+def reason(uri: str) -> FcnEdgeError | None:
+    """Ask the server itself for the stream; what it says against it, or None. RFC 2326, section 10.2."""
+    url = urlsplit(uri)
+    try:
+        with _connected(url) as line:
+            answer = _described(line, url, "")
+            if answer.startswith("RTSP/1.0 401") and url.username is not None:
+                answer = _described(line, url, _credentials(answer, url))
+    except TimeoutError:
+        return Unreachable("the server takes the connection and says nothing")
+    except OSError as error:
+        return Unreachable(f"the server ends the conversation ({error.strerror or error})")
+    except FcnEdgeError as error:
+        return error
+    status = re.match(r"RTSP/1\.0 (\d{3}) ?([^\r\n]*)", answer)
+    if status is None:
+        return BadInput(f"{url.hostname} answers, but not in RTSP; is the port right?")
+    if status[1] in ("401", "403"):
+        what = "asks for a user and a password" if url.username is None else "refuses this user and password"
+        return BadInput(f"the server {what} ({status[1]})")
+    if status[1] == "404":
+        return BadInput("the server has no such stream (404); is the path right?")
+    if status[1] != "200":
+        return SourceLost(f"the server answers {status[1]} {status[2]}".rstrip())
+    return None if "m=video" in answer else BadInput("the stream has no video")
+
+
+def _host_and_port(url: SplitResult) -> tuple[str, int]:
+    try:
+        host, port = url.hostname, url.port
+    except ValueError:
+        host, port = None, None
+    if not host:
+        raise BadInput(f"no host in the address; write {url.scheme}://HOST/PATH")
+    return host, port or PORTS.get(url.scheme, 554)
+
+
+def _connected(url: SplitResult) -> socket.socket:
+    host, port = _host_and_port(url)
+    try:
+        line = socket.create_connection((host, port), KNOCK_S)
+    except socket.gaierror as error:
+        raise Unreachable(f"no host is called {host}") from error
+    except OSError as error:
+        raise Unreachable(f"nobody answers at {host}:{port} ({error.strerror or 'no answer'})") from error
+    if url.scheme != "rtsps":
+        return line
+    context = ssl._create_unverified_context()
+    return context.wrap_socket(line, server_hostname=host)
+
+
+def _described(line: socket.socket, url: SplitResult, credentials: str) -> str:
+    request = (
+        f"DESCRIBE {_without_credentials(url)} RTSP/1.0\r\nCSeq: {2 if credentials else 1}\r\n"
+        f"Accept: application/sdp\r\n{credentials}\r\n"
+    )
+    line.sendall(request.encode())
+    answer = b""
+    while len(answer) < LARGEST_ANSWER and not _is_whole(answer) and (more := line.recv(4096)):
+        answer += more
+    return answer.decode("utf-8", "replace")
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length:\s*(\d{1,8})", head)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
+
+
+def _without_credentials(url: SplitResult) -> str:
+    words = [word for word in url.query.split("&") if word not in ("", "udp", "tcp")]
+    return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "&".join(words), ""))
+
+
+def _credentials(answer: str, url: SplitResult) -> str:
+    """The Authorization header that a 401 asks for. RFC 2617; RTSP servers use MD5 without qop, or Basic."""
+    user, password = unquote(url.username or ""), unquote(url.password or "")
+    digest = re.search(r"(?im)^www-authenticate:\s*digest\s+(.*)$", answer)
+    if digest is None:
+        return f"Authorization: Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}\r\n"
+    told = dict(re.findall(r'(\w+)="([^"]*)"', digest[1]))
+    realm, nonce, address = told.get("realm", ""), told.get("nonce", ""), _without_credentials(url)
+    response = _md5(f"{_md5(f'{user}:{realm}:{password}')}:{nonce}:{_md5(f'DESCRIBE:{address}')}")
+    fields = {"username": user, "realm": realm, "nonce": nonce, "uri": address, "response": response}
+    return "Authorization: Digest " + ", ".join(f'{name}="{value}"' for name, value in fields.items()) + "\r\n"
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
