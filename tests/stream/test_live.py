@@ -13,8 +13,8 @@ import pytest
 from fcn_edge.errors import BadInput, SourceLost
 from fcn_edge.stream.capture import Capture
 from fcn_edge.stream.sources import cameras, live
-from fcn_edge.stream.sources.pacing import CATCH_UP_S, LAG_S, Pace
 from fcn_edge.stream.sources.live import Connection, Live, Patience, Unreachable
+from fcn_edge.stream.sources.pacing import CATCH_UP_S, LAG_S, Pace
 from tests.stream.conftest import picture
 
 HANG = "hang"
