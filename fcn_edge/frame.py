@@ -18,6 +18,7 @@ class Frame:
     captured_ns: `time.monotonic_ns()` when it was received.
     labels: (H, W) uint8 where the source is a labelled data set, else None.
     stream: number of the source among those of a run, from 0.
+    sequence: frames of a stream follow each other while it stays the same.
     """
 
     image: np.ndarray
@@ -27,6 +28,7 @@ class Frame:
     format: Literal["bgr"] = "bgr"
     labels: np.ndarray | None = None
     stream: int = 0
+    sequence: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from fcn_edge.errors import BadInput
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from fcn_edge.engines.base import StageRuns
+
 # As one meets them: what the program is for, what it is judged by, its single steps, what to ask it.
 ORDER = (
     "build-engine", "run", "bench", "evaluate", "gate", "compare",
@@ -73,8 +75,22 @@ Model = Annotated[str | None, typer.Argument(help="Checkpoint, ONNX, engine dire
 Through = Annotated[Provider, typer.Option("--provider", help="What ONNX Runtime (--target onnxruntime) runs with.")]
 On = Annotated[Target, typer.Option("--target", help="Engine to run on.")]
 In = Annotated[Execution | None, typer.Option("--execution", help="Arithmetic of float layers [f32].")]
+When = Annotated[
+    str, typer.Option("--schedule", help="Stages over a video: fixed:K, fixed:1,2,4, adaptive:T (docs/clockwork.md).")
+]
 
 Tick = Callable[[str, int, int], None]
+
+
+def stage_runs_in_words(stages: Sequence[StageRuns]) -> str:
+    """Such as "stride 4 on 9 of 9 frames, stride 8 on 5 (up to 1 old)"."""
+    first, *deeper = stages
+    said = [f"stride {first.stride} on {first.runs} of {first.frames} frames{_old(first)}"]
+    return ", ".join(said + [f"stride {stage.stride} on {stage.runs}{_old(stage)}" for stage in deeper])
+
+
+def _old(stage: StageRuns) -> str:
+    return f" (up to {stage.oldest} old)" if stage.oldest else ""
 
 
 @app.callback(invoke_without_command=True)

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcn_edge.cli.app import describe_skipped, print_table
+from fcn_edge.cli.app import describe_skipped, print_table, stage_runs_in_words
 from fcn_edge.data import Dataset
 from fcn_edge.engines import Engine
+from fcn_edge.engines.base import StageRuns
 from fcn_edge.errors import BadInput
 from fcn_edge.evaluate import Evaluation
 from fcn_edge.files import read_json, sha256_of_file
 from fcn_edge.intervals import LEVEL, difference_from_images, intervals_from_images
 from fcn_edge.metrics import ImageScore, Scores, iou_by_name
+from fcn_edge.schedule import EVERY
 from fcn_edge.schema import from_mapping, to_mapping
 
 NAMING = ("model", "target", "precision", "execution")
@@ -32,14 +34,16 @@ class Run:
     @property
     def name(self) -> str:
         """Such as "fcn8s openvino int8 f32"."""
-        return " ".join(str(self.facts[key]) for key in NAMING if key in self.facts)
+        words = [str(self.facts[key]) for key in NAMING if key in self.facts]
+        return " ".join(words + [when for when in [self.facts.get("schedule")] if when not in (None, EVERY)])
 
 
 def run_from_evaluation(found: Evaluation, engine: Engine) -> Run:
     """The run of an engine that is still open."""
     facts = {
         "model": engine.spec.name, "target": engine.target, "runtime": engine.runtime, "precision": engine.precision,
-        "execution": engine.execution, "model_sha256": sha256_of_file(engine.path),
+        "execution": engine.execution, "schedule": engine.schedule, "stage_runs": to_mapping(engine.stage_runs()),
+        "model_sha256": sha256_of_file(engine.path),
     }  # fmt: skip
     return Run(facts, found.scores, found.images, found.trimap, found.skipped)
 
@@ -148,6 +152,9 @@ def describe_evaluation(result: dict[str, Any]) -> None:
     if "trimap" in result:
         print(f"mean IU near boundaries (trimap): {_points(result['trimap']['miou'])}")
     print(f"{result['model']} on {result['runtime']}, {result['precision']}, executed in {result['execution']}")
+    if result["stage_runs"]:
+        stages = [StageRuns(**stage) for stage in result["stage_runs"]]
+        print(f"schedule {result['schedule']}: {stage_runs_in_words(stages)}")
     if against:
         _describe_comparison(against, result)
     if reason := result["interval"]["reason"]:

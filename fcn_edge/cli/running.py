@@ -19,12 +19,14 @@ from fcn_edge.cli.app import (
     Target,
     Threads,
     Through,
+    When,
     app,
     describe_skipped,
     emit,
     progress,
     runnable,
     say,
+    stage_runs_in_words,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def run(
     target: On = Target.auto,
     execution: In = None,
     provider: Through = Provider.cpu,
+    schedule: When = "every",
     policy: Annotated[Policy | None, typer.Option("--policy", help="newest for live sources, every for files.")] = None,
     retries: Annotated[
         int | None, typer.Option("--retries", min=0, help="Attempts in a row to open a live source again [for ever].")
@@ -86,6 +89,7 @@ def run(
       fcn-edge run --source 0
       fcn-edge run engine --source drive.mp4 --sink out.mp4 --sink masks/
       fcn-edge run --source rtsp://camera/stream --sink null: --limit 1000 --json
+      fcn-edge run --source drive.mp4 --schedule fixed:1,2,4 --sink out.mp4
       fcn-edge run --source rtsp://front/1 --source rtsp://back/1 --sink out.mp4
     """
     from fcn_edge.engines import EngineOptions, open_engine
@@ -104,7 +108,7 @@ def run(
         sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in source or ["0"]]
         is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
         in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
-        options = EngineOptions(execution.value if execution else None, threads, in_flight, provider.value)
+        options = EngineOptions(execution.value if execution else None, threads, in_flight, provider.value, schedule)
         engine = ends.enter_context(open_engine(path, target=target.value, options=options))
         sinks = sinks_of_sources(uris, engine, sources, ends, legend=legend)
         feeds = [Feed(s, own, policy.value if policy else None) for s, own in zip(sources, sinks, strict=True)]
@@ -137,6 +141,8 @@ def _describe_run(summary: Summary) -> None:
               f" {s.reconnects} reconnects; age {s.frame_age_ms.p50 or 0:.1f} ms")  # fmt: skip
     print(f"p50 ms: {stages}; frame age {summary.frame_age_ms.p50 or 0:.1f}; memory {summary.peak_rss_mb:.0f} MB")
     print(f"{summary.target}, {summary.precision}, executed in {summary.execution}")
+    if summary.stage_runs:
+        print(f"schedule {summary.schedule}: {stage_runs_in_words(summary.stage_runs)}")
     for text in (*summary.outputs, *summary.notes):
         print(text)
     describe_skipped(summary.skipped)

@@ -22,6 +22,7 @@ from fcn_edge.cli.app import (
     Target,
     Threads,
     Through,
+    When,
     app,
     emit,
     print_table,
@@ -54,6 +55,7 @@ def evaluate(
     ] = None,
     spec: Spec = None,
     recipe: RecipeName = None,
+    schedule: When = "every",
     threads: Threads = None,
     json: Json = False,
 ) -> None:
@@ -64,13 +66,15 @@ def evaluate(
     move on other frames of the same drives. --against scores a second model on the same images (or
     takes its scores from the JSON of an earlier evaluate, or from a row of a bench record) and says
     whether the difference in mean IU is real; each class is judged by itself, so one in twenty
-    classes seems to differ where none does.
+    classes seems to differ where none does. --schedule is for sets that are videos, and for the
+    model alone, not for the one it is held against.
 
     \b
     Examples:
       fcn-edge evaluate net.int8.onnx --data camvid:camvid#val
       fcn-edge evaluate net.int8.onnx --data camvid:camvid#val --against net.onnx
       fcn-edge evaluate net.onnx --data camvid:camvid#val --against bench/record.json#2
+      fcn-edge evaluate net.onnx --data camvid:camvid#val --schedule fixed:1,2,4 --against net.onnx
       fcn-edge evaluate net.onnx --data camvid:camvid#val --trimap 3
     """
     from fcn_edge.cli.evaluating import (
@@ -84,24 +88,27 @@ def evaluate(
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import EngineOptions, model_path, open_engine
     from fcn_edge.evaluate import evaluate_engine
+    from fcn_edge.schedule import EVERY
 
     labelled = dataset_from_name(data)
-    options = EngineOptions(execution.value if execution else None, threads, provider=provider.value)
     other = run_from_json(against) if against and is_saved_run(against) else None
     if against and other is None:
         model_path(against)  # a name that is nothing is told before minutes of measuring
     with progress() as tick:
 
-        def measured(what: str, name: str | None, spec: Path | None = None, recipe: str | None = None) -> Run:
+        def measured(what: str, name: str | None, when: str, spec: Path | None, recipe: str | None) -> Run:
+            options = EngineOptions(
+                execution.value if execution else None, threads, provider=provider.value, schedule=when
+            )
             with runnable(name, spec, recipe) as path, \
                     open_engine(path, target=target.value, options=options) as engine:  # fmt: skip
                 found = evaluate_engine(engine, labelled, limit=limit, trimap=trimap,
                                         on_image=lambda d, t: tick(what, d, t))  # fmt: skip
                 return run_from_evaluation(found, engine)
 
-        run = measured("evaluating", model, spec, recipe)
+        run = measured("evaluating", model, schedule, spec, recipe)
         if against:
-            other = other or measured("evaluating the other", against)
+            other = other or measured("evaluating the other", against, EVERY, None, None)
     result = result_of(run, labelled, trimap)
     if other is not None:
         result["against"] = comparison_of(run, other, labelled.classes)

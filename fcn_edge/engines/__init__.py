@@ -10,6 +10,7 @@ from typing import Literal
 from fcn_edge.engines.base import Engine, EngineOptions
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.files import read_json
+from fcn_edge.schedule import EVERY
 from fcn_edge.schema import nearest
 from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
 from fcn_edge.targets import PACKAGES, TARGETS, Target
@@ -65,6 +66,8 @@ def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engi
     """Compile and open `path` (ONNX; a checkpoint for "pytorch"; a plan for the TensorRT targets)."""
     if options.provider != "cpu" and target != "onnxruntime":
         raise BadInput(f"{path}: provider {options.provider} is one of ONNX Runtime; add --target onnxruntime")
+    if options.schedule != EVERY:
+        return _clockwork(path, target, options)
     if target in ("tensorrt", "tensorrt-rtx"):
         from fcn_edge.engines.trt import engine_from_plan
 
@@ -85,6 +88,21 @@ def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engi
     from fcn_edge.engines.pyt import TorchEngine
 
     return TorchEngine(path, options)
+
+
+def _clockwork(path: Path, target: Target, options: EngineOptions) -> Engine:
+    if target not in ("openvino", "onnxruntime"):
+        raise BadInput(f"schedule {options.schedule}: stages run apart on openvino and onnxruntime, not on {target}")
+    require_package(target)
+    from fcn_edge.engines.clockwork import ClockworkEngine
+
+    if target == "openvino":
+        from fcn_edge.engines.ov import OpenVinoGraph
+
+        return ClockworkEngine(path, options, lambda model, name, _: OpenVinoGraph(model, name, options))
+    from fcn_edge.engines.ort import OrtGraph
+
+    return ClockworkEngine(path, options, lambda model, name, kind: OrtGraph(model, name, options, kind))
 
 
 def available_targets() -> tuple[Target, ...]:

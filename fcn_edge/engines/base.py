@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Style, View
+from fcn_edge.frame import Frame, Style, View
+from fcn_edge.schedule import EVERY
 from fcn_edge.spec import FREE_SIZE_STEP, ModelSpec, Precision
 from fcn_edge.targets import TARGETS as TARGETS
 from fcn_edge.targets import Provider
@@ -30,12 +32,14 @@ class EngineOptions:
     in_flight: frames that may be under way at once; more than one for throughput, where the
     runtime can. Each then takes longer.
     provider: of ONNX Runtime; other targets have none to choose from.
+    schedule: when which stages run (`fcn_edge.schedule`).
     """
 
     execution: Execution | None = None
     threads: int | None = None
     in_flight: int = 1
     provider: Provider = "cpu"
+    schedule: str = EVERY
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,31 @@ class Layer:
     name: str
     op: str
     precision: str
+
+
+@dataclass(frozen=True)
+class StageRuns:
+    """How often a stage of a network ran. stride: input pixels a cell of its scores.
+
+    runs: of so many frames. oldest: frames that its scores were old, at most, when they were used.
+    """
+
+    stride: int
+    runs: int
+    frames: int
+    oldest: int
+
+
+class Graph(Protocol):
+    """A compiled graph of any inputs and outputs, for engines that are made of several."""
+
+    target: Target
+    runtime: str
+    execution: Execution
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Outputs for inputs, both in the graph's order; the outputs belong to the caller."""
+        ...
 
 
 class Engine:
@@ -58,6 +87,7 @@ class Engine:
     target: Target
     runtime: str
     in_flight = 1
+    schedule: str = EVERY
 
     def __init__(
         self, spec: ModelSpec, *, precision: Precision, execution: Execution, path: Path, threads: int | None = None
@@ -67,6 +97,17 @@ class Engine:
         use_threads(threads)
         self._under_way: deque[np.ndarray] = deque()
         self._is_open = True
+
+    def turn_to(self, frame: Frame) -> None:
+        """What the next `infer` takes is this frame; engines that keep something of earlier frames want to know.
+
+        What is kept holds within a stream and its sequence; without a call the next input
+        is taken for the frame that follows the last one.
+        """
+
+    def stage_runs(self) -> tuple[StageRuns, ...]:
+        """Of an engine with a schedule: each stage since it was opened, the shallowest first; else empty."""
+        return ()
 
     def infer(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Run (N, H, W, 3) uint8 BGR; N is 1, and the size the spec's, unless the file is dynamic.

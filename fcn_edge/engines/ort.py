@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fcn_edge.engines.base import Engine, EngineOptions
+from fcn_edge.engines.base import Engine, EngineOptions, Execution
 from fcn_edge.engines.ort_providers import CPU, gpu_session
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.spec import Precision
 from fcn_edge.targets import Provider, Target
 
 
@@ -22,10 +23,7 @@ class OrtEngine(Engine):
     optimises = True
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
-        import onnxruntime
-
-        if options.execution not in (None, "f32"):
-            raise BadInput(f"ONNX Runtime executes f32, not {options.execution}; OpenVINO may have it")
+        _require_f32(options)
         contract = contract_from_onnx(path)
         super().__init__(
             contract.spec,
@@ -34,9 +32,7 @@ class OrtEngine(Engine):
             path=path,
             threads=options.threads,
         )
-        self.runtime = f"onnxruntime {onnxruntime.__version__}"
-        if options.provider != "cpu":
-            self.runtime += f" with {options.provider}"
+        self.runtime = _runtime(options)
         self._session = _session(
             str(path),
             path.name,
@@ -53,6 +49,29 @@ class OrtEngine(Engine):
 
     def _release(self) -> None:
         del self._session
+
+
+class OrtGraph:
+    """A serialized graph of any inputs and outputs. precision: of the file that it was cut from."""
+
+    target: Target = "onnxruntime"
+    execution: Execution = "f32"
+
+    def __init__(self, model: bytes, name: str, options: EngineOptions, precision: Precision) -> None:
+        _require_f32(options)
+        self.runtime = _runtime(options)
+        self._session = _session(
+            model,
+            name,
+            threads=options.threads,
+            fuse_pairs=precision != "int8-fp16",
+            provider=options.provider,
+        )
+        self._inputs = [value.name for value in self._session.get_inputs()]
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Outputs for inputs, both in the graph's order; the outputs belong to the caller."""
+        return list(self._session.run(None, dict(zip(self._inputs, arrays, strict=True))))
 
 
 class ReferenceEngine(OrtEngine):
@@ -81,6 +100,18 @@ class Taps:
         """Output name -> array; `given` holds every input by name, and what is no input is left out."""
         feeds = {value.name: given[value.name] for value in self._session.get_inputs()}
         return dict(zip(self.names, self._session.run(None, feeds), strict=True))
+
+
+def _runtime(options: EngineOptions) -> str:
+    import onnxruntime
+
+    through = "" if options.provider == "cpu" else f" with {options.provider}"
+    return f"onnxruntime {onnxruntime.__version__}{through}"
+
+
+def _require_f32(options: EngineOptions) -> None:
+    if options.execution not in (None, "f32"):
+        raise BadInput(f"ONNX Runtime executes f32, not {options.execution}; OpenVINO may have it")
 
 
 def _session(

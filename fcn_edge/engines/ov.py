@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.targets import Target
 
 
 class OpenVinoEngine(Engine):
@@ -19,31 +22,16 @@ class OpenVinoEngine(Engine):
     target = "openvino"
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
-        import openvino
-
         contract = contract_from_onnx(path)
-        execution: Execution = options.execution or "f32"
         super().__init__(
             contract.spec,
             precision=contract.quantization.precision,
-            execution=execution,
+            execution=options.execution or "f32",
             path=path,
             threads=options.threads,
         )
-        self.in_flight = options.in_flight
-        self.runtime = f"openvino {openvino.__version__.partition('-')[0]}"
-        core = openvino.Core()
-        _require_execution(core, execution)
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": execution, "PERFORMANCE_HINT": "LATENCY"}
-        if self.in_flight > 1:
-            settings |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self.in_flight}
-        if options.threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = options.threads
-        try:
-            self._compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
-        except RuntimeError as error:
-            raise BadInput(f"{path}: OpenVINO cannot compile this file ({first_line(error)})") from error
-        _check_taken(self._compiled, execution)
+        self.in_flight, self.runtime = options.in_flight, _runtime()
+        self._compiled = _compiled(path, str(path), options)
         self._idle = deque(self._compiled.create_infer_request() for _ in range(self.in_flight))
         self._running: deque[Any] = deque()
 
@@ -76,6 +64,49 @@ class OpenVinoEngine(Engine):
         for request in self._running:
             request.wait()
         del self._idle, self._running, self._compiled
+
+
+class OpenVinoGraph:
+    """A serialized graph of any inputs and outputs, all threads on one run."""
+
+    target: Target = "openvino"
+
+    def __init__(self, model: bytes, name: str, options: EngineOptions) -> None:
+        self.execution: Execution = options.execution or "f32"
+        self.runtime = _runtime()
+        self._request = _compiled(model, name, replace(options, in_flight=1)).create_infer_request()
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Outputs for inputs, both in the graph's order; the outputs belong to the caller."""
+        self._request.infer(list(arrays), share_inputs=True)
+        return [np.array(tensor.data) for tensor in self._request.output_tensors]
+
+
+def _runtime() -> str:
+    import openvino
+
+    return f"openvino {openvino.__version__.partition('-')[0]}"
+
+
+def _compiled(model: Path | bytes, name: str, options: EngineOptions) -> Any:
+    """A file, or a serialized graph of that name, compiled for this CPU."""
+    import openvino
+
+    execution: Execution = options.execution or "f32"
+    core = openvino.Core()
+    _require_execution(core, execution)
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": execution, "PERFORMANCE_HINT": "LATENCY"}
+    if options.in_flight > 1:
+        settings |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": options.in_flight}
+    if options.threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = options.threads
+    try:
+        read = core.read_model(model if isinstance(model, bytes) else str(model))
+        compiled = core.compile_model(read, "CPU", settings)
+    except RuntimeError as error:
+        raise BadInput(f"{name}: OpenVINO cannot compile this file ({first_line(error)})") from error
+    _check_taken(compiled, execution)
+    return compiled
 
 
 def _require_execution(core: Any, execution: Execution) -> None:

@@ -60,6 +60,7 @@ def _started(frame: Frame, engine: Engine, capture_ns: int = 0) -> _Started:
     buffer = engine.workspace.take((1, height, width, 3), np.uint8)
     x = input_from_frame(frame.image, engine.spec.preprocess, buffer)
     fed = time.monotonic_ns()
+    engine.turn_to(frame)
     engine.start(x)
     return _Started(frame, begun, fed, capture_ns)
 

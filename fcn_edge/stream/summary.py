@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_edge.engines.base import Engine
+from fcn_edge.engines.base import Engine, StageRuns
 from fcn_edge.frame import Frame, Times
 from fcn_edge.stream.capture import Capture, Policy, State
 from fcn_edge.stream.sinks.base import Sink
@@ -64,7 +64,8 @@ class Summary:
     of several with commas between. size: (height, width) of the first frame. lost: why a source
     ended before it should, "" if none did; the exit code is then 4. failed: why a sink could not
     write, "" if all could; the exit code is then 2. outputs: what each sink wrote; missed: views
-    that a sink of a live stream was too slow for.
+    that a sink of a live stream was too slow for. stage_runs: how often each stage of the network
+    ran and how old its scores were, where a schedule lets stages rest.
     """
 
     frames_in: int
@@ -81,6 +82,8 @@ class Summary:
     target: str
     precision: str
     execution: str
+    schedule: str
+    stage_runs: tuple[StageRuns, ...]
     source: str
     policy: str
     size: tuple[int, int] | None
@@ -169,6 +172,8 @@ def summary_from_logs(
         target=engine.target,
         precision=engine.precision,
         execution=engine.execution,
+        schedule=engine.schedule,
+        stage_runs=engine.stage_runs(),
         source=", ".join(stream.source for stream in streams),
         policy=", ".join(dict.fromkeys(stream.policy for stream in streams)),
         size=next((log.size for log in logs if log.size is not None), None),

@@ -40,7 +40,7 @@ class LabelledImages(Source):
             except BadInput as error:
                 self._skip(str(error))
                 continue
-            yield Frame(image, index, time.monotonic_ns(), item.name, labels=labels)
+            yield Frame(image, index, time.monotonic_ns(), item.name, labels=labels, sequence=item.sequence)
         if self.skipped_count == self.length:
             raise BadInput(f"{self.uri}: none of the {self.length} images can be read; first {self.skipped[0]}")
 

@@ -201,7 +201,7 @@ class Live(Source):
                 continue
             if self.is_retrying:
                 self._came_back(received)
-            yield Frame(received.image, index, received.captured_ns, self.uri)
+            yield Frame(received.image, index, received.captured_ns, self.uri, sequence=str(self.reconnects))
             index += 1
 
     def close(self) -> None:

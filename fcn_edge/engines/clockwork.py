@@ -1,0 +1,173 @@
+"""A network whose stages run by a schedule: deep scores of earlier frames are added to fresh shallow ones.
+
+Source: Shelhamer, Rakelly, Hoffman, Darrell, "Clockwork Convnets for Video Semantic Segmentation", 2016.
+Moving the old scores along with the picture is ours.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fcn_edge.engines.base import Engine, EngineOptions, Graph, StageRuns
+from fcn_edge.errors import BadInput
+from fcn_edge.frame import Frame
+from fcn_edge.motion import Grid, Motion, chained, moved, pixels_moved, thumbnail, unexplained
+from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxstages import stages_from_onnx
+from fcn_edge.schedule import schedule_from_text
+from fcn_edge.spec import Precision
+
+Compile = Callable[[bytes, str, Precision], Graph]
+
+STREAMS_KEPT = 64  # whose frames were seen last
+CUT = 0.5  # of a frame's contrast that motion does not explain: another scene. CamVid's drives stay below 0.2
+
+
+@dataclass
+class Past:
+    """What is kept of a stream's earlier frames.
+
+    index: of the last frame. ran: index of the frame that each stage ran on last. carried: the sum of
+    all scores deeper than so many stages, as of the frame that the next stage ran on. fields: frame
+    index -> motion from the last frame back to it, while a stage's scores are that old.
+    """
+
+    size: tuple[int, int]
+    index: int
+    small: np.ndarray
+    ran: list[int]
+    carried: dict[int, np.ndarray] = field(default_factory=dict)
+    fields: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+class ClockworkEngine(Engine):
+    """An ONNX file as graphs that run the first stages, all of one runtime.
+
+    A stream begins with all stages; so does it where its sequence changes, where a frame does not
+    come after the last one, where the size changes, and after a cut. Results are those of frames in
+    their order.
+    """
+
+    def __init__(self, path: Path, options: EngineOptions, compile_graph: Compile) -> None:
+        contract = contract_from_onnx(path)
+        spec, precision = contract.spec, contract.quantization.precision
+        stages = stages_from_onnx(path)
+        self._schedule = schedule_from_text(options.schedule)
+        self._strides = stages.strides
+        depths = self._schedule.depths_of(len(stages.strides))
+        if 0 in depths and spec.head.kind == "classes":
+            raise BadInput(f"{path}: ends in a class map, which does not move; begin the schedule with clock 1")
+        self._needed = sorted(depth for depth in depths if 0 < depth < len(stages.strides))
+        self._keeps_result = 0 in depths
+        self._graphs = {
+            depth: compile_graph(stages.prefix(depth, [k for k in self._needed if k < depth]), path.name, precision)
+            for depth in depths
+            if depth
+        }
+        whole = self._graphs[len(stages.strides)]
+        super().__init__(spec, precision=precision, execution=whole.execution, path=path, threads=options.threads)
+        self.target, self.runtime, self.schedule = whole.target, whole.runtime, options.schedule
+        self._motion = Motion()
+        self._pasts: OrderedDict[tuple[int, str], Past] = OrderedDict()
+        self._stream, self._next = (0, ""), 0
+        self._frames, self._runs, self._oldest = 0, [0] * len(self._strides), [0] * len(self._strides)
+
+    def turn_to(self, frame: Frame) -> None:
+        """The next input is this frame of its stream and sequence."""
+        self._stream, self._next = (frame.stream, frame.sequence), frame.index
+
+    def stage_runs(self) -> tuple[StageRuns, ...]:
+        """How often each stage ran since the engine was opened, and how old its scores were at most."""
+        rows = zip(self._strides, self._runs, self._oldest, strict=True)
+        return tuple(StageRuns(stride, runs, self._frames, oldest) for stride, runs, oldest in rows)
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        small, size = thumbnail(x[0]), (x.shape[1], x.shape[2])
+        past = self._past(size)
+        depth = len(self._strides) if past is None else self._depth(past, small)
+        if past is None:
+            past = self._new_past(size, small)
+        past.index, past.small = self._next, small
+        result = self._prefix(depth, x, past)
+        self._count(depth, past)
+        self._next += 1
+        return result
+
+    def _past(self, size: tuple[int, int]) -> Past | None:
+        """What is kept of this stream, if its next frame goes on from there."""
+        past = self._pasts.get(self._stream)
+        if past is None or past.size != size or past.index >= self._next:
+            return None
+        self._pasts.move_to_end(self._stream)
+        return past
+
+    def _new_past(self, size: tuple[int, int], small: np.ndarray) -> Past:
+        for key in [key for key in self._pasts if key[0] == self._stream[0]]:
+            del self._pasts[key]  # a stream does not go back to an earlier sequence
+        if len(self._pasts) == STREAMS_KEPT:
+            self._pasts.popitem(last=False)
+        past = Past(size, self._next, small, [self._next] * len(self._strides))
+        self._pasts[self._stream] = past
+        return past
+
+    def _depth(self, past: Past, small: np.ndarray) -> int:
+        """How many stages run; the motion fields of what is used after that are brought up to this frame."""
+        whole = len(self._strides)
+        ages = [self._next - ran for ran in past.ran]
+        if self._schedule.cells is None:
+            depth = self._schedule.depth(ages)
+            if depth == whole or not self._schedule.moves:
+                return depth
+        step = self._motion.field(small, past.small)
+        if unexplained(small, past.small, step) > CUT:
+            return whole
+        past.fields = {ran: chained(step, past.fields[ran]) if ran in past.fields else step for ran in set(past.ran)}
+        if self._schedule.cells is None:
+            return depth
+        pixels = {ran: pixels_moved(motion, past.size[1]) for ran, motion in past.fields.items()}
+        return self._schedule.depth(
+            ages, [pixels[ran] / stride for ran, stride in zip(past.ran, self._strides, strict=True)]
+        )
+
+    def _prefix(self, depth: int, x: np.ndarray, past: Past) -> np.ndarray:
+        """The result of this frame from its first `depth` stages and what is kept of deeper ones."""
+        deeper = [self._brought_up(depth, past)] if depth < len(self._strides) else []
+        if depth == 0:
+            return deeper[0]
+        result, *sums = self._graphs[depth].run([x, *deeper])
+        past.ran[:depth] = [past.index] * depth
+        past.fields = {ran: motion for ran, motion in past.fields.items() if ran in past.ran}
+        past.carried.update(zip((k for k in self._needed if k < depth), sums, strict=True))
+        if self._keeps_result:
+            past.carried[0] = result.copy()
+        return result
+
+    def _brought_up(self, depth: int, past: Past) -> np.ndarray:
+        """The sum of all scores deeper than `depth` stages, where its things are on this frame."""
+        kept = past.carried[depth]
+        if not self._schedule.moves:
+            return kept.copy()
+        motion = past.fields[past.ran[depth]]
+        return moved(kept[0], motion, self._grid(depth, past.size), past.size)[None]
+
+    def _grid(self, depth: int, size: tuple[int, int]) -> Grid:
+        """Of the sum deeper than `depth` stages; its first cell begins where that of the result does."""
+        own = self.spec.head.sampling.with_size(*size)
+        step = float(self._strides[depth - 1]) if depth else 1 / own.x.scale
+        half = (step - 1 / own.x.scale) / 2
+        return Grid(step, half - own.y.offset / own.y.scale, half - own.x.offset / own.x.scale)
+
+    def _count(self, depth: int, past: Past) -> None:
+        self._frames += 1
+        for stage, ran in enumerate(past.ran):
+            self._runs[stage] += stage < depth
+            self._oldest[stage] = max(self._oldest[stage], past.index - ran)
+
+    def _release(self) -> None:
+        self._graphs.clear()
+        self._pasts.clear()

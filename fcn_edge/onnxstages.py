@@ -1,0 +1,120 @@
+"""An FCN's ONNX graph taken apart where scores of the skips are added: graphs that run only so deep.
+
+A stage is the part of the backbone between two skips, with the scores at its end. A prefix runs the
+first stages and takes the sum of all deeper scores as an input, as an earlier frame left it.
+Source: Shelhamer, Rakelly, Hoffman, Darrell, "Clockwork Convnets for Video Semantic Segmentation", 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fcn_edge.errors import BadInput
+from fcn_edge.onnxfile import graph_inputs, onnx_from_file
+
+UPSAMPLING = {"ConvTranspose", "Resize", "Upsample"}
+PASSED = UPSAMPLING | {
+    "ArgMax", "Cast", "DequantizeLinear", "Identity", "Pad", "QuantizeLinear", "Slice", "Squeeze", "Transpose"
+}  # fmt: skip
+NOTHING_TO_REST = "so no part of it can run less often; run it with --schedule every"
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A graph and where its stages end.
+
+    strides: input pixels a cell of each stage's scores, the shallowest first. carried: the tensor
+    that adds up everything deeper than stage 1, 2, ..., as the sum at that stage reads it.
+    """
+
+    strides: tuple[int, ...]
+    carried: tuple[str, ...]
+    model: Any
+
+    def prefix(self, depth: int, keep: Collection[int]) -> bytes:
+        """The graph of the first `depth` stages, serialized.
+
+        Inputs: frames, and carried[depth - 1] unless all stages run. Outputs: the graph's own, and
+        carried[k - 1] for each k of `keep` in ascending order.
+        """
+        from onnx.utils import Extractor
+
+        inputs = [graph_inputs(self.model)[0].name, *self.carried[depth - 1 : depth]]
+        outputs = [self.model.graph.output[0].name, *[self.carried[k - 1] for k in sorted(keep)]]
+        return bytes(Extractor(self.model).extract_model(inputs, outputs).SerializeToString())
+
+
+def stages_from_onnx(path: Path) -> Stages:
+    """Where the graph in `path` can be taken apart.
+
+    Raises BadInput where scores are not added up: no skips, or skips that are concatenated.
+    """
+    from onnx.shape_inference import infer_shapes
+
+    model = infer_shapes(onnx_from_file(path))  # a prefix declares the shape of what it is given
+    writers = {name: node for node in model.graph.node for name in node.output}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    tensor, carried, skips = model.graph.output[0].name, list[str](), list[str]()
+    while True:
+        node, _ = _source(tensor, writers, constants)
+        if node is None or node.op_type != "Add":
+            break
+        deep, skip = _branches(node, writers, constants, path)
+        carried.append(deep)
+        skips.append(skip)
+        tensor = deep
+    if not carried:
+        raise BadInput(f"{path}: {_why_one_piece(node, writers, constants)}, {NOTHING_TO_REST}")
+    strides = _strides(model)
+    ends = [*skips, node.output[0] if node is not None else ""]
+    if not all(end in strides for end in ends):
+        raise BadInput(f"{path}: scores that are added up do not all come from the frame, {NOTHING_TO_REST}")
+    return Stages(tuple(strides[end] for end in ends), tuple(carried), model)
+
+
+def _source(tensor: str, writers: dict[str, Any], constants: set[str]) -> tuple[Any | None, bool]:
+    """The node that computes `tensor`, looked up through upsampling and cropping; and whether it was upsampled."""
+    upsampled = False
+    node = writers.get(tensor)
+    while node is not None:
+        moving = [name for name in node.input if name in writers or name not in constants]
+        passed = node.op_type in PASSED or (node.op_type == "Add" and len(moving) == 1)  # a bias
+        if not passed:
+            break
+        upsampled |= node.op_type in UPSAMPLING
+        node = writers.get(moving[0])
+    return node, upsampled
+
+
+def _branches(node: Any, writers: dict[str, Any], constants: set[str], path: Path) -> tuple[str, str]:
+    """(the deeper scores, scores of the skip) that an Add sums up."""
+    found = [(name, *_source(name, writers, constants)) for name in node.input]
+    deep = [name for name, _, upsampled in found if upsampled]
+    skips = [end.output[0] for _, end, upsampled in found if not upsampled and end is not None]
+    if len(deep) != 1 or len(skips) != 1:
+        raise BadInput(f"{path}: node {node.name} adds no scores of a skip to upsampled ones, {NOTHING_TO_REST}")
+    return deep[0], skips[0]
+
+
+def _why_one_piece(node: Any | None, writers: dict[str, Any], constants: set[str]) -> str:
+    if node is not None and node.op_type == "Conv":
+        before, _ = _source(node.input[0], writers, constants)
+        if before is not None and before.op_type == "Concat":
+            return "its skips are concatenated and scored together (fuse concat; sum adds scores)"
+    return "this network has no skips whose scores are added"
+
+
+def _strides(model: Any) -> dict[str, int]:
+    """Frame pixels a cell, of each tensor of the backbone."""
+    strides = {graph_inputs(model)[0].name: 1}
+    for node in model.graph.node:
+        known = [strides[name] for name in node.input if name in strides]
+        if not known or node.op_type in UPSAMPLING:
+            continue
+        steps = [attribute.ints[0] for attribute in node.attribute if attribute.name == "strides"]
+        for name in node.output:
+            strides[name] = max(known) * (steps[0] if steps else 1)
+    return strides
