@@ -13,25 +13,16 @@ from typing import Any, Literal
 
 from fcn_edge.device import package_versions, this_device
 from fcn_edge.errors import FcnEdgeError
+from fcn_edge.finding import Finding, Machine
+from fcn_edge.nvidia import nvidia_findings
 from fcn_edge.schema import to_mapping
 from fcn_edge.targets import PACKAGES, TARGETS, Target
 
-State = Literal["ok", "missing", "warning"]
 # Packages that write the same files: only one of each group may be installed.
 COLLIDING = (
     ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
     ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at. advice: what to do, empty where nothing needs doing."""
-
-    name: str
-    state: State
-    found: str
-    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,8 +34,11 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at Python, packages, engines, OpenCV, the native kernels and this machine."""
-    findings = [_python(), *_collisions(), *(_target(t) for t in TARGETS), _opencv(), _display(), _native(), _zoo()]
+    """Look at Python, packages, engines, OpenCV, the native kernels, NVIDIA's GPUs and this machine."""
+    findings = [
+        _python(), *_collisions(), *(_target(t) for t in TARGETS), *nvidia_findings(Machine()), _opencv(), _display(),
+        _native(), _zoo(),
+    ]  # fmt: skip
     return Diagnosis({**to_mapping(this_device()), "name": this_device().name}, tuple(findings))
 
 

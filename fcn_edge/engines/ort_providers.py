@@ -31,7 +31,7 @@ _INSTALL: dict[Provider, str] = {
 _NEEDS: dict[Provider, str] = {
     "cuda": "the CUDA and cuDNN that this onnxruntime-gpu was built for",
     "tensorrt": "the TensorRT, CUDA and cuDNN that this onnxruntime-gpu was built for",
-    "nv-tensorrt-rtx": "an RTX GPU, Ampere or later, and its driver",
+    "nv-tensorrt-rtx": "an RTX GPU, Ampere or later, its driver, and the CUDA runtime library (libcudart)",
 }
 # CUDA would otherwise multiply fp32 with 10-bit mantissas.
 _OPTIONS: dict[Provider, dict[str, str]] = {"cuda": {"use_tf32": "0"}}
@@ -96,7 +96,8 @@ def _plugin_devices(provider: Provider) -> list[Any]:
             onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
         devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
     except Exception as error:  # as above; older versions of onnxruntime lack these functions
-        raise BackendMissing(f"{module} does not load ({first_line(error)}); it needs {_NEEDS[provider]}") from error
+        reason = str(error).rpartition("with error: ")[2]  # before it stands the long path of its library
+        raise BackendMissing(f"{module} does not load ({reason.strip()}); it needs {_NEEDS[provider]}") from error
     if not devices:
         raise BackendMissing(f"{name} finds no device here: it needs {_NEEDS[provider]}; see fcn-edge doctor")
     return devices

@@ -131,7 +131,7 @@ def test_plugin_without_a_device_says_what_it_needs(plugin):
 
 def test_plugin_that_does_not_load_is_told(plugin, monkeypatch):
     def broken(name, path):
-        raise RuntimeError("libcuda.so.1: cannot open shared object file")
+        raise RuntimeError(f"Failed to load library {path} with error: libcuda.so.1: cannot open shared object file")
 
     monkeypatch.setattr(plugin, "register_execution_provider_library", broken)
     with pytest.raises(BackendMissing, match=r"does not load \(libcuda.so.1"):
