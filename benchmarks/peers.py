@@ -98,7 +98,8 @@ def main() -> None:
     record = {
         "schema": 1, "network": files.spec.name, "source": given.source.name if given.source else "synthetic street",
         "protocol": {"turns": turns, "seconds": seconds, "threads": given.threads, "warm_up_frames": WARM_UP},
-        "rows": rows, "skipped": skipped, "ratios": ratios_of(rows), "ratios_with_plain_file": ratios_of(rows, (PLAIN,)),
+        "rows": rows, "skipped": skipped,
+        "ratios": ratios_of(rows), "ratios_with_plain_file": ratios_of(rows, (PLAIN,)),
         "device": {**to_mapping(this_device()), "name": this_device().name},
         "versions": {"python": sys.version.split()[0], **package_versions(PACKAGES)}, "commit": git_commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

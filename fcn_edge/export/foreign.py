@@ -16,6 +16,8 @@ from fcn_edge.data.voc import voc_palette
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.export.contract import attach_contract
+from fcn_edge.export.folding import fold_head
+from fcn_edge.export.parity import draws_the_same
 from fcn_edge.export.tidy import tidy_model
 from fcn_edge.geometry import Sampling, align_corners, stretch
 from fcn_edge.onnxfile import IR_VERSION, graph_inputs, save_onnx, spec_from_onnx
@@ -54,6 +56,8 @@ class ForeignSpec:
 def contract_from_foreign(model: Any, path: Path, spec_path: Path | None, inside: ModelSpec | None) -> Any:
     """Wrap a foreign graph: its input becomes uint8 BGR frames, its one output scores or classes.
 
+    A fixed bilinear upsample at its end is left out where both graphs then draw the same class map.
+
     Raises:
         BadInput: no spec, several inputs, a size that nobody gave, classes that do not fit the output.
     """
@@ -73,11 +77,28 @@ def contract_from_foreign(model: Any, path: Path, spec_path: Path | None, inside
         name=given.name or path.stem, classes=names, palette=palette, ignore_index=given.ignore_index,
         preprocess=preprocess, head=Head("logits", full), weights_terms=given.weights_terms,
     )  # fmt: skip
-    planar = onnx.ModelProto()
-    planar.CopyFrom(model)
-    shape = _output_shape(attach_contract(planar, draft), path)
-    head = _fit_head(model, shape, draft, given.align_corners, path)
-    return attach_contract(model, replace(draft, head=head))
+    whole = _contract_of_all(_copied(model), draft, given.align_corners, path)
+    folded = fold_head(model, (height, width))
+    if folded is None or _channels(model) != draft.num_classes:
+        return whole
+    short = attach_contract(model, replace(draft, head=Head("scores", folded.sampling)))
+    return short if draws_the_same(whole, short) else whole
+
+
+def _contract_of_all(model: Any, draft: ModelSpec, corners: bool, path: Path) -> Any:
+    """The whole graph in its contract."""
+    shape = _output_shape(attach_contract(_copied(model), draft), path)
+    return attach_contract(model, replace(draft, head=_fit_head(model, shape, draft, corners, path)))
+
+
+def _copied(model: Any) -> Any:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def _channels(model: Any) -> int:
+    return int(model.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
 
 
 def _spec_in(path: Path, spec_path: Path | None, inside: ModelSpec | None) -> ForeignSpec:

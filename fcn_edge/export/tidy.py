@@ -9,6 +9,8 @@ import onnx
 from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
+from fcn_edge.export.fitting import fold_batch_norms, take_known_branches
+
 # Shape arithmetic that exporters leave behind; nothing here works on feature maps.
 FOLDABLE = {
     "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "Mod", "Mul", "Neg",
@@ -18,12 +20,18 @@ MAX_FOLDED_VALUES = 4096
 
 
 def tidy_model(model: Any) -> Any:
-    """Lift constants, drop identities, fold shape arithmetic and dead nodes; the arithmetic stays as it is."""
+    """Lift constants, take known branches, drop identities, fold shape arithmetic, batch norms and dead nodes."""
     _lift_constants(model.graph)
     _drop_identities(model.graph)
     _fold_known(model)
+    if any(node.op_type == "If" for node in model.graph.node):
+        take_known_branches(model.graph)
+        _lift_constants(model.graph)
+        _drop_identities(model.graph)
+        _fold_known(model)
+    fold_batch_norms(model.graph)
     _fold_borders(model.graph)
-    _drop_dead(model.graph)
+    drop_dead(model.graph)
     _state_output_shapes(model)
     return model
 
@@ -59,7 +67,7 @@ def _read_from_elsewhere(graph: Any) -> set[str]:
 
 def _fold_known(model: Any) -> None:
     graph = model.graph
-    shapes = _static_shapes(model)
+    shapes = static_shapes(model)
     weights = {tensor.name: tensor for tensor in graph.initializer}
     small = {name for name, tensor in weights.items() if int(np.prod(tensor.dims)) <= MAX_FOLDED_VALUES}
     known = {name: numpy_helper.to_array(weights[name]) for name in small}
@@ -123,7 +131,7 @@ def _takes_border(node: Any, border: list[int], known: dict[str, np.ndarray]) ->
     )
 
 
-def _static_shapes(model: Any) -> dict[str, list[int]]:
+def static_shapes(model: Any) -> dict[str, list[int]]:
     inferred = shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
     shapes = {}
     for value in [*inferred.value_info, *inferred.input, *inferred.output]:
@@ -161,7 +169,7 @@ def _evaluated(node: Any, known: dict[str, np.ndarray], opsets: Any) -> np.ndarr
     return np.asarray(runner.run(None, {name: known[name] for name in names})[0])
 
 
-def _drop_dead(graph: Any) -> None:
+def drop_dead(graph: Any) -> None:
     """Remove nodes and initializers that lead to no output."""
     needed = {value.name for value in graph.output}
     kept = []
@@ -179,7 +187,7 @@ def _drop_dead(graph: Any) -> None:
 
 def _state_output_shapes(model: Any) -> None:
     """Exporters leave made-up names where a size was computed; other tools take these for free sizes."""
-    shapes = _static_shapes(model)
+    shapes = static_shapes(model)
     for value in model.graph.output:
         for dim, size in zip(value.type.tensor_type.shape.dim, shapes.get(value.name, ())):
             dim.dim_value = size

@@ -140,10 +140,8 @@ class FCN(Segmenter):
         fused: Tensor = self.score_fr(maps[32])
         for step, upscore, score in self.skips:
             deep, layer = self.get_submodule(upscore)(fused), self.get_submodule(score)
-            if self.fuse == "concat":
-                fused = layer(torch.cat((deep, self._aligned(maps[step], step, deep)), 1))
-            else:
-                fused = deep + self._aligned(layer(maps[step]), step, deep)
+            skip = self._aligned(maps[step], step, deep)  # cropped before it is scored: what is cut off costs nothing
+            fused = layer(torch.cat((deep, skip), 1)) if self.fuse == "concat" else deep + layer(skip)
         return fused
 
     def _aligned(self, x: Tensor, step: int, like: Tensor) -> Tensor:

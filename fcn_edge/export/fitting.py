@@ -1,0 +1,65 @@
+"""What a graph computes although it is known: branches that are never taken, batch norms behind convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import helper, numpy_helper
+
+
+def take_known_branches(graph: Any) -> None:
+    """Put the branch of each If whose condition is a constant in its place."""
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    while (node := next((n for n in graph.node if n.op_type == "If" and n.input[0] in known), None)) is not None:
+        wanted = "then_branch" if numpy_helper.to_array(known[node.input[0]]).any() else "else_branch"
+        branch = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
+        position = list(graph.node).index(node)
+        graph.node.remove(node)
+        for inner in branch.node:
+            graph.node.insert(position, inner)
+            position += 1
+        for value, name in zip(branch.output, node.output, strict=True):
+            graph.node.insert(position, helper.make_node("Identity", [value.name], [name]))
+        graph.initializer.extend(branch.initializer)
+        known |= {tensor.name: tensor for tensor in branch.initializer}
+
+
+def fold_batch_norms(graph: Any) -> None:
+    """Each BatchNormalization that alone reads a convolution becomes part of its weights and bias."""
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    producers = {name: node for node in graph.node for name in node.output}
+    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
+        conv = producers.get(norm.input[0])
+        if conv is None or not _is_foldable(conv, norm, graph, known):
+            continue
+        epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+        gamma, beta, mean, variance = (
+            numpy_helper.to_array(known[name]).astype(np.float64) for name in norm.input[1:5]
+        )
+        scale = gamma / np.sqrt(variance + epsilon)
+        weights = numpy_helper.to_array(known[conv.input[1]])
+        bias = numpy_helper.to_array(known[conv.input[2]]) if len(conv.input) > 2 else np.zeros(len(scale))
+        shape = (-1, 1, 1, 1) if conv.op_type == "Conv" else (1, -1, 1, 1)
+        folded = {"weight": weights * scale.reshape(shape), "bias": (bias - mean) * scale + beta}
+        names = [f"{norm.output[0]}_{what}" for what in folded]
+        for name, value in zip(names, folded.values(), strict=True):
+            graph.initializer.append(numpy_helper.from_array(value.astype(weights.dtype), name))
+        conv.input[1:] = names
+        conv.output[0] = norm.output[0]
+        graph.node.remove(norm)
+
+
+def _is_foldable(conv: Any, norm: Any, graph: Any, known: dict[str, Any]) -> bool:
+    """Whether the norm uses stored statistics, and nothing else looks at what lies between the two."""
+    given = {attribute.name: attribute for attribute in (*conv.attribute, *norm.attribute)}
+    is_plain = conv.op_type == "Conv" or (conv.op_type == "ConvTranspose" and _integer(given, "group", 1) == 1)
+    readers = sum(norm.input[0] in node.input for node in graph.node)
+    is_output = any(value.name == norm.input[0] for value in graph.output)
+    constants = (*conv.input[1:], *norm.input[1:5])
+    is_trained = not _integer(given, "training_mode", 0) and len(norm.output) == 1
+    return is_plain and is_trained and readers == 1 and not is_output and all(name in known for name in constants)
+
+
+def _integer(given: dict[str, Any], name: str, default: int) -> int:
+    return int(given[name].i) if name in given else default
