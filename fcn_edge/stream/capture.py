@@ -23,7 +23,8 @@ State = Literal["open", "stale", "retrying", "lost", "ended"]
 DEPTH = 2  # frames that wait at either end: enough to overlap, too few to grow old
 JOIN_S = 2.0
 GAP_PERIODS = 3  # frame periods without a frame that count as a gap
-GAP_S = 1.0  # the same where the source does not tell its speed
+GAP_S = 1.0  # the same where nothing is known of its speed
+SMOOTHING = 0.1  # of the period between frames, where the source does not tell it
 
 
 class Capture:
@@ -32,8 +33,8 @@ class Capture:
     policy "every": the reader waits for the caller, nothing is dropped. "newest": only the
     newest frame waits, older ones count as `dropped`; a recording is then played at its own
     speed, like a camera. `duplicated` counts frames with the pixels of the frame before.
-    `gaps` counts times that frames were missing: indices that the source skipped, or, on a
-    live source, nothing for three frame periods; `longest_gap_ns` is between two frames.
+    `gaps` counts times that frames were missing: indices that the source skipped, or, on a live
+    source, nothing for three frame periods, or a new connection; `longest_gap_ns` is between two frames.
     What the source raises is raised in the caller, after the frames that came before it.
     """
 
@@ -53,6 +54,7 @@ class Capture:
         self.size: tuple[int, int] | None = None
         self.error: BaseException | None = None
         self._stream, self._limit = stream, limit
+        self._mean_ns, self._reconnects = 0.0, 0
         self._period_s = 1 / source.fps if policy == "newest" and source.fps and not source.is_live else 0.0
         self._held: deque[tuple[Frame, int]] = deque()
         self._is_finished = self._is_closing = False
@@ -144,12 +146,17 @@ class Capture:
         self.duplicated += _is_same(previous.image, frame.image)
         passed_ns = frame.captured_ns - previous.captured_ns
         is_late = self.source.is_live and passed_ns > self._gap_ns()
-        if is_late or frame.index > previous.index + 1:
+        if is_late or frame.index > previous.index + 1 or self.source.reconnects > self._reconnects:
+            self._reconnects = self.source.reconnects
             self.gaps += 1
             self.longest_gap_ns = max(self.longest_gap_ns, passed_ns)
+        else:
+            self._mean_ns += SMOOTHING * (passed_ns - self._mean_ns) if self._mean_ns else passed_ns
 
     def _gap_ns(self) -> float:
-        return 1e9 * (GAP_PERIODS / self.source.fps if self.source.fps else GAP_S)
+        if self.source.fps:
+            return 1e9 * GAP_PERIODS / self.source.fps
+        return GAP_PERIODS * self._mean_ns or 1e9 * GAP_S
 
     def _waited_until(self, due: float) -> bool:
         """Wait as a camera would; False once the caller has gone."""

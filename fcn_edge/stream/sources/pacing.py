@@ -33,9 +33,9 @@ class Pace:
         if not self._is_paced or self._last_position_s is None:
             return 0.0
         now, position_s = time.monotonic(), self._last_position_s + self._period_s
-        if self._offset_s is None or not 0 <= self._offset_s + position_s - now <= LONGEST_WAIT_S:
-            self._offset_s = now - position_s  # the first picture, or one that is late: go on from here
-        return self._offset_s + position_s - now
+        if self._offset_s is None or abs(self._offset_s + position_s - now) > LONGEST_WAIT_S:
+            self._offset_s = now - position_s  # the first picture, or time has jumped: go on from here
+        return max(0.0, self._offset_s + position_s - now)
 
     def is_old(self, now_s: float, position_s: float | None) -> bool:
         """Whether the picture read at `now_s`, due at `position_s`, had waited to be read.

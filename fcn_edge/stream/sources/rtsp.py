@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import socket
 import ssl
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from fcn_edge.errors import BadInput, FcnEdgeError, SourceLost
+from fcn_edge.stream.sources.base import Source
 from fcn_edge.stream.sources.cameras import FfmpegConnection
 from fcn_edge.stream.sources.live import Live, Patience, Unreachable
 
 PORTS = {"rtsp": 554, "rtsps": 322}
 KNOCK_S = 2.0
 LARGEST_ANSWER = 65_536
+OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 
 
 class RtspConnection(FfmpegConnection):
-    """An RTSP stream, over TCP unless the address ends in ?udp (or &udp), which FFmpeg takes off.
-
-    Over UDP a lost packet leaves a picture that FFmpeg mends by guessing; TCP has no such loss.
-    """
+    """An RTSP stream that FFmpeg reads."""
 
     def __init__(self, uri: str) -> None:
         """Raises Unreachable, SourceLost or BadInput, in words for people."""
@@ -35,9 +35,29 @@ class RtspConnection(FfmpegConnection):
 
 
 def video_from_rtsp(uri: str, patience: Patience) -> Live:
-    """An RTSP stream. Raises BadInput where the address is none."""
-    _host_and_port(urlsplit(uri))
-    return Live(lambda: RtspConnection(uri), uri, patience)
+    """An RTSP stream over TCP, or over UDP if the address ends in ?udp.
+
+    Over UDP a lost packet leaves a picture that FFmpeg mends by guessing; TCP has no such loss.
+
+    Raises:
+        BadInput: the address is none, or RTSP goes the other way in this process already.
+    """
+    url = urlsplit(uri)
+    words = [word for word in url.query.split("&") if word not in ("", "udp", "tcp")]
+    plain = urlunsplit((url.scheme, url.netloc, url.path, "&".join(words), ""))
+    try:
+        _host_and_port(url)
+        _take_transport("udp" if "udp" in url.query.split("&") else "tcp")
+    except BadInput as error:
+        raise BadInput(f"{Source(uri).uri}: {error}") from error
+    return Live(lambda: RtspConnection(plain), uri, patience)
+
+
+def _take_transport(transport: str) -> None:
+    """OpenCV asks this variable alone, so it is set once, and before threads read it."""
+    options = os.environ.setdefault(OPTIONS, f"rtsp_transport;{transport}")
+    if f"rtsp_transport;{transport}" not in options:
+        raise BadInput(f"RTSP over {transport.upper()}, but {OPTIONS} is {options!r}; one run takes one way for all")
 
 
 def reason(uri: str) -> FcnEdgeError | None:
@@ -110,8 +130,7 @@ def _is_whole(answer: bytes) -> bool:
 
 
 def _without_credentials(url: SplitResult) -> str:
-    words = [word for word in url.query.split("&") if word not in ("", "udp", "tcp")]
-    return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "&".join(words), ""))
+    return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, url.query, ""))
 
 
 def _credentials(answer: str, url: SplitResult) -> str:
