@@ -198,6 +198,12 @@ def test_repeated_pictures_are_counted(engine):
     assert run(Drawn(6), engine, []).duplicated == 0
 
 
+def test_picture_of_one_pixel_has_a_class(tmp_path, engine):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((1, 1, 3), (0, 250, 0), np.uint8))
+    ((_, view, _),) = stream(source_from_uri(str(tmp_path / "a.png")), engine)
+    assert view.class_map.shape == (1, 1) and view.class_map[0, 0] == 1
+
+
 def test_broken_images_are_in_the_summary(tmp_path, engine, write_images):
     paths = write_images(tmp_path / "a", 4)
     paths[2].write_bytes(b"junk")

@@ -79,6 +79,21 @@ def test_other_truncated_containers_are_lost_too(tmp_path, write_video, suffix):
     assert 5 < len(came) < 55
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_video_with_a_broken_middle_goes_on_behind_it_and_counts(tmp_path, write_video, suffix):
+    whole = write_video(tmp_path / f"v{suffix}", 80)
+    data, middle = bytearray(whole.read_bytes()), whole.stat().st_size // 2
+    data[middle : middle + len(data) // 12] = bytes(len(data) // 12)
+    (tmp_path / f"broken{suffix}").write_bytes(data)
+    source = source_from_uri(str(tmp_path / f"broken{suffix}"))
+    came = list(source.frames())
+    assert source.skipped_count == 80 - len(came) > 1
+    assert f"{source.skipped_count} of 80 frames could not be decoded" in source.skipped[0]
+    last = list(source_from_uri(str(whole)).frames())[-1]
+    assert np.array_equal(came[-1].image, last.image)
+    assert [frame.index for frame in came] == sorted({frame.index for frame in came})
+
+
 def test_mp4_without_its_index_says_so(tmp_path, write_video):
     data = write_video(tmp_path / "v.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
@@ -210,6 +225,14 @@ def test_grey_and_deep_images_become_bgr_with_a_note(tmp_path):
     assert [int(image[0, 0, 0]) for image in images] == [100, 70, 71]
     assert all(image.shape == (8, 8, 3) and image.dtype == np.uint8 for image in images)
     assert source.notes == ["a.png: 16 bits reduced to 8, grey made BGR", "b.png and 1 more: grey made BGR"]
+
+
+def test_smallest_and_widest_pictures(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((1, 1, 3), 9, np.uint8))
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((2, 20_000, 3), np.uint8))
+    source = source_from_uri(str(tmp_path))
+    assert [frame.image.shape for frame in source.frames()] == [(1, 1, 3)]
+    assert "b.png: 20000x2 pixels; up to 100 megapixels and 16384 a side are read" in source.skipped[0]
 
 
 def test_float_image_is_refused_by_name(tmp_path):

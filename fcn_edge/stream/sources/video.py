@@ -21,6 +21,25 @@ VIDEO_SUFFIXES = (
 )  # fmt: skip
 COUNTING_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".3gp")  # their header counts frames; others tell a duration
 MAX_FPS = 1000.0
+HOLE = 3  # frame periods without a frame, where frames are missing too
+
+
+class _Progress:
+    """How far a video has been read: frames that came, the last one's picture and time, and holes in time."""
+
+    def __init__(self, period_ms: float) -> None:
+        self.came, self.last_ms, self.leap = 0, 0.0, 0
+        self.last: np.ndarray | None = None
+        self.has_holes = self.is_at_end = False
+        self._period_ms = period_ms
+
+    def is_further(self, position_ms: float, image: np.ndarray) -> bool:
+        """Whether a frame, due at that time, is behind the one before; behind a damage it may not be."""
+        if self.leap and position_ms <= self.last_ms:
+            return False
+        self.has_holes |= bool(self.leap) or (self.came > 1 and position_ms - self.last_ms > HOLE * self._period_ms)
+        self.came, self.last_ms, self.last, self.leap = self.came + 1, position_ms, image, 0
+        return True
 
 
 class VideoFile(Source):
@@ -40,27 +59,62 @@ class VideoFile(Source):
         self.size = (image.shape[0], image.shape[1])
 
     def frames(self) -> Iterator[Frame]:
+        self._begin()
         capture = opened_capture(self._address, cv2.CAP_FFMPEG)
-        index, last_ms = 0, 0.0
+        index: int | None = 0
+        progress = _Progress(1000 / (self.fps or MAX_FPS))
         try:
-            while (image := image_from_capture(capture)) is not None:
-                last_ms = capture.get(cv2.CAP_PROP_POS_MSEC)
-                yield Frame(image, index, time.monotonic_ns(), self.uri)
-                index += 1
+            while index is not None:
+                image = image_from_capture(capture)
+                if image is None:
+                    index = self._behind_damage(capture, index, progress)
+                elif progress.is_further(capture.get(cv2.CAP_PROP_POS_MSEC), image):
+                    yield Frame(image, index, time.monotonic_ns(), self.uri)
+                    index += 1
         finally:
             capture.release()
-        self._check_end(index, last_ms)
+        self._check_end(progress)
 
-    def _check_end(self, came: int, last_ms: float) -> None:
-        """Tell a video that was cut off from one whose header says a little too much.
+    def _behind_damage(self, capture: cv2.VideoCapture, index: int, progress: _Progress) -> int | None:
+        """Go on behind what does not decode: the next index, or None at the end.
 
-        A recording is lost where both are short: the number of frames, and the time of the last one.
+        In an AVI a frame's number does not tell where it is once some are gone.
         """
-        if self.length is None or came >= self.length - 1:
+        if self.length is None or not Path(self._address).is_file() or self._address.lower().endswith(".avi"):
+            return None
+        if progress.leap == 0:
+            last = self._last_picture()
+            progress.is_at_end = last is None or progress.last is None or np.array_equal(last, progress.last)
+        progress.leap = progress.leap * 3 // 2 + 8
+        following = index + progress.leap
+        if progress.is_at_end or following >= self.length:
+            return None
+        capture.set(cv2.CAP_PROP_POS_FRAMES, following)
+        return following
+
+    def _last_picture(self) -> np.ndarray | None:
+        """The last frame that the header promises; None where the file ends before it."""
+        capture = opened_capture(self._address, cv2.CAP_FFMPEG)
+        try:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, (self.length or 1) - 1)
+            return image_from_capture(capture)
+        finally:
+            capture.release()
+
+    def _check_end(self, progress: _Progress) -> None:
+        """Tell a video that was cut off, one that is damaged inside, and one whose header says a little too much."""
+        missing = (self.length or 0) - progress.came
+        if self.length is None or missing <= 1:
             return
-        if self.fps is None or last_ms < 1000 * (self.length - 1) / self.fps - self._grace_ms():
-            raise SourceLost(f"{self.uri}: {self.length} frames expected, {came} came: the video is cut off or damaged")
-        self._note(f"{self.length} frames announced, {came} could be decoded", self.uri)
+        due_ms = None if self.fps is None else 1000 * (self.length - 1) / self.fps - self._grace_ms()
+        is_short = due_ms is None or progress.last_ms < due_ms
+        if is_short and self._last_picture() is None:
+            words = f"{self.length} frames expected, {progress.came} came: the video is cut off or damaged"
+            raise SourceLost(f"{self.uri}: {words}")
+        if is_short or progress.has_holes:
+            self._skip(f"{self.uri}: {missing} of {self.length} frames could not be decoded", missing)
+        else:
+            self._note(f"{self.length} frames announced, {progress.came} could be decoded", self.uri)
 
     def _grace_ms(self) -> float:
         """How early the last frame may be: containers that do not count frames tell the sound's duration too."""
