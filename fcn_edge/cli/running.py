@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,7 +50,9 @@ def run(
         list[str] | None,
         typer.Option("--source", help="Camera [0], video, folder, URL, synthetic:… (repeatable)."),
     ] = None,
-    sink: Annotated[list[str] | None, typer.Option("--sink", help="out.mp4, masks/, null: (repeatable).")] = None,
+    sink: Annotated[
+        list[str] | None, typer.Option("--sink", help="out.mp4, masks/, http://127.0.0.1:8080 … (repeatable).")
+    ] = None,
     target: On = Target.auto,
     execution: In = None,
     provider: Through = Provider.cpu,
@@ -64,6 +68,15 @@ def run(
     opacity: Annotated[float, typer.Option("--opacity", min=0, max=1, help="Of the class colours.")] = 0.5,
     ignore_class: Annotated[
         list[str] | None, typer.Option("--ignore-class", help="Class left undrawn (repeatable).")
+    ] = None,
+    roi: Annotated[
+        list[str] | None, typer.Option("--roi", help="Region NAME=x,y x,y x,y in shares of the picture (repeatable).")
+    ] = None,
+    event: Annotated[
+        list[str] | None, typer.Option("--event", help="Rule such as 'car in NAME > 20% for 2s' (repeatable).")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="JSON lines that events are told on [standard error].")
     ] = None,
     legend: Annotated[bool, typer.Option(help="Draw class names and live figures.")] = True,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many frames a source.")] = None,
@@ -98,7 +111,8 @@ def run(
     from fcn_edge.schema import to_mapping
     from fcn_edge.spec import class_index
     from fcn_edge.stream.pipeline import Feed, run_feeds
-    from fcn_edge.stream.sinks import sinks_of_sources
+    from fcn_edge.stream.regions import region_from_text, require_distinct, rule_from_text
+    from fcn_edge.stream.sinks import SinkOptions, sinks_of_sources
     from fcn_edge.stream.sources import Patience, source_from_uri
 
     patience = Patience(silence, retries, await_)
@@ -110,11 +124,18 @@ def run(
         in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
         options = EngineOptions(execution.value if execution else None, threads, in_flight, provider.value, schedule)
         engine = ends.enter_context(open_engine(path, target=target.value, options=options))
-        sinks = sinks_of_sources(uris, engine, sources, ends, legend=legend)
+        style = Style(opacity, hidden_classes=tuple(class_index(engine.spec, name) for name in ignore_class or ()))
+        regions = tuple(region_from_text(text) for text in roi or ())
+        require_distinct(regions)
+        rules = tuple(rule_from_text(text, engine.spec, regions) for text in event or ())
+        sinks = sinks_of_sources(
+            uris, engine, sources, ends, options=SinkOptions(legend, style, regions, rules, events)
+        )
+        for greeting in dict.fromkeys(one.greeting for own in sinks for one in own if one.greeting):
+            say(greeting)
         feeds = [Feed(s, own, policy.value if policy else None) for s, own in zip(sources, sinks, strict=True)]
-        hidden = tuple(class_index(engine.spec, name) for name in ignore_class or ())
         tick = ends.enter_context(progress())
-        style = Style(opacity, any(sink.needs_overlay for own in sinks for sink in own), hidden)
+        style = replace(style, overlay=any(one.needs_overlay for own in sinks for one in own))
         summary = run_feeds(
             feeds, engine, style=style, limit=limit,
             on_frame=lambda frame, view, times: tick(

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fcn_edge.frame import Frame, Times, View
@@ -91,7 +92,7 @@ class Writer:
             try:
                 sink.write(frame, view, times)
             except Exception as error:
-                sink.discard()
+                _discard(sink)
                 self._fail(error)
                 raise
         return time.monotonic_ns() - started
@@ -162,9 +163,15 @@ class Lane:
             return delivery
 
     def _give_up(self, error: Exception) -> None:
-        self._sink.discard()
+        _discard(self._sink)
         with self._changed:
             self._has_failed = True
             self._waiting.clear()
             self._changed.notify_all()
         self._on_error(error)
+
+
+def _discard(sink: Sink) -> None:
+    """After a failure; a second one, of the same cause most likely, has nothing to add."""
+    with suppress(Exception):
+        sink.discard()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,3 +98,11 @@ def write_images() -> Callable[..., list[Path]]:
         return paths
 
     return write
+
+
+@pytest.fixture
+def largest_file():
+    """Lets this process write no file beyond so many bytes, as a full disk would, but only for a test's body."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

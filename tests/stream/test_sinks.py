@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections import namedtuple
 
 import cv2
@@ -187,14 +186,6 @@ def test_nearly_full_disk_ends_with_a_video_that_plays(tmp_path, engine, monkeyp
         _write(sink, engine, [4])
     sink.discard()
     assert len(_frames(tmp_path / "o.mp4")) == 4
-
-
-@pytest.fixture
-def largest_file():
-    """Lets this process write no file beyond so many bytes, as a full disk would, but only for a test's body."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_full_disk_leaves_a_video_that_plays_up_to_its_last_second(tmp_path, engine, largest_file):

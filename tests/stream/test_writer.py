@@ -97,6 +97,10 @@ def test_sink_that_cannot_write_ends_the_run_with_a_summary_and_the_others_are_c
             if frame.index == 3:
                 raise BadInput("the disk is full")
 
+        def discard(self):
+            super().discard()
+            raise OSError("still full")
+
     full, other = Full("full:"), Noting("other:")
     summary = run(Drawn(1000), engine, [full, other])
     assert summary.failed == "the disk is full" and not summary.interrupted

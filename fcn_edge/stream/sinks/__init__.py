@@ -1,31 +1,59 @@
-"""Where views go, by address: `display://0`, `out.mp4` (.mkv), a folder of masks (`masks/`), `null:`."""
+"""Where views go, by address.
+
+`display://0` a window · `out.mp4` (.mkv) a video · `masks/` a folder of class maps · `shares.jsonl` what covers
+each frame · `http://127.0.0.1:8080` a live page · `null:`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
+from fcn_edge.frame import Style
 from fcn_edge.stream.clock import StreamClock
+from fcn_edge.stream.regions import Cover, Region, Rule, Watches
 from fcn_edge.stream.sinks.base import Null, Sink
 from fcn_edge.stream.sinks.display import Display
+from fcn_edge.stream.sinks.lines import EventLog, Events, Statistics
+from fcn_edge.stream.sinks.live import Live, greeting_for
 from fcn_edge.stream.sinks.masks import Masks
 from fcn_edge.stream.sources.base import Source, redacted
 from fcn_edge.stream.viewer import Painter
 
-__all__ = ["KNOWN", "Sink", "sink_from_uri", "sinks_of_sources"]
+__all__ = ["KNOWN", "Sink", "SinkOptions", "sink_from_uri", "sinks_of_sources"]
 
 VIDEO_SUFFIXES = (".mp4", ".mkv")
-KNOWN = ("display://0", "FILE.mp4", "FILE.mkv", "FOLDER/", "null:")
+KNOWN = ("display://0", "FILE.mp4", "FILE.mkv", "FOLDER/", "FILE.jsonl", "http://127.0.0.1:8080", "null:")
 
 
-def sink_from_uri(uri: str, engine: Engine, *, source: Source, legend: bool = True) -> Sink:
+@dataclass(frozen=True)
+class SinkOptions:
+    """What sinks draw and watch.
+
+    legend: class names and live figures on pictures. style: how views are drawn; its hidden classes
+    are counted nowhere either. rules: what to tell of, on the file `events` or standard error.
+    """
+
+    legend: bool = True
+    style: Style = Style()  # noqa: RUF009 - frozen
+    regions: tuple[Region, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    events: Path | None = None
+
+
+def sink_from_uri(
+    uri: str,
+    engine: Engine,
+    *,
+    source: Source,
+    options: SinkOptions = SinkOptions(),
+) -> Sink:
     """Open a sink for the views that `engine` makes of `source`; nothing is written yet.
-
-    legend: draw class names and live figures on pictures.
 
     Raises:
         BadInput: an unknown sink, a folder that cannot be written, or one that holds the source.
@@ -33,35 +61,65 @@ def sink_from_uri(uri: str, engine: Engine, *, source: Source, legend: bool = Tr
     """
     if uri == "null:":
         return Null(uri)
-    painter = Painter(engine, legend=legend)
+    if is_page(uri):
+        return _page(uri, engine, [source], options, None)
     if match := re.fullmatch(r"display://([0-9]{0,2})", uri):
-        return Display(int(match[1] or 0), painter)
-    path = Path(uri)
+        return Display(int(match[1] or 0), Painter(engine, legend=options.legend))
     if uri and "://" not in uri:
+        path, clock = Path(uri), StreamClock(source)
         if uri.endswith("/") or path.is_dir():
             return Masks(path, engine.spec.palette, video=source.uri, protected=source.files)
         if path.suffix.lower() in VIDEO_SUFFIXES:
             from fcn_edge.stream.sinks.video import Video  # PyAV is needed by nothing else
 
-            return Video(path, painter, StreamClock(source), is_live=source.is_live, protected=source.files)
+            painter = Painter(engine, legend=options.legend)
+            return Video(path, painter, clock, is_live=source.is_live, protected=source.files)
+        if path.suffix.lower() == ".jsonl":
+            cover = Cover(options.regions, options.style.hidden_classes)
+            return Statistics(path, engine.spec, clock, cover, source=source.uri, is_live=source.is_live)
     raise BadInput(f"{redacted(uri)!r}: unknown sink; known: {', '.join(KNOWN)} (a new folder ends in /)")
 
 
 def sinks_of_sources(
-    uris: Sequence[str], engine: Engine, sources: Sequence[Source], ends: ExitStack, *, legend: bool = True
+    uris: Sequence[str],
+    engine: Engine,
+    sources: Sequence[Source],
+    ends: ExitStack,
+    *,
+    options: SinkOptions = SinkOptions(),
 ) -> list[list[Sink]]:
     """The sinks of each source, closed with `ends`; one that cannot be opened closes those before it.
 
-    Where there are several sources, each writes files and windows of its own (`numbered`).
+    Where there are several sources, each writes files and windows of its own (`numbered`); a page
+    shows all of them.
     """
+    log = EventLog(options.events) if options.rules else None
+    pages: list[Sink] = []
+    for uri in filter(is_page, uris):
+        pages.append(_page(uri, engine, sources, options, log))
+        ends.callback(pages[-1].close)
     sinks: list[list[Sink]] = []
     for number, source in enumerate(sources):
-        sinks.append([])
-        for uri in uris:
+        sinks.append([*pages])
+        for uri in (uri for uri in uris if not is_page(uri)):
             own = numbered(uri, number) if len(sources) > 1 else uri
-            sinks[-1].append(sink_from_uri(own, engine, source=source, legend=legend))
+            sinks[-1].append(sink_from_uri(own, engine, source=source, options=options))
+            ends.callback(sinks[-1][-1].close)
+        if log is not None:
+            cover = Cover(options.regions, options.style.hidden_classes)
+            watches, clock = Watches(options.rules), StreamClock(source)
+            sinks[-1].append(Events(log, watches, clock, cover, source=source.uri, stream=number))
             ends.callback(sinks[-1][-1].close)
     return sinks
+
+
+def is_page(uri: str) -> bool:
+    return uri.startswith("http://")
+
+
+def _page(uri: str, engine: Engine, sources: Sequence[Source], options: SinkOptions, log: EventLog | None) -> Sink:
+    names = [source.uri for source in sources]
+    return Live(uri, greeting_for(engine, options.style, names, options.regions, options.rules), log)
 
 
 def numbered(uri: str, number: int) -> str:

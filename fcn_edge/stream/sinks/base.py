@@ -20,7 +20,8 @@ class Sink:
 
     needs_caller_thread: windows want the main thread. needs_overlay: shows `View.overlay`.
     is_done: the user has seen enough. count: views written; missed: views that a live stream
-    did not wait with. notes: what was changed on the way out.
+    did not wait with. notes: what was changed on the way out. greeting: what people have to know
+    before the first view, "" for nothing; it may hold a token and belongs on the terminal only.
     """
 
     needs_caller_thread = False
@@ -31,6 +32,7 @@ class Sink:
         self.is_done = False
         self.count = self.missed = 0
         self.notes: list[str] = []
+        self.greeting = ""
 
     def begin(self, figures: Callable[[], tuple[StreamFigures, ...]]) -> None:
         """Called once before the first view; `figures` tells how each source stands, now and later, to any thread."""

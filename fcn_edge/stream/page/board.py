@@ -1,0 +1,126 @@
+"""The newest view of each stream, encoded once for all who look, and not at all while nobody does.
+
+The picture and the class map travel apart and are blended in the browser, so that every viewer
+has an opacity and hidden classes of their own, and none of them costs the network anything.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cv2
+
+from fcn_edge.frame import Frame, Times, View
+
+PICTURE_EDGE = 960  # pixels of the longer edge
+MAP_EDGE = 640
+JPEG_QUALITY = 80
+STATUS_S = 0.5  # how often figures are told
+NS_PER_MS = 1e6
+
+
+def message(header: Mapping[str, Any], *parts: bytes) -> bytes:
+    """Length of the header (4 bytes, big endian), the header as JSON, then the parts that it tells the sizes of."""
+    text = json.dumps({**header, "parts": [len(part) for part in parts]}, allow_nan=False).encode()
+    return b"".join((len(text).to_bytes(4, "big"), text, *parts))
+
+
+class Shot:
+    """One view on its way to viewers. number: counts the views of its stream."""
+
+    def __init__(self, number: int, frame: Frame, view: View, times: Times) -> None:
+        self.number = number
+        self._content: tuple[Frame, View, Times] | None = (frame, view, times)
+        self._payload = b""
+        self._lock = threading.Lock()
+
+    @property
+    def payload(self) -> bytes:
+        """The message of this view; the first who asks encodes it, the others wait for it."""
+        with self._lock:
+            if self._content is not None:
+                self._payload = _encoded(*self._content)
+                self._content = None  # frees the pictures
+            return self._payload
+
+
+class Board:
+    """What viewers see: a greeting, the newest shot of each stream, and how the sources stand."""
+
+    def __init__(self, greeting: Mapping[str, Any]) -> None:
+        self.greeting = message({"kind": "hello", **greeting})
+        self.is_closed = False
+        self._latest: dict[int, Shot] = {}
+        self._status: Callable[[], Mapping[str, Any]] = dict
+        self._told: tuple[float, bytes] = (float("-inf"), b"")
+        self._changed = threading.Condition()
+
+    def tell(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        """`status` is asked twice a second while somebody looks."""
+        self._status = status
+
+    def post(self, frame: Frame, view: View, times: Times) -> None:
+        with self._changed:
+            before = self._latest.get(frame.stream)
+            self._latest[frame.stream] = Shot(before.number + 1 if before else 0, frame, view, times)
+            self._changed.notify_all()
+
+    def newer(self, seen: dict[int, int], patience_s: float) -> Sequence[Shot]:
+        """Shots that `seen` (stream: number) does not know, which it knows then; none after `patience_s`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.is_closed or any(self._unknown(seen)), patience_s)
+            streams = self._unknown(seen)
+            seen.update({stream: self._latest[stream].number for stream in streams})
+            return [self._latest[stream] for stream in streams]
+
+    def status(self) -> bytes:
+        """The message of how things stand; computed at most once in STATUS_S."""
+        with self._changed:
+            now = time.monotonic()
+            if now - self._told[0] >= STATUS_S:
+                self._told = now, message({"kind": "status", **self._status()})
+            return self._told[1]
+
+    def close(self) -> None:
+        """Let all go who wait."""
+        with self._changed:
+            self.is_closed = True
+            self._changed.notify_all()
+
+    def _unknown(self, seen: Mapping[int, int]) -> list[int]:
+        return [stream for stream, shot in self._latest.items() if seen.get(stream) != shot.number]
+
+
+def _encoded(frame: Frame, view: View, times: Times) -> bytes:
+    picture = _shrunk(frame.image, PICTURE_EDGE, cv2.INTER_AREA)
+    jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
+    class_map = _shrunk(view.class_map, MAP_EDGE, cv2.INTER_NEAREST)
+    header = {
+        "kind": "frame",
+        "stream": frame.stream,
+        "index": frame.index,
+        "size": [frame.image.shape[1], frame.image.shape[0]],
+        "map": [class_map.shape[1], class_map.shape[0]],
+        "pixels": view.pixels_per_class.tolist(),
+        "stages_ms": {
+            "capture": times.capture_ns / NS_PER_MS,
+            "input": times.input_ns / NS_PER_MS,
+            "infer": times.infer_ns / NS_PER_MS,
+            "view": times.view_ns / NS_PER_MS,
+        },
+        "age_ms": times.age_ns / NS_PER_MS,
+    }
+    return message(header, jpeg, zlib.compress(class_map.tobytes(), 1))
+
+
+def _shrunk(image: Any, edge: int, method: int) -> Any:
+    height, width = image.shape[:2]
+    if max(height, width) <= edge:
+        return image
+    scale = edge / max(height, width)
+    return cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=method)
