@@ -36,8 +36,8 @@ HOMES = {
     "openvino": ("engines.ov",),
     "onnxruntime": ("engines.ort*",),
     "onnxruntime_ep_nv_tensorrt_rtx": ("engines.ort*",),
-    "onnx": ("export", "calib", "build", "compare", "onnxfile", "onnxstages"),
-    "google": ("export", "calib", "build", "compare", "onnxfile"),  # protobuf, which ONNX files are
+    "onnx": ("export", "calib", "build", "compare", "deploy", "onnxfile", "onnxstages"),
+    "google": ("export", "calib", "build", "compare", "deploy", "onnxfile"),  # protobuf, which ONNX files are
     "safetensors": ("models", "train", "export"),
     "typer": ("cli",),
     "av": ("stream.sinks.video",),

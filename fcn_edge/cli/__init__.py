@@ -23,7 +23,7 @@ WrongUsage: Any = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run the command line; every error of ours, or of the user's words, becomes one sentence and its exit code."""
-    from fcn_edge.cli import comparing, machine, models, running, streams  # noqa: F401 - their decorators register the verbs
+    from fcn_edge.cli import comparing, deploying, machine, models, running, streams  # noqa: F401 - their decorators register the verbs
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:

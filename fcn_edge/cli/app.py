@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # As one meets them: what the program is for, what it is judged by, its single steps, what to ask it.
 ORDER = (
     "build-engine", "run", "bench", "evaluate", "gate", "compare",
-    "train", "export", "calibrate", "inspect", "models", "doctor", "demo",
+    "train", "export", "calibrate", "export-deepstream", "export-triton", "inspect", "models", "doctor", "demo",
 )  # fmt: skip
 
 

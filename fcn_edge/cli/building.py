@@ -76,6 +76,8 @@ def describe_calibration(result: dict[str, Any]) -> None:
         print(f"  kept in float: {', '.join(result['kept_float'])}")
     if result["skipped"]:
         print(f"  skipped, {len(result['skipped'])} that do not decode: {', '.join(result['skipped'])}")
+    if dla := result["dla"]:
+        print(f"  for DLA: {dla['cache']}, {dla['tensors']} tensors; not from the Q/DQ file: {dla['trtexec']}")
     coverage = result["coverage"]
     for sentence in coverage["verdict"]:
         print(f"  {sentence}")

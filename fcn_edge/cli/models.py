@@ -103,7 +103,7 @@ def models(json: Json = False) -> None:
 @app.command()
 def inspect(file: Annotated[Path, typer.Argument(help="Any file or engine directory of ours, or an ONNX file.")],
             json: Json = False) -> None:  # fmt: skip
-    """What an artefact is: contract, precision, origin, layers.
+    """What an artefact is: contract, precision, layers.
 
     \b
     Example:
@@ -247,6 +247,8 @@ def calibrate(
     allow_overlap: AllowOverlap = False,
     verify: Annotated[str | None, typer.Option("--verify", help="Images that the table must be made of.")] = None,
     save_set: Annotated[Path | None, typer.Option("--save-set", help="TOML that makes the set again.")] = None,
+    dla_cache: Annotated[Path | None, typer.Option("--dla-cache", help="Also a TensorRT cache for DLA.")] = None,
+    dla_tensorrt: Annotated[str, typer.Option("--dla-tensorrt", help="Version that reads it.")] = "10.3.0",
     spec: Spec = None,
     json: Json = False,
 ) -> None:
@@ -261,8 +263,10 @@ def calibrate(
       fcn-edge calibrate net.onnx --calib camvid:camvid#train --data camvid:camvid#val --out net.int8.onnx
       fcn-edge calibrate net.onnx --calib images/ --images 200 --method mse --save-set set.toml --out net.int8.onnx
       fcn-edge calibrate net.onnx --calib net.int8.table.json --verify set.toml --out again.int8.onnx
+      fcn-edge calibrate net.onnx --calib images/ --out net.int8.onnx --dla-cache net.dla.cache
     """
     from fcn_edge.calib import int8_from_onnx
+    from fcn_edge.calib.dla import dla_line, tensorrt_number, write_dla_cache
     from fcn_edge.calib.images import save_recipe
     from fcn_edge.cli.building import describe_calibration, require_fp32
     from fcn_edge.data import dataset_from_name
@@ -271,6 +275,8 @@ def calibrate(
     require_suffix(out, ".onnx", "an ONNX file")
     if save_set is not None:
         require_suffix(save_set, ".toml", "a calibration set", option="--save-set")
+    if dla_cache is not None:
+        tensorrt_number(dla_tensorrt)  # before minutes of calibrating
     held_out = dataset_from_name(data) if data and not allow_overlap else None
     table = out.with_suffix(".table.json")
     with runnable(model, spec) as path, progress() as tick:
@@ -283,10 +289,15 @@ def calibrate(
     assert made.table is not None and made.coverage is not None
     if save_set is not None:
         save_recipe(save_set, made.table.source, made.table.hashes)
+    for_dla = None
+    if dla_cache is not None:
+        count = write_dla_cache(made.table, dla_cache, tensorrt=dla_tensorrt)
+        for_dla = {"cache": str(dla_cache), "tensors": count, "trtexec": dla_line(dla_cache)}
     result: dict[str, Any] = {
         "onnx": str(out), "table": str(table), "tensors": len(made.table.tensors), "method": made.table.method,
         "images": len(made.table.images_sha256), "skipped": list(made.table.skipped), "placement": placement.value,
         "kept_float": list(made.quantization.kept_float), "coverage": to_mapping(made.coverage),
+        "dla": for_dla,
     }  # fmt: skip
     emit(result, as_json=json, human=lambda: describe_calibration(result))
 
@@ -312,7 +323,7 @@ def build_engine(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Checkpoint or ONNX file to an engine directory, at once.
+    """Checkpoint or ONNX file to an engine directory.
 
     Exports and calibrates where needed, compiles, measures mIoU on --data and writes a manifest.
     With --max-miou-drop, INT8 keeps as few layers in float as that budget asks for (measured, and

@@ -59,7 +59,7 @@ def evaluate(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """The paper's four metrics of an engine on a labelled set.
+    """The paper's four metrics on a labelled set.
 
     Pixel accuracy, mean accuracy, mean IU and frequency weighted IU, and the IU of each class.
     An image that does not decode is named and left out. Intervals of 95 % say how far a score would

@@ -59,6 +59,16 @@ def test_calibrate_writes_file_and_table_and_counts_images(command, onnx_file, p
     assert (found["images"], found["skipped"], found["placement"]) == (3, [], "any") and found["tensors"] > 50
 
 
+def test_calibrate_writes_a_cache_for_dla_too(command, onnx_file, table_file, tmp_path):
+    cache = tmp_path / "net.dla.cache"
+    words = ["calibrate", onnx_file, "--calib", table_file, "--out", tmp_path / "net.int8.onnx", "--dla-cache", cache]
+    told = command(*words, "--json").json["dla"]
+    assert told["trtexec"].endswith("--int8 --fp16 --calib=net.dla.cache")
+    assert cache.read_text(encoding="utf-8").count("\n") == told["tensors"] + 1
+    assert "not from the Q/DQ file: trtexec" in command(*words).out
+    command(*words, "--dla-tensorrt", "11.4.0").refuses(2, "has no calibration caches for DLA")
+
+
 def test_calibrate_names_and_counts_broken_pictures_and_goes_on(command, onnx_file, broken_pairs, tmp_path):
     words = ["calibrate", onnx_file, "--calib", broken_pairs, "--out", tmp_path / "net.int8.onnx"]
     assert command(*words, "--json").json["skipped"] == ["street2.jpg"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ("build-engine", "run", "bench", "evaluate", "gate", "compare", "train", "export", "calibrate", "inspect",
-         "models", "doctor", "demo")  # fmt: skip
+VERBS = ("build-engine", "run", "bench", "evaluate", "gate", "compare", "train", "export", "calibrate",
+         "export-deepstream", "export-triton", "inspect", "models", "doctor", "demo")  # fmt: skip
 HEAVY = ("numpy", "onnx", "cv2", "torch", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "PIL",
          "matplotlib", "safetensors")  # fmt: skip
 
