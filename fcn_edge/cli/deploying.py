@@ -27,8 +27,9 @@ def export_deepstream(
 ) -> None:
     """A folder that DeepStream's nvinfer runs.
 
-    It holds graph, configuration and labels. nvinfer feeds planar float frames and wants probabilities, so the graph gets another front and
-    another end; mean and std stay inside. Written after NVIDIA's documentation, not run on a GPU here.
+    It holds graph, configuration and labels. nvinfer feeds planar float frames and wants
+    probabilities, so the graph gets another front and another end; mean and std stay inside.
+    Written after NVIDIA's documentation, not run on a GPU here.
 
     \b
     Examples:
@@ -55,8 +56,9 @@ def export_triton(
 ) -> None:
     """A model of a Triton repository.
 
-    It holds config.pbtxt, graph or plan, and labels. An ONNX file or checkpoint is served by ONNX Runtime; an engine directory of --target tensorrt
-    by TensorRT, on a GPU like the one it was built on. Frames go in as they are, uint8 BGR.
+    It holds config.pbtxt, graph or plan, and labels. An ONNX file or checkpoint is served by ONNX
+    Runtime; an engine directory of --target tensorrt by TensorRT, on a GPU like the one it was
+    built on. Frames go in as they are, uint8 BGR.
 
     \b
     Examples:
