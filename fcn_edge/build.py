@@ -21,6 +21,7 @@ from fcn_edge.calib.files import Calibrated, load_or_make_table, quantized_file
 from fcn_edge.calib.images import shared_images, spread_indices
 from fcn_edge.calib.methods import Method
 from fcn_edge.calib.placement import PlacementName, placement_for
+from fcn_edge.compiled import PLAN, Compiled, compiled, execution_of, onnx_name
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.engines import (
@@ -32,7 +33,8 @@ from fcn_edge.engines import (
     require_engine_directory,
     require_package,
 )
-from fcn_edge.engines.base import Execution, Layer
+from fcn_edge.engines.manifest import sealed
+from fcn_edge.engines.trt.lines import PlanOptions
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.export import contract_file
@@ -58,7 +60,7 @@ SCENES, HELD_IMAGES = "synthetic:street,seed=1,images=4", 8  # what an engine is
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build. max_miou_drop: in points, needs `data`. sm: compute capabilities for TensorRT-RTX.
+    """How to build. max_miou_drop: in points, needs `data`. plan: for the TensorRT targets.
 
     calib and calib_images are for INT8, and for FP16 to look up ranges; method and placement for INT8.
     None takes their defaults, and of placements the one that is fastest on the target.
@@ -72,7 +74,7 @@ class BuildOptions:
     method: Method | None = None
     placement: PlacementName | None = None
     max_miou_drop: float | None = None
-    sm: tuple[int, ...] = ()
+    plan: PlanOptions = PlanOptions()  # noqa: RUF009 - frozen
     threads: int | None = None
     allow_overlap: bool = False
 
@@ -84,18 +86,6 @@ class Built:
     path: Path
     manifest: dict[str, Any]
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Compiled:
-    """What a compiler made: the file to keep, its own account, and how to build the same by hand."""
-
-    runtime: str
-    layers: tuple[Layer, ...]
-    flags: dict[str, Any]
-    trtexec: Any = None
-    warnings: tuple[str, ...] = ()
-    kept_float: tuple[str, ...] = ()
 
 
 Report = Callable[[str], None]
@@ -127,14 +117,18 @@ def build_engine(
         budget = _budget(options, data, out)
         file = _in_precision(fp32, part, options, data, budget, on_stage, on_image)
         on_stage(f"compiling for {options.target}")
-        compiled = _compiled(file.path, part, options)
+        made = compiled(
+            file.path, part, target=options.target, options=_engine_options(options), plan=options.plan, fp32=fp32,
+            on_progress=lambda what, share: on_image("compiling", round(100 * share), 100),
+        )  # fmt: skip
         held = _held_to_reference(fp32, file.path, options, data, on_stage)
         accuracy = _accuracy(fp32, file.path, options, data, on_stage, on_image)
-        manifest = _manifest(fp32, file, part, options, compiled, accuracy, held)
+        manifest = _manifest(fp32, file, part, options, made, accuracy, held)
         manifest["warnings"] += _warnings(file, data)
         write_json(part / "spec.json", to_mapping(contract_from_onnx(file.path).spec))
         if file.table is not None:
             file.table.save(part / "table.json")
+        manifest = sealed(manifest)
         write_json(part / "manifest.json", manifest)
     return Built(out, manifest, time.monotonic() - started)
 
@@ -171,8 +165,12 @@ def _check_idle_options(options: BuildOptions) -> None:
         raise BadInput("--images: counts those of --calib; give --calib, or leave it out")
     if options.placement == "x86" and options.target.startswith("tensorrt"):
         raise BadInput(f"placement x86 {NOT_FOR_NVIDIA}; take any or nvidia for {options.target}")
-    if options.sm and options.target != "tensorrt-rtx":
+    if options.target in ("tensorrt", "tensorrt-rtx"):
+        options.plan.require_target(options.target)
+    elif options.plan.sm:
         raise BadInput(f"--sm is for tensorrt-rtx; {options.target} compiles for the machine that it runs on")
+    elif options.plan != PlanOptions():
+        raise BadInput(f"builder options are for the TensorRT targets; {options.target} has none, leave them out")
 
 
 @contextmanager
@@ -206,7 +204,7 @@ def _in_precision(
     on_stage: Report,
     on_image: Callable[[str, int, int], None],
 ) -> Calibrated:
-    file, contract = part / _onnx_name(options), contract_from_onnx(fp32)
+    file, contract = part / onnx_name(options.target, options.precision), contract_from_onnx(fp32)
     held = contract.quantization.precision
     if held != "fp32":
         _require_as_it_is(fp32, contract.quantization, options)
@@ -247,31 +245,6 @@ def _require_as_it_is(file: Path, quantization: Quantization, options: BuildOpti
         raise BadInput(f"{file}: is {held} already, with scales of its own; leave --calib out, or give the fp32 file")
     if options.max_miou_drop is not None:
         raise BadInput(f"{file}: is {held} already, and a drop is measured against fp32; give the fp32 file")
-
-
-def _onnx_name(options: BuildOptions) -> str:
-    """CPU engines run the ONNX file itself; beside a plan it lies for the trtexec line, named by its precision."""
-    return f"model.{options.precision}.onnx" if options.target.startswith("tensorrt") else "model.onnx"
-
-
-def _compiled(file: Path, part: Path, options: BuildOptions) -> _Compiled:
-    if options.target.startswith("tensorrt"):
-        return _compiled_plan(file, part, options)
-    with engine_on_target(file, options.target, _engine_options(options)) as engine:
-        return _Compiled(engine.runtime, engine.layers(), {"execution": engine.execution})
-
-
-def _compiled_plan(file: Path, part: Path, options: BuildOptions) -> _Compiled:
-    from fcn_edge.engines import trt
-
-    nvidia, target = trt.BuildOptions(sm=options.sm), cast(trt.NvidiaTarget, options.target)
-    plan = trt.plan_from_onnx(file, target=target, options=nvidia)
-    (part / "model.plan").write_bytes(plan.data)
-    precision = cast(Precision, options.precision)
-    lines = trt.trtexec_lines(file.name, "model.plan", target=target, precision=precision, options=nvidia)
-    return _Compiled(
-        plan.runtime, plan.layers, {**plan.flags, "story": plan.story}, lines, plan.warnings, plan.kept_float
-    )
 
 
 def _held_to_reference(
@@ -353,12 +326,12 @@ def _manifest(
     file: Calibrated,
     part: Path,
     options: BuildOptions,
-    compiled: _Compiled,
+    compiled: Compiled,
     accuracy: _Accuracy,
     held: dict[str, Any],
 ) -> dict[str, Any]:
     spec = contract_from_onnx(file.path).spec
-    plan = part / ("model.plan" if options.target.startswith("tensorrt") else "model.onnx")
+    plan = part / (PLAN if options.target.startswith("tensorrt") else "model.onnx")
     return {
         "schema": 1,
         "name": spec.name,
@@ -367,11 +340,12 @@ def _manifest(
         "spec_sha256": spec.sha256,
         "target": options.target,
         "precision": "fp32" if options.precision == "bf16" else options.precision,
-        "execution": _execution(options),
+        "execution": execution_of(options.precision),
         "runtime": compiled.runtime,
-        "device": _device(options),
+        "device": compiled.device,
         "shapes": {"input": [1, *spec.preprocess.size, 3]},
         "flags": compiled.flags,
+        "story": compiled.story,
         "layers": to_mapping(compiled.layers),
         "kept_fp32": dict(file.left_fp32),
         "range_images": file.quantization.range_images,
@@ -386,6 +360,8 @@ def _manifest(
         "miou_note": _miou_note(options, accuracy),
         "reference": held or None,
         "plan_sha256": sha256_of_file(plan),
+        "plan_bytes": plan.stat().st_size,
+        "onnx_sha256": sha256_of_file(file.path),
         "trtexec": compiled.trtexec,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
@@ -399,20 +375,6 @@ def _warnings(file: Calibrated, data: Dataset | None) -> list[str]:
     if shared:
         said.append(f"{len(shared)} calibration images are also in {data.name}: its mIoU flatters")  # type: ignore[union-attr]
     return said
-
-
-def _device(options: BuildOptions) -> dict[str, Any]:
-    """What the engine was compiled for: compute capabilities, or this CPU's instruction sets."""
-    if options.target == "tensorrt-rtx":
-        return {"name": "NVIDIA RTX", "sm": list(options.sm) or "portable: Ampere and newer"}
-    device = this_device()
-    return {"name": device.name, "cpu": device.cpu, "instruction_sets": list(device.instruction_sets)}
-
-
-def _execution(options: BuildOptions) -> Execution:
-    if options.precision == "bf16":
-        return "bf16"
-    return "f16" if options.precision.endswith("fp16") else "f32"
 
 
 def _miou_note(options: BuildOptions, accuracy: _Accuracy) -> str | None:

@@ -150,8 +150,8 @@ def _video(
 
 def plan_in_words(manifest: dict[str, Any]) -> str:
     """What the compiler made of the convolutions, by its own account."""
-    story, name = manifest["flags"]["story"], f"{manifest['runtime']} {manifest['precision']}"
-    if not story:
+    story, name = manifest["story"], f"{manifest['runtime']} {manifest['precision']}"
+    if "convolutions_int8" not in story:
         return f"{name}: compiled"
     total = story["convolutions_int8"] + story["convolutions_float"]
     return f"{name}: compiled, {story['convolutions_int8']} of {total} convolutions in INT8"

@@ -93,9 +93,11 @@ def _pytorch() -> str:
 
 def _nvidia(target: Literal["tensorrt", "tensorrt-rtx"]) -> str:
     from fcn_edge.engines.trt import require_target
+    from fcn_edge.engines.trt.vendor import missing_gpu
 
     require_target(target)
-    return "compiles engines; running them is not in this version"
+    missing = missing_gpu()
+    return f"compiles engines; to run them {missing}" if missing else "compiles and runs engines"
 
 
 def _opencv() -> Finding:

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fcn_edge.build import BuildOptions, build_engine
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
+from fcn_edge.engines.trt import PlanOptions
 from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
 from fcn_edge.files import sha256_of_file
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
@@ -223,7 +224,7 @@ def test_int8_file_is_not_made_into_anything_else(int8_file, tmp_path, options, 
         (BuildOptions("pytorch", "fp32"), BadInput, "pytorch is a reference, not a target"),
         (BuildOptions("onnxruntime", "fp32", calib=CALIB, calib_images=3), BadInput, "--calib and --images: only for"),
         (BuildOptions("onnxruntime", "fp32", placement="x86"), BadInput, "--placement: only for INT8"),
-        (BuildOptions("onnxruntime", "fp32", sm=(86,)), BadInput, "--sm is for tensorrt-rtx"),
+        (BuildOptions("onnxruntime", "fp32", plan=PlanOptions(sm=(86,))), BadInput, "--sm is for tensorrt-rtx"),
         (BuildOptions("tensorrt-rtx", "int8", calib=CALIB, placement="x86"), BadInput, "uint8 activations, which Tens"),
         (BuildOptions("onnxruntime", "fp32", max_miou_drop=1.0), BadInput, "--max-miou-drop is measured on labelled"),
         (BuildOptions("tensorrt", "fp16"), BackendMissing, "tensorrt"),

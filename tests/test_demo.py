@@ -116,5 +116,5 @@ def test_packaged_network_tells_the_story(without, tmp_path):
     ],
 )
 def test_compiler_s_account_is_told_in_words(story, words):
-    manifest = {"runtime": "tensorrt-rtx 1.4", "precision": "int8", "flags": {"story": story}}
+    manifest = {"runtime": "tensorrt-rtx 1.4", "precision": "int8", "story": story}
     assert demo.plan_in_words(manifest).endswith(words)

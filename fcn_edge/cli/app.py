@@ -70,6 +70,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Spec = Annotated[Path | None, typer.Option("--spec", help="TOML that describes an ONNX file made elsewhere.")]
 RecipeName = Annotated[str | None, typer.Option("--recipe", help="Network of a plain state dict (see `models`).")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the engine's compute.")]
+AllowHostCode = Annotated[
+    bool, typer.Option("--allow-host-code", help="Load a TensorRT plan that carries programs of its own.")
+]
 AllowOverlap = Annotated[bool, typer.Option("--allow-overlap", help="Calibration images may be among those of --data.")]
 Model = Annotated[str | None, typer.Argument(help="Checkpoint, ONNX, engine directory or name; default: packaged.")]
 Through = Annotated[Provider, typer.Option("--provider", help="What ONNX Runtime (--target onnxruntime) runs with.")]

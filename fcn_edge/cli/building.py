@@ -38,16 +38,6 @@ def _builds(target: Target) -> bool:
     return True
 
 
-def sm_from_text(text: str | None) -> tuple[int, ...]:
-    """Compute capabilities from "86,89". Raises BadInput."""
-    if text is None:
-        return ()
-    parts = [part.strip().replace(".", "") for part in text.split(",")]
-    if not all(part.isdigit() for part in parts):
-        raise BadInput(f"--sm {text}: write capabilities like 86,89,120")
-    return tuple(int(part) for part in parts)
-
-
 def require_fp32(path: Path) -> None:
     """Raises BadInput where `path` is not an fp32 ONNX file, which alone can be calibrated."""
     if path.suffix.lower() in CHECKPOINT_SUFFIXES:
@@ -101,8 +91,9 @@ def describe_build(built: Built) -> None:
     manifest = built.manifest
     execution = f"executed in {manifest['execution']}"
     print(f"{built.path}: {manifest['runtime']}, {manifest['precision']}, {execution}, built in {built.seconds:.1f} s")
-    counts = Counter((layer["op"], layer["precision"]) for layer in manifest["layers"])
-    if counts:
+    if manifest["story"]:
+        describe_plan(manifest["story"])
+    elif counts := Counter((layer["op"], layer["precision"]) for layer in manifest["layers"]):
         print("  layers: " + ", ".join(f"{n} {op} {kind}" for (op, kind), n in counts.most_common()))
     if manifest["kept_float"]:
         print(f"  kept in float: {', '.join(manifest['kept_float'])}")
@@ -122,6 +113,21 @@ def describe_build(built: Built) -> None:
     if manifest["trtexec"]:
         for tool, line in manifest["trtexec"].items():
             print(f"  {tool}: {line}")
+
+
+def describe_plan(story: dict[str, Any]) -> None:
+    """What the TensorRT compiler made of the file, by its own account."""
+    size = f"{story['plan_bytes'] / 1e6:.1f} MB"
+    if story["fp32_plan_bytes"]:
+        size += f" (the fp32 plan: {story['fp32_plan_bytes'] / 1e6:.1f} MB)"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in story["kinds"].items())
+    print(f"  plan: {size}" + (f"; kernels: {kinds}" if kinds else ""))
+    if "convolutions_int8" in story:
+        print(
+            f"  of them {story['convolutions_int8']} INT8 and {story['convolutions_float']} float convolutions,"
+            f" {story['pointwise']} pointwise kernels not fused ({story['requantizing']} only quantize again),"
+            f" {story['depthwise_padded']} convolutions expanded"
+        )
 
 
 def _miou_words(manifest: dict[str, Any]) -> str:

@@ -25,6 +25,18 @@ from fcn_edge.cli.app import (
     say,
     size_from_text,
 )
+from fcn_edge.cli.planning import (
+    HardwareCompatibility,
+    MaxShapes,
+    MinShapes,
+    OptimisationLevel,
+    OptShapes,
+    Sm,
+    Sparsity,
+    TimingCache,
+    VersionCompatible,
+    Workspace,
+)
 from fcn_edge.errors import BadInput
 
 
@@ -317,7 +329,16 @@ def build_engine(
     max_miou_drop: Annotated[
         float | None, typer.Option("--max-miou-drop", min=0, max=100, help="Points of mIoU (0..100).")
     ] = None,
-    sm: Annotated[str | None, typer.Option("--sm", help="TensorRT-RTX: capabilities such as 86,89,120.")] = None,
+    sm: Sm = None,
+    workspace: Workspace = None,
+    optimisation_level: OptimisationLevel = None,
+    timing_cache: TimingCache = None,
+    min_shapes: MinShapes = None,
+    opt_shapes: OptShapes = None,
+    max_shapes: MaxShapes = None,
+    version_compatible: VersionCompatible = False,
+    hardware_compatible: HardwareCompatibility = None,
+    sparsity: Sparsity = False,
     spec: Spec = None,
     recipe: RecipeName = None,
     threads: Threads = None,
@@ -341,14 +362,21 @@ def build_engine(
     """
     from fcn_edge.build import BuildOptions
     from fcn_edge.build import build_engine as build
-    from fcn_edge.cli.building import chosen_target, describe_build, sm_from_text
+    from fcn_edge.cli.building import chosen_target, describe_build
+    from fcn_edge.cli.planning import shapes_from_text, sm_from_text
     from fcn_edge.data import dataset_from_name
+    from fcn_edge.engines.trt import PlanOptions
 
+    plan = PlanOptions(
+        sm_from_text(sm), workspace, optimisation_level, shapes_from_text(min_shapes, opt_shapes, max_shapes),
+        timing_cache=timing_cache, version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible, sparsity=sparsity,  # type: ignore[arg-type]
+    )  # fmt: skip
     resolved = chosen_target(target.value)
     wanted = precision.value if precision else ("fp16" if resolved.startswith("tensorrt") else "fp32")
     options = BuildOptions(
         resolved, wanted, calib=calib, calib_images=images, method=method.value if method else None,  # type: ignore[arg-type]
-        placement=placement.value if placement else None, max_miou_drop=max_miou_drop, sm=sm_from_text(sm),
+        placement=placement.value if placement else None, max_miou_drop=max_miou_drop, plan=plan,
         threads=threads, allow_overlap=allow_overlap,
     )  # fmt: skip
     labelled = dataset_from_name(data) if data else None

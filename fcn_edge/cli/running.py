@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcn_edge.cli.app import (
+    AllowHostCode,
     In,
     Json,
     Model,
@@ -83,6 +84,7 @@ def run(
     spec: Spec = None,
     recipe: RecipeName = None,
     threads: Threads = None,
+    allow_host_code: AllowHostCode = False,
     json: Json = False,
 ) -> None:
     """Segment cameras, videos or folders into sinks.
@@ -122,7 +124,8 @@ def run(
         sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in source or ["0"]]
         is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
         in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
-        options = EngineOptions(execution.value if execution else None, threads, in_flight, provider.value, schedule)
+        options = EngineOptions(execution.value if execution else None, threads, in_flight, provider.value, schedule,
+                                allow_host_code)  # fmt: skip
         engine = ends.enter_context(open_engine(path, target=target.value, options=options))
         style = Style(opacity, hidden_classes=tuple(class_index(engine.spec, name) for name in ignore_class or ()))
         regions = tuple(region_from_text(text) for text in roi or ())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcn_edge.cli.app import (
+    AllowHostCode,
     AllowOverlap,
     In,
     Json,
@@ -57,6 +58,7 @@ def evaluate(
     recipe: RecipeName = None,
     schedule: When = "every",
     threads: Threads = None,
+    allow_host_code: AllowHostCode = False,
     json: Json = False,
 ) -> None:
     """The paper's four metrics on a labelled set.
@@ -98,7 +100,11 @@ def evaluate(
 
         def measured(what: str, name: str | None, when: str, spec: Path | None, recipe: str | None) -> Run:
             options = EngineOptions(
-                execution.value if execution else None, threads, provider=provider.value, schedule=when
+                execution.value if execution else None,
+                threads,
+                provider=provider.value,
+                schedule=when,
+                allow_host_code=allow_host_code,
             )
             with runnable(name, spec, recipe) as path, \
                     open_engine(path, target=target.value, options=options) as engine:  # fmt: skip

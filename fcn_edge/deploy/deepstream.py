@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcn_edge.deploy.planar import PROBABILITIES, planar_from_contract
-from fcn_edge.engines.trt import BuildOptions, trtexec_lines
+from fcn_edge.engines.trt import PlanOptions, trtexec_lines
 from fcn_edge.errors import BadInput
 from fcn_edge.files import whole_folder
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
@@ -56,7 +56,7 @@ def deepstream_from_onnx(model: Path, out: Path) -> DeepStreamFolder:
         save_onnx(planar, part / "model.onnx")
         (part / "labels.txt").write_text("".join(f"{name}\n" for name in spec.classes), encoding="utf-8")
         (part / "nvinfer.txt").write_text(_configuration(spec, mode, engine, warnings), encoding="utf-8")
-    lines = trtexec_lines("model.onnx", engine, target="tensorrt", precision=precision, options=BuildOptions())
+    lines = trtexec_lines("model.onnx", engine, target="tensorrt", precision=precision, options=PlanOptions())
     return DeepStreamFolder(out, out / "nvinfer.txt", engine, lines, _pipeline(out, spec), warnings)
 
 

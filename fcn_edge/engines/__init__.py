@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fcn_edge.engines.base import Engine, EngineOptions
+from fcn_edge.engines.manifest import manifest_of
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.files import read_json
 from fcn_edge.schedule import EVERY
@@ -44,11 +45,6 @@ def open_engine(
         return engine_on_target(path, "pytorch", options)
     if target == "pytorch":
         raise BadInput(f"{path}: PyTorch runs checkpoints; an ONNX file runs on openvino or onnxruntime")
-    if target in ("tensorrt", "tensorrt-rtx"):
-        raise BackendMissing(
-            f"{path}: this version compiles {target} engines (fcn-edge build-engine) and does not run them;"
-            " run the file with --target openvino or onnxruntime"
-        )
     return engine_on_target(path, _first_runnable(options) if target == "auto" else target, options)
 
 
@@ -63,15 +59,15 @@ def model_path(model: str | Path | None) -> Path:
 
 
 def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engine:
-    """Compile and open `path` (ONNX; a checkpoint for "pytorch"; a plan for the TensorRT targets)."""
+    """Compile and open `path`: an ONNX file, or a checkpoint for "pytorch"."""
     if options.provider != "cpu" and target != "onnxruntime":
         raise BadInput(f"{path}: provider {options.provider} is one of ONNX Runtime; add --target onnxruntime")
     if options.schedule != EVERY:
         return _clockwork(path, target, options)
     if target in ("tensorrt", "tensorrt-rtx"):
-        from fcn_edge.engines.trt import engine_from_plan
+        from fcn_edge.engines.trt import engine_from_onnx
 
-        return engine_from_plan(path, target)
+        return engine_from_onnx(path, target, options)
     require_package(target)
     if target == "openvino":
         from fcn_edge.engines.ov import OpenVinoEngine
@@ -129,17 +125,17 @@ def _first_runnable(options: EngineOptions) -> Target:
 
 
 def _open_directory(path: Path, target: Target | Literal["auto"], options: EngineOptions) -> Engine:
-    if not (path / "manifest.json").is_file():
-        raise BadInput(f"{path}: not an engine directory (no manifest.json); build one with fcn-edge build-engine")
-    manifest = read_json(path / "manifest.json")
-    built_for = manifest.get("target")
-    if built_for not in TARGETS:
-        raise BadInput(f"{path}: the manifest names no known target ({built_for!r})")
+    manifest = manifest_of(path)
+    built_for: Target = manifest["target"]
     if target not in ("auto", built_for):
         raise BadInput(f"{path}: built for {built_for}, not {target}; build it anew with --target {target}")
-    execution = options.execution or manifest.get("execution")
-    plan = path / ("model.plan" if str(built_for).startswith("tensorrt") else "model.onnx")
-    return engine_on_target(plan, built_for, replace(options, execution=execution))
+    options = replace(options, execution=options.execution or manifest.get("execution"))
+    is_plain = options.provider == "cpu" and options.schedule == EVERY
+    if built_for in ("tensorrt", "tensorrt-rtx") and is_plain:
+        from fcn_edge.engines.trt import engine_from_directory
+
+        return engine_from_directory(path, manifest, options)
+    return engine_on_target(path / "model.onnx", built_for, options)
 
 
 def require_engine_directory(out: Path) -> None:

@@ -33,6 +33,7 @@ class EngineOptions:
     runtime can. Each then takes longer.
     provider: of ONNX Runtime; other targets have none to choose from.
     schedule: when which stages run (`fcn_edge.schedule`).
+    allow_host_code: load TensorRT plans that bring programs of their own along.
     """
 
     execution: Execution | None = None
@@ -40,6 +41,7 @@ class EngineOptions:
     in_flight: int = 1
     provider: Provider = "cpu"
     schedule: str = EVERY
+    allow_host_code: bool = False
 
 
 @dataclass(frozen=True)

@@ -122,13 +122,47 @@ def evaluated(miou):
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
-def test_engines_that_do_not_run_here_are_said_so(command, onnx_file, video, tmp_path, target):
-    folder = tmp_path / "plan"
-    folder.mkdir()
-    (folder / "model.plan").write_bytes(b"plan")
-    (folder / "manifest.json").write_text(json.dumps({"target": target, "execution": "f32"}))
+def test_engines_that_do_not_run_here_exit_3_with_what_is_missing(command, onnx_file, video, tmp_path, target):
+    from fcn_edge.engines.trt.vendor import missing_gpu
+    from tests.engines.directories import plan_directory
+
+    if not missing_gpu():
+        pytest.skip("there is a GPU here: what is missing was not told")
+    mark = b"vtrt" if target == "tensorrt-rtx" else b"ftrt"
+    folder = plan_directory(tmp_path / "engine", onnx_file, mark + b"\0" * 100, target=target)
     done = command("run", folder, "--source", video, "--sink", "null:")
-    done.refuses(3, f"compiles {target} plans and does not run them", "--target openvino")
+    done.refuses(3, "cannot run on this machine", "NVIDIA driver", f"fcn-edge run {folder}/model.fp32.onnx --target")
+    done = command("run", onnx_file, "--target", target, "--source", video, "--sink", "null:")
+    done.refuses(3, "cannot run on this machine", f"fcn-edge run {onnx_file} --target openvino")
+
+
+def test_builder_options_reach_the_plan_and_its_command_lines(command, onnx_file, tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothing was compiled")
+    words = ["build-engine", onnx_file, "--target", "tensorrt-rtx", "--precision", "fp16", "--sm", "86,89"]
+    words += ["--workspace", "256", "--builder-optimization-level", "2", "--sparsity", "--out", tmp_path / "engine"]
+    done = command(*words)
+    assert "plan: " in done.out and "the fp32 plan: " in done.out and "pointwise kernels not fused" in done.out
+    assert "--computeCapabilities=86,89 " in done.out and "--sparsity=enable" in done.out
+    manifest = json.loads((tmp_path / "engine" / "manifest.json").read_text())
+    assert manifest["flags"]["workspace_mb"] == 256 and manifest["flags"]["optimisation_level"] == 2
+    assert manifest["story"]["plan_bytes"] < manifest["story"]["fp32_plan_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--target", "openvino", "--workspace", "64"], "builder options are for the TensorRT targets"),
+        (["--target", "tensorrt-rtx", "--version-compatible"], "version compatible: for target tensorrt"),
+        (["--target", "tensorrt-rtx", "--min-shapes", "frame:1x2"], "belong together: give all three"),
+        (["--target", "tensorrt", "--hardware-compatibility-level", "ampere"], "did you mean 'ampere+'"),
+        (
+            ["--target", "tensorrt-rtx", "--min-shapes", "a:1", "--opt-shapes", "a:1", "--max-shapes", "b:1"],
+            "write NAME:",
+        ),
+    ],
+)
+def test_builder_options_that_do_not_fit_are_refused(command, onnx_file, tmp_path, words, told):
+    command("build-engine", onnx_file, *words, "--out", tmp_path / "engine").refuses(2, told)
 
 
 def test_tensorrt_without_a_gpu_exits_3_and_says_what_is_missing(command, onnx_file, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from fcn_edge.build import BuildOptions, build_engine  # noqa: E402 - needs torc
 from fcn_edge.calib import images_from_source, table_from_images  # noqa: E402
 from fcn_edge.data import class_set  # noqa: E402
 from fcn_edge.engines import open_engine  # noqa: E402
+from fcn_edge.engines.trt import PlanOptions  # noqa: E402
 from fcn_edge.errors import CheckFailed  # noqa: E402
 from fcn_edge.export import onnx_from_checkpoint  # noqa: E402
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint  # noqa: E402
@@ -88,9 +89,9 @@ def test_recipe_runs_in_int8(name, fp32_file, table_file, tmp_path, target):
 
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed: nothing was compiled")
 def test_recipe_compiles_for_nvidia_with_every_convolution_in_int8(fp32_file, table_file, tmp_path):
-    options = BuildOptions("tensorrt-rtx", "int8", calib=str(table_file), sm=(86,))
+    options = BuildOptions("tensorrt-rtx", "int8", calib=str(table_file), plan=PlanOptions(sm=(86,)))
     manifest = build_engine(fp32_file, tmp_path / "engine", options=options).manifest
-    story = manifest["flags"]["story"]
+    story = manifest["story"]
     convolutions = [node for node in onnx_from_file(fp32_file).graph.node if node.op_type == "Conv"]
     assert story["convolutions_int8"] == len(convolutions)
     assert story["convolutions_float"] == 0 and manifest["kept_float"] == []

@@ -247,6 +247,16 @@ class Cuda:
     def module(self, image: bytes) -> Module:
         return Module(self, image)
 
+    def rest(self) -> None:
+        """Wait until nothing is queued or running in any stream of this object. Raises the first failure."""
+        failed: list[FcnEdgeError] = []
+        for owned in self._owned:
+            if isinstance(owned, Stream):
+                with _kept(failed):
+                    owned.synchronize()
+        if failed:
+            raise failed[0]
+
     def close(self) -> None:
         """Wait for all streams, then free everything, newest first, even where some of it fails.
 
@@ -254,12 +264,9 @@ class Cuda:
         """
         failed: list[FcnEdgeError] = []
         with _kept(failed), self.active():
-            owned = list(reversed(self._owned))
-            for stream in owned:
-                if isinstance(stream, Stream):
-                    with _kept(failed):
-                        stream.synchronize()
-            for each in owned:
+            with _kept(failed):
+                self.rest()
+            for each in list(reversed(self._owned)):
                 with _kept(failed):
                     each.close()
         with _kept(failed):

@@ -7,6 +7,7 @@ that begins "Layers:", one line a kernel. It is what the compiler decided, not a
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -178,6 +179,12 @@ def _is_padded(convolution: Convolution, kernels: tuple[Kernel, ...]) -> bool:
     return any(
         len(dims) == 4 and dims[0] == outputs and dims[1] > channels and list(dims[2:]) == window for dims in candidates
     )
+
+
+def kinds_of_kernels(kernels: tuple[Kernel, ...]) -> dict[str, int]:
+    """ "int8 correlation": how many, the most frequent first."""
+    counts = Counter(f"{kernel.precision} {kernel.op}".strip() for kernel in kernels)
+    return dict(counts.most_common())
 
 
 def story_from_kernels(kernels: tuple[Kernel, ...], convolutions: tuple[Convolution, ...]) -> dict[str, int]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import re
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +31,9 @@ _MODULES: dict[NvidiaTarget, tuple[str, str]] = {  # target: (module, how to get
     ),
     "tensorrt-rtx": ("tensorrt_rtx", "pip install 'fcn-edge[rtx]'"),
 }
+MAX_HEARD = 1000
+_SOURCE_PLACE = re.compile(r"\s*\(?In \w+ at /\S+")
+_PREAMBLE = re.compile(r"^(?:\S+: )?Error Code \d+: [\w ]+\(|^Assertion failed: .*?\)?: (?=[A-Z])")
 _WARNING = 2  # trt.ILogger.WARNING in every version; lower is worse
 _ONE_BUILD = threading.Lock()  # the vendor has one logger a process, so one build at a time can be told apart
 
@@ -79,12 +84,12 @@ def missing_gpu() -> str:
 
 
 class Log:
-    """What the builder said during one build."""
+    """What the vendor said during one build, or lately while plans ran: the last of each kind."""
 
     def __init__(self) -> None:
         self.dump = ""
-        self.errors: list[str] = []
-        self.warnings: list[str] = []
+        self.errors: deque[str] = deque(maxlen=MAX_HEARD)
+        self.warnings: deque[str] = deque(maxlen=MAX_HEARD)
 
     def take(self, severity: int, message: str) -> None:
         if severity < _WARNING:
@@ -93,6 +98,18 @@ class Log:
             self.warnings.append(message)
         elif message.startswith(MARK):
             self.dump = message
+
+    def reason(self, otherwise: str) -> str:
+        """The last error in plain words; the lack of a GPU is no reason unless it is the only one."""
+        errors = [text for text in self.errors if "Cuda Runtime" not in text] or list(self.errors)
+        return plain(errors[-1]) if errors else otherwise
+
+
+def plain(message: str) -> str:
+    """The first line that says something, without the vendor's own functions and source paths."""
+    lines = [_PREAMBLE.sub("", _SOURCE_PLACE.sub("", line).strip()) for line in message.splitlines()]
+    telling = [line for line in lines if line and not line.startswith("Invalid Node")]
+    return (telling or lines or [""])[0][:300]
 
 
 @functools.cache
@@ -120,6 +137,28 @@ def recorded(trt: Any) -> Iterator[tuple[Any, Log]]:
             yield logger, log
         finally:
             logger.current = Log()
+
+
+def made(thing: Any, what: str, runtime: str, log: Log) -> Any:
+    """`thing` itself; the vendor gives None for what it could not make. Raises BackendMissing with its reason."""
+    if thing is None:
+        raise BackendMissing(f"{runtime} cannot make {what}: {log.reason('it gives no reason')}")
+    return thing
+
+
+@contextmanager
+def vendor_calls(file: object, runtime: str, log: Log) -> Iterator[None]:
+    """What the vendor's bindings raise inside becomes one sentence: null pointers and refused arguments."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise BackendMissing(f"{file}: {runtime} failed: {log.reason(first_line(error))}") from error
+
+
+def heard(trt: Any) -> Log:
+    """What the vendor says outside of `recorded`, as when a plan runs."""
+    log: Log = _logger(trt).current
+    return log
 
 
 class Stop:

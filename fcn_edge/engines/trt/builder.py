@@ -1,0 +1,154 @@
+"""One run of the vendor's builder: TensorRT 8.6, 10, 11 and TensorRT-RTX, by what each module has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fcn_edge.engines.trt.lines import HARDWARE_LEVELS, PlanOptions
+from fcn_edge.engines.trt.vendor import Log, Progress, Stop, made, monitor_of_build, plain, vendor_calls
+from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.files import whole_file
+from fcn_edge.spec import Precision
+
+MAX_NAMES = 3  # of a list in a message
+_WEAK_FLAGS: dict[Precision, tuple[str, ...]] = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8",), "int8-fp16": ()}
+
+
+def is_strongly_typed(trt: Any) -> bool:
+    """Whether the file alone decides on precisions: TensorRT 10 and newer, and TensorRT-RTX."""
+    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+
+
+def precision_flags(trt: Any, precision: Precision) -> tuple[str, ...]:
+    """Names of the builder flags that a file of that precision needs."""
+    return () if is_strongly_typed(trt) else _WEAK_FLAGS[precision]
+
+
+@dataclass
+class Build:
+    """The builder over one file. runtime: name and version. notes: what the user should hear, filled by `run`."""
+
+    trt: Any
+    path: Path
+    runtime: str
+    log: Log
+    stop: Stop
+    notes: list[str] = field(default_factory=list)
+
+    def run(
+        self, logger: Any, model: Any, precision: Precision, options: PlanOptions, on_progress: Progress | None
+    ) -> bytes:
+        """The plan. Raises BackendMissing where the vendor fails, BadInput where the file does not compile."""
+        with vendor_calls(self.path, self.runtime, self.log):
+            return self._run(logger, model, precision, options, on_progress)
+
+    def _run(
+        self, logger: Any, model: Any, precision: Precision, options: PlanOptions, on_progress: Progress | None
+    ) -> bytes:
+        try:
+            builder = self.trt.Builder(logger)
+        except TypeError as error:  # pybind's word for a null pointer: CUDA could not start
+            raise BackendMissing(
+                f"{self.runtime} cannot start ({self._said()}); see with nvidia-smi whether the driver fits"
+            ) from error
+        network = self._made(builder.create_network(self._network_flags()), "a network")
+        parser = self.trt.OnnxParser(network, logger)
+        if not parser.parse_from_file(str(self.path)):
+            raise BadInput(f"{self.path}: {self.runtime} cannot read {self._parse_errors(parser, model)}")
+        config = self._config(builder, precision, options)
+        if hasattr(config, "progress_monitor"):  # TensorRT 10 and newer
+            config.progress_monitor = monitor_of_build(self.trt, self.stop, on_progress)
+        memory = builder.build_serialized_network(network, config)
+        if memory is None:
+            raise BadInput(f"{self.path}: {self.runtime} cannot compile this file: {self._said()}")
+        if options.timing_cache is not None:
+            self._save_timings(config, options.timing_cache)
+        return bytes(memory)
+
+    def _network_flags(self) -> int:
+        flags = self.trt.NetworkDefinitionCreationFlag
+        return 1 << int(flags.STRONGLY_TYPED if is_strongly_typed(self.trt) else flags.EXPLICIT_BATCH)
+
+    def _config(self, builder: Any, precision: Precision, options: PlanOptions) -> Any:
+        trt, config = self.trt, self._made(builder.create_builder_config(), "a builder configuration")
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        for name in precision_flags(trt, precision):
+            config.set_flag(getattr(trt.BuilderFlag, name))
+        if not options.tf32:
+            config.clear_flag(trt.BuilderFlag.TF32)
+        if options.sparsity:
+            config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+        if options.version_compatible:
+            config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        if options.hardware_compatible is not None:
+            config.hardware_compatibility_level = self._hardware_level(options)
+        if options.workspace_mb is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
+        if options.optimisation_level is not None:
+            config.builder_optimization_level = options.optimisation_level
+        if options.sm:
+            self._set_targets(config, options.sm)
+        if options.shapes is not None:
+            shapes, profile = options.shapes, self._made(builder.create_optimization_profile(), "a range of shapes")
+            profile.set_shape(shapes.input, shapes.min, shapes.opt, shapes.max)
+            self._check(config.add_optimization_profile(profile) >= 0, "the range of shapes")
+        if options.timing_cache is not None:
+            self._load_timings(config, options.timing_cache)
+        return config
+
+    def _hardware_level(self, options: PlanOptions) -> Any:
+        assert options.hardware_compatible is not None
+        levels, name = self.trt.HardwareCompatibilityLevel, HARDWARE_LEVELS[options.hardware_compatible]
+        if not hasattr(levels, name):
+            raise BadInput(f"{self.runtime} has no plans that are hardware compatible by {options.hardware_compatible}")
+        return getattr(levels, name)
+
+    def _set_targets(self, config: Any, capabilities: tuple[int, ...]) -> None:
+        config.num_compute_capabilities = len(capabilities)
+        for index, sm in enumerate(capabilities):
+            accepted = config.set_compute_capability(getattr(self.trt.ComputeCapability, f"SM{sm}"), index)
+            self._check(accepted, f"compute capability {sm}")
+
+    def _load_timings(self, config: Any, file: Path) -> None:
+        """Start from the timings in `file`; those of another GPU or version are passed over, with a note."""
+        known = file.read_bytes() if file.is_file() else b""
+        if config.set_timing_cache(self._made(config.create_timing_cache(known), "a timing cache"), False):
+            return
+        self.notes.append(f"{file}: the timings are of another GPU or TensorRT; all kernels are timed anew")
+        empty = self._made(config.create_timing_cache(b""), "a timing cache")
+        self._check(config.set_timing_cache(empty, False), "an empty timing cache")
+
+    def _save_timings(self, config: Any, file: Path) -> None:
+        timings = self._made(self._made(config.get_timing_cache(), "its timings").serialize(), "a copy of its timings")
+        with whole_file(file) as part:
+            part.write_bytes(bytes(timings))
+
+    def _made(self, thing: Any, what: str) -> Any:
+        return made(thing, what, self.runtime, self.log)
+
+    def _check(self, accepted: bool, what: str) -> None:
+        if not accepted:
+            raise BadInput(f"{self.path}: {self.runtime} does not accept {what}: {self._said()}")
+
+    def _parse_errors(self, parser: Any, model: Any) -> str:
+        """Which nodes, and why: "node odd (Bernoulli): this operator is not supported"."""
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        if not errors:
+            return f"it: {self._said()}"
+        more = f"; and {len(errors) - MAX_NAMES} more" if len(errors) > MAX_NAMES else ""
+        return "; ".join(_parse_error(error, model) for error in errors[:MAX_NAMES]) + more
+
+    def _said(self) -> str:
+        return self.log.reason("the builder gives no reason")
+
+
+def _parse_error(error: Any, model: Any) -> str:
+    where, reason = "it", plain(error.desc())
+    if 0 <= error.node() < len(model.graph.node):
+        node = model.graph.node[error.node()]
+        where = f"node {node.name or node.output[0]} ({node.op_type})"
+    if "UNSUPPORTED" in str(error.code()) or "Plugin not found" in reason:
+        reason = "this operator is not supported"
+    return f"{where}: {reason}"

@@ -1,0 +1,175 @@
+"""From a file to an engine that runs: the manifest first, then this machine, then the plan."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fcn_edge.engines.base import EngineOptions, Execution
+from fcn_edge.engines.trt.cache import cached_plan
+from fcn_edge.engines.trt.cuda import Cuda, open_cuda
+from fcn_edge.engines.trt.execution import PlanEngine
+from fcn_edge.engines.trt.lines import NvidiaTarget, PlanOptions, ShapeRange, options_from_flags
+from fcn_edge.engines.trt.origin import Here, Stored
+from fcn_edge.engines.trt.plan import plan_from_onnx
+from fcn_edge.engines.trt.vendor import missing_gpu, vendor_module
+from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.files import require_file, sha256_of_file
+from fcn_edge.onnxfile import contract_from_onnx, graph_inputs, onnx_from_file
+from fcn_edge.spec import FREE_SIZE_STEP, ModelSpec, Precision, spec_from_json
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """What plans are run by: the vendor's module and one GPU, which the engine takes over."""
+
+    target: NvidiaTarget
+    trt: Any
+    cuda: Cuda
+
+    @property
+    def here(self) -> Here:
+        return Here(f"{self.target} {self.trt.__version__}", self.cuda.gpu)
+
+
+def engine_from_directory(path: Path, manifest: Mapping[str, Any], options: EngineOptions) -> PlanEngine:
+    """Open an engine directory. A plan of another GPU or TensorRT is built anew from the ONNX file beside it.
+
+    Raises:
+        BadInput: plan, spec and manifest do not belong together; host code that nobody asked for; or the
+            plan is not for this machine and the ONNX file is not at hand.
+        BackendMissing: a package, the driver or the GPU is missing.
+    """
+    stored = Stored(path, manifest)
+    stored.require_whole()
+    spec = _spec_of(stored)
+    stored.require_allowed(options.allow_host_code)
+    machine = _machine(stored.target, path, onnx=stored.onnx)
+    try:
+        plan = _fitting_plan(stored, machine)
+    except BaseException:
+        machine.cuda.close()
+        raise
+    return _engine(plan, machine, spec, manifest["precision"], stored.plan, options, host_code=stored.has_host_code)
+
+
+def engine_from_onnx(path: Path, target: NvidiaTarget, options: EngineOptions) -> PlanEngine:
+    """Compile an ONNX file for this GPU, or take its plan from the cache, and open it.
+
+    Raises:
+        BadInput: no file of ours, or one that does not compile. BackendMissing: as `engine_from_directory`.
+    """
+    if path.suffix == ".plan":
+        raise BadInput(f"{path}: a bare plan tells neither classes nor sizes; open the engine directory that it is of")
+    contract = contract_from_onnx(path)
+    machine = _machine(target, path, onnx=path)
+    try:
+        plan = _plan_for(path, PlanOptions(shapes=_free_range(path, contract.spec)), machine)
+    except BaseException:
+        machine.cuda.close()
+        raise
+    return _engine(plan, machine, contract.spec, contract.quantization.precision, path, options, host_code=False)
+
+
+def _free_range(path: Path, spec: ModelSpec) -> ShapeRange | None:
+    """For a network of free size: up to four frames of up to twice its own height and width."""
+    if not spec.dynamic:
+        return None
+    name = graph_inputs(onnx_from_file(path))[0].name
+    height, width = spec.preprocess.size
+    smallest, largest = (1, FREE_SIZE_STEP, FREE_SIZE_STEP, 3), (4, 2 * height, 2 * width, 3)
+    return ShapeRange(name, smallest, (1, height, width, 3), largest)
+
+
+def _engine(
+    plan: bytes,
+    machine: _Machine,
+    spec: ModelSpec,
+    precision: Precision,
+    path: Path,
+    options: EngineOptions,
+    *,
+    host_code: bool,
+) -> PlanEngine:
+    own: Execution = "f16" if precision.endswith("fp16") else "f32"
+    if options.execution not in (None, own):
+        machine.cuda.close()
+        raise BadInput(f"{path}: this {precision} file executes {own} on {machine.target}, not {options.execution}")
+    return PlanEngine(
+        plan,
+        trt=machine.trt,
+        cuda=machine.cuda,
+        target=machine.target,
+        spec=spec,
+        precision=precision,
+        execution=own,
+        path=path,
+        in_flight=options.in_flight,
+        allow_host_code=host_code,
+    )
+
+
+def _machine(target: NvidiaTarget, path: Path, *, onnx: Path) -> _Machine:
+    """The vendor's module and the GPU. Raises BackendMissing naming all that is missing and what runs instead."""
+    lacks = []
+    try:
+        trt = vendor_module(target)
+    except BackendMissing as error:
+        lacks.append(str(error))
+    if missing := missing_gpu():
+        lacks.append(missing)
+    if not lacks:
+        try:
+            return _Machine(target, trt, open_cuda())
+        except BackendMissing as error:
+            lacks.append(str(error))
+    instead = (
+        f". Without a GPU the same network runs by: fcn-edge run {onnx} --target openvino" if onnx.is_file() else ""
+    )
+    raise BackendMissing(f"{path}: cannot run on this machine: {'; '.join(lacks)}{instead}")
+
+
+def _spec_of(stored: Stored) -> ModelSpec:
+    file = require_file(stored.path / "spec.json", "the spec of the network")
+    spec = spec_from_json(file.read_text(encoding="utf-8"), str(file))
+    if spec.sha256 != stored.manifest.get("spec_sha256"):
+        raise BadInput(f"{file}: is of another network than manifest.json; rebuild: {stored.rebuild_line}")
+    return spec
+
+
+def _fitting_plan(stored: Stored, machine: _Machine) -> bytes:
+    misfit = stored.misfit(machine.here)
+    if not misfit:
+        return stored.plan.read_bytes()
+    if not stored.onnx.is_file():
+        raise BadInput(f"{misfit}. Rebuild it here from its ONNX file, which is not beside it: {stored.rebuild_line}")
+    if sha256_of_file(stored.onnx) != stored.manifest.get("onnx_sha256"):
+        raise BadInput(f"{misfit}; and {stored.onnx.name} is not the file that it was built from: restore that one")
+    log.warning("%s; building it anew for this machine, once: the plan is kept in the cache", misfit)
+    known = getattr(machine.trt, "ComputeCapability", None)
+    sm = (machine.cuda.gpu.sm,) if hasattr(known, f"SM{machine.cuda.gpu.sm}") else ()
+    options = replace(options_from_flags(stored.manifest["flags"], sm=sm), version_compatible=False)
+    return _plan_for(stored.onnx, options, machine)
+
+
+def _plan_for(onnx: Path, options: PlanOptions, machine: _Machine) -> bytes:
+    """The plan of that file for this machine, from the cache or built."""
+    gpu = machine.cuda.gpu
+    key = {
+        "onnx_sha256": sha256_of_file(onnx),
+        "runtime": machine.here.runtime,
+        "gpu": gpu.name,
+        "sm": gpu.sm,
+        "flags": options.flags(),
+    }
+
+    def build() -> bytes:
+        log.warning("%s: compiling for %s by %s, which may take minutes", onnx, gpu.name, machine.here.runtime)
+        return plan_from_onnx(onnx, target=machine.target, options=options).data
+
+    return cached_plan(key, build)

@@ -1,0 +1,58 @@
+"""A GPU that is not there: a recorded TensorRT over numpy's CUDA, in the place of the packages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fcn_edge.engines.trt import opening, vendor
+from fcn_edge.engines.trt import plan as plan_module
+from fcn_edge.engines.trt.cuda import Cuda
+from tests.engines.fake_tensorrt import FakeTensorRT
+from tests.engines.numpy_cuda import AMPERE, NumpyDriver
+
+
+class FakeGpu:
+    """trt: the module. Each engine has a driver of its own, as each has a Cuda of its own."""
+
+    def __init__(self, family: str, *, sm: int = 86, can_capture: bool = True) -> None:
+        self.device, self.can_capture = replace(AMPERE, sm=sm), can_capture
+        self.drivers: list[NumpyDriver] = []
+        self.failing: tuple[str, int] | None = None
+        self.trt = FakeTensorRT(family, self.drivers)
+
+    def open_cuda(self) -> Cuda:
+        self.drivers.append(NumpyDriver(can_capture=self.can_capture, device=self.device))
+        if self.failing is not None:
+            self.drivers[-1].fail(*self.failing)
+        return Cuda(self.drivers[-1])
+
+    @property
+    def leaks(self) -> list[str]:
+        """What was left behind: of drivers, and of the vendor's objects."""
+        return [leak for driver in self.drivers for leak in driver.leaks] + self.trt.alive
+
+    @property
+    def calls(self) -> list[str]:
+        return [call for driver in self.drivers for call in driver.calls]
+
+
+@pytest.fixture
+def gpu(monkeypatch: Any, tmp_path: Any) -> Callable[..., FakeGpu]:
+    """Puts a TensorRT of that family (and a GPU) into this process until the test ends."""
+
+    def install(family: str = "10.3", **options: Any) -> FakeGpu:
+        found = FakeGpu(family, **options)
+        monkeypatch.setitem(sys.modules, "tensorrt_rtx" if family == "rtx" else "tensorrt", found.trt)
+        monkeypatch.setattr(vendor, "missing_gpu", lambda: "")
+        for module in (opening, plan_module):
+            monkeypatch.setattr(module, "open_cuda", found.open_cuda)
+        monkeypatch.setattr(opening, "missing_gpu", lambda: "")
+        monkeypatch.setenv("FCN_EDGE_CACHE", str(tmp_path / "cache"))
+        return found
+
+    return install

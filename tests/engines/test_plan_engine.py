@@ -1,0 +1,253 @@
+"""Execution of plans: the engine contract, order, lifetime and failure, on a recorded TensorRT over numpy's CUDA."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import onnx
+import pytest
+
+from fcn_edge.engines import EngineOptions, open_engine
+from fcn_edge.engines.trt import PlanOptions, ShapeRange, plan_from_onnx
+from fcn_edge.errors import BackendMissing, BadInput
+from tests.engines.fake_tensorrt import FAMILIES, VERSIONS
+from tests.engines.test_contract import ONE_THREAD, OnnxContract
+
+TARGET = dict.fromkeys(FAMILIES, "tensorrt") | {"rtx": "tensorrt-rtx"}
+
+
+@pytest.fixture
+def opened(gpu):
+    found = gpu("10.3")
+    with ExitStack() as stack:
+        yield cache(lambda path, target: stack.enter_context(open_engine(path, target=target, options=ONE_THREAD)))
+    assert found.leaks == []
+
+
+class TestTensorRT(OnnxContract):
+    """What every engine does, here with TensorRT 10.3."""
+
+    target = "tensorrt"
+
+    @pytest.fixture(autouse=True)
+    def _installed(self, gpu):
+        gpu("10.3")
+
+    @pytest.fixture
+    def reference(self, checkpoint_file):
+        with open_engine(checkpoint_file, target="pytorch", options=ONE_THREAD) as engine:
+            yield engine.infer
+
+
+@pytest.fixture
+def engine_of(gpu, onnx_file):
+    """Opens the tiny network on that family; the GPU that it runs on is `.fake`."""
+    with ExitStack() as stack:
+
+        def make(family="10.3", path=onnx_file, **options):
+            found = gpu(family, **options)
+            engine = stack.enter_context(open_engine(path, target=TARGET[family], options=EngineOptions(in_flight=2)))
+            engine.fake, engine.driver = found, engine._cuda.driver
+            return engine
+
+        yield make
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_version_builds_and_runs(engine_of, street, family, onnx_file):
+    engine = engine_of(family)
+    x = street(1)[0][None]
+    with open_engine(onnx_file, target="onnxruntime", options=ONE_THREAD) as other:
+        np.testing.assert_allclose(engine.infer(x), other.infer(x), atol=1e-3)
+    assert engine.runtime == f"{TARGET[family]} {VERSIONS[family]}" and engine.gpu.sm == 86
+    assert engine.device_bytes > 1 << 20
+    engine.close()
+    assert engine.fake.leaks == []
+
+
+def test_frames_after_the_first_run_as_one_graph_and_allocate_nothing(engine_of, street):
+    engine = engine_of()
+    for seed in range(2):
+        engine.infer(street(seed)[0][None])
+    assert engine.has_graph
+    driver = engine.driver
+    driver.calls.clear()
+    trt_calls = len(engine.fake.trt.calls)
+    out = np.empty((1, 11, 8, 12), np.float32)
+    engine.infer(street(9)[0][None], out)
+    assert driver.calls == ["enter", "launch_graph", "record", "enter", "wait_for"]
+    assert len(engine.fake.trt.calls) == trt_calls
+
+
+def test_without_graphs_each_frame_is_queued_in_order(engine_of, street):
+    engine = engine_of(can_capture=False)
+    engine.infer(street(0)[0][None])
+    driver = engine.driver
+    driver.calls.clear()
+    engine.infer(street(9)[0][None])
+    assert driver.calls == ["enter", "copy_in", "copy_out", "record", "enter", "wait_for"]
+    assert not engine.has_graph
+
+
+def test_capture_that_is_not_allowed_is_told_once_and_frames_go_on(engine_of, street, caplog):
+    engine = engine_of()
+    engine.driver.fail("begin_capture")
+    results = [engine.infer(street(1)[0][None]) for _ in range(4)]
+    assert all(np.array_equal(result, results[0]) for result in results)
+    assert [record.message for record in caplog.records if "CUDA graph" in record.message] == [
+        f"{engine.path.parent.name}: runs without a CUDA graph (CUDA: begin_capture failed (out of memory))"
+    ]
+
+
+def test_two_frames_in_flight_come_back_in_order(engine_of, street):
+    engine = engine_of()
+    frames = [street(seed)[0][None] for seed in range(4)]
+    wanted = [engine.infer(x) for x in frames]
+    found = []
+    engine.start(frames[0])
+    for x in frames[1:]:
+        engine.start(x)
+        found.append(engine.wait())
+    found.append(engine.wait())
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_more_than_two_frames_in_flight_and_none_are_refused(engine_of, frame):
+    engine = engine_of()
+    with pytest.raises(BadInput, match="nothing is under way"):
+        engine.wait()
+    engine.start(frame[None])
+    engine.start(frame[None])
+    with pytest.raises(BadInput, match="2 under way already"):
+        engine.start(frame[None])
+    for out in (None, np.empty((1, 11, 8, 12), np.float32)):
+        with pytest.raises(BadInput, match="2 frames are under way"):
+            engine.infer(frame[None], out)
+    engine.wait()
+    engine.wait()
+    engine.infer(frame[None])
+
+
+def test_frame_may_change_as_soon_as_it_is_started(engine_of, street):
+    engine = engine_of()
+    x = street(1)[0][None].copy()
+    wanted = engine.infer(x)
+    engine.start(x)
+    x[...] = 0
+    np.testing.assert_array_equal(engine.wait(), wanted)
+
+
+def test_closing_with_a_frame_in_flight_waits_for_it(engine_of, frame):
+    engine = engine_of()
+    engine.start(frame[None])
+    engine.close()
+    assert engine.fake.leaks == []
+
+
+CUDA_CALLS = (
+    "enter", "alloc", "alloc_host", "create_stream", "create_event", "copy_in", "copy_out", "record", "wait_for",
+)  # fmt: skip
+
+
+def told(path, target):
+    """The sentence that opening the file and running three frames ends in; empty where it does not fail."""
+    try:
+        with open_engine(path, target=target) as engine:
+            for _ in range(3):
+                engine.infer(np.zeros((1, *engine.spec.preprocess.size, 3), np.uint8))
+    except (BackendMissing, BadInput) as error:
+        return str(error)
+    return ""
+
+
+def is_plain(sentence):
+    return "\n" not in sentence and "/_src/" not in sentence
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_vendor_call_failing_once_is_one_sentence_and_leaks_nothing(gpu, onnx_file, family, tmp_path, monkeypatch):
+    found = gpu(family)
+    assert told(onnx_file, TARGET[family]) == ""
+    calls = list(dict.fromkeys(found.trt.calls))
+    silent = []
+    for number, call in enumerate(calls):
+        found = gpu(family)
+        monkeypatch.setenv("FCN_EDGE_CACHE", str(tmp_path / f"cache{number}"))
+        found.trt.fail(call)
+        sentence = told(onnx_file, TARGET[family])
+        assert is_plain(sentence) and ("fake was told to fail" in sentence or not sentence), (call, sentence)
+        silent += [call] if not sentence else []
+        assert found.leaks == [], call
+    assert len(calls) >= 20 and silent == [], silent
+
+
+def build_with_every_option(path, family, folder):
+    """The sentence that compiling a network of free size with all options of that version ends in."""
+    shapes = ShapeRange(onnx.load(str(path)).graph.input[0].name, (1, 64, 96, 3), (1, 64, 96, 3), (2, 128, 192, 3))
+    options = PlanOptions(workspace_mb=64, optimisation_level=2, shapes=shapes, sparsity=True)
+    if family == "rtx":
+        options = replace(options, sm=(86, 89))
+    else:
+        (folder / "timings").write_bytes(b"timings of another GPU")
+        options = replace(
+            options, timing_cache=folder / "timings", version_compatible=True, hardware_compatible="ampere+"
+        )
+    try:
+        plan_from_onnx(path, target=TARGET[family], options=options)
+    except (BackendMissing, BadInput) as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_builder_call_with_every_option_failing_once_is_one_sentence(gpu, exported, family, tmp_path):
+    path, found = exported(dynamic=True), gpu(family)
+    assert build_with_every_option(path, family, tmp_path) == ""
+    calls = list(dict.fromkeys(found.trt.calls))
+    for call in calls:
+        found.trt.fail(call)
+        sentence = build_with_every_option(path, family, tmp_path)
+        goes_on = call == "IBuilderConfig.set_timing_cache"  # refused timings are measured anew
+        assert is_plain(sentence) and ("fake was told to fail" in sentence) != goes_on, (call, sentence)
+        assert found.leaks == [], call
+    assert len(calls) >= 15
+
+
+@pytest.mark.parametrize("call", CUDA_CALLS)
+def test_each_cuda_call_failing_once_is_one_sentence_and_leaks_nothing(gpu, onnx_file, call):
+    found = gpu("10.3", can_capture=False)
+    assert told(onnx_file, "tensorrt") == ""  # compiled and kept
+    counted = found.drivers[0].calls.count(call)
+    for after in range(min(counted, 2)):
+        found.failing = (call, after)
+        sentence = told(onnx_file, "tensorrt")
+        assert is_plain(sentence) and f"{call} failed (out of memory)" in sentence
+        assert found.leaks == []
+
+
+def test_engine_goes_on_after_a_frame_that_failed(engine_of, street):
+    engine = engine_of(can_capture=False)
+    x = street(1)[0][None]
+    wanted = engine.infer(x)
+    for call in ("copy_in", "copy_out", "wait_for"):
+        engine.driver.fail(call)
+        with pytest.raises(BackendMissing, match=f"tiny.onnx: cannot run on NumPy A1 .*{call} failed"):
+            engine.infer(street(2)[0][None])
+        np.testing.assert_array_equal(engine.infer(x), wanted)
+
+
+def test_free_sizes_outside_of_the_range_are_told(engine_of, exported):
+    engine = engine_of(path=exported(dynamic=True))
+    with pytest.raises(BadInput, match="does not take frames of 1x160x96x3: it was built for 1x32x32x3 to 4x128x192x3"):
+        engine.infer(np.zeros((1, 160, 96, 3), np.uint8))
+
+
+def test_asked_execution_that_a_plan_has_not_frees_the_gpu(gpu, onnx_file):
+    found = gpu()
+    with pytest.raises(BadInput, match="executes f32 on tensorrt, not bf16"):
+        open_engine(onnx_file, target="tensorrt", options=EngineOptions("bf16"))
+    assert found.leaks == [] and all(driver.is_closed for driver in found.drivers)
