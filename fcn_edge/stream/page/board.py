@@ -52,17 +52,14 @@ class Shot:
 class Board:
     """What viewers see: a greeting, the newest shot of each stream, and how the sources stand."""
 
-    def __init__(self, greeting: Mapping[str, Any]) -> None:
+    def __init__(self, greeting: Mapping[str, Any], status: Callable[[], Mapping[str, Any]]) -> None:
+        """status: asked twice a second while somebody looks."""
         self.greeting = message({"kind": "hello", **greeting})
         self.is_closed = False
         self._latest: dict[int, Shot] = {}
-        self._status: Callable[[], Mapping[str, Any]] = dict
+        self._status = status
         self._told: tuple[float, bytes] = (float("-inf"), b"")
         self._changed = threading.Condition()
-
-    def tell(self, status: Callable[[], Mapping[str, Any]]) -> None:
-        """`status` is asked twice a second while somebody looks."""
-        self._status = status
 
     def post(self, frame: Frame, view: View, times: Times) -> None:
         with self._changed:

@@ -162,12 +162,15 @@ function hello(told) {
     $("opacity-value").textContent = `${$("opacity").value} %`;
   }
   $("model").textContent = `${told.model} · ${told.engine}`;
-  state.tiles = told.sources.map((name, number) => new Tile(number, name));
+  if (state.tiles.map((tile) => tile.name).join("\n") !== told.sources.join("\n")) {  // else the pictures stay
+    state.tiles = told.sources.map((name, number) => new Tile(number, name));
+    state.chosen = 0;
+    $("stage").replaceChildren(...state.tiles.map((tile) => tile.node));
+    $("stage").classList.toggle("several", state.tiles.length > 1);
+    if (state.tiles.length > 1) state.tiles.forEach(choosable);
+  }
   state.tiles.forEach((tile) => { tile.regions = told.regions; });
-  state.chosen = Math.min(state.chosen, state.tiles.length - 1);
-  $("stage").replaceChildren(...state.tiles.map((tile) => tile.node));
-  $("stage").classList.toggle("several", state.tiles.length > 1);
-  if (state.tiles.length > 1) state.tiles.forEach(choosable);
+  state.noted = -1;
   $("events-card").hidden = !told.rules.length;
   $("events").replaceChildren(make("li", { textContent: told.rules.join(" · ") }));
   state.rows = told.classes.map(classRow);
@@ -301,7 +304,7 @@ async function handle([header, parts]) {
   else if (header.kind === "frame") { if (!state.frozen) await state.tiles[header.stream].take(header, parts); }
   else if (header.kind === "status") {
     header.streams.forEach((figures) => { state.tiles[figures.stream].figures = figures; });
-    header.events.forEach((event) => { if (event.number > (state.noted ?? -1)) { state.noted = event.number; note(event); } });
+    header.events.forEach((event) => { if (event.number > state.noted) { state.noted = event.number; note(event); } });
     link(header.viewers > 1 ? `connected · ${header.viewers} viewers` : "connected", "open");
   } else if (header.kind === "end") { state.ended = true; link("the run has ended", "ended"); }
 }

@@ -61,7 +61,7 @@ class Live(Sink):
         super().__init__(f"http://{address.netloc}")
         self._figures: Callable[[], tuple[StreamFigures, ...]] = tuple
         self._events = events
-        self._board = Board(greeting)
+        self._board = Board(greeting, self._status)
         is_open = not is_loopback(address.host)
         given = os.environ.get(TOKEN_VARIABLE, "")
         token = _checked(given) or secrets.token_urlsafe(18) if is_open else None
@@ -82,7 +82,6 @@ class Live(Sink):
 
     def begin(self, figures: Callable[[], tuple[StreamFigures, ...]]) -> None:
         self._figures = figures
-        self._board.tell(self._status)
 
     def write(self, frame: Frame, view: View, times: Times) -> None:
         self._board.post(frame, view, times)
