@@ -22,6 +22,7 @@ from fcn_edge.calib.images import shared_images, spread_indices
 from fcn_edge.calib.methods import Method
 from fcn_edge.calib.placement import PlacementName, placement_for
 from fcn_edge.compiled import PLAN, Compiled, compiled, execution_of, onnx_name
+from fcn_edge.calib.refine import Refinement
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.engines import (
@@ -62,7 +63,7 @@ SCENES, HELD_IMAGES = "synthetic:street,seed=1,images=4", 8  # what an engine is
 class BuildOptions:
     """How to build. max_miou_drop: in points, needs `data`. plan: for the TensorRT targets.
 
-    calib and calib_images are for INT8, and for FP16 to look up ranges; method and placement for INT8.
+    calib and calib_images are for INT8, and for FP16 to look up ranges; method, placement and refine for INT8.
     None takes their defaults, and of placements the one that is fastest on the target.
     allow_overlap: calibration images may be in `data` too.
     """
@@ -73,6 +74,7 @@ class BuildOptions:
     calib_images: int | None = None
     method: Method | None = None
     placement: PlacementName | None = None
+    refine: tuple[Refinement, ...] | None = None
     max_miou_drop: float | None = None
     plan: PlanOptions = PlanOptions()  # noqa: RUF009 - frozen
     threads: int | None = None
@@ -153,7 +155,7 @@ def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
 def _check_idle_options(options: BuildOptions) -> None:
     """Raises BadInput for what was asked for and would be passed over in silence."""
     looking = {"--calib": options.calib, "--images": options.calib_images}
-    quantizing = {"--method": options.method, "--placement": options.placement}
+    quantizing = {"--method": options.method, "--placement": options.placement, "--refine": options.refine}
     if options.precision.startswith("int8"):
         idle = []
     else:
@@ -215,7 +217,7 @@ def _in_precision(
     if options.calib is not None:
         on_stage("calibrating")
         table = load_or_make_table(
-            fp32, options.calib, method=options.method, count=options.calib_images,
+            fp32, options.calib, method=options.method, count=options.calib_images, refine=options.refine,
             held_out=None if options.allow_overlap else data,
             on_image=lambda done, total: on_image("calibrating", done, total),
         )  # fmt: skip
@@ -224,11 +226,12 @@ def _in_precision(
     wanted = cast(Precision, options.precision)
     placement = options.placement or placement_for(options.target, this_device().instruction_sets)
     if budget is None or table is None:
-        return quantized_file(fp32, file, precision=wanted, table=table, placement=placement)
+        return quantized_file(fp32, file, precision=wanted, table=table, placement=placement, refine=options.refine)
     on_stage(f"looking for INT8 within {budget.points:g} points of mIoU on {budget.data.name}")
     made, found = int8_within_budget(
-        fp32, file, budget, precision=wanted, table=table, placement=placement, on_layer=on_image
-    )
+        fp32, file, budget, precision=wanted, table=table, placement=placement, refine=options.refine,
+        on_layer=on_image,
+    )  # fmt: skip
     for name in found.kept:
         on_stage(f"kept in float: {name}, which gives back {found.gains[name]:+.2f} points")
     return made
@@ -352,6 +355,7 @@ def _manifest(
         "calibration": list(file.coverage.verdict) if file.coverage else [],
         "kept_float": [*file.quantization.kept_float, *compiled.kept_float],
         "placement": file.quantization.placement or None,
+        "refined": list(file.quantization.refined),
         "warnings": list(compiled.warnings),
         "miou": accuracy.miou,
         "miou_reference": accuracy.reference,

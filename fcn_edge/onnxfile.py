@@ -45,7 +45,8 @@ def spec_from_onnx(model: Any, where: str) -> ModelSpec | None:
 class Quantization:
     """How a lower-precision file came to be.
 
-    kept_float: quantizable nodes left in float. kept_fp32: nodes whose values half precision cannot
+    kept_float: quantizable nodes left in float. refined: by what weights and biases are better than
+    rounded to the nearest. kept_fp32: nodes whose values half precision cannot
     hold. range_images: how many images that was looked up on; 0 where it was not, or is no half precision.
     """
 
@@ -55,6 +56,7 @@ class Quantization:
     table_sha256: str = ""
     source_sha256: str = ""
     kept_float: tuple[str, ...] = ()
+    refined: tuple[str, ...] = ()
     kept_fp32: tuple[str, ...] = ()
     range_images: int = 0
 

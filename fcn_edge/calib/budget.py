@@ -18,6 +18,7 @@ from onnx import shape_inference
 from fcn_edge.calib.files import Calibrated, quantized_file
 from fcn_edge.calib.images import spread_indices
 from fcn_edge.calib.placement import PlacementName, quantizable_convolutions, residual_adds
+from fcn_edge.calib.refine import Refinement
 from fcn_edge.calib.table import CalibrationTable
 from fcn_edge.data import Dataset
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
@@ -177,6 +178,7 @@ def int8_within_budget(
     precision: Precision,
     table: CalibrationTable,
     placement: PlacementName,
+    refine: Sequence[Refinement] | None = None,
     on_layer: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> tuple[Calibrated, Found]:
     """Write `out` with as few layers in float as the budget asks for.
@@ -188,7 +190,9 @@ def int8_within_budget(
     trial = out.with_name(f"trial.{out.name}")
 
     def quantized(kept: frozenset[str], to: Path) -> Calibrated:
-        return quantized_file(fp32, to, precision=precision, table=table, placement=placement, kept_float=kept)
+        return quantized_file(
+            fp32, to, precision=precision, table=table, placement=placement, kept_float=kept, refine=refine
+        )
 
     def miou(path: Path, images: int | None) -> float:
         with engine_on_target(path, budget.target, budget.options) as engine:
@@ -206,7 +210,7 @@ def int8_within_budget(
         return references[images]
 
     key = sha256_of_json(
-        [sha256_of_file(fp32), table.sha256, precision, placement, budget.target, _content(budget.data)]
+        [sha256_of_file(fp32), table.sha256, precision, placement, refine, budget.target, _content(budget.data)]
     )
     try:
         found = cheapest_within(

@@ -46,15 +46,15 @@ def table_from_images(
     model = onnx_from_file(model_path)
     _require_finite_weights(model)
     total = 2 * len(images.images)
-    reader = _Reader(images, spec, lambda done: on_image(done, total))
+    reader = CalibrationReader(images, spec, lambda done: on_image(done, total))
     quantized, output = activations_to_quantize(model.graph), model.graph.output[0].name
     first = _FirstPass(quantized, spec, images.classes == spec.classes)
-    taps = _taps(model, [*quantized, *float_tensors(model), output], model_path.name)
+    taps = taps_of(model, [*quantized, *float_tensors(model), output], model_path.name)
     for image, x in reader.inputs():
         first.add(image, taps.run(x), output)
     if len(reader.flat) == len(reader.hashes):
         raise BadInput(f"{images.source}: every image is of one colour throughout; calibrate on real pictures")
-    histograms = _histograms(_taps(model, quantized, model_path.name), reader, first)
+    histograms = _histograms(taps_of(model, quantized, model_path.name), reader, first)
     tensors = {name: _range(first, name, histograms[name], len(reader.hashes)) for name in quantized}
     return CalibrationTable(
         tensors=tensors, magnitudes=first.magnitudes(), predicted=_by_class(spec, first.predicted),
@@ -72,7 +72,7 @@ def float_tensors(model: Any) -> list[str]:
     return [name for node in model.graph.node for name in node.output if kinds.get(name) == TensorProto.FLOAT]
 
 
-class _Reader:
+class CalibrationReader:
     """Network inputs one at a time; what was read, what did not decode, and what is of one colour."""
 
     def __init__(self, images: CalibrationImages, spec: ModelSpec, on_image: Callable[[int], None]) -> None:
@@ -114,6 +114,7 @@ class _FirstPass:
         self.minimum = dict.fromkeys(quantized, np.inf)
         self.amax = {name: [0.0, 0.0] for name in quantized}
         self.channels: dict[str, np.ndarray] = {}
+        self.sums: dict[str, np.ndarray] = {}  # of each channel's mean in each image
         self.sizes: dict[str, list[float]] = {}  # largest, smallest, sum of squares, count
         self.predicted, self.labelled = np.zeros((2, spec.num_classes), np.int64)
         self.count = 0
@@ -142,6 +143,7 @@ class _FirstPass:
             if value.ndim == len(CHANNEL_AXES) + 1:
                 found = magnitudes.max(CHANNEL_AXES)
                 self.channels[name] = np.maximum(self.channels.get(name, found), found)
+                self.sums[name] = self.sums.get(name, 0.0) + value.mean(CHANNEL_AXES, dtype=np.float64)
         some = magnitudes[magnitudes > 0]
         if some.size:
             size = self.sizes.setdefault(name, [0.0, np.inf, 0.0, 0.0])
@@ -157,7 +159,7 @@ class _FirstPass:
         }
 
 
-def _histograms(taps: Taps, reader: _Reader, first: _FirstPass) -> dict[str, np.ndarray]:
+def _histograms(taps: Taps, reader: CalibrationReader, first: _FirstPass) -> dict[str, np.ndarray]:
     """Tensor name -> (2, BINS) counts of magnitudes: of every second image, and of the others."""
     counts = {name: np.zeros((2, BINS), np.int64) for name in taps.names}
     for number, (_, x) in enumerate(reader.inputs()):
@@ -179,7 +181,10 @@ def _range(first: _FirstPass, name: str, histograms: np.ndarray, images: int) ->
     halves = {method: (limit(0, method), limit(1, method)) for method in METHODS} if images > 1 else None
     counts = histograms.sum(0)
     channels = first.channels.get(name, np.empty(0))
-    return TensorRange(amax, first.minimum[name], tuple(counts.tolist()), tuple(channels.tolist()), halves)
+    means = [float(f"{mean:.7g}") for mean in first.sums.get(name, np.empty(0)) / images]
+    return TensorRange(
+        amax, first.minimum[name], tuple(counts.tolist()), tuple(channels.tolist()), tuple(means), halves
+    )
 
 
 def _require_finite_weights(model: Any) -> None:
@@ -189,7 +194,7 @@ def _require_finite_weights(model: Any) -> None:
             raise BadInput(f"weights {tensor.name} hold NaN or infinity: the network cannot be calibrated")
 
 
-def _taps(model: Any, names: list[str], file: str) -> Taps:
+def taps_of(model: Any, names: list[str], file: str) -> Taps:
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
     del tapped.graph.output[:]

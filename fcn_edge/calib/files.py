@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from fcn_edge.calib.half import fp16_model
 from fcn_edge.calib.images import images_from_source, require_disjoint
 from fcn_edge.calib.methods import Method
 from fcn_edge.calib.placement import PlacementName, unsigned_tensors
-from fcn_edge.calib.quantize import int8_model
+from fcn_edge.calib.quantize import Refined, int8_model
+from fcn_edge.calib.refine import Refinement, default_refinements, roundings_for, table_with_roundings
 from fcn_edge.calib.table import (
     CalibrationTable,
     require_same_images,
@@ -59,6 +60,7 @@ def int8_from_onnx(
     method: Method | None = None,
     count: int | None = None,
     placement: PlacementName = "any",
+    refine: Sequence[Refinement] | None = None,
     table_out: Path | None = None,
     held_out: Dataset | None = None,
     verify: str | None = None,
@@ -69,9 +71,9 @@ def int8_from_onnx(
     held_out: a set that none of the images may be in. verify: a source that a table must be made of.
     """
     table = load_or_make_table(
-        model, calib, method=method, count=count, held_out=held_out, verify=verify, on_image=on_image
+        model, calib, method=method, count=count, refine=refine, held_out=held_out, verify=verify, on_image=on_image
     )
-    made = quantized_file(model, out, precision="int8", table=table, placement=placement)
+    made = quantized_file(model, out, precision="int8", table=table, placement=placement, refine=refine)
     if table_out is not None:
         try:
             table.save(table_out)
@@ -87,6 +89,7 @@ def load_or_make_table(
     *,
     method: Method | None = None,
     count: int | None = None,
+    refine: Sequence[Refinement] | None = None,
     held_out: Dataset | None = None,
     verify: str | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
@@ -95,8 +98,10 @@ def load_or_make_table(
 
     Raises:
         BadInput: an image is in `held_out`, the table was not made of the images of `verify`, or
-            one of these is given where it cannot be held against anything.
+            one of these is given where it cannot be held against anything; rounding is asked for
+            and neither in the table nor can be made.
     """
+    is_rounded = "rounding" in (refine or ())
     is_name = calib in table_names()
     if is_name or calib.endswith(".json"):
         table = table_from_file(table_file(calib) if is_name else Path(calib))
@@ -104,6 +109,11 @@ def load_or_make_table(
             raise BadInput(f"--images {count}: {calib} is a table of {len(table.images)} images already; leave it out")
         if verify is not None:
             require_same_images(table, images_from_source(verify, len(table.images) + len(table.skipped)))
+        if is_rounded and not table.roundings:
+            raise BadInput(
+                f"--refine rounding runs the images once more, and {calib} is a table without roundings;"
+                " give --calib the images, or a table that was made so"
+            )
         if held_out is not None:
             require_disjoint(table.hashes, held_out)
         return table if method is None else with_method(table, method)
@@ -112,7 +122,8 @@ def load_or_make_table(
     images = images_from_source(calib, count)
     if held_out is not None:
         require_disjoint({image.name: image.sha256() for image in images.images}, held_out)
-    return table_from_images(model, images, method=method or "percentile", on_image=on_image)
+    table = table_from_images(model, images, method=method or "percentile", on_image=on_image)
+    return table_with_roundings(model, table, images, on_image=on_image) if is_rounded else table
 
 
 def quantized_file(
@@ -123,10 +134,12 @@ def quantized_file(
     table: CalibrationTable | None = None,
     placement: PlacementName = "any",
     kept_float: frozenset[str] = frozenset(),
+    refine: Sequence[Refinement] | None = None,
 ) -> Calibrated:
     """Write `model` (fp32, with contract) in another precision.
 
-    A table lets fp16 keep in float32 what half precision cannot hold; without one that is not checked.
+    refine: None for what the table allows. A table lets fp16 keep in float32 what half precision
+    cannot hold; without one that is not checked.
 
     Raises:
         BadInput: int8 without a table, a table of another network, or a file that is not fp32.
@@ -137,13 +150,18 @@ def quantized_file(
     graph = onnx_from_file(model)
     if table is not None:
         require_same_origin(table, graph, contract.spec)
-    kept, left, coverage = tuple[str, ...](), dict[str, str](), None
+    kept, left, coverage, chosen = tuple[str, ...](), dict[str, str](), None, tuple[Refinement, ...]()
     if precision.startswith("int8"):
         if table is None:
             raise BadInput("INT8 needs calibration: give --calib a folder, video, data set, TOML or table")
         unsigned = unsigned_tensors(graph.graph, placement)
         coverage = coverage_from_table(table, unsigned)
-        graph, kept = int8_model(graph, table.limits(unsigned), placement, kept_float)
+        chosen = default_refinements(table) if refine is None else tuple(refine)
+        refined = Refined(
+            roundings_for(graph, table) if "rounding" in chosen else {},
+            {name: entry.means for name, entry in table.tensors.items()} if "bias" in chosen else {},
+        )
+        graph, kept = int8_model(graph, table.limits(unsigned), placement, kept_float, refined)
     if precision.endswith("fp16"):
         graph, left = fp16_model(graph, table.magnitudes if table else None)
     quantization = Quantization(
@@ -153,6 +171,7 @@ def quantized_file(
         table.sha256 if table else "",
         sha256_of_file(model),
         kept,
+        chosen,
         tuple(left),
         len(table.images) if table and precision.endswith("fp16") else 0,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,28 @@ from fcn_edge.calib.placement import (
     residual_adds,
     unsigned_tensors,
 )
+from fcn_edge.calib.rounding import LARGEST, SMALLEST_SCALE, mean_shift, nearest, scales_of
 from fcn_edge.errors import BadInput
 
-SMALLEST_SCALE = 1e-8  # a tensor that is always zero still needs a scale
+
+@dataclass(frozen=True)
+class Refined:
+    """What rounding to the nearest does not know.
+
+    steps: weights -> int8 steps off the nearest. means: tensor -> mean of each of its channels, with which the
+    bias of the convolution that reads it is corrected.
+    """
+
+    steps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    means: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def int8_model(
-    model: Any, limits: dict[str, float], placement: PlacementName, kept_float: frozenset[str]
+    model: Any,
+    limits: Mapping[str, float],
+    placement: PlacementName,
+    kept_float: frozenset[str],
+    refined: Refined = Refined(),
 ) -> tuple[Any, tuple[str, ...]]:
     """(a Q/DQ copy of `model`, the quantizable nodes that stayed in float).
 
@@ -39,7 +56,7 @@ def int8_model(
         is_float = node.name in kept_float or (is_depthwise(node) and not rules.depthwise)
         (kept if is_float else layers).append(node)
     early = early_tensors(graph, {node.output[0] for node in layers}) if rules.early else {}
-    writer = _Writer(graph, limits, unsigned_tensors(graph, placement), early)
+    writer = _Writer(graph, limits, unsigned_tensors(graph, placement), early, refined)
     for node in layers:
         writer.read_quantized(node)
     writer.finish()
@@ -49,9 +66,11 @@ def int8_model(
 class _Writer:
     """Adds Q/DQ pairs to a graph; each tensor and weight gets one, however many read it."""
 
-    def __init__(self, graph: Any, limits: dict[str, float], unsigned: set[str], early: dict[str, str]) -> None:
+    def __init__(
+        self, graph: Any, limits: Mapping[str, float], unsigned: set[str], early: dict[str, str], refined: Refined
+    ) -> None:
         """early: tensor -> the one before it at which its pair stands."""
-        self.graph, self.limits, self.unsigned, self.early = graph, limits, unsigned, early
+        self.graph, self.limits, self.unsigned, self.early, self.refined = graph, limits, unsigned, early, refined
         self.readers = readers_by_tensor(graph)
         self.weights = {tensor.name: tensor for tensor in graph.initializer}
         self.made: dict[str, str] = {}
@@ -60,6 +79,7 @@ class _Writer:
     def read_quantized(self, node: Any) -> None:
         """Make a Conv read its input and weights, or an Add both of its inputs, through pairs."""
         if node.op_type == "Conv":
+            self._correct_bias(node)
             node.input[0], node.input[1] = self._activation(node.input[0]), self._weight(node.input[1])
         else:
             node.input[0], node.input[1] = self._activation(node.input[0]), self._activation(node.input[1])
@@ -94,19 +114,41 @@ class _Writer:
     def _weight(self, name: str) -> str:
         if name in self.made:
             return self.made[name]
-        values = numpy_helper.to_array(self.weights[name]).astype(np.float32)
-        if not np.isfinite(values).all():
-            raise BadInput(f"weights {name} hold NaN or infinity")
-        channels = values.reshape(len(values), -1)
-        scale = np.maximum(np.abs(channels).max(1) / np.float32(127), np.float32(SMALLEST_SCALE))
-        rounded = np.rint(values / scale.reshape(-1, *[1] * (values.ndim - 1))).clip(-127, 127).astype(np.int8)
-        self._constants(name, scale, np.zeros(len(values), np.int8))
-        self.graph.initializer.append(numpy_helper.from_array(rounded, f"{name}_q"))
+        _, steps, scale = self._rounded(name)
+        self._constants(name, scale, np.zeros(len(steps), np.int8))
+        self.graph.initializer.append(numpy_helper.from_array(steps, f"{name}_q"))
         inputs = [f"{name}_q", f"{name}_scale", f"{name}_zero"]
         node = helper.make_node("DequantizeLinear", inputs, [f"{name}_dq"], f"{name}_dequantize", axis=0)
         self.pairs[name] = [node]
         self.made[name] = f"{name}_dq"
         return self.made[name]
+
+    def _rounded(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(float weights, their int8 steps, the scale of each output channel)."""
+        values = numpy_helper.to_array(self.weights[name]).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise BadInput(f"weights {name} hold NaN or infinity")
+        scale = scales_of(values)
+        steps = nearest(values, scale)
+        if name in self.refined.steps:
+            steps = (steps + self.refined.steps[name]).clip(-LARGEST, LARGEST).astype(np.int8)
+        return values, steps, scale
+
+    def _correct_bias(self, node: Any) -> None:
+        """Give the convolution a bias of its own that makes up for what rounding does to the mean."""
+        means = self.refined.means.get(node.input[0])
+        if not means:
+            return
+        values, steps, scale = self._rounded(node.input[1])
+        shift = mean_shift(values, steps, scale, np.array(means))
+        named = node.input[2] if len(node.input) > 2 else ""
+        if named and named not in self.weights:
+            return  # computed in the graph
+        before = numpy_helper.to_array(self.weights[named]) if named else 0
+        bias = numpy_helper.from_array((before + shift).astype(np.float32), f"{node.output[0]}_bias")
+        self.graph.initializer.append(bias)
+        del node.input[2:]
+        node.input.append(bias.name)
 
     def _constants(self, name: str, scale: Any, zero: Any) -> None:
         self.graph.initializer.append(numpy_helper.from_array(np.asarray(scale), f"{name}_scale"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from fcn_edge.files import read_json, sha256_of_json, write_json
 from fcn_edge.schema import from_mapping, to_mapping
 from fcn_edge.spec import ModelSpec, Preprocess
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TensorRange:
     """One tensor over all images.
 
     amax: largest magnitude. minimum: smallest value. histogram: counts of |x| in 2048 equal bins of
-    0..amax. channels: largest magnitude of each channel. halves: method -> limits (int8) that every
+    0..amax. channels, means: largest magnitude, and mean, of each channel. halves: method -> limits (int8) that every
     second image, and the others, would give alone; empty for a single image.
     """
 
@@ -37,6 +37,7 @@ class TensorRange:
     minimum: float
     histogram: tuple[int, ...]
     channels: tuple[float, ...] = ()
+    means: tuple[float, ...] = ()
     halves: Mapping[str, tuple[float, float]] | None = None
 
     def limit(self, method: Method, levels: int = SIGNED) -> float:
@@ -59,7 +60,8 @@ class CalibrationTable:
 
     tensors: what some placement quantizes. magnitudes: every float tensor, for half precision.
     predicted, labelled: class -> cells of the score map, and labelled pixels; None without labels of
-    the network's classes. images: names, with `images_sha256` beside them. flat: those of one colour.
+    the network's classes. roundings: weights -> how they are rounded otherwise than to the nearest
+    (`refine`). images: names, with `images_sha256` beside them. flat: those of one colour.
     """
 
     tensors: Mapping[str, TensorRange]
@@ -76,6 +78,7 @@ class CalibrationTable:
     images_sha256: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     flat: tuple[str, ...] = ()
+    roundings: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property

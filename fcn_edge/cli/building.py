@@ -12,6 +12,7 @@ from fcn_edge.onnxfile import contract_from_onnx
 
 if TYPE_CHECKING:
     from fcn_edge.build import Built
+    from fcn_edge.calib.refine import Refinement
 
 
 def chosen_target(name: str) -> Target:
@@ -38,6 +39,19 @@ def _builds(target: Target) -> bool:
     return True
 
 
+def refinements_from_text(text: str | None) -> tuple[Refinement, ...] | None:
+    """Refinements from "bias,rounding" or "none". Raises BadInput."""
+    from fcn_edge.calib.refine import REFINEMENTS
+
+    if text is None:
+        return None
+    named = [] if text.strip() == "none" else [part.strip() for part in text.split(",")]
+    for name in named:
+        if name not in REFINEMENTS:
+            raise BadInput(f"--refine {text}: write {', '.join(REFINEMENTS)}, several with a comma, or none")
+    return tuple(name for name in REFINEMENTS if name in named)
+
+
 def require_fp32(path: Path) -> None:
     """Raises BadInput where `path` is not an fp32 ONNX file, which alone can be calibrated."""
     if path.suffix.lower() in CHECKPOINT_SUFFIXES:
@@ -61,7 +75,8 @@ def describe_training(result: dict[str, Any]) -> None:
 def describe_calibration(result: dict[str, Any]) -> None:
     """What `calibrate` made, and what its images cover, in a few lines for people."""
     print(f"{result['onnx']}: {result['tensors']} tensors quantized from {result['images']} images")
-    print(f"  table: {result['table']}, method {result['method']}, placement {result['placement']}")
+    refined = f", refined: {' and '.join(result['refined'])}" if result["refined"] else ""
+    print(f"  table: {result['table']}, method {result['method']}, placement {result['placement']}{refined}")
     if result["kept_float"]:
         print(f"  kept in float: {', '.join(result['kept_float'])}")
     if result["skipped"]:

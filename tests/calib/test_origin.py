@@ -97,8 +97,8 @@ MUTATIONS = {
               "1 missing (street0.jpg), 1 new (a.jpg)"),
     "amax": (lambda w: w.edit_table(hand), EDITED, ""),
     "hash": (lambda w: w.edit_table(first_hash), EDITED, ""),
-    "schema": (lambda w: w.edit_table(lambda t: t.update(schema=1)),
-               "{table}: a calibration table of schema 1; this version reads 2: " + ANEW, ""),
+    "schema": (lambda w: w.edit_table(lambda t: t.update(schema=2)),
+               "{table}: a calibration table of schema 2; this version reads 3: " + ANEW, ""),
 }  # fmt: skip
 
 
