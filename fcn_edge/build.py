@@ -63,9 +63,8 @@ SCENES, HELD_IMAGES = "synthetic:street,seed=1,images=4", 8  # what an engine is
 class BuildOptions:
     """How to build. max_miou_drop: in points, needs `data`. plan: for the TensorRT targets.
 
-    calib and calib_images are for INT8, and for FP16 to look up ranges; method, placement and refine for INT8.
-    None takes their defaults, and of placements the one that is fastest on the target.
-    allow_overlap: calibration images may be in `data` too.
+    calib and calib_images are for INT8, and for FP16 to look up ranges; method, placement and refine for INT8: None
+    takes defaults, of placements the target's fastest. allow_overlap: calibration images may be in `data` too.
     """
 
     target: Target
@@ -229,9 +228,8 @@ def _in_precision(
         return quantized_file(fp32, file, precision=wanted, table=table, placement=placement, refine=options.refine)
     on_stage(f"looking for INT8 within {budget.points:g} points of mIoU on {budget.data.name}")
     made, found = int8_within_budget(
-        fp32, file, budget, precision=wanted, table=table, placement=placement, refine=options.refine,
-        on_layer=on_image,
-    )  # fmt: skip
+        fp32, file, budget, precision=wanted, table=table, placement=placement, refine=options.refine, on_layer=on_image
+    )
     for name in found.kept:
         on_stage(f"kept in float: {name}, which gives back {found.gains[name]:+.2f} points")
     return made
