@@ -213,21 +213,25 @@ def export(
     head: Annotated[Head, typer.Option("--head", help="Where the graph ends.")] = Head.scores,
     io: Annotated[Io, typer.Option("--io", help="contract: uint8 frames in; plain: float NCHW in.")] = Io.contract,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Any multiple of 32 at run time.")] = False,
+    equalise: Annotated[bool, typer.Option("--equalise", help="Even out the ranges of channels, for INT8.")] = False,
     recipe: RecipeName = None,
     spec: Spec = None,
     json: Json = False,
 ) -> None:
     """A checkpoint as ONNX, held against PyTorch first.
 
-    An ONNX file made elsewhere gets the contract that its --spec describes.
+    An ONNX file made elsewhere gets the contract that its --spec describes. --equalise moves
+    factors between neighbouring convolutions: the same network bit for bit, with weights, and so a
+    hash, of its own; docs/int8.md says where that pays.
 
     \b
     Examples:
       fcn-edge export net.safetensors --out net.onnx --size 384x512
       fcn-edge export other.onnx --spec other.toml --out net.onnx
+      fcn-edge export net.onnx --equalise --out even.onnx
     """
     from fcn_edge.engines import CHECKPOINT_SUFFIXES
-    from fcn_edge.export import ExportOptions, contract_file, onnx_from_checkpoint
+    from fcn_edge.export import ExportOptions, contract_file, equalised_file, onnx_from_checkpoint
     from fcn_edge.files import require_file
 
     require_file(model, "a checkpoint or an ONNX file")
@@ -235,6 +239,12 @@ def export(
     if model.suffix.lower() not in CHECKPOINT_SUFFIXES:
         if (size, head, io, dynamic) != (None, Head.scores, Io.contract, False):
             raise BadInput("--size, --head, --io and --dynamic are for checkpoints; an ONNX file is only wrapped")
+        if equalise:
+            with runnable(str(model), spec) as path:
+                pairs = equalised_file(path, out)
+            emit({"onnx": str(out), "equalised_pairs": pairs}, as_json=json,
+                 human=lambda: print(f"{out}: {model} with {pairs} pairs of convolutions equalised"))  # fmt: skip
+            return
         path = contract_file(model, out, spec=spec)
         if path != out:
             raise BadInput(f"{model}: carries its contract already; there is nothing to export")
@@ -243,7 +253,7 @@ def export(
         return
     if spec is not None:
         raise BadInput(f"{model}: a checkpoint; --spec describes an ONNX file made elsewhere")
-    options = ExportOptions(size_from_text(size), head.value, io.value, dynamic)
+    options = ExportOptions(size_from_text(size), head.value, io.value, dynamic, equalise)
     made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))
     result = {"onnx": str(made.path), "opset": made.opset, "relative_error": made.parity.relative_error,
               "agreement": made.parity.agreement, "checked_with": made.parity.engine}  # fmt: skip

@@ -9,23 +9,28 @@ from typing import Literal
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
 from fcn_edge.export.contract import plain_from_contract
+from fcn_edge.export.equalise import equalise, equalised_file
 from fcn_edge.export.foreign import contract_from_foreign
 from fcn_edge.export.parity import Parity, parity_with_checkpoint
 from fcn_edge.onnxfile import onnx_from_file, save_onnx, spec_from_onnx, takes_frames
 from fcn_edge.shelf import Recipe
 from fcn_edge.spec import HeadKind
 
-__all__ = ["ExportOptions", "Exported", "contract_file", "onnx_from_checkpoint"]
+__all__ = ["ExportOptions", "Exported", "contract_file", "equalised_file", "onnx_from_checkpoint"]
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """size: (height, width) instead of the checkpoint's own; dynamic: any multiple of 32 at run time."""
+    """size: (height, width) instead of the checkpoint's own; dynamic: any multiple of 32 at run time.
+
+    equalise: even out the ranges of channels between neighbouring convolutions.
+    """
 
     size: tuple[int, int] | None = None
     head: HeadKind = "scores"
     io: Literal["contract", "plain"] = "contract"
     dynamic: bool = False
+    equalise: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def onnx_from_checkpoint(
     """Export; the file appears under `out` only after its class maps agreed with PyTorch's.
 
     Raises:
-        BadInput: no checkpoint, an impossible size, or parity not reached (with figures).
+        BadInput: no checkpoint, an impossible size, nothing to equalise, or parity not reached (with figures).
         BackendMissing: PyTorch, or an engine to check parity with, is not installed.
     """
     from fcn_edge.engines import require_package
@@ -54,6 +59,8 @@ def onnx_from_checkpoint(
 
     loaded = checkpoint_from_file(checkpoint, recipe)
     model, spec = model_from_checkpoint(loaded, options.size, options.head, dynamic=options.dynamic)
+    if options.equalise:
+        equalise(model.graph, checkpoint)
     parity = parity_with_checkpoint(model, spec, loaded, checkpoint)
     if options.io == "plain":
         model = plain_from_contract(model, spec)
