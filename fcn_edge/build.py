@@ -21,8 +21,8 @@ from fcn_edge.calib.files import Calibrated, load_or_make_table, quantized_file
 from fcn_edge.calib.images import shared_images, spread_indices
 from fcn_edge.calib.methods import Method
 from fcn_edge.calib.placement import PlacementName, placement_for
-from fcn_edge.compiled import PLAN, Compiled, compiled, execution_of, onnx_name
 from fcn_edge.calib.refine import Refinement
+from fcn_edge.compiled import PLAN, Compiled, compiled, execution_of, onnx_name
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.engines import (
