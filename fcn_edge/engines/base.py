@@ -34,6 +34,7 @@ class EngineOptions:
     provider: of ONNX Runtime; other targets have none to choose from.
     schedule: when which stages run (`fcn_edge.schedule`).
     allow_host_code: load TensorRT plans that bring programs of their own along.
+    cuda_graph: run TensorRT plans as one recorded graph where CUDA has them.
     """
 
     execution: Execution | None = None
@@ -42,6 +43,7 @@ class EngineOptions:
     provider: Provider = "cpu"
     schedule: str = EVERY
     allow_host_code: bool = False
+    cuda_graph: bool = True
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,14 @@ def test_without_graphs_each_frame_is_queued_in_order(engine_of, street):
     assert not engine.has_graph
 
 
+def test_graph_that_is_not_wanted_is_not_recorded(gpu, onnx_file, street):
+    found = gpu("10.3")
+    with open_engine(onnx_file, target="tensorrt", options=EngineOptions(cuda_graph=False)) as engine:
+        for seed in range(2):
+            engine.infer(street(seed)[0][None])
+        assert not engine.has_graph and "begin_capture" not in found.calls
+
+
 def test_capture_that_is_not_allowed_is_told_once_and_frames_go_on(engine_of, street, caplog):
     engine = engine_of()
     engine.driver.fail("begin_capture")

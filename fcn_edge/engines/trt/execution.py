@@ -54,6 +54,7 @@ class PlanEngine(Engine):
         path: Path,
         in_flight: int = 1,
         allow_host_code: bool = False,
+        cuda_graph: bool = True,
     ) -> None:
         """Takes `cuda` over and closes it, here where opening fails and in `close` otherwise.
 
@@ -68,7 +69,7 @@ class PlanEngine(Engine):
         self._engine: Any = None
         self._context: Any = None
         self.in_flight = in_flight
-        self._use_graph = cuda.driver.can_capture
+        self._use_graph = cuda_graph and cuda.driver.can_capture
         self._slots: list[_Slot] = []
         self._shape: tuple[int, ...] = ()
         try:

@@ -20,6 +20,7 @@ from fcn_edge.geometry import Axis, Sampling, letterbox_content, stretch
 from fcn_edge.spec import Preprocess
 from fcn_edge.transforms import nearest_cells, taps
 
+Address = Memory | np.uint64  # device memory of ours, or an address of somebody else's
 COLUMN = 8  # of kernels.cu: rows of one thread of a view
 BLOCK = (32, 4, 1)
 NULL = np.uint64(0)
@@ -130,7 +131,7 @@ class InputKernel:
         ]
         self._grid = _grid(preprocess.width, preprocess.height)
 
-    def launch(self, stream: Stream, frame: Memory, out: Memory) -> None:
+    def launch(self, stream: Stream, frame: Address, out: Address) -> None:
         """Queue one frame."""
         stream.launch(self._function, self._grid, BLOCK, [frame, *self._arguments, out])
 
@@ -176,7 +177,13 @@ class ViewKernel:
         self._frame, self._grid = frame, _grid(frame.width, -(-frame.height // COLUMN))
 
     def launch(
-        self, stream: Stream, output: Memory, frame: Memory, class_map: Memory, overlay: Memory | None, counts: Memory
+        self,
+        stream: Stream,
+        output: Address,
+        frame: Address,
+        class_map: Address,
+        overlay: Address | None,
+        counts: Address,
     ) -> None:
         """Queue one view: class_map (H, W) uint8, overlay (H, W, 3) uint8 BGR or None, counts (256,) uint32."""
         stream.launch(self._clear, (1, 1, 1), (256, 1, 1), [counts])

@@ -111,6 +111,7 @@ def _engine(
         path=path,
         in_flight=options.in_flight,
         allow_host_code=host_code,
+        cuda_graph=options.cuda_graph,
     )
 
 
