@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fcn_edge.motion import Grid, Motion, chained, moved, pixels_moved, thumbnail, unexplained
+from fcn_edge.motion import Grid, Motion, Track, chained, is_cut, move, pixels_moved, thumbnail
 
 SIZE = (120, 180)
 SHIFT = (9.0, 6.0)  # pixels right and down
@@ -24,6 +24,13 @@ def scene(shift: tuple[float, float] = (0, 0), seed: int = 1) -> np.ndarray:
 
 def field_of(newer: np.ndarray, older: np.ndarray) -> np.ndarray:
     return Motion().field(thumbnail(newer), thumbnail(older))
+
+
+def moved(scores: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """On a grid of 4 pixels a cell."""
+    out = np.full_like(scores, np.nan)
+    move(scores, field, Grid(4.0, 1.5, 1.5), SIZE, out)
+    return out
 
 
 def middle(array: np.ndarray) -> np.ndarray:
@@ -48,6 +55,21 @@ def test_fields_chain_to_older_frames():
     np.testing.assert_allclose(found.mean((0, 1)), (-6, 0), atol=2 * CLOSE)
 
 
+def test_track_leads_back_to_any_of_its_frames():
+    frames = [scene((6 * n, 0)) for n in range(4)]
+    track = Track()
+    for index in (1, 2, 3):
+        track.add(index, field_of(frames[index], frames[index - 1]))
+        for older in range(index):  # asked for at once, or later
+            if (index, older) != (2, 0):
+                found = middle(track.back_to(older)).mean((0, 1))
+                np.testing.assert_allclose(found, (-2 * (index - older), 0), atol=CLOSE * (index - older))
+    track.forget_before(2)
+    np.testing.assert_allclose(middle(track.back_to(2)).mean((0, 1)), (-2, 0), atol=CLOSE)
+    with pytest.raises(ValueError, match="after frame 3"):
+        track.back_to(3)
+
+
 def test_pixels_are_those_of_the_input():
     field = np.full((40, 60, 2), (3.0, 4.0), np.float32)
     assert pixels_moved(field, 180) == pytest.approx(15)
@@ -56,9 +78,8 @@ def test_pixels_are_those_of_the_input():
 def test_motion_explains_a_drive_and_not_a_cut():
     here, there, elsewhere = thumbnail(scene()), thumbnail(scene(SHIFT)), thumbnail(scene(seed=2))
     search = Motion()
-    assert unexplained(here, here, search.field(here, here)) < 0.01
-    assert unexplained(there, here, search.field(there, here)) < 0.3
-    assert unexplained(elsewhere, here, search.field(elsewhere, here)) > 0.5
+    for newer, cut in ((here, False), (there, False), (elsewhere, True)):
+        assert is_cut(newer, here, search.field(newer, here)) is cut
 
 
 @pytest.mark.parametrize("classes", [1, 3, 150])
@@ -67,8 +88,7 @@ def test_scores_move_with_the_picture(classes, kind):
     scores = np.zeros((classes, 30, 45), kind)
     scores[0, 10, 20] = 1
     field = np.full((40, 60, 2), (-8 / 3, -4 / 3), np.float32)  # two cells of 4 pixels right, one down
-    found = moved(scores, field, Grid(4.0, 1.5, 1.5), SIZE)
-    assert found.dtype == kind and found.shape == scores.shape and not np.shares_memory(found, scores)
+    found = moved(scores, field)
     assert np.unravel_index(found[0].argmax(), found[0].shape) == (11, 22)
     assert found[0, 11, 22] == pytest.approx(1, abs=0.01)
 
@@ -78,6 +98,6 @@ def test_cells_look_up_the_motion_where_they_lie():
     field = np.zeros((40, 60, 2), np.float32)
     field[20:, :, 1] = -4 / 3  # what is below the middle of the frame moved down by a cell of 4 pixels
     scores = np.arange(32, dtype=np.float32)[None, :, None].repeat(45, 2)
-    found = moved(scores, field, Grid(4.0, 1.5, 1.5), SIZE)[0, :, 0]
+    found = moved(scores, field)[0, :, 0]
     np.testing.assert_allclose(found[:14], np.arange(14))
     np.testing.assert_allclose(found[16:], np.arange(16, 32) - 1, atol=1e-4)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -68,6 +68,9 @@ class StageRuns:
     oldest: int
 
 
+Take = Callable[[tuple[int, ...], np.dtype[Any]], np.ndarray]  # an array of that shape and type to write to
+
+
 class Graph(Protocol):
     """A compiled graph of any inputs and outputs, for engines that are made of several."""
 
@@ -75,9 +78,16 @@ class Graph(Protocol):
     runtime: str
     execution: Execution
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Outputs for inputs, both in the graph's order; the outputs belong to the caller."""
+    def run(self, arrays: Sequence[np.ndarray], take: Take) -> list[np.ndarray]:
+        """Outputs for inputs, both in the graph's order; the caller's own, from `take` where they need a place."""
         ...
+
+
+def filled(take: Take, array: np.ndarray) -> np.ndarray:
+    """A copy in an array that `take` gives."""
+    out = take(array.shape, array.dtype)
+    out[...] = array
+    return out
 
 
 class Engine:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_edge.engines.base import Engine, EngineOptions, Graph, StageRuns
+from fcn_edge.engines.base import Engine, EngineOptions, Graph, StageRuns, filled
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame
-from fcn_edge.motion import Grid, Motion, chained, moved, pixels_moved, thumbnail, unexplained
+from fcn_edge.motion import Grid, Motion, Track, is_cut, move, pixels_moved, thumbnail
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.onnxstages import stages_from_onnx
 from fcn_edge.schedule import schedule_from_text
@@ -25,24 +25,22 @@ from fcn_edge.spec import Precision
 Compile = Callable[[bytes, str, Precision], Graph]
 
 STREAMS_KEPT = 64  # whose frames were seen last
-CUT = 0.5  # of a frame's contrast that motion does not explain: another scene. CamVid's drives stay below 0.2
 
 
 @dataclass
 class Past:
     """What is kept of a stream's earlier frames.
 
-    index: of the last frame. ran: index of the frame that each stage ran on last. carried: the sum of
-    all scores deeper than so many stages, as of the frame that the next stage ran on. fields: frame
-    index -> motion from the last frame back to it, while a stage's scores are that old.
+    index: of the last frame. small: its thumbnail. ran: index of the frame that each stage ran on last.
+    carried: the sum of all scores deeper than so many stages, as of the frame that the next stage ran on.
     """
 
     size: tuple[int, int]
     index: int
-    small: np.ndarray
+    small: np.ndarray | None
     ran: list[int]
     carried: dict[int, np.ndarray] = field(default_factory=dict)
-    fields: dict[int, np.ndarray] = field(default_factory=dict)
+    track: Track = field(default_factory=Track)
 
 
 class ClockworkEngine(Engine):
@@ -72,6 +70,7 @@ class ClockworkEngine(Engine):
         whole = self._graphs[len(stages.strides)]
         super().__init__(spec, precision=precision, execution=whole.execution, path=path, threads=options.threads)
         self.target, self.runtime, self.schedule = whole.target, whole.runtime, options.schedule
+        self._looks = len(depths) > 1 and (self._schedule.moves or self._schedule.cells is not None)
         self._motion = Motion()
         self._pasts: OrderedDict[tuple[int, str], Past] = OrderedDict()
         self._stream, self._next = (0, ""), 0
@@ -87,13 +86,15 @@ class ClockworkEngine(Engine):
         return tuple(StageRuns(stride, runs, self._frames, oldest) for stride, runs, oldest in rows)
 
     def _run(self, x: np.ndarray) -> np.ndarray:
-        small, size = thumbnail(x[0]), (x.shape[1], x.shape[2])
-        past = self._past(size)
-        depth = len(self._strides) if past is None else self._depth(past, small)
+        small = thumbnail(x[0]) if self._looks else None
+        past = self._past((x.shape[1], x.shape[2]))
+        depth = len(self._strides)
         if past is None:
-            past = self._new_past(size, small)
+            past = self._new_past((x.shape[1], x.shape[2]))
+        else:
+            depth = self._depth(past, small)
         past.index, past.small = self._next, small
-        result = self._prefix(depth, x, past)
+        result = self._result(depth, x, past)
         self._count(depth, past)
         self._next += 1
         return result
@@ -106,54 +107,53 @@ class ClockworkEngine(Engine):
         self._pasts.move_to_end(self._stream)
         return past
 
-    def _new_past(self, size: tuple[int, int], small: np.ndarray) -> Past:
+    def _new_past(self, size: tuple[int, int]) -> Past:
         for key in [key for key in self._pasts if key[0] == self._stream[0]]:
             del self._pasts[key]  # a stream does not go back to an earlier sequence
         if len(self._pasts) == STREAMS_KEPT:
             self._pasts.popitem(last=False)
-        past = Past(size, self._next, small, [self._next] * len(self._strides))
+        past = Past(size, self._next, None, [self._next] * len(self._strides))
         self._pasts[self._stream] = past
         return past
 
-    def _depth(self, past: Past, small: np.ndarray) -> int:
-        """How many stages run; the motion fields of what is used after that are brought up to this frame."""
+    def _depth(self, past: Past, small: np.ndarray | None) -> int:
+        """How many stages run. The track of the picture's motion goes on to this frame where that is less than all."""
         whole = len(self._strides)
         ages = [self._next - ran for ran in past.ran]
-        if self._schedule.cells is None:
-            depth = self._schedule.depth(ages)
-            if depth == whole or not self._schedule.moves:
-                return depth
+        depth = self._schedule.depth(ages) if self._schedule.cells is None else 0
+        if depth == whole or small is None or past.small is None:
+            return depth
         step = self._motion.field(small, past.small)
-        if unexplained(small, past.small, step) > CUT:
+        if is_cut(small, past.small, step):
             return whole
-        past.fields = {ran: chained(step, past.fields[ran]) if ran in past.fields else step for ran in set(past.ran)}
+        past.track.add(self._next, step)
         if self._schedule.cells is None:
             return depth
-        pixels = {ran: pixels_moved(motion, past.size[1]) for ran, motion in past.fields.items()}
-        return self._schedule.depth(
-            ages, [pixels[ran] / stride for ran, stride in zip(past.ran, self._strides, strict=True)]
-        )
+        pixels = [pixels_moved(past.track.back_to(ran), past.size[1]) for ran in past.ran]
+        return self._schedule.depth(ages, [moved / stride for moved, stride in zip(pixels, self._strides, strict=True)])
 
-    def _prefix(self, depth: int, x: np.ndarray, past: Past) -> np.ndarray:
-        """The result of this frame from its first `depth` stages and what is kept of deeper ones."""
-        deeper = [self._brought_up(depth, past)] if depth < len(self._strides) else []
+    def _result(self, depth: int, x: np.ndarray, past: Past) -> np.ndarray:
+        """Of this frame from its first `depth` stages, and what is kept of deeper ones."""
         if depth == 0:
-            return deeper[0]
-        result, *sums = self._graphs[depth].run([x, *deeper])
+            return self._brought_up(0, past)
+        deeper = [self._brought_up(depth, past)] if depth < len(self._strides) else []
+        result, *sums = self._graphs[depth].run([x, *deeper], self.workspace.take)
         past.ran[:depth] = [past.index] * depth
-        past.fields = {ran: motion for ran, motion in past.fields.items() if ran in past.ran}
-        past.carried.update(zip((k for k in self._needed if k < depth), sums, strict=True))
-        if self._keeps_result:
-            past.carried[0] = result.copy()
+        past.track.forget_before(min(past.ran))
+        keep = [k for k in self._needed if k < depth]
+        past.carried.update(zip(keep, sums, strict=True))
+        if self._keeps_result:  # a copy, since the caller may write to what is his
+            past.carried[0] = filled(self.workspace.take, result)
         return result
 
     def _brought_up(self, depth: int, past: Past) -> np.ndarray:
         """The sum of all scores deeper than `depth` stages, where its things are on this frame."""
         kept = past.carried[depth]
         if not self._schedule.moves:
-            return kept.copy()
-        motion = past.fields[past.ran[depth]]
-        return moved(kept[0], motion, self._grid(depth, past.size), past.size)[None]
+            return kept if depth else filled(self.workspace.take, kept)
+        out = self.workspace.take(kept.shape, kept.dtype)
+        move(kept[0], past.track.back_to(past.ran[depth]), self._grid(depth, past.size), past.size, out[0])
+        return out
 
     def _grid(self, depth: int, size: tuple[int, int]) -> Grid:
         """Of the sum deeper than `depth` stages; its first cell begins where that of the result does."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fcn_edge.engines.base import Engine, EngineOptions, Execution
+from fcn_edge.engines.base import Engine, EngineOptions, Execution, Take
 from fcn_edge.engines.ort_providers import CPU, gpu_session
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.onnxfile import contract_from_onnx
@@ -69,8 +69,8 @@ class OrtGraph:
         )
         self._inputs = [value.name for value in self._session.get_inputs()]
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Outputs for inputs, both in the graph's order; the outputs belong to the caller."""
+    def run(self, arrays: Sequence[np.ndarray], take: Take) -> list[np.ndarray]:
+        """Outputs for inputs, both in the graph's order, in arrays of ONNX Runtime's own."""
         return list(self._session.run(None, dict(zip(self._inputs, arrays, strict=True))))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer
+from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer, Take, filled
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.targets import Target
@@ -74,12 +74,24 @@ class OpenVinoGraph:
     def __init__(self, model: bytes, name: str, options: EngineOptions) -> None:
         self.execution: Execution = options.execution or "f32"
         self.runtime = _runtime()
-        self._request = _compiled(model, name, replace(options, in_flight=1)).create_infer_request()
+        compiled = _compiled(model, name, replace(options, in_flight=1))
+        is_static = all(output.partial_shape.is_static for output in compiled.outputs)
+        shapes = [(tuple(out.shape), out.element_type.to_dtype()) for out in compiled.outputs] if is_static else None
+        self._shapes: list[tuple[tuple[int, ...], Any]] | None = shapes
+        self._request = compiled.create_infer_request()
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Outputs for inputs, both in the graph's order; the outputs belong to the caller."""
+    def run(self, arrays: Sequence[np.ndarray], take: Take) -> list[np.ndarray]:
+        """Outputs for inputs, both in the graph's order, in arrays that `take` gives."""
+        import openvino
+
+        if self._shapes is None:  # known only once it has run
+            self._request.infer(list(arrays), share_inputs=True)
+            return [filled(take, tensor.data) for tensor in self._request.output_tensors]
+        found = [take(shape, kind) for shape, kind in self._shapes]
+        for index, array in enumerate(found):
+            self._request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
         self._request.infer(list(arrays), share_inputs=True)
-        return [np.array(tensor.data) for tensor in self._request.output_tensors]
+        return found
 
 
 def _runtime() -> str:
