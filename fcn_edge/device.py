@@ -35,6 +35,11 @@ class Device:
         words = "".join(letter if letter.isalnum() else "-" for letter in self.cpu.lower()).split("-")
         return "-".join([*[word for word in words if word][:4], f"{self.cores}c"])
 
+    @property
+    def has_bf16(self) -> bool:
+        """Whether this CPU multiplies in bf16."""
+        return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(self.instruction_sets))
+
 
 def this_device() -> Device:
     """The machine that this process runs on."""

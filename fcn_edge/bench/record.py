@@ -80,7 +80,7 @@ def _variants_of(path: Path, targets: Sequence[Target]) -> list[Variant]:
 
 
 def _has_bf16() -> bool:
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(this_device().instruction_sets))
+    return this_device().has_bf16
 
 
 def record_from_engines(

@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fcn_edge.cli.app import (
     AllowHostCode,
-    In,
+    Execution,
     Json,
     Model,
     On,
@@ -55,7 +55,10 @@ def run(
         list[str] | None, typer.Option("--sink", help="out.mp4, masks/, http://127.0.0.1:8080 … (repeatable).")
     ] = None,
     target: On = Target.auto,
-    execution: In = None,
+    execution: Annotated[
+        Execution | None,
+        typer.Option("--execution", help="Arithmetic of float layers [f32; packaged network: bf16 if it can]."),
+    ] = None,
     provider: Through = Provider.cpu,
     schedule: When = "every",
     policy: Annotated[Policy | None, typer.Option("--policy", help="newest for live sources, every for files.")] = None,
@@ -124,7 +127,8 @@ def run(
         sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in source or ["0"]]
         is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
         in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
-        options = EngineOptions(execution.value if execution else None, threads, in_flight, provider.value, schedule,
+        usual = _usual_execution(model, target, provider)
+        options = EngineOptions(execution.value if execution else usual, threads, in_flight, provider.value, schedule,
                                 allow_host_code)  # fmt: skip
         engine = ends.enter_context(open_engine(path, target=target.value, options=options))
         style = Style(opacity, hidden_classes=tuple(class_index(engine.spec, name) for name in ignore_class or ()))
@@ -152,6 +156,17 @@ def run(
     if summary.lost:
         say(f"fcn-edge: {summary.lost}")
         raise typer.Exit(SourceLost.exit_code)
+
+
+def _usual_execution(model: str | None, target: Target, provider: Provider) -> Literal["bf16"] | None:
+    """bf16 for the packaged network where it will run on OpenVINO and the CPU has it; other files run in f32."""
+    from fcn_edge.device import this_device
+    from fcn_edge.engines import available_targets
+    from fcn_edge.shelf import PACKAGED_NETWORK
+
+    is_openvino = target in (Target.auto, Target.openvino) and "openvino" in available_targets()
+    is_packaged = model in (None, PACKAGED_NETWORK)
+    return "bf16" if is_packaged and is_openvino and provider is Provider.cpu and this_device().has_bf16 else None
 
 
 def _describe_run(summary: Summary) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from fcn_edge.device import this_device
 from fcn_edge.stream.writer import DEPTH
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,13 @@ def test_json_has_the_keys_that_others_read(command, onnx_file, video, tmp_path)
     assert (summary["frames_in"], summary["frames_out"], summary["dropped"]) == (FRAMES, FRAMES, 0)
     assert (summary["precision"], summary["execution"]) == ("fp32", "f32")
     assert frames_in(tmp_path / "out.mp4") == FRAMES
+
+
+def test_packaged_network_runs_in_bf16_where_the_cpu_has_it(command, video):
+    summary = command("run", "--source", video, "--sink", "null:", "--limit", 2, "--json").json
+    assert summary["execution"] == ("bf16" if this_device().has_bf16 else "f32")
+    summary = command("run", "--source", video, "--sink", "null:", "--limit", 2, "--execution", "f32", "--json").json
+    assert summary["execution"] == "f32"
 
 
 def test_several_sinks_are_served_at_once_and_told(command, onnx_file, video, tmp_path):

@@ -1,0 +1,262 @@
+"""What a frame costs beside its network, each figure against what it is judged by, in one alternating run.
+
+    python benchmarks/fastpath.py --source drive.mp4 --data camvid:camvid#val --out benchmarks/fastpath.json
+
+view: scores to class map, overlay and counts at the frame's size, against OpenCV and numpy doing the same.
+outside: input and view against the network, the same threads. head: the folded head against full-size logits,
+network alone. run: the pipeline on a file against `benchmark_app`, OpenVINO's own tool, on the network alone.
+identical: class maps of the compiled kernel that differ from the numpy reference, of random cases and of a data set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fcn_edge.calib import int8_from_onnx
+from fcn_edge.data import dataset_from_name
+from fcn_edge.device import git_commit, package_versions, this_device
+from fcn_edge.engines import EngineOptions, open_engine
+from fcn_edge.engines.base import Engine
+from fcn_edge.errors import FcnEdgeError
+from fcn_edge.export import ExportOptions, onnx_from_checkpoint
+from fcn_edge.files import write_json
+from fcn_edge.frame import Frame, Style
+from fcn_edge.geometry import Sampling, align_corners, frame_sampling, stretch, stride
+from fcn_edge.schema import to_mapping
+from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
+from fcn_edge.stream.pipeline import segment, stream
+from fcn_edge.stream.sources import source_from_uri
+from fcn_edge.transforms import (
+    class_map_from_scores,
+    input_from_frame,
+    output_sampling,
+    reference_class_map,
+    taps,
+    view_from_scores,
+)
+from fcn_edge.workspace import usable_cpus
+
+SIZES = {"960x540": (540, 960), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
+CASES = 500
+PACKAGES = ("fcn-edge", "numpy", "opencv-python", "openvino")
+STEADY_AFTER = 20  # frames of a file before its speed is taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, required=True, help="a video, taken at its own size")
+    parser.add_argument("--data", help="data set whose class maps are held against the reference")
+    parser.add_argument("--threads", type=int, default=usable_cpus())
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
+        files = files_in(Path(scratch))
+        image = first_image(given.source)
+        record = {
+            "schema": 1, "network": PACKAGED_NETWORK, "source": given.source.name,
+            "protocol": {"turns": given.turns, "threads": given.threads},
+            "view": views(files, image, given.threads, given.turns),
+            "outside": outside(files, image, given.threads, given.turns),
+            "head": heads(files, given.threads, given.turns),
+            "run": steady_run(files["int8"], given.source, given.threads, given.turns),
+            "identical": identical(given.data),
+            "device": {**to_mapping(this_device()), "name": this_device().name},
+            "versions": {"python": sys.version.split()[0], **package_versions(PACKAGES)}, "commit": git_commit(),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }  # fmt: skip
+    for key in ("view", "outside", "head", "run", "identical"):
+        print(f"{key}:")
+        for name, value in record[key].items():
+            print(f"  {name}: {value}")
+    if given.out:
+        write_json(given.out, record)
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """Folded and full-size heads of the packaged network, in fp32 and INT8. Scales of the last say nothing of speed."""
+    checkpoint, full = packaged_file(".safetensors"), folder / "full.onnx"
+    onnx_from_checkpoint(checkpoint, full, options=ExportOptions(head="logits"))
+    int8, int8_full = folder / "int8.onnx", folder / "int8_full.onnx"
+    int8_from_onnx(packaged_file(".onnx"), int8, calib=PACKAGED_NETWORK, placement="x86")
+    int8_from_onnx(full, int8_full, calib="synthetic:street,seed=2,images=8,size=360x480", placement="x86")
+    return {"fp32": packaged_file(".onnx"), "fp32_full": full, "int8": int8, "int8_full": int8_full}
+
+
+def first_image(video: Path) -> np.ndarray:
+    with source_from_uri(str(video)) as source:
+        return next(iter(source.frames())).image
+
+
+def medians(work: dict[str, Callable[[], Any]], turns: int, count: int = 12) -> dict[str, float]:
+    """Milliseconds each: the median of the p50 of each turn; the first call of a turn does not count."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(turns):
+        for name, call in work.items():
+            spent = []
+            for _ in range(count + 1):
+                started = time.perf_counter()
+                call()
+                spent.append(1000 * (time.perf_counter() - started))
+            times[name].append(statistics.median(spent[1:]))
+    return {name: round(statistics.median(values), 3) for name, values in times.items()}
+
+
+def opened(path: Path, execution: str, threads: int, stack: ExitStack) -> Engine | None:
+    try:
+        options = EngineOptions(execution, threads)  # type: ignore[arg-type]
+        return stack.enter_context(open_engine(path, target="openvino", options=options))
+    except FcnEdgeError:  # a CPU without bf16
+        return None
+
+
+def views(files: dict[str, Path], image: np.ndarray, threads: int, turns: int) -> dict[str, Any]:
+    found = {}
+    with open_engine(files["fp32"], options=EngineOptions("f32", threads)) as engine:
+        scores = engine.infer(input_from_frame(image, engine.spec.preprocess))[0].copy()
+        palette = np.array(engine.spec.palette, np.uint8)[:, ::-1]
+        for name, size in SIZES.items():
+            frame = cv2.resize(image, size[::-1])
+
+            def ours(frame: np.ndarray = frame) -> Any:
+                return view_from_scores(scores, frame, engine.spec, Style(), engine.workspace)
+
+            def theirs(frame: np.ndarray = frame) -> np.ndarray:
+                return opencv_view(scores[:, :90], frame, palette)
+
+            times = medians({"kernel": ours, "opencv_numpy": theirs}, turns, 6)
+            found[name] = {**times, "ratio": round(times["opencv_numpy"] / times["kernel"], 1)}
+    return found
+
+
+def opencv_view(scores: np.ndarray, frame: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """The same picture in whole passes: every class enlarged, arg-max, look-up, blend."""
+    size = frame.shape[1::-1]
+    classes = np.stack([cv2.resize(one, size) for one in scores]).argmax(0)
+    return cv2.addWeighted(frame, 0.5, palette[classes], 0.5, 0)
+
+
+def outside(files: dict[str, Path], image: np.ndarray, threads: int, turns: int) -> dict[str, Any]:
+    """p50 of input, network and view of a 1280x720 frame, and what input and view are of the network."""
+    frame = cv2.resize(image, SIZES["1280x720"][::-1])
+    found = {}
+    with ExitStack() as stack:
+        kinds = {"int8": (files["int8"], "f32"), "bf16": (files["fp32"], "bf16"), "fp32": (files["fp32"], "f32")}
+        engines = {name: opened(*kind, threads, stack) for name, kind in kinds.items()}
+        times: dict[str, list[Any]] = {name: [] for name in engines}
+        for _ in range(turns):
+            for name, engine in engines.items():
+                if engine is not None:
+                    spent = [segment(Frame(frame, 0, 0, ""), engine, Style())[1] for _ in range(16)]
+                    times[name] += spent[1:]
+    for name, spent in times.items():
+        if spent:
+            stages = {stage: statistics.median(getattr(t, f"{stage}_ns") for t in spent) / 1e6
+                      for stage in ("input", "infer", "view")}  # fmt: skip
+            share = (stages["input"] + stages["view"]) / stages["infer"]
+            found[name] = {**{stage: round(value, 3) for stage, value in stages.items()}, "share": round(share, 3)}
+    return found
+
+
+def heads(files: dict[str, Path], threads: int, turns: int) -> dict[str, Any]:
+    found = {}
+    for name, kind, execution in (("fp32", "fp32", "f32"), ("bf16", "fp32", "bf16"), ("int8", "int8", "f32")):
+        with ExitStack() as stack:
+            folded = opened(files[kind], execution, threads, stack)
+            full = opened(files[f"{kind}_full"], execution, threads, stack)
+            if folded is None or full is None:
+                continue
+            x = np.random.default_rng(0).integers(0, 256, (1, *folded.spec.preprocess.size, 3), np.uint8)
+            work = {"folded": functools.partial(folded.infer, x), "full_size": functools.partial(full.infer, x)}
+            times = medians(work, turns)
+            found[name] = {**times, "ratio": round(times["full_size"] / times["folded"], 3)}
+    return found
+
+
+def steady_run(path: Path, video: Path, threads: int, turns: int) -> dict[str, Any]:
+    """Frames a second of the pipeline on the file, decoding and overlay included, and of benchmark_app."""
+    tool = shutil.which("benchmark_app", path=str(Path(sys.executable).parent)) or shutil.which("benchmark_app")
+    ours, theirs = [], []
+    for _ in range(turns):
+        with open_engine(path, target="openvino", options=EngineOptions("f32", threads, 2)) as engine:
+            ours.append(pipeline_fps(engine, video))
+        if tool:
+            command = [tool, "-m", str(path), "-d", "CPU", "-hint", "none", "-nstreams", str(threads),
+                       "-nthreads", str(threads), "-infer_precision", "f32", "-t", "3"]  # fmt: skip
+            printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            theirs.append(float(re.findall(r"Throughput:\s+([\d.]+)", printed)[-1]))
+    fps, alone = round(statistics.median(ours), 1), round(statistics.median(theirs), 1) if theirs else None
+    return {"pipeline_fps": fps, "benchmark_app_fps": alone, "ratio": round(fps / alone, 3) if alone else None}
+
+
+def pipeline_fps(engine: Engine, video: Path) -> float:
+    with source_from_uri(str(video)) as source:
+        for count, _ in enumerate(stream(source, engine)):
+            if count == STEADY_AFTER:
+                started = time.perf_counter()
+    return (count - STEADY_AFTER) / (time.perf_counter() - started)
+
+
+def identical(data: str | None) -> dict[str, Any]:
+    differing = sum(not is_exact(*random_case(seed)) for seed in range(CASES))
+    found: dict[str, Any] = {"random_cases": CASES, "differing_cases": differing}
+    if data is None:
+        return found
+    pixels = 0
+    items = dataset_from_name(data).items
+    with open_engine() as engine:
+        for item in items:
+            image = item.image()
+            scores = engine.infer(input_from_frame(image, engine.spec.preprocess))[0]
+            pixels += differing_pixels(scores, output_sampling(engine.spec, (image.shape[0], image.shape[1])))
+    return {**found, "data": data, "images": len(items), "differing_pixels": pixels}
+
+
+def random_case(seed: int) -> tuple[np.ndarray, Sampling]:
+    """Scores of 1 to 255 classes in areas, with ties, and any of the geometries, odd sizes, letterbox."""
+    random = np.random.default_rng(seed)
+    network = tuple(int(n) * 32 for n in random.integers(2, 8, 2))
+    frame = tuple(int(n) for n in random.integers(33, 400, 2))
+    step = int(random.choice([4, 8, 16, 32]))
+    cells = [max(2, side // step) for side in network]
+    axis = random.choice(3)
+    head = Sampling(*(
+        (stride(side, step), stretch(side, count), align_corners(side, count))[axis]
+        for side, count in zip(network, cells)
+    ))  # fmt: skip
+    classes = int(random.choice([2, 11, 19, 21, 150, 255]))
+    scores = random.standard_normal((classes, *cells), np.float32).cumsum(1).cumsum(2)
+    if random.random() < 0.3:
+        scores = scores.round()
+    resize = str(random.choice(["stretch", "letterbox"]))
+    return scores, frame_sampling((frame[0], frame[1]), (network[0], network[1]), resize).then(head)
+
+
+def is_exact(scores: np.ndarray, sampling: Sampling) -> bool:
+    return differing_pixels(scores, sampling) == 0
+
+
+def differing_pixels(scores: np.ndarray, sampling: Sampling) -> int:
+    y, x = taps(sampling.y, scores.shape[1]), taps(sampling.x, scores.shape[2])
+    wanted = reference_class_map(scores, y, x, np.empty(sampling.size, np.uint8))
+    return int((class_map_from_scores(scores, sampling) != wanted).sum())
+
+
+if __name__ == "__main__":
+    main()
