@@ -104,7 +104,7 @@ def first_image(video: Path) -> np.ndarray:
         return next(iter(source.frames())).image
 
 
-def medians(work: dict[str, Callable[[], Any]], turns: int, count: int = 12) -> dict[str, float]:
+def medians(work: dict[str, Callable[[], Any]], turns: int, count: int = 25) -> dict[str, float]:
     """Milliseconds each: the median of the p50 of each turn; the first call of a turn does not count."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(turns):
