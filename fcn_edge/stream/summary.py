@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from fcn_edge.frame import Frame, Times
 from fcn_edge.stream.capture import Capture, Policy, State
 from fcn_edge.stream.sinks.base import Sink
 from fcn_edge.stream.window import LENGTH, Quantiles, Window, quantiles_ms
-from fcn_edge.stream.writer import Writer
+
+if TYPE_CHECKING:
+    from fcn_edge.stream.writer import Writer
 
 RECENT = 120  # frames that live figures are taken over
 STAGES = ("capture", "input", "infer", "view")
