@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 import typer
 
-from fcn_edge.cli import app, comparing, machine, models, running, streams  # noqa: F401 - their decorators register the verbs
+from fcn_edge.cli import (  # noqa: F401 - their decorators register the verbs
+    app,
+    comparing,
+    deploying,
+    machine,
+    models,
+    running,
+    streams,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("", "docs", "export", "calib", "benchmarks", "fcn_edge/zoo")

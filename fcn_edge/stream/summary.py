@@ -15,10 +15,10 @@ import numpy as np
 from fcn_edge.engines.base import Engine, StageRuns
 from fcn_edge.frame import Frame, Times
 from fcn_edge.stream.capture import Capture, Policy, State
-from fcn_edge.stream.sinks.base import Sink
 from fcn_edge.stream.window import LENGTH, Quantiles, Window, quantiles_ms
 
 if TYPE_CHECKING:
+    from fcn_edge.stream.sinks.base import Sink
     from fcn_edge.stream.writer import Writer
 
 RECENT = 120  # frames that live figures are taken over
