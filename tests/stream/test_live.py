@@ -147,6 +147,18 @@ def test_frozen_stream_is_left_and_another_is_opened():
     assert frozen.closed_in is not None and frozen.closed_in is not threading.current_thread()
 
 
+def test_pictures_that_hls_gives_once_more_are_left_out():
+    class Hls(Script):
+        is_paced = True
+
+    opener = connections(Hls(*endless(0)[:6], fps=1000.0), Hls(*endless(3), fps=1000.0))
+    frames = taken(Live(opener, "x", PATIENCE), 8)
+    assert [seen(frame) for frame in frames] == [1, 2, 3, 4, 5, 6, 7, 8]
+    still = [picture(0)] * 20  # nothing moves, and nothing is noisy
+    opener = connections(Hls(*still[:6], fps=1000.0), Hls(*still, fps=1000.0))
+    assert len(taken(Live(opener, "x", PATIENCE), 10)) == 10
+
+
 def test_silence_is_told_while_it_lasts():
     source = Live(
         connections(Script(*endless(0)[:40], HANG), Unreachable("gone")), "x", Patience(silent_s=0.2, retries=50)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 import threading
 import time
+import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,6 +27,7 @@ FIRST_WAIT_S = 0.1
 KNOCK_S = 0.5  # longest wait while nobody answers: asking costs little, and a return is noticed soon
 LONGEST_WAIT_S = 30.0  # the same where somebody answers and refuses, such as a camera with all its streams taken
 JITTER = 0.2
+SHOWN = 600  # pictures of an HLS stream that are known again
 OLD = "pictures that had waited while it was opened were left out"
 MOST_HANGING = 3  # connections left behind that still hang; no more are opened until one returns
 
@@ -90,6 +93,7 @@ class Reader:
     def __init__(self, opener: Opener, report: Callable[[str], None], *, is_begun: bool) -> None:
         self.fps: float | None = None
         self.note = ""
+        self.is_paced = False
         self.old = 0  # pictures that had waited inside while it was opened
         self.error: FcnEdgeError | None = None
         self._opener, self._report = opener, report
@@ -140,6 +144,7 @@ class Reader:
         self._connection = connection
         try:
             self.fps, self.note, connection.report = connection.fps, connection.note, self._report
+            self.is_paced = connection.is_paced
             pace = Pace(is_paced=connection.is_paced, fps=connection.fps)
             while self._waited(pace.wait_s()) and (image := connection.read()) is not None:
                 received = Received(image, time.monotonic_ns())
@@ -180,6 +185,8 @@ class Live(Source):
         self._closing = threading.Event()
         self._left: list[Reader] = []
         self._failures = 0
+        self._shown: deque[int] = deque(maxlen=SHOWN)
+        self._again = 0
         self._reader = Reader(opener, self._skip, is_begun=False)
         first = self._reader.take(OPEN_S)
         if first is not None:
@@ -199,10 +206,24 @@ class Live(Source):
             if received is None:
                 self._open_again(index)
                 continue
+            if self._was_shown(received.image):
+                continue
             if self.is_retrying:
                 self._came_back(received)
             yield Frame(received.image, index, received.captured_ns, self.uri, sequence=str(self.reconnects))
             index += 1
+
+    def _was_shown(self, image: np.ndarray) -> bool:
+        """Whether an HLS stream, opened again, gives a picture once more: its playlist begins seconds ago."""
+        if not self._reader.is_paced:
+            return False
+        digest = zlib.crc32(image.data)
+        if self.is_retrying and self._again < len(self._shown) and digest in self._shown:
+            self._again += 1
+            return True
+        self._shown.append(digest)
+        self._again = 0
+        return False
 
     def close(self) -> None:
         self._closing.set()
