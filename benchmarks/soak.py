@@ -1,6 +1,6 @@
 """A hundred thousand frames through the pipeline that ships, from cameras that die and change: memory must not grow.
 
-    python -m benchmarks.soak --frames 100000 --out benchmarks/baselines/soak.json
+    python -m benchmarks.soak --frames 100000 --out benchmarks/records/soak.json
     python -m benchmarks.soak --frames 100000 --server rtsp --out soak.json     # and a real server, killed now and then
 
 Two live sources on one engine (a tiny seeded network on OpenVINO), policy `newest` on one and `every` on the

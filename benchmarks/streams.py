@@ -1,6 +1,6 @@
 """What `run` does with streams of real servers on loopback: ages, losses and recoveries, beside a plain reader.
 
-    python -m benchmarks.streams rtsp mjpeg hls --out benchmarks/baselines/streams.json
+    python -m benchmarks.streams rtsp mjpeg hls --out streams.json
 
 Every picture holds the time it was made (tests/stream/servers/marks.py), so that age is from the making of
 a picture, encoding and transport included, to its view being ready; `received_age_ms` is what `run` itself

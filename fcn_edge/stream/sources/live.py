@@ -27,8 +27,8 @@ FIRST_WAIT_S = 0.1
 KNOCK_S = 0.5  # longest wait while nobody answers: asking costs little, and a return is noticed soon
 LONGEST_WAIT_S = 30.0  # the same where somebody answers and refuses, such as a camera with all its streams taken
 JITTER = 0.2
-SHOWN = 600  # pictures of an HLS stream that are known again
-OLD = "pictures that had waited while it was opened were left out"
+SEEN = 600  # pictures of an HLS stream that are known again
+OLD = "pictures that had waited while it was opened, or came once more, were left out"
 MOST_HANGING = 3  # connections left behind that still hang; no more are opened until one returns
 
 
@@ -90,13 +90,14 @@ class Received(NamedTuple):
 class Reader:
     """One connection in its thread. Until it `is_begun` it lets pictures go; then it waits for each to be taken."""
 
-    def __init__(self, opener: Opener, report: Callable[[str], None], *, is_begun: bool) -> None:
+    def __init__(self, opener: Opener, report: Callable[[str], None], seen: deque[int], *, is_begun: bool) -> None:
+        """seen: checksums of the pictures that earlier connections gave, where the stream is paced."""
         self.fps: float | None = None
         self.note = ""
-        self.is_paced = False
         self.old = 0  # pictures that had waited inside while it was opened
         self.error: FcnEdgeError | None = None
-        self._opener, self._report = opener, report
+        self._opener, self._report, self._seen = opener, report, seen
+        self._is_replaying = bool(seen)
         self._changed = threading.Condition()
         self._connection: Connection | None = None
         self._held: Received | None = None
@@ -144,16 +145,26 @@ class Reader:
         self._connection = connection
         try:
             self.fps, self.note, connection.report = connection.fps, connection.note, self._report
-            self.is_paced = connection.is_paced
             pace = Pace(is_paced=connection.is_paced, fps=connection.fps)
-            while self._waited(pace.wait_s()) and (image := connection.read()) is not None:
+            while (
+                self._waited(0.0 if self._is_replaying else pace.wait_s()) and (image := connection.read()) is not None
+            ):
                 received = Received(image, time.monotonic_ns())
-                if pace.is_old(received.captured_ns / 1e9, connection.position_s()):
+                is_old = pace.is_old(received.captured_ns / 1e9, connection.position_s())
+                if is_old or (connection.is_paced and self._is_replayed(image)):
                     self.old += 1
                 else:
                     self._hand_over(received)
         finally:
             connection.close()
+
+    def _is_replayed(self, image: np.ndarray) -> bool:
+        """Whether HLS, opened again, gives a picture once more: its playlist begins some seconds ago."""
+        digest = zlib.crc32(image.data)
+        self._is_replaying = self._is_replaying and digest in self._seen and self.old < len(self._seen)
+        if not self._is_replaying:
+            self._seen.append(digest)
+        return self._is_replaying
 
     def _waited(self, wait_s: float) -> bool:
         """Wait; False where the connection is left."""
@@ -185,9 +196,8 @@ class Live(Source):
         self._closing = threading.Event()
         self._left: list[Reader] = []
         self._failures = 0
-        self._shown: deque[int] = deque(maxlen=SHOWN)
-        self._again = 0
-        self._reader = Reader(opener, self._skip, is_begun=False)
+        self._seen: deque[int] = deque(maxlen=SEEN)
+        self._reader = Reader(opener, self._skip, self._seen, is_begun=False)
         first = self._reader.take(OPEN_S)
         if first is not None:
             self._look_at(first)
@@ -206,24 +216,10 @@ class Live(Source):
             if received is None:
                 self._open_again(index)
                 continue
-            if self._was_shown(received.image):
-                continue
             if self.is_retrying:
                 self._came_back(received)
             yield Frame(received.image, index, received.captured_ns, self.uri, sequence=str(self.reconnects))
             index += 1
-
-    def _was_shown(self, image: np.ndarray) -> bool:
-        """Whether an HLS stream, opened again, gives a picture once more: its playlist begins seconds ago."""
-        if not self._reader.is_paced:
-            return False
-        digest = zlib.crc32(image.data)
-        if self.is_retrying and self._again < len(self._shown) and digest in self._shown:
-            self._again += 1
-            return True
-        self._shown.append(digest)
-        self._again = 0
-        return False
 
     def close(self) -> None:
         self._closing.set()
@@ -267,7 +263,7 @@ class Live(Source):
             if len(self._left) < MOST_HANGING:
                 break
             self.trouble = f"{len(self._left)} connections hang in the driver"
-        self._reader = Reader(self._opener, self._skip, is_begun=True)
+        self._reader = Reader(self._opener, self._skip, self._seen, is_begun=True)
         if self._closing.is_set():
             self._reader.leave()
 
