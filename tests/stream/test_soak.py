@@ -40,8 +40,7 @@ def test_memory_files_and_threads_do_not_pile_up(script):
 )
 def test_verdict_needs_flat_memory_and_no_more_files(script, kb_per_s, files, ok):
     samples = [
-        script.Sample(seconds=n, frames=100 * n, resident_kb=round(50_000 + kb_per_s * n), files=9 if n < 500 else files,
-               threads=7, tasks=12)
+        script.Sample(n, 100 * n, round(50_000 + kb_per_s * n), 9 if n < 500 else files, threads=7, tasks=12)
         for n in range(1000)
-    ]  # fmt: skip
+    ]
     assert script.verdict(samples)["ok"] is ok
