@@ -19,14 +19,16 @@ from tests.engines.numpy_cuda import AMPERE, NumpyDriver
 class FakeGpu:
     """trt: the module. Each engine has a driver of its own, as each has a Cuda of its own."""
 
-    def __init__(self, family: str, *, sm: int = 86, can_capture: bool = True) -> None:
-        self.device, self.can_capture = replace(AMPERE, sm=sm), can_capture
+    def __init__(
+        self, family: str, *, sm: int = 86, can_capture: bool = True, kernels: dict[str, Any] | None = None
+    ) -> None:
+        self.device, self.can_capture, self.kernels = replace(AMPERE, sm=sm), can_capture, kernels or {}
         self.drivers: list[NumpyDriver] = []
         self.failing: tuple[str, int] | None = None
         self.trt = FakeTensorRT(family, self.drivers)
 
     def open_cuda(self) -> Cuda:
-        self.drivers.append(NumpyDriver(can_capture=self.can_capture, device=self.device))
+        self.drivers.append(NumpyDriver(self.can_capture, self.device, self.kernels))
         if self.failing is not None:
             self.drivers[-1].fail(*self.failing)
         return Cuda(self.drivers[-1])

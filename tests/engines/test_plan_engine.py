@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +14,10 @@ import pytest
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.trt import PlanOptions, ShapeRange, plan_from_onnx
 from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.frame import Style
+from fcn_edge.transforms import input_from_frame, view_from_scores
 from tests.engines.fake_tensorrt import FAMILIES, VERSIONS
+from tests.engines.kernel_shim import shim_kernels, shim_library
 from tests.engines.test_contract import ONE_THREAD, OnnxContract
 
 TARGET = dict.fromkeys(FAMILIES, "tensorrt") | {"rtx": "tensorrt-rtx"}
@@ -259,3 +263,82 @@ def test_asked_execution_that_a_plan_has_not_frees_the_gpu(gpu, onnx_file):
     with pytest.raises(BadInput, match="executes f32 on tensorrt, not bf16"):
         open_engine(onnx_file, target="tensorrt", options=EngineOptions("bf16"))
     assert found.leaks == [] and all(driver.is_closed for driver in found.drivers)
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory):
+    return shim_kernels(shim_library(tmp_path_factory.mktemp("shim")))
+
+
+@pytest.fixture
+def engine_with_kernels(engine_of, kernels, monkeypatch):
+    """The engine of a machine where the CUDA kernels were built; here they are run by the CPU."""
+    monkeypatch.setattr("fcn_edge.engines.trt.kernels.kernels_image", lambda: b"stands for a fatbin")
+    return lambda **options: engine_of(kernels=kernels, **options)
+
+
+def network_input(engine):
+    """What the input kernel made of the last frame."""
+    memory, size = engine._slots[0].device_in, engine.spec.preprocess.size
+    return engine.driver.at(memory.address, memory.nbytes).reshape(1, *size, 3).copy()
+
+
+@pytest.mark.parametrize("can_capture", [True, False])
+@pytest.mark.parametrize("size", [(64, 96), (90, 120), (33, 200)])
+def test_frame_on_the_device_is_the_three_step_path(engine_with_kernels, street, size, can_capture):
+    """Equal on the same resized frame, and that is within one level of OpenCV's: nothing else may differ."""
+    engine, style = engine_with_kernels(can_capture=can_capture), Style(0.3, hidden_classes=(1,))
+    for seed in range(3):
+        image = np.ascontiguousarray(street(seed, (360, 480))[0][: size[0], : size[1]])
+        found, x = engine.segment(image, style), network_input(engine)
+        assert np.abs(x.astype(int) - input_from_frame(image, engine.spec.preprocess)).max() <= 1
+        wanted = view_from_scores(engine.infer(x)[0], image, engine.spec, style)
+        np.testing.assert_array_equal(found.class_map, wanted.class_map)
+        np.testing.assert_array_equal(found.overlay, wanted.overlay)
+        np.testing.assert_array_equal(found.pixels_per_class, wanted.pixels_per_class)
+
+
+def test_frame_on_the_device_goes_up_once_and_comes_down_drawn(engine_with_kernels, frame):
+    engine = engine_with_kernels(can_capture=False)
+    first = engine.segment(frame)
+    engine.driver.calls.clear()
+    second = engine.segment(frame)
+    launches = ["launch", "launch", "launch"]  # input, counts to zero, view
+    assert engine.driver.calls == ["enter", "copy_in", *launches, "copy_out", "copy_out", "copy_out", "synchronize"]
+    assert not np.shares_memory(first.class_map, second.class_map)
+    assert engine.segment(frame, Style(overlay=False)).overlay is None
+
+
+def test_frame_on_the_device_is_one_graph_from_the_third_on(engine_with_kernels, frame):
+    engine = engine_with_kernels()
+    views = [engine.segment(frame) for _ in range(2)]
+    engine.driver.calls.clear()
+    views.append(engine.segment(frame))
+    assert engine.driver.calls == ["enter", "launch_graph", "synchronize"]
+    assert all(np.array_equal(view.overlay, views[0].overlay) for view in views)
+    engine.segment(frame[:40])  # another layout: another graph
+    engine.close()
+    assert engine.fake.leaks == []
+
+
+def test_nv12_frame_is_taken_on_the_device(engine_with_kernels, street):
+    engine, image = engine_with_kernels(), np.ascontiguousarray(street(1, (360, 480))[0][:90, :120])
+    view = engine.segment(nv12_from_bgr(image))
+    x = network_input(engine)
+    assert np.abs(x.astype(int) - input_from_frame(image, engine.spec.preprocess)).mean() < 4  # half the colour
+    wanted = view_from_scores(engine.infer(x)[0], image, engine.spec, Style())
+    np.testing.assert_array_equal(view.class_map, wanted.class_map)
+    assert view.overlay.shape == (90, 120, 3)
+
+
+def nv12_from_bgr(image):
+    planar = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+    height, width = image.shape[:2]
+    chroma = planar[height:].reshape(2, height // 2, width // 2)
+    return np.vstack([planar[:height], chroma.transpose(1, 2, 0).reshape(height // 2, width)])
+
+
+@pytest.mark.parametrize("image", [np.zeros((64, 96), np.float32), np.zeros((64, 96, 4), np.uint8)])
+def test_frame_that_is_none_is_refused(engine_with_kernels, image):
+    with pytest.raises(BadInput, match="expected uint8 BGR"):
+        engine_with_kernels().segment(image)

@@ -16,9 +16,11 @@ torch = pytest.importorskip("torch", reason="torch is not installed: no recipe w
 
 from fcn_edge.build import BuildOptions, build_engine  # noqa: E402 - needs torch
 from fcn_edge.calib import images_from_source, table_from_images  # noqa: E402
+from fcn_edge.calib.files import quantized_file  # noqa: E402
+from fcn_edge.calib.table import table_from_file  # noqa: E402
 from fcn_edge.data import class_set  # noqa: E402
 from fcn_edge.engines import open_engine  # noqa: E402
-from fcn_edge.engines.trt import PlanOptions  # noqa: E402
+from fcn_edge.engines.trt import PlanOptions, plan_from_onnx  # noqa: E402
 from fcn_edge.errors import CheckFailed  # noqa: E402
 from fcn_edge.export import onnx_from_checkpoint  # noqa: E402
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint  # noqa: E402
@@ -87,12 +89,32 @@ def test_recipe_runs_in_int8(name, fp32_file, table_file, tmp_path, target):
     assert view.class_map.shape == frame.shape[:2] and view.class_map.max() < engine.spec.num_classes
 
 
-@pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed: nothing was compiled")
+compiles_rtx = pytest.mark.skipif(
+    find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed: nothing was compiled"
+)
+
+
+@compiles_rtx
 def test_recipe_compiles_for_nvidia_with_every_convolution_in_int8(fp32_file, table_file, tmp_path):
     options = BuildOptions("tensorrt-rtx", "int8", calib=str(table_file), plan=PlanOptions(sm=(86,)))
     manifest = build_engine(fp32_file, tmp_path / "engine", options=options).manifest
     story = manifest["story"]
-    convolutions = [node for node in onnx_from_file(fp32_file).graph.node if node.op_type == "Conv"]
-    assert story["convolutions_int8"] == len(convolutions)
+    assert story["convolutions_int8"] == convolutions(fp32_file)
     assert story["convolutions_float"] == 0 and manifest["kept_float"] == []
-    assert manifest["layers"] and (tmp_path / "engine" / "model.plan").stat().st_size > 0
+    assert manifest["layers"] and (tmp_path / "engine" / "model.plan").stat().st_size == story["plan_bytes"]
+    assert story["fp32_plan_bytes"] > 0  # the fp32 plan was compiled beside it
+
+
+@compiles_rtx
+@pytest.mark.parametrize("precision", ["fp16", "int8-fp16"])
+def test_recipe_compiles_for_nvidia_in_half_precision(fp32_file, table_file, tmp_path, precision):
+    file = tmp_path / "net.onnx"
+    quantized_file(fp32_file, file, precision=precision, table=table_from_file(table_file))
+    plan = plan_from_onnx(file, target="tensorrt-rtx", options=PlanOptions(sm=(86,)))
+    in_int8 = convolutions(fp32_file) if precision == "int8-fp16" else 0
+    assert plan.story["convolutions_int8"] == in_int8
+    assert plan.story["convolutions_float"] >= (0 if in_int8 else convolutions(fp32_file)) and plan.kept_float == ()
+
+
+def convolutions(path):
+    return sum(node.op_type == "Conv" for node in onnx_from_file(path).graph.node)

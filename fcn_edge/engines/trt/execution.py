@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,12 @@ import numpy as np
 
 from fcn_edge.engines.base import Engine, Execution
 from fcn_edge.engines.trt.cuda import Cuda, CudaFailed, Event, Graph, Memory, Pinned
+from fcn_edge.engines.trt.frames import FramePath, layout_of
+from fcn_edge.engines.trt.kernels import FrameLayout, Kernels
 from fcn_edge.engines.trt.lines import NvidiaTarget
 from fcn_edge.engines.trt.vendor import heard, made, recorded, vendor_calls
 from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.frame import Style, View
 from fcn_edge.spec import ModelSpec, Precision
 
 log = logging.getLogger(__name__)
@@ -72,11 +75,14 @@ class PlanEngine(Engine):
         self._use_graph = cuda_graph and cuda.driver.can_capture
         self._slots: list[_Slot] = []
         self._shape: tuple[int, ...] = ()
+        self._kernels: Kernels | None = None
+        self._path: FramePath | None = None
         try:
             with self._told("be opened"):
                 self._load(plan, allow_host_code)
                 self._stream = cuda.stream()
                 self._reserve(self._first_shape())
+                self._kernels = self._loaded_kernels()
         except BaseException:
             with suppress(CudaFailed):
                 self.close()
@@ -127,6 +133,40 @@ class PlanEngine(Engine):
         np.copyto(out, result, casting="unsafe")  # half precision, or wider classes
         return out
 
+    def segment(self, image: np.ndarray, style: Style = Style()) -> View:  # noqa: B008 - frozen
+        """As `Engine.segment`, on the device where the kernels were built; there NV12 (H * 3 / 2, W) is taken too.
+
+        Resized pixels may differ by one level from OpenCV's, and so a class where two are nearly equal.
+        """
+        self._require_open()
+        if self._under_way or self._kernels is None or self.spec.preprocess.interpolation == "area":
+            return super().segment(image, style)
+        layout = layout_of(image)
+        with self._told("run"):
+            if self._path is None or (self._path.layout, self._path.style) != (layout, style):
+                self._make_path(self._kernels, layout, style)
+            assert self._path is not None
+            return self._path.segment(image)
+
+    def _make_path(self, kernels: Kernels, layout: FrameLayout, style: Style) -> None:
+        """For frames like these, in place of what was there."""
+        self._drop_path()
+        shape = (1, *self.spec.preprocess.size, 3)
+        if shape != self._shape:
+            self._reserve(shape)
+        slot = self._slots[0]
+        result = slot.result.array
+        self._path = FramePath(
+            kernels, self._stream, self.spec, layout, style,
+            network=(slot.device_in, slot.device_out), result=(result.shape[1:], result.dtype),
+            run_network=lambda: self._run_network(slot), captured=self._captured,
+        )  # fmt: skip
+
+    def _drop_path(self) -> None:
+        if self._path is not None:
+            self._path.close()
+            self._path = None
+
     def _load(self, plan: bytes, allow_host_code: bool) -> None:
         with recorded(self._trt) as (logger, said), vendor_calls(self.path, self.runtime, said):
             self._runtime = self._trt.Runtime(logger)
@@ -172,6 +212,14 @@ class PlanEngine(Engine):
                 f"{self.path}: {name} is of type {kind}, which numpy has not; build from another file"
             ) from error
 
+    def _loaded_kernels(self) -> Kernels | None:
+        """Our own kernels; without them frames are resized and views drawn on the CPU."""
+        try:
+            return Kernels(self._cuda)
+        except BackendMissing as error:
+            log.warning("%s: frames are resized and drawn on the CPU (%s)", self.path.name, error)
+            return None
+
     def _first_shape(self) -> tuple[int, ...]:
         """What buffers are made for before the first frame: the usual shape of a network of free size."""
         if not self.spec.dynamic:
@@ -180,6 +228,7 @@ class PlanEngine(Engine):
 
     def _reserve(self, shape: tuple[int, ...]) -> None:
         """Buffers for frames of that shape, in place of the ones there are."""
+        self._drop_path()
         for slot in self._slots:
             for part in (slot.graph, slot.done, slot.result, slot.frame, slot.device_out, slot.device_in):
                 if part is not None:
@@ -212,28 +261,34 @@ class PlanEngine(Engine):
             self._enqueue(slot)
             if self._use_graph:
                 self._stream.synchronize()  # TensorRT sets itself up in a first run, which a graph must not hold
-                self._capture(slot)
+                slot.graph = self._captured(lambda: self._enqueue(slot))
         self._stream.record(slot.done)
 
     def _enqueue(self, slot: _Slot) -> None:
-        context = self._context
         self._stream.copy_in(slot.device_in, slot.frame.array)
+        self._run_network(slot)
+        self._stream.copy_out(slot.result.array, slot.device_out)
+
+    def _run_network(self, slot: _Slot) -> None:
+        context = self._context
         for name, memory in ((self._input, slot.device_in), (self._output, slot.device_out)):
             if not context.set_tensor_address(name, memory.address):
                 raise BackendMissing(f"{self.runtime} does not take the address of {name}: {self._said()}")
         if not context.execute_async_v3(self._stream.handle):
             raise BackendMissing(f"{self.runtime} cannot run this plan: {self._said()}")
-        self._stream.copy_out(slot.result.array, slot.device_out)
 
-    def _capture(self, slot: _Slot) -> None:
-        """Record the work of a slot; where that is not allowed, frames go on without a graph."""
+    def _captured(self, queue: Callable[[], None]) -> Graph | None:
+        """What `queue` puts into the stream as a graph; None where that is not allowed, and frames go on without."""
+        if not self._use_graph:
+            return None
         try:
             with self._stream.captured() as made:
-                self._enqueue(slot)
-            slot.graph = made[0]
+                queue()
         except BackendMissing as error:
             self._use_graph = False
             log.warning("%s: runs without a CUDA graph (%s)", self.path.parent.name, error)
+            return None
+        return made[0]
 
     def _said(self) -> str:
         return heard(self._trt).reason("it gives no reason")

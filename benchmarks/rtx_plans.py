@@ -1,0 +1,124 @@
+"""Real TensorRT-RTX plans, compiled on this CPU: what the compiler makes of whole networks, in each precision.
+
+    python benchmarks/rtx_plans.py --out docs
+
+Writes tensorrt.json and its table into tensorrt.md. Two networks have published widths and random weights: which
+kernels are taken does not depend on the weights. Nothing is run, and no time of a GPU is known here; the build
+time is this CPU's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fcn_edge.calib import images_from_source, table_from_images
+from fcn_edge.calib.files import quantized_file
+from fcn_edge.data import class_set
+from fcn_edge.device import this_device
+from fcn_edge.engines import model_path
+from fcn_edge.engines.trt import PlanOptions, plan_from_onnx
+from fcn_edge.export import onnx_from_checkpoint
+from fcn_edge.files import whole_file, write_json
+from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint
+from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
+from fcn_edge.shelf import PACKAGED_NETWORK, recipe_from_shelf
+
+RANDOM_WEIGHTS = ("fcn8s_vgg16_voc", "fcn_resnet50_voc")
+SIZE = (256, 256)  # of these two: the plan's size is that of its weights, and calibrating takes a CPU its time
+PRECISIONS = (("fp32", None), ("fp16", None), ("int8", "any"), ("int8", "nvidia"), ("int8-fp16", "any"))
+SM = 86
+TABLE = re.compile(r"(<!-- rtx_plans -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    given = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, file in networks(Path(scratch)):
+            for row in plans(name, file, Path(scratch)):
+                rows.append(row)
+                print(line(row), flush=True)
+    record = {"schema": 1, "device": this_device().cpu, "runtime": rows[0]["runtime"], "sm": SM, "rows": rows}
+    write_json(given.out / "tensorrt.json", record)
+    write_table(given.out / "tensorrt.md", record)
+
+
+def networks(scratch: Path) -> Iterator[tuple[str, Path]]:
+    """(name, fp32 file) of each."""
+    yield PACKAGED_NETWORK, model_path(None)
+    for name in RANDOM_WEIGHTS:
+        recipe = recipe_from_shelf(name)
+        recipe = replace(recipe, input=replace(recipe.input, height=SIZE[0], width=SIZE[1]))
+        torch.manual_seed(0)
+        classes = class_set(recipe.network.classes)
+        network = network_from_recipe(recipe.network, len(classes.classes)).eval()
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(layer.weight)
+        checkpoint = scratch / f"{name}.safetensors"
+        save_checkpoint(checkpoint, network, header_from_recipe(recipe, *classes))
+        del network
+        yield name, onnx_from_checkpoint(checkpoint, scratch / f"{name}.onnx").path
+
+
+def plans(name: str, fp32: Path, scratch: Path) -> Iterator[dict[str, Any]]:
+    """A row for each precision; an INT8 row exists only where every quantized convolution is INT8."""
+    height, width = contract_from_onnx(fp32).spec.preprocess.size
+    images = images_from_source(f"synthetic:street,seed=2,images=2,size={height}x{width}")
+    table = table_from_images(fp32, images)
+    convolutions = sum(node.op_type == "Conv" for node in onnx_from_file(fp32).graph.node)
+    for precision, placement in PRECISIONS:
+        file = fp32
+        if precision != "fp32":
+            file = scratch / f"{name}.{precision}.{placement}.onnx"
+            scales = table if placement else None
+            quantized_file(fp32, file, precision=precision, table=scales, placement=placement or "any")  # type: ignore[arg-type]
+        plan = plan_from_onnx(file, target="tensorrt-rtx", options=PlanOptions(sm=(SM,)))
+        yield {
+            "network": name, "height": height, "width": width, "precision": precision, "placement": placement,
+            "convolutions": convolutions, "plan_bytes": len(plan.data), "build_seconds": round(plan.seconds, 2),
+            "runtime": plan.runtime, "kinds": plan.kinds, **plan.story, "warnings": list(plan.warnings),
+        }  # fmt: skip
+
+
+def line(row: dict[str, Any]) -> str:
+    """The row as one of the table in tensorrt.md."""
+    placement = f" ({row['placement']})" if row["placement"] not in (None, "any") else ""
+    words = [
+        f"{row['network']} {row['height']}x{row['width']}", row["precision"] + placement,
+        f"{row['convolutions_int8']} / {row['convolutions_float']}", str(row["pointwise"]), str(row["requantizing"]),
+        str(row["depthwise_padded"]), f"{row['plan_bytes'] / 1e6:.1f}", f"{row['build_seconds']:.1f}",
+    ]  # fmt: skip
+    return f"| {' | '.join(words)} |"
+
+
+def write_table(page: Path, record: dict[str, Any]) -> None:
+    head = [
+        "| network | precision | convolutions INT8 / float | pointwise kernels | of them quantize again"
+        " | convolutions expanded | plan, MB | build, s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines = [*head, *(line(row) for row in record["rows"])]
+    told = (
+        f"\n`python benchmarks/rtx_plans.py` with {record['runtime']} for SM 8.6; build time of a {record['device']}.\n"
+    )
+    table = "\n".join([*lines, told])
+    text = page.read_text(encoding="utf-8")
+    if not TABLE.search(text):
+        raise SystemExit(f"{page}: has no place for the table (<!-- rtx_plans --> and <!-- end -->)")
+    with whole_file(page) as part:
+        part.write_text(TABLE.sub(lambda match: match[1] + table + match[2], text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
