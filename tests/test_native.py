@@ -67,8 +67,9 @@ def draw_scores(seed, shape, kind):
         scores *= np.float32(1e-42)
     if kind == "huge":
         scores = scores.clip(-3, 3) * np.float32(1e38)
-    if kind == "near ties":  # of a few units in the last place: rounding decides, and differently from cell to cell
-        scores = np.nextafter(np.float32(1), scores) + np.spacing(np.float32(1)) * (3 * scores).round()
+    if kind == "near ties":  # classes a few units in the last place apart: rounding decides, and not as the ends say
+        apart = np.spacing(scores[:1]) * random.integers(0, 3, shape)
+        scores = (scores[:1] + apart).astype(np.float32)
     if kind == "areas":  # of one class each, as in a picture, where nothing has to be interpolated
         scores = scores.cumsum(1).cumsum(2)
     return np.ascontiguousarray(scores, np.float32)
