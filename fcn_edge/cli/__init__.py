@@ -25,7 +25,9 @@ def main() -> None:
     """Run the command line; every error of ours, or of the user's words, becomes one sentence and its exit code."""
     from fcn_edge.cli import comparing, deploying, machine, models, running, streams  # noqa: F401 - their decorators register the verbs
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.WARNING)  # whatever a log file takes besides
     try:
         with terminated_like_interrupted():
             code = app(prog_name="fcn-edge", standalone_mode=False)

@@ -31,6 +31,7 @@ from fcn_edge.cli.app import (
     say,
     stage_runs_in_words,
 )
+from fcn_edge.cli.configuring import logged, take_config
 
 if TYPE_CHECKING:
     from fcn_edge.stream.summary import Summary
@@ -88,6 +89,13 @@ def run(
     recipe: RecipeName = None,
     threads: Threads = None,
     allow_host_code: AllowHostCode = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", is_eager=True, callback=take_config, help="TOML with these options (docs/running.md)."
+        ),
+    ] = None,
+    log: Annotated[Path | None, typer.Option("--log", help="File that tells what happens; it stays small.")] = None,
     json: Json = False,
 ) -> None:
     """Segment cameras, videos or folders into sinks.
@@ -109,6 +117,8 @@ def run(
       fcn-edge run --source rtsp://camera/stream --sink null: --limit 1000 --json
       fcn-edge run --source drive.mp4 --schedule fixed:1,2,4 --sink out.mp4
       fcn-edge run --source rtsp://front/1 --source rtsp://back/1 --sink out.mp4
+      fcn-edge run --source 0 --sink http://127.0.0.1:8080 --event 'car > 20% for 2s'
+      fcn-edge run --config camera.toml
     """
     from fcn_edge.engines import EngineOptions, open_engine
     from fcn_edge.errors import BadInput, SourceLost
@@ -122,7 +132,7 @@ def run(
 
     patience = Patience(silence, retries, await_)
     uris = sink or ["display://0"]
-    with ExitStack() as ends:
+    with logged(log) as note, ExitStack() as ends:
         path = ends.enter_context(runnable(model, spec, recipe))
         sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in source or ["0"]]
         is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
@@ -136,7 +146,7 @@ def run(
         require_distinct(regions)
         rules = tuple(rule_from_text(text, engine.spec, regions) for text in event or ())
         sinks = sinks_of_sources(
-            uris, engine, sources, ends, options=SinkOptions(legend, style, regions, rules, events)
+            uris, engine, sources, ends, options=SinkOptions(legend, style, regions, rules, events, log is not None)
         )
         for greeting in dict.fromkeys(one.greeting for own in sinks for one in own if one.greeting):
             say(greeting)
@@ -149,6 +159,8 @@ def run(
                 sources[frame.stream].uri, frame.index + 1, limit or sources[frame.stream].length or 0
             ),
         )  # fmt: skip
+        for text in filter(None, (*summary.outputs, *summary.notes, summary.failed, summary.lost)):
+            note(text)
     emit(to_mapping(summary), as_json=json, human=lambda: _describe_run(summary))
     if summary.failed:
         say(f"fcn-edge: {summary.failed}")

@@ -19,6 +19,7 @@ from fcn_edge.stream.clock import StreamClock
 from fcn_edge.stream.regions import Cover, Region, Rule, Watches
 from fcn_edge.stream.sinks.base import Null, Sink
 from fcn_edge.stream.sinks.display import Display
+from fcn_edge.stream.sinks.journal import Journal
 from fcn_edge.stream.sinks.lines import EventLog, Events, Statistics
 from fcn_edge.stream.sinks.live import Live, greeting_for
 from fcn_edge.stream.sinks.masks import Masks
@@ -37,6 +38,7 @@ class SinkOptions:
 
     legend: class names and live figures on pictures. style: how views are drawn; its hidden classes
     are counted nowhere either. rules: what to tell of, on the file `events` or standard error.
+    is_logged: changes of the sources' states and figures are logged.
     """
 
     legend: bool = True
@@ -44,6 +46,7 @@ class SinkOptions:
     regions: tuple[Region, ...] = ()
     rules: tuple[Rule, ...] = ()
     events: Path | None = None
+    is_logged: bool = False
 
 
 def sink_from_uri(
@@ -94,13 +97,13 @@ def sinks_of_sources(
     shows all of them.
     """
     log = EventLog(options.events) if options.rules else None
-    pages: list[Sink] = []
+    shared: list[Sink] = [Journal()] if options.is_logged else []
     for uri in filter(is_page, uris):
-        pages.append(_page(uri, engine, sources, options, log))
-        ends.callback(pages[-1].close)
+        shared.append(_page(uri, engine, sources, options, log))
+        ends.callback(shared[-1].close)
     sinks: list[list[Sink]] = []
     for number, source in enumerate(sources):
-        sinks.append([*pages])
+        sinks.append([*shared])
         for uri in (uri for uri in uris if not is_page(uri)):
             own = numbered(uri, number) if len(sources) > 1 else uri
             sinks[-1].append(sink_from_uri(own, engine, source=source, options=options))

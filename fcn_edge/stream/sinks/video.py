@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ BT_601, LIMITED = 6, 1  # ITU-T H.273, tables 4 and 8.3: matrix of the colours, 
 MAX_GAP_S = 10.0
 FAILURES = (OSError, av.FFmpegError)
 RESERVE_BYTES = 16 * 2**20  # a disk that is full to the last byte stops more than this program
+
+log = logging.getLogger(__name__)
 
 
 class Video(Sink):
@@ -157,6 +160,7 @@ class Video(Sink):
         note = f"{self.path.name}: {text}"
         if note not in self.notes:
             self.notes.append(note)
+            log.warning(note)
 
     def describe(self) -> str:
         return "; ".join(self._finished) or f"{self.path}: no frames"

@@ -1,0 +1,128 @@
+"""Options of a verb from a TOML file (--config), and its log (--log). Words on the command line win over the file's."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fcn_edge.cli.app import say
+from fcn_edge.errors import BadInput, FcnEdgeError
+
+NOT_IN_A_FILE = {"config", "help", "json"}
+LOG_BYTES = 4 * 2**20
+OLD_LOGS = 3  # with the one that grows at most 16 MB
+CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*://)\S*@", re.IGNORECASE)
+
+
+def take_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Callback of an eager --config: what the file says becomes the default of each option."""
+    if path is not None:
+        ctx.default_map = _defaults_from_file(path, ctx.command.params)
+    return path
+
+
+def _defaults_from_file(path: Path, parameters: list[Any]) -> dict[str, Any]:
+    """{parameter: value}. Raises BadInput for a key that is no option, or a variable that is not set."""
+    from fcn_edge.schema import nearest, read_toml
+
+    by_key = {key: parameter for parameter in parameters for key in _keys_of(parameter)}
+    defaults = {}
+    for key, value in read_toml(path).items():
+        if key not in by_key:
+            raise BadInput(f"{path}: unknown key {key!r}{nearest(key, by_key)}")
+        value = _filled(value, f"{path}: {key}")
+        if key == "roi" and isinstance(value, Mapping):
+            value = [f"{name}={' '.join(_corner(corner) for corner in corners)}" for name, corners in value.items()]
+        if isinstance(value, Mapping):
+            raise BadInput(f"{path}: {key}: expected a value, found a table")
+        is_list = isinstance(value, list)
+        if is_list and not by_key[key].multiple:
+            raise BadInput(f"{path}: {key}: expected one value, found a list")
+        defaults[by_key[key].name] = [value] if by_key[key].multiple and not is_list else value
+    return defaults
+
+
+def _keys_of(parameter: Any) -> list[str]:
+    """How a parameter is called in a file: as its option is spelled, or by its name where it is an argument."""
+    names = [option.removeprefix("--") for option in parameter.opts]
+    return [name for name in names if name not in NOT_IN_A_FILE]
+
+
+def _corner(corner: Any) -> str:
+    return ",".join(str(value) for value in corner) if isinstance(corner, list) else str(corner)
+
+
+def _filled(value: Any, where: str) -> Any:
+    """`value` with ${NAME} in its texts replaced by environment variables, so that secrets stay out of the file."""
+    if isinstance(value, list):
+        return [_filled(item, where) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise BadInput(f"{where}: the environment variable {match[1]} is not set")
+        return os.environ[match[1]]
+
+    return re.sub(r"\$\{(\w+)\}", variable, value)
+
+
+@contextmanager
+def logged(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """Also log to `path` inside the block, what ends it included; the oldest lines give way to new ones.
+
+    Yields a function for what is told elsewhere on the terminal. Raises BadInput where the file cannot be made.
+    """
+    if path is None:
+        yield lambda text: None
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _LogFile(path, maxBytes=LOG_BYTES, backupCount=OLD_LOGS, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"--log {path}: cannot be written ({error.strerror or error})") from error
+    file.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    logger = logging.getLogger("fcn_edge")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(file)
+
+    def note(text: str) -> None:
+        file.emit(logging.makeLogRecord({"msg": text, "levelname": "INFO"}))
+
+    try:
+        yield note
+    except FcnEdgeError as error:
+        note(str(error))
+        raise
+    finally:
+        logger.removeHandler(file)
+        logger.setLevel(before)
+        file.close()
+
+
+class _Lines(logging.Formatter):
+    converter = time.gmtime  # type: ignore[assignment]  # typeshed knows one way to call it
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; what looks like a credential is left out once more, whoever forgot it."""
+        return CREDENTIALS.sub(r"\1***@", super().format(record)).replace("\n", " ")
+
+
+class _LogFile(RotatingFileHandler):
+    is_broken = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A log that cannot be written is said once and stops nothing."""
+        if not self.is_broken:
+            self.is_broken = True
+            say(f"the log {self.baseFilename} cannot be written any more")
