@@ -118,7 +118,6 @@ def run(
       fcn-edge run --source drive.mp4 --schedule fixed:1,2,4 --sink out.mp4
       fcn-edge run --source rtsp://front/1 --source rtsp://back/1 --sink out.mp4
       fcn-edge run --source 0 --sink http://127.0.0.1:8080 --event 'car>20%@2s'
-      fcn-edge run --config camera.toml
     """
     from fcn_edge.engines import EngineOptions, open_engine
     from fcn_edge.errors import BadInput, SourceLost
