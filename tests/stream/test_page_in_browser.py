@@ -31,7 +31,7 @@ from tests.stream.conftest import expected_class_map, picture
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-REAL_VIDEO = Path("/work/shared/video/solidWhiteRight.mp4")
+REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
 PATIENCE_S = 60
 DRAWN = "state.tiles.length && state.tiles.every((tile) => tile.frame)"
 DESK, PHONE = (1440, 900), (375, 812)

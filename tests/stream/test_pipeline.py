@@ -21,7 +21,7 @@ from fcn_edge.stream.sources import source_from_uri
 from fcn_edge.stream.window import quantiles_ms
 from tests.stream.conftest import SIZE, ColourEngine, Drawn, expected_class_map, picture
 
-REAL_VIDEO = Path("/work/shared/video/solidWhiteRight.mp4")
+REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
 
 
 class Collect(Sink):

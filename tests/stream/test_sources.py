@@ -14,7 +14,7 @@ from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, SourceLost
 from fcn_edge.stream.sources import cameras, source_from_uri
 from fcn_edge.stream.sources.images import MAX_SIDE, picture_from_bytes
 
-REAL_VIDEO = Path("/work/shared/video/solidWhiteRight.mp4")
+REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
 
 
 def _with_index_first(mp4: bytes) -> bytes:
