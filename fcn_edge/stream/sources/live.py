@@ -252,7 +252,7 @@ class Live(Source):
         self.is_retrying = True
         silence = f"no picture for {self._patience.silent_s:g} s"
         self.trouble = str(self._reader.error or ("the stream ended" if self._reader.is_over else silence))
-        if self._failures == self._patience.retries:
+        if self._patience.retries is not None and self._failures >= self._patience.retries:
             tries = f"{self._failures} attempts to open it again failed" if self._failures else "not opened again"
             raise SourceLost(f"{self.uri}: lost after {came} frames: {self.trouble}; {tries}")
         self._reader.leave()
