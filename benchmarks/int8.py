@@ -5,7 +5,7 @@
     python benchmarks/int8.py table out/*/record.json
 
 `make` writes a file for each variant and a record of what it keeps on OpenVINO: mIoU with the interval of
-its difference from fp32 where --data has labels of the network's classes, and for every network the
+what it loses to fp32, in points, where --data has labels of the network's classes, and for every network the
 SQNR of the scores and the share of equal pixels. `time` runs all variants in turn on this CPU and
 adds their medians to the record. NNCF, if installed (pip install nncf), is run by default settings on its
 OpenVINO and its ONNX backend.
@@ -38,7 +38,6 @@ from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.spec import ModelSpec
 from fcn_edge.transforms import input_from_frame
 
-COMPARED = 16  # images for SQNR and agreement
 ROUNDS, EACH = 30, 3  # turns, and runs of each variant in a turn
 FP32, BF16 = "fp32", "fp32, bf16 execution"
 NNCF_SUBSET = 300  # its own default: all images of a smaller set
@@ -52,6 +51,7 @@ def main() -> None:
     make.add_argument("--calib", required=True)
     make.add_argument("--images", type=int, default=100, help="of --calib")
     make.add_argument("--data", required=True, help="a labelled set, none of whose images is in --calib")
+    make.add_argument("--compared", type=int, default=16, help="images of --data for SQNR and agreement")
     make.add_argument("--work", type=Path, required=True)
     timed = verbs.add_parser("time")
     timed.add_argument("--work", type=Path, required=True)
@@ -60,7 +60,8 @@ def main() -> None:
     table.add_argument("records", type=Path, nargs="+")
     given = parser.parse_args()
     if given.verb == "make":
-        make_variants(given.model, given.calib, given.images, dataset_from_name(given.data), given.work)
+        images = images_from_source(given.calib, given.images)
+        make_variants(given.model, images, dataset_from_name(given.data), given.compared, given.work)
     elif given.verb == "time":
         time_variants(given.work, given.threads)
     else:
@@ -89,24 +90,22 @@ class OpenVinoFile(Engine):
         del self._request
 
 
-def make_variants(model: Path, calib: str, count: int, data: Dataset, work: Path) -> None:
+def make_variants(model: Path, images: CalibrationImages, data: Dataset, compared: int, work: Path) -> None:
     """Write every variant into `work`, measure what it keeps, and record it."""
     work.mkdir(parents=True, exist_ok=True)
-    spec, images = contract_from_onnx(model).spec, images_from_source(calib, count)
+    spec = contract_from_onnx(model).spec
     (work / "fp32.onnx").write_bytes(model.read_bytes())
     table = table_with_roundings(model, table_from_images(model, images), images)
     files = {FP32: work / "fp32.onnx", BF16: work / "fp32.onnx"}
     files |= our_files(model, table, work) | nncf_files(model, images, spec, work)
     is_labelled = data.classes == spec.classes
-    shown = [data.items[index].image() for index in spread_indices(len(data.items), COMPARED)]
+    shown = [data.items[index].image() for index in spread_indices(len(data.items), compared)]
     rows: list[dict[str, Any]] = []
     exact: Evaluation | None = None
+    reference = engine_on_target(files[FP32], "reference", EngineOptions())
     for name, file in files.items():
         execution: Execution = "bf16" if name == BF16 else "f32"
-        with (
-            OpenVinoFile(file, spec, execution) as engine,
-            engine_on_target(files[FP32], "reference", EngineOptions()) as reference,
-        ):
+        with OpenVinoFile(file, spec, execution) as engine:
             near = fidelity(engine, reference, shown)
             found = evaluate_engine(engine, data) if is_labelled else None
         exact = exact or found
@@ -114,11 +113,11 @@ def make_variants(model: Path, calib: str, count: int, data: Dataset, work: Path
                "sqnr_db": near.sqnr_db, "agreement": near.agreement, "miou": found and found.scores.miou}  # fmt: skip
         if found and exact:
             difference = difference_from_images(exact.images, found.images, spec.num_classes).intervals.miou
-            row["difference"] = difference and [100 * side for side in difference]
+            row["lost"] = difference and [100 * side for side in difference]
         rows.append(row)
         print(name, {key: value for key, value in row.items() if key not in ("variant", "file")}, flush=True)
     record = {"schema": 1, "model": spec.name, "calibration": images.source, "calibration_images": len(images.images),
-              "data": data.name, "rows": rows}  # fmt: skip
+              "data": data.name, "compared_images": compared, "rows": rows}  # fmt: skip
     write_json(work / "record.json", record)
 
 
@@ -203,14 +202,14 @@ def seconds(call: Callable[[], Any]) -> float:
 def markdown(record: dict[str, Any]) -> str:
     """The record as a table; times as ratios to fp32's."""
     base = record["rows"][0].get("latency_ms")
-    lines = [f"| {record['model']} | mIoU | difference, 95 % | SQNR dB | equal pixels | MB | time, fp32 = 1 |"]
+    lines = [f"| {record['model']} | mIoU | points lost, 95 % | SQNR dB | equal pixels | MB | time, fp32 = 1 |"]
     lines.append("|---|---|---|---|---|---|---|")
     for row in record["rows"]:
-        difference = row.get("difference")
+        lost = row.get("lost")
         cells = [
             row["variant"],
             "" if row.get("miou") is None else f"{100 * row['miou']:.2f}",
-            "" if not difference or row["variant"] == FP32 else f"{difference[0]:+.2f} to {difference[1]:+.2f}",
+            "" if not lost or row["variant"] == FP32 else f"{lost[0]:+.2f} to {lost[1]:+.2f}",
             "" if row.get("sqnr_db") is None else f"{row['sqnr_db']:.1f}",
             "" if row.get("agreement") is None else f"{100 * row['agreement']:.2f} %",
             f"{row['size_mb']:.1f}",

@@ -31,8 +31,7 @@ REFINEMENTS: tuple[Refinement, ...] = get_args(Refinement)
 
 
 def default_refinements(table: CalibrationTable) -> tuple[Refinement, ...]:
-    """Bias correction, which is free and was worth its name on every network measured; rounding where the table
-    holds it."""
+    """Bias correction, which costs nothing (docs/int8.md has its gain), and rounding where the table holds it."""
     return ("bias", "rounding") if table.roundings else ("bias",)
 
 
