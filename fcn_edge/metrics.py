@@ -108,6 +108,12 @@ def confusion_from_cells(cells: Sequence[Sequence[int]], num_classes: int) -> np
     return flat.reshape(num_classes, num_classes)
 
 
+def confusion_of_images(images: Sequence[ImageScore], num_classes: int) -> np.ndarray:
+    """(C, C) int64 of all images together."""
+    zero = np.zeros((num_classes, num_classes), np.int64)
+    return sum((confusion_from_cells(image.cells, num_classes) for image in images), zero)
+
+
 def iou_by_name(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
     """Per-class IU under the class's name; None where the class never occurs."""
     return dict(zip(classes, scores.iou, strict=True))

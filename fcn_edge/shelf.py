@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fcn_edge.errors import BadInput
 from fcn_edge.schema import from_mapping, nearest, read_toml
@@ -98,12 +98,21 @@ class Recipe:
 
 @dataclass(frozen=True)
 class BenchSuite:
-    """One suite of the benchmarks shelf. data, calib: as on the command line; rounds of `frames` frames each."""
+    """One suite of the benchmarks shelf. data, calib, models, sizes, targets, precisions: as on the command line.
+
+    rounds of `frames` frames each. threads: of each engine's compute; one is steadier on a busy machine.
+    """
 
     data: str
     calib: str | None = None
+    models: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
+    targets: tuple[Any, ...] = ()
+    precisions: tuple[str, ...] = ()
     rounds: int = 10
     frames: int = 10
+    threads: int | None = None
+    camera_fps: float = 30.0
     title: str = ""
 
 

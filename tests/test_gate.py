@@ -1,4 +1,4 @@
-"""Verdicts from two records, without an engine, an image or numpy."""
+"""Verdicts from two records, without an engine or an image."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from fcn_edge.errors import BadInput
-from fcn_edge.gate import Limits, verdict_from_records
+from fcn_edge.gate import Limits, annotations_of, junit_of, limits_from_file, summary_of, updated_baseline
+from fcn_edge.gate import verdict_from_records as verdict_of
+from fcn_edge.records import require_plausible, sealed
+from tests.benchrecords import DEVICE, drawn_images, record, row
 
 ROOT = Path(__file__).resolve().parents[1]
-DEVICE = {"cpu": "AMD EPYC", "cores": 2, "instruction_sets": ["avx2", "avx512_vnni"]}
+OTHER_DEVICE = DEVICE | {"name": "xeon-2c", "cpu": "Xeon", "instruction_sets": ["avx2"]}
 
-# `fcn-edge gate` in a process where everything heavier than the standard library and typer is refused.
+# `fcn-edge gate` in a process where everything heavier than numpy and typer is refused.
 GATE_ALONE = """
 import sys
 class Refusing:
@@ -27,140 +31,259 @@ sys.meta_path.insert(0, Refusing())
 from fcn_edge.cli import main
 main()
 """
-REFUSED = ("numpy", "cv2", "onnx", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx", "safetensors")
+REFUSED = ("cv2", "onnx", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx", "safetensors")
 
 
-def record(**changes):
-    """A record of two rows on one device."""
-    rows = [row("fp32", 0.60, 40.0), row("int8", 0.59, 20.0)]
-    return {"schema": 1, "data": "camvid#val", "images": 101, "rows": rows, "device": DEVICE} | changes
+@pytest.fixture(scope="module")
+def baseline():
+    return record()
 
 
-def row(precision, miou, p50, **changes):
-    return {
-        "model": "fcn8s", "target": "openvino", "precision": precision, "execution": "f32", "height": 360,
-        "width": 480, "miou": miou, "latency_ms": {"p50": p50},
-    } | changes  # fmt: skip
+def named(verdict, end):
+    """The check of the int8 row whose name ends so."""
+    return next(check for check in verdict.checks if "int8" in check.name and check.name.endswith(end))
 
 
-def with_row(index, **changes):
-    found = record()
-    found["rows"][index] |= changes
-    return found
+def test_equal_records_pass_and_every_row_has_its_checks(baseline):
+    verdict = verdict_of(baseline, baseline)
+    assert verdict.verdict == "pass" and verdict.notes == ()
+    ends = [check.name.rpartition(": ")[2] for check in verdict.checks]
+    assert ends == ["miou", "latency", "MB", "peak MB"] * 2
+    assert named(verdict, "miou").reason == "equal to the baseline"
 
 
-def verdict_of(found, baseline=None, **limits):
-    return verdict_from_records(found, baseline or record(), Limits(**limits))
+@pytest.mark.parametrize("seed", range(20))
+def test_another_run_of_the_same_never_fails(baseline, seed):
+    """A day on which all is slower by half, and noisier."""
+    rows = [row("fp32", ms=40.0, seed=100 + seed, slow=1.5, noise=0.05), row(seed=200 + seed, slow=1.5, noise=0.05)]
+    verdict = verdict_of(record(*rows), baseline)
+    assert verdict.verdict != "fail", [check for check in verdict.checks if check.ok is False]
 
 
-def test_equal_records_pass_with_two_checks_a_row():
-    verdict = verdict_of(record())
-    assert verdict.verdict == "pass"
-    names = [check.name for check in verdict.checks]
-    assert names == [
-        "fcn8s openvino fp32 f32 360x480: miou", "fcn8s openvino fp32 f32 360x480: latency p50 ms",
-        "fcn8s openvino int8 f32 360x480: miou", "fcn8s openvino int8 f32 360x480: latency p50 ms",
-    ]  # fmt: skip
-    assert all(check.ok for check in verdict.checks)
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("factor", [1.2, 1.5])
+def test_slowdown_of_a_fifth_is_caught_whatever_the_day(baseline, factor, seed):
+    verdict = verdict_of(record(row("fp32", ms=40.0), row(ms=20 * factor, seed=300 + seed, slow=0.7)), baseline)
+    assert named(verdict, "latency").ok is False and verdict.verdict == "fail"
 
 
-@pytest.mark.parametrize(
-    ("miou", "expected"), [(0.59, "pass"), (0.585, "pass"), (0.70, "pass"), (0.5849, "fail"), (0.0, "fail")]
-)
-def test_accuracy_may_fall_by_the_limit_and_no_further(miou, expected):
-    assert verdict_of(with_row(1, miou=miou), miou_drop=0.5).verdict == expected
+def test_slowdown_within_the_limit_passes_and_one_at_it_is_undecidable(baseline):
+    assert named(verdict_of(record(row("fp32"), row(ms=20.6)), baseline), "latency").ok is True
+    at = named(verdict_of(record(row("fp32"), row(ms=22.0, seed=3)), baseline), "latency")
+    assert at.ok is None and "undecided" in at.reason
+    assert at.low < at.limit < at.high
 
 
-@pytest.mark.parametrize(("p50", "expected"), [(20.0, "pass"), (23.0, "pass"), (5.0, "pass"), (23.1, "fail")])
-def test_latency_may_grow_by_the_ratio_and_no_further(p50, expected):
-    assert verdict_of(with_row(1, latency_ms={"p50": p50}), latency_ratio=1.15).verdict == expected
+def test_too_much_noise_asks_for_more_rounds(baseline):
+    noisy = verdict_of(record(row("fp32", ms=40.0), row(rounds=10, noise=0.12, seed=5)), baseline)
+    check = named(noisy, "latency")
+    assert check.ok is None and "--rounds" in check.reason and noisy.verdict == "undecidable"
+    assert check.power > 1.2, "and says that a fifth could not have been seen"
+    hopeless = named(verdict_of(record(row("fp32", ms=40.0), row(rounds=8, noise=0.8, seed=5)), baseline), "latency")
+    assert hopeless.ok is None and "a quieter machine" in hopeless.reason
 
 
-def test_other_device_leaves_latency_undecided_and_accuracy_decided():
-    other = DEVICE | {"cores": 8}
-    verdict = verdict_of(record(device=other))
+def test_few_turns_are_no_test(baseline):
+    check = named(verdict_of(record(row("fp32", ms=40.0), row(rounds=3)), baseline), "latency")
+    assert check.ok is None and "a test takes 6" in check.reason
+
+
+def test_turns_that_resemble_their_neighbours_count_for_fewer(baseline):
+    """A load that stays for half the run leaves the interval wide, where as many independent turns would not."""
+    calm, slow = row(noise=0.01), row(noise=0.01, ms=22.0)
+    raw = calm["latency_ms"]["raw"][:50] + slow["latency_ms"]["raw"][50:]
+    mixed = [part for pair in zip(calm["latency_ms"]["raw"], slow["latency_ms"]["raw"]) for part in pair][:100]
+    widths = []
+    for values in (raw, mixed):
+        latency = calm["latency_ms"] | {"raw": values}
+        check = named(verdict_of(record(row("fp32"), calm | {"latency_ms": latency}), baseline), "latency")
+        widths.append(check.high - check.low)
+    assert widths[0] > widths[1]
+
+
+@pytest.mark.parametrize("lost", [0.02, 0.05])
+def test_loss_of_accuracy_beyond_the_limit_is_caught(baseline, lost):
+    check = named(verdict_of(record(row("fp32"), row(images=drawn_images(lost=lost))), baseline), "miou")
+    assert check.ok is False and check.value < check.limit and check.power > 0.5
+
+
+def test_small_loss_passes_and_one_near_the_limit_is_undecidable(baseline):
+    small = named(verdict_of(record(row("fp32"), row(images=drawn_images(lost=0.001))), baseline), "miou")
+    assert small.ok is True and small.value < small.baseline
+    near = drawn_images(lost=0.004, spread=8)
+    check = named(verdict_of(record(row("fp32"), row(images=near)), baseline, Limits(max_miou_drop=0.5)), "miou")
+    assert check.ok is None and "more labelled images" in check.reason
+
+
+def test_one_class_lost_is_caught_by_its_name_where_asked(baseline):
+    found = record(row("fp32"), row(images=drawn_images(no_class=2)))
+    loose = Limits(max_miou_drop=60)
+    assert verdict_of(found, baseline, loose).verdict == "pass"
+    verdict = verdict_of(found, baseline, Limits(max_miou_drop=60, max_class_drop=5))
+    assert [check.name for check in verdict.checks if check.ok is False][
+        -1
+    ] == "fcn8s openvino int8 f32 360x480: IU of car"
+
+
+@pytest.mark.parametrize(("change", "end"), [({"size_mb": 3.6}, "MB"), ({"peak_rss_mb": 230.0}, "peak MB")])
+def test_growth_of_file_and_memory_is_caught(baseline, change, end):
+    verdict = verdict_of(record(row("fp32", ms=40.0), row(**change)), baseline)
+    assert [check.name.rpartition(": ")[2] for check in verdict.checks if check.ok is False] == [end]
+
+
+def test_memory_that_was_not_measured_is_undecidable(baseline):
+    assert named(verdict_of(record(row("fp32", ms=40.0), row(peak_rss_mb=None)), baseline), "peak MB").ok is None
+
+
+def test_row_that_is_missing_fails_and_one_more_is_told(baseline):
+    verdict = verdict_of(record(row()), baseline)
+    assert verdict.verdict == "fail" and verdict.checks[0].reason == "missing from the record"
+    more = verdict_of(record(*baseline["rows"], row("fp16")), baseline)
+    assert more.verdict == "pass" and "not judged: fcn8s openvino fp16" in more.notes[-1]
+
+
+def test_absolute_limits_hold_whatever_the_baseline_says(baseline):
+    limits = Limits(min_miou=99, max_p50_ms=1, max_p99_ms=1, max_size_mb=1, max_memory_mb=1)
+    failed = [
+        check.name.rpartition(": ")[2] for check in verdict_of(baseline, baseline, limits).checks if check.ok is False
+    ]
+    assert failed == ["miou floor", "p50 ms", "p99 ms", "most MB", "most peak MB"] * 2
+
+
+def test_limits_of_single_rows_override_those_of_all(baseline, tmp_path):
+    path = tmp_path / "limits.toml"
+    path.write_text('max_p50_ms = 30\n[[only]]\nprecision = "fp32"\nmax_p50_ms = 60\n')
+    assert verdict_of(baseline, baseline, limits_from_file(path)).verdict == "pass"
+    assert verdict_of(baseline, baseline, limits_from_file(path, max_class_drop=1)).verdict == "pass"
+    for text, told in (
+        ("max_drop = 1", "unknown key 'max_drop'"), ("[[only]]\nmin_miou = 3", "name a row by model"),
+        ('[[only]]\ntarget = "openvino"', "at least one limit"), ("max_latency_ratio = 0.5", "a ratio of 1 or more"),
+        ("max_miou_drop = 101", "0 to 100 points"), ("max_size_mb = -1", "0 or more"), ("only = 3", "tables"),
+        ('[[only]]\ntarget = "x"\nmax_mious = 3', "unknown key 'max_mious'"),
+    ):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(BadInput, match=told.replace("[", r"\[")):
+            limits_from_file(path)
+
+
+def on_two_devices(images=None, reference=None):
+    """(record of the other device, baseline here), both with a reference run."""
+    here = record(row(), row(target="reference"))
+    there = record(row(images=images, ms=90.0), row(target="reference", images=reference), device=OTHER_DEVICE)
+    return there, here
+
+
+def test_on_another_device_accuracy_is_judged_on_the_reference_run_and_times_are_not():
+    found, base = on_two_devices()
+    verdict = verdict_of(found, base)
     assert verdict.verdict == "undecidable"
-    oks = {check.name.rpartition(": ")[2]: check.ok for check in verdict.checks}
-    assert oks == {"miou": True, "latency p50 ms": None}
-    assert "another device" in verdict.checks[1].reason
-    assert verdict_of(with_row(0, miou=0.2) | {"device": other}).verdict == "fail"
+    oks = {(check.name.split()[1], check.kind): check.ok for check in verdict.checks}
+    assert oks == {
+        ("openvino", "miou"): True, ("openvino", "latency"): None, ("openvino", "size"): True,
+        ("reference", "miou"): True, ("reference", "size"): True,
+    }  # fmt: skip
+    assert "another device (epyc-2c)" in verdict.notes[0]
+    worse = drawn_images(lost=0.05)
+    assert verdict_of(*on_two_devices(worse, worse)).verdict == "fail", "both: the file lost it"
+    assert verdict_of(*on_two_devices(worse)).verdict == "fail", "the engine departs from its own reference run"
 
 
-@pytest.mark.parametrize("device", [{}, {"device": None}, {"device": "epyc"}])
-def test_unknown_device_is_not_the_same_device(device):
-    found = {key: value for key, value in record().items() if key != "device"} | device
-    assert verdict_of(found, found).verdict == "undecidable"
+def test_two_devices_without_a_reference_run_are_refused(baseline):
+    with pytest.raises(BadInput, match="on epyc-2c, the record on xeon-2c: nothing in them compares"):
+        verdict_of(record(device=OTHER_DEVICE), baseline)
+    nameless = record(device=None)
+    with pytest.raises(BadInput, match="a device that it does not name"):
+        verdict_of(nameless, nameless)
 
 
-@pytest.mark.parametrize("change", [{"data": "camvid#test"}, {"images": 100}, {"images": None}])
-def test_other_set_leaves_accuracy_undecided(change):
-    verdict = verdict_of(record(**change))
-    assert verdict.verdict == "undecidable"
-    assert [check.ok for check in verdict.checks] == [None, True, None, True]
+def test_another_yardstick_is_not_compared(baseline):
+    check = named(verdict_of(record(yardstick="multiplications"), baseline), "latency")
+    assert check.ok is None and "another yardstick" in check.reason
 
 
-def test_row_that_is_missing_fails_and_one_more_does_not():
-    longer = record(rows=[*record()["rows"], row("fp16", 0.6, 9.0)])
-    verdict = verdict_of(record(), longer)
+def edited(found):
+    changed = copy.deepcopy(found)
+    changed["rows"][0]["miou"] = 0.99
+    return changed
+
+
+BAD = {
+    "another schema": (lambda: sealed(record() | {"schema": 1}), "schema 1, written by an older"),
+    "a newer schema": (lambda: sealed(record() | {"schema": 9}), "written by a newer"),
+    "an edited record": (lambda: edited(record()), "edited after it was measured"),
+    "no raw latencies": (lambda: record(row(latency_ms={"p50": 20.0})), "holds no raw latencies"),
+    "no raw confusions": (lambda: record(row(scores={"miou": 0.5})), "no raw confusions of each image"),
+    "another model": (lambda: record(row(model="fcn16s")), "fcn16s.*two models|two models"),
+    "another data set": (lambda: record(row(images=drawn_images(50))), "of them are the same"),
+    "other labels": (lambda: record(row(images=drawn_images(seed=9))), "labels of 60 of 60 images"),
+    "other classes": (lambda: record(classes=["a", "b", "c"]), "whose classes are others"),
+    "nothing": (dict, "not a benchmark record"),
+    "no rows": (lambda: record() | {"rows": []}, "not a benchmark record"),
+    "no row": (lambda: record("fast"), "row 1 says nothing of model, target"),
+    "two of a kind": (lambda: record(row(), row()), "two rows are fcn8s openvino int8 f32 360x480"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_records_are_refused_on_either_side_with_the_reason(name, baseline):
+    make, told = BAD[name]
+    for pair in ((make(), baseline), (baseline, make())):
+        with pytest.raises(BadInput, match=told):
+            verdict_of(*pair)
+
+
+def test_baseline_is_updated_with_a_reason_that_stays(baseline):
+    found = record(row("fp32", ms=40.0), row(ms=40.0))
+    verdict = verdict_of(found, baseline)
     assert verdict.verdict == "fail"
-    assert (verdict.checks[-1].name, verdict.checks[-1].ok) == ("fcn8s openvino fp16 f32 360x480: row", False)
-    assert verdict_of(longer).verdict == "pass"
+    made = updated_baseline(found, "twice the channels in the head", verdict)
+    assert made["baseline"]["reason"] == "twice the channels in the head"
+    assert made["baseline"]["accepted"] == ["fcn8s openvino int8 f32 360x480: latency"]
+    assert verdict_of(found, made).verdict == "pass"
+    for reason in ("", "  ok  "):
+        with pytest.raises(BadInput, match="--reason"):
+            updated_baseline(found, reason, verdict)
 
 
-@pytest.mark.parametrize(
-    "value", [None, "0.6", True, [0.6], float("nan"), float("inf"), 10**400], ids=lambda value: str(value)[:6]
-)
-def test_what_is_no_number_was_not_measured(value):
-    assert verdict_of(with_row(0, miou=value)).verdict == "undecidable"
-    assert verdict_of(with_row(0, latency_ms={"p50": value})).verdict == "undecidable"
-    assert verdict_of(with_row(0, latency_ms=value)).verdict == "undecidable"
+def test_records_are_left_as_they_were(baseline):
+    before = copy.deepcopy(baseline)
+    verdict_of(baseline, baseline)
+    assert baseline == before
 
 
-@pytest.mark.parametrize(
-    ("found", "told"),
-    [
-        ({}, "not a benchmark record"),
-        ({"schema": 2, "rows": [{}]}, "not a benchmark record"),
-        (record(rows=[]), "not a benchmark record"),
-        (record(rows={}), "not a benchmark record"),
-        (record(rows=["fast"]), "row 1 says nothing of model, target"),
-        (record(rows=[{"model": "fcn8s"}]), "row 1 says nothing of target, precision, execution, height, width"),
-        (record(rows=[row("int8", 0.6, 1.0), row("int8", 0.6, 2.0)]), "two rows are fcn8s openvino int8 f32 360x480"),
-        (record(rows=[row(["int8"], 0.6, 1.0)]), "row 1 says nothing of precision"),
-    ],
-)
-def test_what_is_no_record_is_refused_on_either_side(found, told):
-    with pytest.raises(BadInput, match=f"the record.*{told}"):
-        verdict_of(found)
-    with pytest.raises(BadInput, match=f"the baseline.*{told}"):
-        verdict_from_records(record(), found)
+def test_junit_summary_and_annotations_tell_the_same(baseline):
+    verdict = verdict_of(record(row("fp32", ms=40.0, rounds=3), row(ms=30.0, runtime="a|b")), baseline)
+    suite = ElementTree.fromstring(junit_of(verdict))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "1", "1")
+    failure = suite.find(".//failure")
+    assert "1.5" in failure.get("message")
+    markdown = summary_of(verdict)
+    assert markdown.startswith("## fcn-edge gate **failed**") and "6 checks ok, 1 failed, 1 undecided" in markdown
+    assert markdown.index("❌") < markdown.index("❔") < markdown.index("✅")
+    error, warning = sorted(annotations_of(verdict))
+    assert error.startswith("::error title=fcn-edge gate::fcn8s openvino int8") and warning.startswith("::warning")
 
 
-@pytest.mark.parametrize("limits", [{"miou_drop": -1}, {"miou_drop": float("nan")}, {"latency_ratio": 0},
-                                    {"latency_ratio": float("inf")}, {"miou_drop": 101}])  # fmt: skip
-def test_limits_that_cannot_be_are_refused(limits):
-    with pytest.raises(BadInput, match=r"expected 0\.\.100 points and a ratio above 0"):
-        Limits(**limits)
+def test_figures_that_no_measurement_gives_are_found(baseline):
+    require_plausible(baseline, "r")
+    latency = row()["latency_ms"]
+    for found, told in (
+        (record(row(latency_ms=latency | {"p50": 0.001})), "cannot be"),
+        (record(row(latency_ms=latency | {"p50": latency["p99"] + 1})), "cannot be"),
+        (record(row(latency_ms=latency | {"raw": [1.0]})), "not among its raw values"),
+        (record(row(miou=75.0)), "75.0 is no fraction"), (record(date="today"), "no date"),
+        (record(device=None), "no device"),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=told):
+            require_plausible(found, "r")
 
 
-def test_records_are_left_as_they_were():
-    found, baseline = record(), record()
-    before = copy.deepcopy((found, baseline))
-    verdict_from_records(found, baseline)
-    assert (found, baseline) == before
-
-
-def gate(tmp_path, found, baseline, *words):
-    for name, value in (("record", found), ("baseline", baseline)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(value))
+def test_command_runs_where_no_engine_and_no_pixels_can_be_loaded(tmp_path, baseline):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(baseline))
     code = f"REFUSED = {REFUSED}{GATE_ALONE}"
-    paths = [str(tmp_path / "record.json"), "--baseline", str(tmp_path / "baseline.json")]
-    command = [sys.executable, "-c", code, "gate", *paths, *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-
-
-def test_command_runs_where_no_engine_and_no_numpy_can_be_loaded(tmp_path):
-    done = gate(tmp_path, record(), record(), "--json")
+    command = [sys.executable, "-c", code, "gate", str(path), "--baseline", str(path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     verdict = json.loads(done.stdout)
     assert verdict["verdict"] == "pass"

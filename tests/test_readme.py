@@ -14,6 +14,7 @@ from fcn_edge.cli import (  # noqa: F401 - their decorators register the verbs
     app,
     comparing,
     deploying,
+    gating,
     machine,
     models,
     running,

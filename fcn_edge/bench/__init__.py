@@ -1,6 +1,16 @@
 """Latency against mIoU: every precision on every engine, in one run, alternating."""
 
-from fcn_edge.bench.record import BenchOptions, Variant, record_from_engines, variants_from_files
+from fcn_edge.bench.record import record_from_engines
 from fcn_edge.bench.report import report_folder, write_report
+from fcn_edge.bench.timing import BenchOptions
+from fcn_edge.bench.variants import Variant, precision_label, variants_from_files
 
-__all__ = ["BenchOptions", "Variant", "record_from_engines", "report_folder", "variants_from_files", "write_report"]
+__all__ = [
+    "BenchOptions",
+    "Variant",
+    "precision_label",
+    "record_from_engines",
+    "report_folder",
+    "variants_from_files",
+    "write_report",
+]

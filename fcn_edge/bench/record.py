@@ -5,121 +5,112 @@ The variants take turns, so that a slow minute of the machine falls on all of th
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fcn_edge.bench.fresh import fresh_process
+from fcn_edge.bench.partial import Partial
+from fcn_edge.bench.samples import SampleWriter
+from fcn_edge.bench.sensors import EnergyMeter, conditions_now
+from fcn_edge.bench.timing import STAGES, BenchOptions, Turns, alternating, first_images, paced, percentiles
+from fcn_edge.bench.variants import Variant
+from fcn_edge.bench.yardstick import NAME as YARDSTICK
 from fcn_edge.data import Dataset
 from fcn_edge.device import git_commit, package_versions, this_device
-from fcn_edge.engines import CHECKPOINT_SUFFIXES, Engine, EngineOptions, Target, available_targets, open_engine
-from fcn_edge.engines.base import Execution
-from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.engines import Engine, EngineOptions, open_engine
 from fcn_edge.evaluate import Evaluation, evaluate_engine
-from fcn_edge.frame import Frame, Style, Times
+from fcn_edge.files import sha256_of_file
 from fcn_edge.intervals import intervals_from_images
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.records import SCHEMA, key_of, name_of, sealed
 from fcn_edge.schema import to_mapping
-from fcn_edge.stream.pipeline import segment
 
 PACKAGES = ("fcn-edge", "numpy", "opencv-python", "onnx", "openvino", "onnxruntime", "torch", "tensorrt-rtx-cu12")
-STAGES = ("input", "infer", "view")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One file on one target in one execution."""
-
-    path: Path
-    target: Target
-    execution: Execution
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """rounds: turns that each variant takes, of `frames` frames each; warmup: frames before them."""
-
-    rounds: int = 10
-    frames: int = 10
-    warmup: int = 5
-    threads: int | None = None
-
 
 Progress = Callable[[str, int, int], None]
-
-
-def variants_from_files(files: Sequence[Path], targets: Sequence[Target] = ()) -> list[Variant]:
-    """Every file on every CPU target that is installed; fp32 files on OpenVINO in bf16 as well.
-
-    A checkpoint runs in PyTorch, an engine directory as it was built.
-    """
-    return [variant for path in files for variant in _variants_of(path, targets)]
-
-
-def _variants_of(path: Path, targets: Sequence[Target]) -> list[Variant]:
-    if path.is_dir():
-        with open_engine(path) as engine:
-            return [Variant(path, engine.target, engine.execution)]
-    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
-        return [Variant(path, "pytorch", "f32")]
-    chosen = targets or [target for target in available_targets() if target in ("openvino", "onnxruntime")]
-    if not chosen:
-        raise BackendMissing("no engine is installed to measure: pip install 'fcn-edge[cpu]'")
-    variants = [Variant(path, target, "f32") for target in chosen]
-    if "openvino" in chosen and _has_bf16() and contract_from_onnx(path).quantization.precision == "fp32":
-        variants.insert(chosen.index("openvino") + 1, Variant(path, "openvino", "bf16"))
-    return variants
-
-
-def _has_bf16() -> bool:
-    return this_device().has_bf16
 
 
 def record_from_engines(
     variants: Sequence[Variant],
     data: Dataset,
     *,
-    options: BenchOptions = BenchOptions(),
+    options: BenchOptions = BenchOptions(),  # noqa: B008 - frozen
+    folder: Path | None = None,
+    pictures: bool = True,
+    about: Mapping[str, Any] = {},
     on_progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """The record: rows of all variants on `data`, with device, versions, commit and date.
 
+    folder: where rows are kept as they are finished, so that a run that was cut short goes on from there, and
+    where sample pictures go if there shall be `pictures`. about: what else the record shall say of how it was made.
+
     Raises what opening an engine or evaluating it raises.
     """
+    partial = Partial(folder, data, options)
+    samples = SampleWriter(folder if pictures else None, data)
+    meter, before = EnergyMeter(), conditions_now()
+    waiting = [variant for variant in variants if not partial.has(variant)]
+    done = len(variants) - len(waiting)
+    for first in range(0, len(waiting), options.together):
+        group = waiting[first : first + options.together]
+        on_progress("rows", done + first, len(variants))
+        partial.add(group, _rows_of(group, data, options, meter, samples, on_progress))
+    rows, skipped = partial.rows_of(variants), partial.skipped
+    mark_front(rows)
+    record = {
+        "schema": SCHEMA,
+        "data": data.name,
+        "classes": list(data.classes),
+        "images": min(len(row["scores"]["images"]) for row in rows),
+        "skipped": skipped,
+        "protocol": to_mapping(options),
+        "yardstick": YARDSTICK,
+        "energy_source": meter.source,
+        **about,
+        "rows": rows,
+        "device": {**to_mapping(this_device()), "name": this_device().name},
+        "conditions": {"before": asdict(before), "after": asdict(conditions_now())},
+        "versions": {"python": sys.version.split()[0], **package_versions(PACKAGES)},
+        "commit": git_commit(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    partial.forget()
+    return sealed(record)
+
+
+def _rows_of(
+    group: Sequence[Variant],
+    data: Dataset,
+    options: BenchOptions,
+    meter: EnergyMeter,
+    samples: SampleWriter,
+    on_progress: Progress,
+) -> list[dict[str, Any]]:
+    """The rows of variants that are open at once and take turns."""
     with ExitStack() as stack:
         engines = [
             stack.enter_context(
                 open_engine(v.path, target=v.target, options=EngineOptions(v.execution, options.threads))
             )
-            for v in variants
+            for v in group
         ]
         evaluations = [_evaluated(engine, data, on_progress) for engine in engines]
-        times = _alternating(engines, data, options, on_progress)
-    rows = [
-        _row(variant, engine, evaluation, spent)
-        for variant, engine, evaluation, spent in zip(variants, engines, evaluations, times, strict=True)
-    ]
-    _mark_pareto(rows)
-    return {
-        "schema": 1,
-        "data": data.name,
-        "images": min(len(evaluation.images) for evaluation in evaluations),
-        "skipped": list(evaluations[0].skipped),
-        "protocol": to_mapping(options),
-        "rows": rows,
-        "device": {**to_mapping(this_device()), "name": this_device().name},
-        "versions": {"python": sys.version.split()[0], **package_versions(PACKAGES)},
-        "commit": git_commit(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
+        images = first_images(data, options.frames)
+        turns = alternating(engines, images, options, meter, lambda n, all_: on_progress("latency", n, all_))
+        at_pace = [paced(engine, images, options) for engine in engines]
+        rows = [_row(*parts) for parts in zip(group, engines, evaluations, turns, at_pace, strict=True)]
+        samples.write(engines, [name_of(key_of(row)) for row in rows])
+    for variant, row in zip(group, rows, strict=True):
+        row |= fresh_process(variant)
+    return rows
 
 
 def _evaluated(engine: Engine, data: Dataset, on_progress: Progress) -> Evaluation:
@@ -127,42 +118,13 @@ def _evaluated(engine: Engine, data: Dataset, on_progress: Progress) -> Evaluati
     return evaluate_engine(engine, data, on_image=lambda done, total: on_progress(label, done, total))
 
 
-def _alternating(
-    engines: Sequence[Engine], data: Dataset, options: BenchOptions, on_progress: Progress
-) -> list[list[Times]]:
-    images, style = _first_images(data, options.frames), Style()
-    for engine in engines:
-        for index in range(options.warmup):
-            segment(_frame(images, index), engine, style)
-    times: list[list[Times]] = [[] for _ in engines]
-    for turn in range(options.rounds):
-        for engine, spent in zip(engines, times, strict=True):
-            segment(_frame(images, 0), engine, style)  # wakes its threads and caches; not counted
-            spent.extend(segment(_frame(images, index), engine, style)[1] for index in range(options.frames))
-        on_progress("latency", turn + 1, options.rounds)
-    return times
-
-
-def _first_images(data: Dataset, count: int) -> list[np.ndarray]:
-    """At most `count` images (H, W, 3) uint8 BGR, passing by those that do not decode."""
-    images: list[np.ndarray] = []
-    for index in range(len(data.items)):
-        if len(images) == count:
-            break
-        try:
-            images.append(data.items[index].image())
-        except BadInput:  # named by the evaluation already
-            continue
-    return images
-
-
-def _frame(images: Sequence[np.ndarray], index: int) -> Frame:
-    return Frame(images[index % len(images)], index, time.monotonic_ns(), "bench")
-
-
-def _row(variant: Variant, engine: Engine, evaluation: Evaluation, times: Sequence[Times]) -> dict[str, Any]:
-    stages = {name: np.array([getattr(t, f"{name}_ns") for t in times]) / 1e6 for name in STAGES}
+def _row(
+    variant: Variant, engine: Engine, evaluation: Evaluation, turns: Turns, at_pace: dict[str, Any] | None
+) -> dict[str, Any]:
+    stages = {name: np.array([getattr(t, f"{name}_ns") for t in turns.times]) / 1e6 for name in STAGES}
     total = np.sum(list(stages.values()), axis=0)
+    latency, whole = percentiles(stages["infer"]), percentiles(total)
+    preprocess = engine.spec.preprocess
     return {
         "model": engine.spec.name,
         "target": engine.target,
@@ -170,28 +132,41 @@ def _row(variant: Variant, engine: Engine, evaluation: Evaluation, times: Sequen
         "precision": engine.precision,
         "execution": engine.execution,
         "placement": _placement(variant.path),
-        "height": engine.spec.preprocess.height,
-        "width": engine.spec.preprocess.width,
+        "height": preprocess.height,
+        "width": preprocess.width,
+        "model_sha256": sha256_of_file(engine.path),
+        "weights": engine.spec.weights_terms,
         "miou": evaluation.scores.miou,
         "miou_ci": to_mapping(intervals_from_images(evaluation.images, engine.spec.num_classes).miou),
-        "latency_ms": {**_percentiles(stages["infer"]), "raw": [round(float(v), 3) for v in stages["infer"]]},
-        "stages_ms": {name: _percentiles(values) for name, values in stages.items()},
-        "fps": 1000 / _percentile(stages["infer"], 50),
-        "end_to_end_fps": 1000 / _percentile(total, 50),
-        "peak_rss_mb": peak_rss_mb(variant),
+        "latency_ms": {**latency, "raw": _rounded(stages["infer"])},
+        "end_to_end_ms": {**whole, "raw": _rounded(total)},
+        "stages_ms": {name: percentiles(values) for name, values in stages.items()},
+        "yardstick_ms": [round(value, 4) for value in turns.yardstick_ms],
+        "warmup_frames": turns.warmup,
+        "fps": 1000 / latency["p50"],
+        "end_to_end_fps": 1000 / whole["p50"],
+        "paced": at_pace,
+        **_energy(turns),
         "size_mb": round(_size(variant.path) / 1e6, 2),
         "pareto": False,
+        "dominated_by": None,
         "scores": {**to_mapping(evaluation.scores), "images": to_mapping(evaluation.images)},
+        "skipped": list(evaluation.skipped),
     }
 
 
-def _percentiles(values: np.ndarray) -> dict[str, float]:
-    return {f"p{q}": round(_percentile(values, q), 3) for q in (50, 90, 95, 99)}
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 3) for value in values]
 
 
-def _percentile(values: np.ndarray, q: int) -> float:
-    """One of the values: a time that was measured."""
-    return float(np.percentile(values, q, method="nearest"))
+def _energy(turns: Turns) -> dict[str, float | None]:
+    """Of a frame, and of all that the device spent meanwhile; None where it does not tell."""
+    told = [(j, s) for j, s in zip(turns.joules, turns.seconds, strict=True) if j is not None]
+    if not told:
+        return {"energy_mj": None, "power_w": None}
+    joules, seconds = (sum(part) for part in zip(*told, strict=True))
+    frames = len(turns.times) * len(told) / len(turns.joules)
+    return {"energy_mj": round(1000 * joules / frames, 2), "power_w": round(joules / seconds, 2)}
 
 
 def _placement(path: Path) -> str | None:
@@ -208,19 +183,18 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.glob("model.*"))
 
 
-def peak_rss_mb(variant: Variant) -> float | None:
-    """Peak memory of a fresh process that opens this variant alone and runs five frames; None if it fails."""
-    command = [sys.executable, "-m", "fcn_edge.bench.memory", str(variant.path), variant.target, variant.execution]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-        return float(json.loads(done.stdout)["peak_rss_mb"])
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
-        return None
+def mark_front(rows: Sequence[dict[str, Any]]) -> None:
+    """A row is on the front when no other is at least as fast and as accurate, and better in one.
 
-
-def _mark_pareto(rows: list[dict[str, Any]]) -> None:
-    """A row is on the front when no other is at least as fast and as accurate, and better in one."""
+    Of a row that is not, `dominated_by` names the fastest that beats it. The reference run does not compete.
+    """
     for row in rows:
-        here = (row["latency_ms"]["p50"], -(row["miou"] or 0))
-        others = [(o["latency_ms"]["p50"], -(o["miou"] or 0)) for o in rows if o is not row]
-        row["pareto"] = not any(o[0] <= here[0] and o[1] <= here[1] and o != here for o in others)
+        beating = [other for other in rows if other["target"] != "reference" and _beats(other, row)]
+        fastest = min(beating, key=lambda other: other["latency_ms"]["p50"], default=None)
+        row["pareto"] = fastest is None and row["target"] != "reference"
+        row["dominated_by"] = None if fastest is None else name_of(key_of(fastest))
+
+
+def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    ours, theirs = ((row["latency_ms"]["p50"], -(row["miou"] or 0)) for row in (one, other))
+    return ours[0] <= theirs[0] and ours[1] <= theirs[1] and ours != theirs

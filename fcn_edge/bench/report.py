@@ -1,20 +1,23 @@
-"""A record for people: JSON, CSV and a picture of latency against mIoU."""
+"""A record for people: JSON, CSV, Markdown, an HTML page and a picture of latency against mIoU."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fcn_edge.bench.page import write_page
+from fcn_edge.bench.variants import precision_label
 from fcn_edge.files import whole_file, write_json
 from fcn_edge.stream.sinks.base import require_writable
 
 COLUMNS = (
     "model", "precision", "execution", "target", "runtime", "height", "width", "miou", "p50_ms", "p90_ms", "p95_ms",
-    "p99_ms", "fps", "end_to_end_fps", "peak_rss_mb", "size_mb", "pareto",
+    "p99_ms", "end_to_end_p50_ms", "end_to_end_p99_ms", "fps", "end_to_end_fps", "missed", "cold_start_ms",
+    "warm_start_ms", "peak_rss_mb", "size_mb", "energy_mj", "power_w", "pareto", "dominated_by",
 )  # fmt: skip
 COLOURS = {"openvino": "#2463a8", "onnxruntime": "#c4541c", "pytorch": "#6b6b6b"}
 MOST_STEPS = 24  # places that are tried for a label, above and below its mark in turn
@@ -37,28 +40,76 @@ def report_folder(out: Path) -> Iterator[None]:
 
 
 def write_report(record: dict[str, Any], out: Path) -> dict[str, Path]:
-    """Write record.json, record.csv and, where matplotlib is installed, record.png; their paths by kind."""
-    paths = {kind: out / f"record.{kind}" for kind in ("json", "csv")}
+    """Write record.json, .csv, .md, .html and, where matplotlib is installed, .png; their paths by kind."""
+    paths = {kind: out / f"record.{kind}" for kind in ("json", "csv", "md", "html")}
     write_json(paths["json"], record)
     _write_csv(record["rows"], paths["csv"])
+    with whole_file(paths["md"]) as part:
+        part.write_text(markdown_of(record), encoding="utf-8")
+    write_page(record, paths["html"])
     if find_spec("matplotlib") is not None:
         paths["png"] = out / "record.png"
         _write_picture(record, paths["png"])
     return paths
 
 
-def label_of(row: dict[str, Any]) -> str:
+def label_of(row: Mapping[str, Any]) -> str:
     """The precision as people say it: bf16 is an execution of the fp32 file."""
-    return "bf16" if row["execution"] == "bf16" and row["precision"] == "fp32" else str(row["precision"])
+    return precision_label(row["precision"], row["execution"])
 
 
-def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+def markdown_of(record: Mapping[str, Any]) -> str:
+    """The record as a page of Markdown: its table, and how it was made."""
+    device = record["device"]
+    lines = [
+        f"# {record['data']}, {record['images']} images", "",
+        f"{device['cpu']}, {device['cores']} cores ({', '.join(device['instruction_sets'])}), {record['date']}.", "",
+        *table_of(record["rows"]), "",
+        "±: half the 95 % interval; all rows see the same images. Missed: frames not done when the next came.",
+        "",
+    ]  # fmt: skip
+    if record.get("command"):
+        lines += ["```sh", str(record["command"]), "```", ""]
+    return "\n".join(lines)
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines of a Markdown table, fastest first; the reference run is not in it."""
+    lines = [
+        "| model | precision | engine | network, p50 ms | p99 | end to end, p50 ms | missed | mIoU | MB | peak MB | |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda row: row["latency_ms"]["p50"]):
+        if row["target"] == "reference":
+            continue
+        latency, paced, memory = row["latency_ms"], row.get("paced"), row["peak_rss_mb"]
+        cells = (
+            f"{row['model']} {row['height']}x{row['width']}", label_of(row), row["runtime"], f"{latency['p50']:.1f}",
+            f"{latency['p99']:.1f}", f"{row['end_to_end_ms']['p50']:.1f}",
+            f"{paced['missed']} of {paced['frames']}" if paced else "-", miou_in_points(row), f"{row['size_mb']:.1f}",
+            "-" if memory is None else f"{memory:.0f}",
+            "front" if row["pareto"] else f"beaten by {row['dominated_by']}",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def miou_in_points(row: Mapping[str, Any]) -> str:
+    """Such as "75.09 ± 2.1", with half the width of its interval."""
+    miou, interval = row["miou"], row["miou_ci"]
+    shown = "-" if miou is None else f"{100 * miou:.2f}"
+    return f"{shown} ± {50 * (interval[1] - interval[0]):.1f}" if interval else shown
+
+
+def _write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in rows:
-            flat = row | {f"{name}_ms": value for name, value in row["latency_ms"].items() if name != "raw"}
-            writer.writerow([flat[name] for name in COLUMNS])
+            whole, paced = row["end_to_end_ms"], row.get("paced") or {}
+            flat = {**row, "end_to_end_p50_ms": whole["p50"], "end_to_end_p99_ms": whole["p99"], **paced}
+            flat |= {f"{name}_ms": value for name, value in row["latency_ms"].items() if name != "raw"}
+            writer.writerow([flat.get(name) for name in COLUMNS])
 
 
 def _write_picture(record: dict[str, Any], path: Path) -> None:
@@ -67,12 +118,12 @@ def _write_picture(record: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = sorted(record["rows"], key=lambda row: row["latency_ms"]["p50"])
+    rows = sorted(competing_rows(record), key=lambda row: row["latency_ms"]["p50"])
     figure, axes = pyplot.subplots(figsize=(8, 5), dpi=120)
     for row in rows:
         _draw_row(axes, row)
     front = [_point(row) for row in rows if row["pareto"]]
-    axes.plot(*zip(*front, strict=True), color="#999999", linewidth=1, linestyle="--", zorder=1, label="Pareto front")
+    axes.plot(*zip(*front), color="#999999", linewidth=1, linestyle="--", zorder=1, label="Pareto front")
     _scale(axes, rows)
     axes.set_xlabel("network latency, ms (mark: p50, line: to p95)")
     axes.set_ylabel("mIoU, points")
@@ -88,6 +139,11 @@ def _write_picture(record: dict[str, Any], path: Path) -> None:
     with whole_file(path) as part:
         figure.savefig(part)
     pyplot.close(figure)
+
+
+def competing_rows(record: Mapping[str, Any]) -> list[Any]:
+    """All but the reference run, unless there is nothing else."""
+    return [row for row in record["rows"] if row["target"] != "reference"] or list(record["rows"])
 
 
 def _point(row: dict[str, Any]) -> tuple[float, float]:

@@ -23,7 +23,15 @@ WrongUsage: Any = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run the command line; every error of ours, or of the user's words, becomes one sentence and its exit code."""
-    from fcn_edge.cli import comparing, deploying, machine, models, running, streams  # noqa: F401 - their decorators register the verbs
+    from fcn_edge.cli import (  # noqa: F401 - their decorators register the verbs
+        comparing,
+        deploying,
+        gating,
+        machine,
+        models,
+        running,
+        streams,
+    )
 
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     for handler in logging.getLogger().handlers:

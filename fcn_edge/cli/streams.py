@@ -1,8 +1,7 @@
-"""Verbs that measure networks or judge measurements: evaluate, bench, gate."""
+"""Verbs that measure networks: evaluate, bench."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -26,7 +25,6 @@ from fcn_edge.cli.app import (
     When,
     app,
     emit,
-    print_table,
     progress,
     runnable,
     say,
@@ -34,12 +32,14 @@ from fcn_edge.cli.app import (
 
 if TYPE_CHECKING:
     from fcn_edge.cli.evaluating import Run
-    from fcn_edge.gate import Verdict
 
 
-class Undecided(str, Enum):
-    fail = "fail"
-    passes = "pass"
+class Label(str, Enum):
+    fp32 = "fp32"
+    bf16 = "bf16"
+    int8 = "int8"
+    fp16 = "fp16"
+    int8_fp16 = "int8-fp16"
 
 
 @app.command()
@@ -126,12 +126,21 @@ def bench(
     model: Annotated[list[str] | None, typer.Argument(help="Files and engine directories; default: packaged.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Labelled set that mIoU is measured on.")] = None,
     suite: Annotated[str | None, typer.Option("--suite", help="A suite of the benchmarks shelf.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for record.json, .csv and .png.")] = Path("bench"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for the record and its reports.")] = Path("bench"),
     calib: Annotated[str | None, typer.Option("--calib", help="Also build and measure INT8 of the fp32 files.")] = None,
     allow_overlap: AllowOverlap = False,
     target: Annotated[list[Target] | None, typer.Option("--target", help="Only this engine (repeatable).")] = None,
+    precision: Annotated[list[Label] | None, typer.Option("--precision", help="Only this one (repeatable).")] = None,
+    size: Annotated[list[str] | None, typer.Option("--size", help="HxW, of checkpoints (repeatable).")] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Turns that each variant takes [10].")] = None,
     frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames a turn [10].")] = None,
+    camera_fps: Annotated[
+        float | None, typer.Option("--camera-fps", min=0, help="Of the paced run; 0 for none [30].")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer rounds and frames, no paced run: a first look.")
+    ] = False,
+    pictures: Annotated[bool, typer.Option(help="Show sample pictures in the HTML report.")] = True,
     spec: Spec = None,
     recipe: RecipeName = None,
     threads: Threads = None,
@@ -140,74 +149,41 @@ def bench(
     """Latency against mIoU, on every engine that is here.
 
     fp32, bf16 where the CPU has it, and with --calib INT8 take turns in one run, so that a slow
-    minute of the machine falls on all of them alike.
+    minute of the machine falls on all of them alike; a fixed yardstick is timed beside each turn, so
+    that `gate` can hold the record against another day's. Frames are timed as fast as they go and at
+    a camera's pace. Writes record.json, .csv, .md, .html and .png; a run that was cut short goes on
+    from its last finished rows.
 
     \b
     Examples:
       fcn-edge bench --suite street --out bench
       fcn-edge bench net.onnx --data camvid:camvid#val --calib camvid:camvid#train --out bench
+      fcn-edge bench net.safetensors --size 256x352 --size 360x480 --data camvid:camvid#val --quick
     """
-    from fcn_edge.bench import BenchOptions, record_from_engines, report_folder, variants_from_files, write_report
-    from fcn_edge.cli.benching import describe_record, suite_from_options, with_int8
+    from fcn_edge.bench import record_from_engines, report_folder, variants_from_files, write_report
+    from fcn_edge.cli.benching import command_line, describe_record, options_of, prepared_files, suite_from_options
     from fcn_edge.data import dataset_from_name
 
-    chosen = suite_from_options(suite, data=data, calib=calib, rounds=rounds, frames=frames)
+    given = {
+        "data": data, "calib": calib, "rounds": rounds, "frames": frames, "threads": threads, "camera_fps": camera_fps,
+        "models": tuple(model or ()) or None, "sizes": tuple(size or ()) or None,
+        "precisions": tuple(each.value for each in precision or ()) or None,
+        "targets": tuple(each.value for each in target or () if each is not Target.auto) or None,
+    }  # fmt: skip
+    chosen = suite_from_options(suite, given)
     labelled = dataset_from_name(chosen.data)
-    options = BenchOptions(rounds=chosen.rounds, frames=chosen.frames, threads=threads)
-    targets = [t.value for t in target or () if t is not Target.auto]
     with ExitStack() as stack:
         stack.enter_context(report_folder(out))
-        files = [stack.enter_context(runnable(name, spec, recipe)) for name in (model or [None])]  # type: ignore[list-item]
         tick = stack.enter_context(progress())
         held_out = None if allow_overlap else labelled
-        quantized = with_int8(files, chosen.calib, stack, tick, held_out=held_out)
-        variants = variants_from_files(quantized, targets)
-        record = record_from_engines(variants, labelled, options=options, on_progress=tick)
+        files, coverage = prepared_files(chosen, spec, recipe, stack, tick, held_out=held_out)
+        variants = variants_from_files(files, chosen.targets, chosen.precisions)
+        record = record_from_engines(
+            variants, labelled, options=options_of(chosen, quick=quick), folder=out, pictures=pictures,
+            about={"suite": suite, "command": command_line(), "calibration": coverage}, on_progress=tick,
+        )  # fmt: skip
         paths = write_report(record, out)
     emit(record, as_json=json, human=lambda: describe_record(record))
     say(f"wrote {', '.join(str(path) for path in paths.values())}")
     if "png" not in paths:
         say("no picture: matplotlib is not installed (pip install matplotlib)")
-
-
-@app.command()
-def gate(
-    record: Annotated[Path, typer.Argument(help="Record of fcn-edge bench.")],
-    baseline: Annotated[Path, typer.Option("--baseline", help="Record that it must not fall behind.")],
-    max_miou_drop: Annotated[float, typer.Option("--max-miou-drop", min=0, help="Points of mIoU (0..100).")] = 0.5,
-    max_latency_ratio: Annotated[float, typer.Option("--max-latency-ratio", min=0, help="Of p50.")] = 1.15,
-    undecided: Annotated[Undecided | None, typer.Option("--undecided", help="What undecidable counts as.")] = None,
-    json: Json = False,
-) -> None:
-    """Verdict for CI from two records: exit 0, 1 or 5.
-
-    0: no row of the baseline lost more than allowed. 1: one did, or is missing. 5: undecidable,
-    such as latency on another device; --undecided says what that shall count as.
-
-    \b
-    Example:
-      fcn-edge gate bench/record.json --baseline baseline.json --undecided pass
-    """
-    from fcn_edge.errors import CheckFailed, Undecidable
-    from fcn_edge.files import read_json
-    from fcn_edge.gate import Limits, verdict_from_records
-    from fcn_edge.schema import to_mapping
-
-    limits = Limits(max_miou_drop, max_latency_ratio)
-    verdict = verdict_from_records(read_json(record), read_json(baseline), limits)
-    emit(to_mapping(verdict), as_json=json, human=lambda: _describe_verdict(verdict))
-    mapped = undecided.value if undecided and verdict.verdict == "undecidable" else verdict.verdict
-    codes = {"pass": 0, "fail": CheckFailed.exit_code, "undecidable": Undecidable.exit_code}
-    raise typer.Exit(codes[mapped])
-
-
-def _describe_verdict(verdict: Verdict) -> None:
-    from rich.table import Table
-
-    table = Table("", "check", "value", "baseline", "limit", "")
-    show: Callable[[float | None], str] = lambda v: "-" if v is None else f"{v:.4g}"  # noqa: E731
-    for check in verdict.checks:
-        mark = {True: "ok", False: "FAIL", None: "?"}[check.ok]
-        table.add_row(mark, check.name, show(check.value), show(check.baseline), show(check.limit), check.reason)
-    print_table(table)
-    print(verdict.verdict)

@@ -7,20 +7,22 @@ from importlib.util import find_spec
 
 import pytest
 
+from fcn_edge.bench.fresh import NOTHING
+
 TOP_KEYS = {"rows", "device", "versions"}
 
 
 @pytest.fixture(autouse=True)
 def no_further_process(monkeypatch):
     """Memory is measured in a process for each variant; tests/bench does so once."""
-    monkeypatch.setattr("fcn_edge.bench.record.peak_rss_mb", lambda variant: 100.0)
+    monkeypatch.setattr("fcn_edge.bench.record.fresh_process", lambda variant: dict.fromkeys(NOTHING, 100.0))
 
 
 @pytest.fixture
 def quick(pairs, tmp_path):
     """The words of a short bench in `tmp_path / "bench"`."""
     out = tmp_path / "bench"
-    return ["--data", f"folder:{pairs}", "--out", out, "--rounds", 1, "--frames", 2]
+    return ["--data", f"folder:{pairs}", "--out", out, "--rounds", 1, "--frames", 2, "--camera-fps", 0]
 
 
 def test_json_is_the_record_that_is_written(command, onnx_file, pairs, quick, tmp_path):
@@ -29,7 +31,10 @@ def test_json_is_the_record_that_is_written(command, onnx_file, pairs, quick, tm
     assert [row["precision"] for row in done.json["rows"]] == ["fp32", "int8"]
     assert json.loads((tmp_path / "bench" / "record.json").read_text()) == done.json
     written = sorted(path.name for path in (tmp_path / "bench").iterdir())
-    assert written == ["record.csv", "record.json", *(["record.png"] if find_spec("matplotlib") else [])]
+    assert written == [
+        "record.csv", "record.html", "record.json", "record.md", *(["record.png"] if find_spec("matplotlib") else []),
+        "samples",
+    ]  # fmt: skip
     assert "wrote " in done.err
 
 
@@ -71,8 +76,8 @@ def test_folder_that_cannot_be_written_is_told_first(command, onnx_file, pairs, 
 def test_full_disk_leaves_no_part_of_a_record(command, onnx_file, quick, tmp_path, full_disk, monkeypatch):
     monkeypatch.setattr("fcn_edge.bench.report.require_writable", lambda folder: folder.mkdir())
     full_disk(tmp_path / "bench")
-    done = command("bench", onnx_file, *quick, "--target", "onnxruntime", "--json")
-    done.refuses(2, "record.json: the disk is full")
+    done = command("bench", onnx_file, *quick, "--target", "onnxruntime", "--no-pictures", "--json")
+    done.refuses(2, "unfinished.json: the disk is full")
     assert done.json["exit_code"] == 2
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,135 @@
+"""The verb `gate`, and what it says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fcn_edge.cli.app import Json, app, emit, print_table, say
+
+if TYPE_CHECKING:
+    from fcn_edge.gate import Verdict
+
+
+class Undecided(str, Enum):
+    fail = "fail"
+    passes = "pass"
+
+
+@app.command()
+def gate(
+    record: Annotated[Path, typer.Argument(help="Record of fcn-edge bench.")],
+    baseline: Annotated[Path, typer.Option("--baseline", help="Record to hold it against, or a folder of them.")],
+    limits: Annotated[Path | None, typer.Option("--limits", help="TOML of limits and floors.")] = None,
+    max_miou_drop: Annotated[float | None, typer.Option("--max-miou-drop", help="Points of mIoU [0.5].")] = None,
+    max_class_drop: Annotated[float | None, typer.Option("--max-class-drop", help="Points of a class's IU.")] = None,
+    max_latency_ratio: Annotated[float | None, typer.Option("--max-latency-ratio", help="To baseline [1.1].")] = None,
+    undecided: Annotated[Undecided | None, typer.Option("--undecided", help="What undecidable counts as.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML there.")] = None,
+    summary: Annotated[Path | None, typer.Option("--summary", help="Append Markdown [$GITHUB_STEP_SUMMARY].")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Make the record the baseline; takes --reason.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why the new figures are right; kept in it.")] = "",
+    json: Json = False,
+) -> None:
+    """Verdict for CI from two records: exit 0, 1 or 5.
+
+    0: nothing got worse by more than allowed. 1: something did, or a row is missing. 5: the records
+    cannot tell, and the reason says what would, such as more rounds; --undecided maps that to 0 or 1.
+
+    mIoU is compared image by image (paired block bootstrap), latency in units of a yardstick timed
+    beside each turn, so another day's baseline judges as well. On another device accuracy is judged on
+    the reference run, and times are not. From a folder the baseline of this device is taken, else any
+    of the same data. On GitHub what failed is also said as annotations.
+
+    \b
+    Examples:
+      fcn-edge gate bench/record.json --baseline baseline.json --undecided pass
+      fcn-edge gate bench/record.json --baseline baselines/ --limits limits.toml --junit gate.xml
+      fcn-edge gate bench/record.json --baseline baseline.json --update --reason "new backbone, see CHANGELOG"
+    """
+    from fcn_edge.errors import CheckFailed, Undecidable
+    from fcn_edge.files import read_json, write_json
+    from fcn_edge.gate import limits_from_file, updated_baseline, verdict_from_records
+    from fcn_edge.schema import to_mapping
+
+    chosen = limits_from_file(
+        limits, max_miou_drop=max_miou_drop, max_class_drop=max_class_drop, max_latency_ratio=max_latency_ratio
+    )
+    found = read_json(record)
+    place = _baseline_for(found, baseline, update=update)
+    if update:
+        verdict = verdict_from_records(found, read_json(place), chosen) if place.is_file() else None
+        write_json(place, updated_baseline(found, reason, verdict))
+        emit({"baseline": str(place), "reason": reason}, as_json=json, human=lambda: print(f"wrote {place}: {reason}"))
+        return
+    verdict = verdict_from_records(found, read_json(place), chosen)
+    _write_reports(verdict, junit, summary)
+    told = to_mapping(verdict) | {"baseline": str(place)}
+    emit(told, as_json=json, human=lambda: _describe_verdict(verdict, place))
+    mapped = undecided.value if undecided and verdict.verdict == "undecidable" else verdict.verdict
+    codes = {"pass": 0, "fail": CheckFailed.exit_code, "undecidable": Undecidable.exit_code}
+    raise typer.Exit(codes[mapped])
+
+
+def _baseline_for(record: Mapping[str, Any], given: Path, *, update: bool) -> Path:
+    """`given`, or in a folder the baseline of the record's suite: this device's, else the first by name.
+
+    Raises BadInput where the folder has none.
+    """
+    from fcn_edge.errors import BadInput
+
+    if not given.is_dir():
+        return given
+    suite, device = record.get("suite") or "bench", record.get("device")
+    name = device.get("name") if isinstance(device, dict) else None
+    found = sorted(given.glob(f"{suite}.*.json"))
+    here = given / f"{suite}.{name}.json"
+    if here in found or update:
+        return here
+    if not found:
+        raise BadInput(f"{given}: no baseline of the suite {suite}: {here.name} is what --update would write")
+    return found[0]
+
+
+def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -> None:
+    from fcn_edge.files import whole_file
+    from fcn_edge.gate import annotations_of, junit_of, summary_of
+
+    if junit is not None:
+        with whole_file(junit) as part:
+            part.write_text(junit_of(verdict), encoding="utf-8")
+    if summary is None and "GITHUB_STEP_SUMMARY" in os.environ:
+        summary = Path(os.environ["GITHUB_STEP_SUMMARY"])
+    if summary is not None:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write(summary_of(verdict))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in annotations_of(verdict):
+            print(line, file=sys.stderr)  # GitHub reads both streams; stdout may be JSON
+
+
+def _describe_verdict(verdict: Verdict, baseline: Path) -> None:
+    from rich.table import Table
+
+    from fcn_edge.gate.tell import power_of
+
+    table = Table("", "check", "value", "baseline", "limit", "change", "would have seen")
+    show: Callable[[float | None], str] = lambda v: "-" if v is None else f"{v:.4g}"  # noqa: E731
+    for check in verdict.checks:
+        mark = {True: "ok", False: "FAIL", None: "?"}[check.ok]
+        table.add_row(
+            mark, check.name, show(check.value), show(check.baseline), show(check.limit), check.reason, power_of(check)
+        )
+    print_table(table)
+    for note in verdict.notes:
+        print(note)
+    print(f"against {baseline}: latency in units of the yardstick; would have seen: the least loss failed 4 times in 5")
+    if verdict.verdict == "undecidable":
+        say("some checks could not be decided; what would decide them stands beside each")
+    print(verdict.verdict)
