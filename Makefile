@@ -1,4 +1,4 @@
-# Each target sets itself up in .venv, also in a fresh clone: make demo | test | lint | bench | clean
+# Each target sets itself up in .venv, also in a fresh clone: make demo | test | lint | bench | gate | clean
 #   make test PYTHON=python3.12        another interpreter
 #   make test EXTRAS=cpu,train,dev     other extras (pyproject.toml)
 #   make test CONSTRAINTS=             newest packages in place of the pinned ones
@@ -12,7 +12,7 @@ EXTRAS ?= cpu,train,dev$(if $(findstring Linux x86_64,$(shell uname -sm)),$(comm
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench gate clean
 
 demo: $(READY)
 	$(BIN)/fcn-edge demo
@@ -28,6 +28,12 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/fcn-edge bench --suite street --out out/bench
+
+# What CI asks: did this network, on synthetic streets, get worse than its baseline? What cannot be told here passes.
+gate: $(READY)
+	$(BIN)/fcn-edge bench --suite quick --no-pictures --out out/gate
+	$(BIN)/fcn-edge gate out/gate/record.json --baseline benchmarks/baselines --limits benchmarks/limits/quick.toml \
+	  --junit out/gate/gate.xml --undecided pass
 
 clean:
 	rm -rf .venv build dist out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -8,11 +8,11 @@ from typing import Any
 
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_json
+from fcn_edge.schedule import EVERY
 
 SCHEMA = 2
 SEAL = "sha256"
 KEY = ("model", "target", "precision", "execution", "height", "width")
-EVERY = "every"  # the schedule of a row that names none: all stages on each frame
 FASTEST_MS, SLOWEST_MS = 0.01, 600_000.0  # what a network's p50 may be without being a slip of units
 
 Row = Mapping[str, Any]

@@ -60,6 +60,18 @@ def test_another_run_of_the_same_never_fails(baseline, seed):
     assert verdict.verdict != "fail", [check for check in verdict.checks if check.ok is False]
 
 
+def test_where_others_held_the_cpu_cpu_times_are_compared(baseline):
+    """Frames of three times the length, and a yardstick that suffered less: another process, not another network."""
+    busy = row(ms=60.0, seed=5)
+    busy |= {"cpu_ms": row(seed=6)["cpu_ms"], "yardstick_ms": [3.0] * 20, "yardstick_cpu_ms": [2.0] * 20}
+    check = named(verdict_of(record(row("fp32", ms=40.0), busy), baseline), "latency")
+    assert check.ok is True and check.reason.endswith("of CPU time")
+    slower = busy | {"cpu_ms": [1.25 * value for value in busy["cpu_ms"]]}
+    assert named(verdict_of(record(row("fp32", ms=40.0), slower), baseline), "latency").ok is False
+    calm = busy | {"yardstick_ms": [2.0] * 20}
+    assert named(verdict_of(record(row("fp32", ms=40.0), calm), baseline), "latency").ok is False, "it waits"
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("factor", [1.2, 1.5])
 def test_slowdown_of_a_fifth_is_caught_whatever_the_day(baseline, factor, seed):

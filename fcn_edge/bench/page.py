@@ -17,7 +17,12 @@ from fcn_edge.schema import from_mapping
 
 TEMPLATE = Path(__file__).with_name("page.html")
 PLACE = "/*RECORD*/"
-LEFT_OUT = ("scores", "yardstick_ms")  # of a row: what the page shows of them is computed here
+LEFT_OUT = (
+    "scores",
+    "cpu_ms",
+    "yardstick_ms",
+    "yardstick_cpu_ms",
+)  # of a row
 
 
 def write_page(record: Mapping[str, Any], path: Path) -> None:

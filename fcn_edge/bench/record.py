@@ -141,7 +141,7 @@ def _row(
         "latency_ms": {**latency, "raw": _rounded(stages["infer"])},
         "end_to_end_ms": {**whole, "raw": _rounded(total)},
         "stages_ms": {name: percentiles(values) for name, values in stages.items()},
-        "yardstick_ms": [round(value, 4) for value in turns.yardstick_ms],
+        **per_turn(turns),
         "warmup_frames": turns.warmup,
         "fps": 1000 / latency["p50"],
         "end_to_end_fps": 1000 / whole["p50"],
@@ -153,6 +153,12 @@ def _row(
         "scores": {**to_mapping(evaluation.scores), "images": to_mapping(evaluation.images)},
         "skipped": list(evaluation.skipped),
     }
+
+
+def per_turn(turns: Turns) -> dict[str, list[float]]:
+    """What a row says of each turn: CPU time of a frame, and the yardstick's time and CPU time."""
+    lists = {name: getattr(turns, name) for name in ("cpu_ms", "yardstick_ms", "yardstick_cpu_ms")}
+    return {name: [round(value, 4) for value in values] for name, values in lists.items()}
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -56,13 +56,19 @@ class EnergyMeter:
         elif find_spec("pynvml") is not None:
             self._ask_nvml()
 
-    def joules(self) -> float | None:
-        """A counter; only differences mean something."""
-        return None if self._joules is None else self._joules()
+    def reading(self) -> float | None:
+        """The counter in joules, or the power in watts; None where the device tells neither."""
+        ask = self._joules or self._watts
+        return None if ask is None else ask()
 
-    def watts(self) -> float | None:
-        """The power of this moment, where the device has no counter of energy."""
-        return None if self._watts is None else self._watts()
+    def joules_since(self, earlier: float | None, seconds: float) -> float | None:
+        """Energy since that reading, `seconds` ago; None where it is not told, or its counter began anew."""
+        now = self.reading()
+        if earlier is None or now is None:
+            return None
+        if self._joules is None:
+            return seconds * (earlier + now) / 2
+        return now - earlier if now >= earlier else None
 
     def _ask_nvml(self) -> None:
         nvml = import_module("pynvml")

@@ -22,7 +22,6 @@ STAGES = ("input", "infer", "view")
 STEADY = 0.1  # relative: two medians of neighbouring windows that differ by less
 WINDOW = 5  # frames
 MOST_WARMUP = 100
-BESIDE = 2  # times the yardstick is measured before a turn, and again after it
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,17 @@ class BenchOptions:
 
 @dataclass
 class Turns:
-    """All that was measured of one variant: each frame's times, and for each turn the yardstick's and the energy."""
+    """All that was measured of one variant: each frame's times, and for each turn the yardstick's and the energy.
+
+    cpu_ms: CPU time of a frame, of all threads together, which other processes hardly change; the yardstick is
+    timed before and after each frame.
+    """
 
     warmup: int
     times: list[Times] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
     yardstick_ms: list[float] = field(default_factory=list)
+    yardstick_cpu_ms: list[float] = field(default_factory=list)
     joules: list[float | None] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
@@ -82,20 +87,22 @@ def _take_turn(
     yardstick: Yardstick,
     meter: EnergyMeter,
 ) -> None:
-    beside = [yardstick.measured_ms() for _ in range(BESIDE)]
     segment(_frame(images, 0), engine, style)  # wakes its threads and caches; not counted
-    energy, watts, started = meter.joules(), meter.watts(), time.monotonic()
-    turns.times.extend(segment(_frame(images, index), engine, style)[1] for index in range(frames))
-    seconds = time.monotonic() - started
-    after, watts_after = meter.joules(), meter.watts()
-    beside += [yardstick.measured_ms() for _ in range(BESIDE)]
-    turns.yardstick_ms.append(median(beside))
+    beside, used, joules, seconds = [yardstick.measured_ms()], list[float](), list[float | None](), 0.0
+    for index in range(frames):
+        energy, cpu, started = meter.reading(), time.process_time_ns(), time.monotonic()
+        turns.times.append(segment(_frame(images, index), engine, style)[1])
+        took = time.monotonic() - started
+        used.append((time.process_time_ns() - cpu) / 1e6)
+        joules.append(meter.joules_since(energy, took))
+        seconds += took
+        beside.append(yardstick.measured_ms())
+    turns.cpu_ms.append(median(used))
+    turns.yardstick_ms.append(median(wall for wall, _ in beside))
+    turns.yardstick_cpu_ms.append(median(cpu for _, cpu in beside))
+    told = [value for value in joules if value is not None]
+    turns.joules.append(sum(told) if len(told) == frames else None)
     turns.seconds.append(seconds)
-    if energy is not None and after is not None:
-        turns.joules.append(after - energy if after >= energy else None)  # the counter wrapped
-    else:
-        powers = [value for value in (watts, watts_after) if value is not None]
-        turns.joules.append(seconds * sum(powers) / len(powers) if powers else None)
 
 
 def warmed_up(engine: Engine, images: Sequence[np.ndarray], least: int) -> int:

@@ -1,4 +1,4 @@
-"""A fixed piece of work that is timed beside every turn of every variant.
+"""A fixed piece of work that is timed beside every frame of every variant.
 
 A minute in which the machine is slow slows it too, so a variant's time divided by the yardstick's of the
 same turn can be held against that of another minute or another day. It knows no network and no runtime,
@@ -25,12 +25,12 @@ class Yardstick:
         self._pool = ThreadPoolExecutor(threads, "yardstick")
         self._parts = [(np.full(VALUES, 1.5, np.float32), np.full(VALUES, 0.5, np.float32)) for _ in range(threads)]
 
-    def measured_ms(self) -> float:
-        """How long the work took now."""
-        started = time.monotonic_ns()
+    def measured_ms(self) -> tuple[float, float]:
+        """(how long the work took now, how much of a CPU each thread had for it)."""
+        started, used = time.monotonic_ns(), time.process_time_ns()
         for _ in range(STEPS):
             list(self._pool.map(_multiply_and_add, self._parts))
-        return (time.monotonic_ns() - started) / 1e6
+        return (time.monotonic_ns() - started) / 1e6, (time.process_time_ns() - used) / 1e6 / len(self._parts)
 
     def __enter__(self) -> Yardstick:
         return self

@@ -10,7 +10,8 @@ from fcn_edge.gate.check import Check, judged
 from fcn_edge.gate.limits import Limits
 from fcn_edge.intervals import Difference, Interval, difference_from_images
 from fcn_edge.metrics import ImageScore
-from fcn_edge.records import EVERY, Row, RowKey, key_of
+from fcn_edge.records import Row, RowKey, key_of
+from fcn_edge.schedule import EVERY
 from fcn_edge.schema import from_mapping
 
 CERTAIN, LIKELY = 1.96, 0.84  # normal quantiles: of the interval's limits, and of 4 in 5

@@ -1,6 +1,9 @@
 """Latency by a test that knows the noise: ratios to the yardstick of the same turn, trimmed, turn by turn.
 
-The yardstick is a fixed piece of work timed beside each turn, so a slow minute, or a slower day, cancels.
+The yardstick is a fixed piece of work timed beside each turn, so a slower day cancels. Where other processes held
+the CPU in one of the records, which the yardstick shows by taking longer than its CPU time, times of frames say more
+of them than of the network: then CPU times are compared. Work that was added is seen either way, waiting only where
+nobody else was busy.
 Source of the test: Yuen, "The two-sample trimmed t for unequal population variances", Biometrika 1974.
 """
 
@@ -9,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil, exp, log
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,6 +25,7 @@ TRIMMED = 0.2  # share of the turns left out at either end
 FEWEST_TURNS = 6
 CERTAIN = 0.975
 LIKELY = 0.84  # normal quantile of 4 in 5
+CALM = 1.15  # the yardstick's time over its CPU time, on the mean of a record's turns: above, the CPU was shared
 MARGIN = 1e-9
 MOST_TURNS = 300  # beyond that more turns are not the answer
 
@@ -58,8 +62,9 @@ def latency_checks(
 
 
 def _ratio_check(label: str, row: Row, base: Row, limit: float) -> Check:
-    """value, baseline, limit: the network's p50 in units of the yardstick, so that the three compare."""
-    ours, theirs = _turns(row), _turns(base)
+    """value, baseline, limit: a frame in units of the yardstick, so that the three compare."""
+    is_calm = _is_calm(row) and _is_calm(base)
+    ours, theirs = (_turns(each, "time" if is_calm else "CPU time") for each in (row, base))
     if min(len(ours), len(theirs)) < FEWEST_TURNS:
         reason = f"{len(ours)} turns against {len(theirs)}; a test takes {FEWEST_TURNS} or more, see --rounds"
         return Check(label, "latency", None, None, None, None, reason)
@@ -70,7 +75,7 @@ def _ratio_check(label: str, row: Row, base: Row, limit: float) -> Check:
     low, high = change - half, change + half
     allowed = log(limit) + MARGIN
     ok = judged(low, high, allowed)
-    reached = f"{exp(change):.3f}x ({exp(low):.3f} to {exp(high):.3f})"
+    reached = f"{exp(change):.3f}x ({exp(low):.3f} to {exp(high):.3f})" + ("" if is_calm else " of CPU time")
     if ok is None:
         reached += f"; {_what_would_decide(now, then, change, half, allowed)}"
     expected = exp(then.value)
@@ -80,14 +85,25 @@ def _ratio_check(label: str, row: Row, base: Row, limit: float) -> Check:
     )  # fmt: skip
 
 
-def _turns(row: Row) -> np.ndarray:
-    """(turns,) log of each turn's median latency over the yardstick of that turn."""
-    raw, beside = row["latency_ms"]["raw"], row.get("yardstick_ms")
-    if not isinstance(beside, list) or not beside or len(raw) % len(beside) or min(beside) <= 0 or min(raw) <= 0:
+def _is_calm(row: Row) -> bool:
+    """Whether the yardstick had the CPU to itself, as far as the row tells."""
+    spent, used = row.get("yardstick_ms"), row.get("yardstick_cpu_ms")
+    return not spent or not used or sum(spent) <= CALM * sum(used)
+
+
+def _turns(row: Row, what: Literal["time", "CPU time"]) -> np.ndarray:
+    """(turns,) log of what a frame of each turn took, over the same of the yardstick beside it; empty if untold."""
+    suffix = "ms" if what == "time" else "cpu_ms"
+    beside = np.array(row.get(f"yardstick_{suffix}") or (), float)
+    raw = row["latency_ms"]["raw"]
+    if not len(beside) or len(raw) % len(beside):
         return np.empty(0)
     frames = len(raw) // len(beside)
     turns = [median(raw[start : start + frames]) for start in range(0, len(raw), frames)]
-    return np.log(np.array(turns) / np.array(beside))
+    spent = np.array(turns if what == "time" else row.get("cpu_ms") or (), float)
+    if len(spent) != len(beside) or min(spent.min(), beside.min()) <= 0:
+        return np.empty(0)
+    return np.asarray(np.log(spent / beside))
 
 
 def _trimmed_mean(values: np.ndarray) -> _Mean:

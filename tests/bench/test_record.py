@@ -111,7 +111,7 @@ def order(monkeypatch):
     asked = []
     times = Times(0, 1_000_000, 0, 0)
     monkeypatch.setattr(timing, "segment", lambda frame, engine, style: (asked.append(engine.target), times))
-    monkeypatch.setattr(timing.Yardstick, "measured_ms", lambda self: asked.append("yardstick") or 2.0)
+    monkeypatch.setattr(timing.Yardstick, "measured_ms", lambda self: asked.append("yardstick") or (2.0, 2.0))
     return asked
 
 
@@ -120,9 +120,8 @@ def test_variants_take_turns_each_beside_the_yardstick(order):
     options = BenchOptions(rounds=3, frames=2, warmup=1, threads=1)
     turns = timing.alternating(engines, IMAGES, options, EnergyMeter(), lambda done, total: None)
     measured = order[order.index("yardstick") + 1 :]
-    beside = ["yardstick"] * timing.BESIDE
-    turn = 1 + options.frames  # one frame wakes the engine
-    assert measured == [w for e in engines for w in (*beside, *[e.target] * turn, *beside)] * options.rounds
+    one = [(e.target, "yardstick") * (1 + options.frames) for e in engines]  # one frame wakes the engine
+    assert measured == [word for turn in one for word in turn] * options.rounds
     assert [len(each.times) for each in turns] == [6, 6] and turns[0].yardstick_ms == [2.0] * 3
 
 
@@ -281,6 +280,6 @@ def test_memory_of_what_does_not_open_is_unknown(tmp_path):
 
 def test_yardstick_leaves_its_values_as_they_are():
     with Yardstick(2) as yardstick:
-        assert yardstick.measured_ms() > 0
+        assert min(yardstick.measured_ms()) > 0
         for values, half in yardstick._parts:
             assert set(values.tolist()) == {1.5} and set(half.tolist()) == {0.5}

@@ -35,7 +35,7 @@ def test_device_that_tells_nothing_has_none(tmp_path, monkeypatch):
     monkeypatch.setattr("fcn_edge.bench.sensors.find_spec", lambda name: None)
     assert conditions_now(tmp_path) == Conditions(None, None, conditions_now(tmp_path).load)
     meter = EnergyMeter(tmp_path)
-    assert (meter.source, meter.joules(), meter.watts()) == (None, None, None)
+    assert (meter.source, meter.reading(), meter.joules_since(None, 1)) == (None, None, None)
 
 
 def test_rapl_counts_the_packages(tmp_path):
@@ -44,7 +44,8 @@ def test_rapl_counts_the_packages(tmp_path):
         folder.mkdir(parents=True)
         (folder / "energy_uj").write_text(f"{micro}\n")
     meter = EnergyMeter(tmp_path)
-    assert meter.source == "RAPL, CPU packages" and meter.joules() == 7.5 and meter.watts() is None
+    assert meter.source == "RAPL, CPU packages" and meter.reading() == 7.5
+    assert meter.joules_since(5.0, 1) == 2.5 and meter.joules_since(9.0, 1) is None, "its counter began anew"
 
 
 def test_jetson_tells_the_power_of_its_board(device):
@@ -54,4 +55,5 @@ def test_jetson_tells_the_power_of_its_board(device):
         f"{rails}in2_label": "VDD_CPU_GPU_CV", f"{rails}in2_input": 5000, f"{rails}curr2_input": 400,
     })  # fmt: skip
     meter = EnergyMeter(root)
-    assert meter.source == "INA3221, whole board" and meter.watts() == pytest.approx(6.0) and meter.joules() is None
+    assert meter.source == "INA3221, whole board" and meter.reading() == pytest.approx(6.0)
+    assert meter.joules_since(4.0, 2) == pytest.approx(10.0)

@@ -1,0 +1,64 @@
+"""Tables in documents are those of the records that they name; records of other devices are sound before they show."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from fcn_edge.errors import BadInput
+from tests.benchrecords import record, row
+
+ROOT = Path(__file__).resolve().parents[1]
+FOUND = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/tables.py")
+tables = importlib.util.module_from_spec(FOUND)
+FOUND.loader.exec_module(tables)
+
+
+@pytest.mark.parametrize("path", tables.DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tables_are_those_of_their_records(path):
+    text = path.read_text(encoding="utf-8")
+    assert "<!-- table of " in text
+    assert tables.with_tables(text) == text, "run python benchmarks/tables.py"
+
+
+def test_table_of_rows_is_fastest_first_without_the_reference_run():
+    found = record(row("fp32", ms=40.0), row(ms=20.0), row("fp32", target="reference", ms=200.0))
+    lines = tables.row_table(found)
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| int8", "| fp32"]
+    several = tables.row_table(record(row(), row(height=180), row(model="other", weights="random, seed 0")))
+    assert "180x480" in "".join(several) and "random weights" in several[-1]
+
+
+def test_other_devices_show_what_is_on_their_front(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert tables.table_named("devices") == "*No other device has been measured yet.*"
+    device = {"name": "orin-6c", "cpu": "Orin", "cores": 6, "instruction_sets": ["asimd"], "jetpack": "R36"}
+    measured = record(row(ms=7.0), row("fp32", pareto=False), device=device)
+    (tmp_path / "street.orin-6c.json").write_text(json.dumps(measured))
+    lines = tables.table_named("devices").splitlines()
+    assert len(lines) == 3 and "Orin, 6 cores, R36" in lines[2] and "results/street.orin-6c.json" in lines[2]
+    (tmp_path / "street.orin-6c.json").write_text(json.dumps(measured | {"images": 61}))
+    with pytest.raises(BadInput, match="was edited"):
+        tables.table_named("devices")
+
+
+def test_committed_results_of_other_devices_are_sound():
+    for name, _ in tables.results():
+        assert name.count(".") == 2, f"{name}: SUITE.DEVICE.json"
+
+
+def test_trial_of_the_gate_went_as_it_must():
+    """What the committed trial holds, run by run; benchmarks/gate_trial.py makes it anew."""
+    trial = json.loads((ROOT / "benchmarks/gate_trial.json").read_text())
+    unchanged = [each for each in trial["trials"] if each["planted"] == "nothing"]
+    assert len(unchanged) == 20 and len(trial["trials"]) == 40
+    assert [each for each in unchanged if each["verdict"] == "fail"] == []
+    for each in trial["trials"]:
+        must = (each["planted"].startswith("mIoU") and each["size"] >= 1) or (
+            each["planted"].startswith("slower") and each["size"] >= 20
+        )
+        assert not must or each["verdict"] == "fail", each
+        assert each["as_it_must"], each
