@@ -67,4 +67,4 @@ def _of_onnx(path: Path, targets: Sequence[Target]) -> list[Variant]:
 
 def has_bf16() -> bool:
     """Whether this CPU computes in bf16."""
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(this_device().instruction_sets))
+    return this_device().has_bf16
