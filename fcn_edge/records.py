@@ -52,6 +52,12 @@ def key_of(row: Row) -> RowKey:
     return (*(row[name] for name in KEY), row.get("schedule") or EVERY)
 
 
+def frame_ms(row: Row) -> float:
+    """What a frame costs: the p50 of a network, the mean where a schedule makes frames uneven."""
+    latency = row["latency_ms"]
+    return float(latency["p50"] if (row.get("schedule") or EVERY) == EVERY else latency["mean"])
+
+
 def name_of(key: RowKey) -> str:
     """Such as "fcn8s openvino int8 f32 360x480"; a schedule is named where it is not `every`."""
     name = " ".join(str(part) for part in key[:4]) + f" {key[4]}x{key[5]}"

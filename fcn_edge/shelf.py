@@ -98,7 +98,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class BenchSuite:
-    """One suite of the benchmarks shelf. data, calib, models, sizes, targets, precisions: as on the command line.
+    """One suite of the benchmarks shelf. data, calib, models, sizes, targets, precisions, schedules: as on the
+    command line.
 
     rounds of `frames` frames each. threads: of each engine's compute; one is steadier on a busy machine.
     """
@@ -109,6 +110,7 @@ class BenchSuite:
     sizes: tuple[str, ...] = ()
     targets: tuple[Any, ...] = ()
     precisions: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
     rounds: int = 10
     frames: int = 10
     threads: int | None = None

@@ -3,7 +3,7 @@
 from fcn_edge.bench.record import record_from_engines
 from fcn_edge.bench.report import report_folder, write_report
 from fcn_edge.bench.timing import BenchOptions
-from fcn_edge.bench.variants import Variant, precision_label, variants_from_files
+from fcn_edge.bench.variants import Variant, precision_label, variants_from_files, with_schedules
 
 __all__ = [
     "BenchOptions",
@@ -12,5 +12,6 @@ __all__ = [
     "record_from_engines",
     "report_folder",
     "variants_from_files",
+    "with_schedules",
     "write_report",
 ]

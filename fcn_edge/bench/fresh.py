@@ -25,7 +25,8 @@ def fresh_process(variant: Variant) -> dict[str, float | None]:
     cold_start_ms: importing the runtime, opening the engine and its first frame. warm_start_ms: opening it once
     more in the same process, and that frame. The interpreter's own start is in neither.
     """
-    command = [sys.executable, "-m", "fcn_edge.bench.fresh", str(variant.path), variant.target, variant.execution]
+    words = [str(variant.path), variant.target, variant.execution, variant.schedule]
+    command = [sys.executable, "-m", "fcn_edge.bench.fresh", *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True)
         told = json.loads(done.stdout)
@@ -34,7 +35,7 @@ def fresh_process(variant: Variant) -> dict[str, float | None]:
         return dict(NOTHING)
 
 
-def _measured(model: str, target: Any, execution: Any) -> dict[str, float]:
+def _measured(model: str, target: Any, execution: Any, schedule: str) -> dict[str, float]:
     started = time.monotonic()
     import numpy as np
 
@@ -43,7 +44,7 @@ def _measured(model: str, target: Any, execution: Any) -> dict[str, float]:
 
     def opened_ms(since: float, frames: int) -> float:
         """Until the first frame is done; `frames` more follow."""
-        with open_engine(model, target=target, options=EngineOptions(execution)) as engine:
+        with open_engine(model, target=target, options=EngineOptions(execution, schedule=schedule)) as engine:
             frame = np.full((*engine.spec.preprocess.size, 3), 127, np.uint8)
             engine.segment(frame)
             took = 1000 * (time.monotonic() - since)

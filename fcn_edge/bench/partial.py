@@ -61,4 +61,4 @@ class Partial:
 
 def _key(variant: Variant) -> str:
     file = next(iter(sorted(variant.path.glob("model.*"))), variant.path) if variant.path.is_dir() else variant.path
-    return f"{sha256_of_file(file)} {variant.target} {variant.execution}"
+    return f"{sha256_of_file(file)} {variant.target} {variant.execution} {variant.schedule}"

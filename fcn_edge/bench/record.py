@@ -29,7 +29,8 @@ from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.files import sha256_of_file
 from fcn_edge.intervals import intervals_from_images
 from fcn_edge.onnxfile import contract_from_onnx
-from fcn_edge.records import SCHEMA, key_of, name_of, sealed
+from fcn_edge.records import SCHEMA, frame_ms, key_of, name_of, sealed
+from fcn_edge.schedule import EVERY
 from fcn_edge.schema import to_mapping
 
 PACKAGES = ("fcn-edge", "numpy", "opencv-python", "onnx", "openvino", "onnxruntime", "torch", "tensorrt-rtx-cu12")
@@ -98,7 +99,9 @@ def _rows_of(
     with ExitStack() as stack:
         engines = [
             stack.enter_context(
-                open_engine(v.path, target=v.target, options=EngineOptions(v.execution, options.threads))
+                open_engine(
+                    v.path, target=v.target, options=EngineOptions(v.execution, options.threads, schedule=v.schedule)
+                )
             )
             for v in group
         ]
@@ -114,7 +117,7 @@ def _rows_of(
 
 
 def _evaluated(engine: Engine, data: Dataset, on_progress: Progress) -> Evaluation:
-    label = f"mIoU {engine.precision} {engine.target} {engine.execution}"
+    label = f"mIoU {engine.precision} {engine.target} {engine.execution} {engine.schedule}".removesuffix(f" {EVERY}")
     return evaluate_engine(engine, data, on_image=lambda done, total: on_progress(label, done, total))
 
 
@@ -125,12 +128,14 @@ def _row(
     total = np.sum(list(stages.values()), axis=0)
     latency, whole = percentiles(stages["infer"]), percentiles(total)
     preprocess = engine.spec.preprocess
+    is_even, mean = engine.schedule == EVERY, round(float(stages["infer"].mean()), 3)
     return {
         "model": engine.spec.name,
         "target": engine.target,
         "runtime": engine.runtime,
         "precision": engine.precision,
         "execution": engine.execution,
+        "schedule": engine.schedule,
         "placement": _placement(variant.path),
         "height": preprocess.height,
         "width": preprocess.width,
@@ -138,13 +143,13 @@ def _row(
         "weights": engine.spec.weights_terms,
         "miou": evaluation.scores.miou,
         "miou_ci": to_mapping(intervals_from_images(evaluation.images, engine.spec.num_classes).miou),
-        "latency_ms": {**latency, "raw": _rounded(stages["infer"])},
+        "latency_ms": {**latency, "mean": mean, "raw": _rounded(stages["infer"])},
         "end_to_end_ms": {**whole, "raw": _rounded(total)},
         "stages_ms": {name: percentiles(values) for name, values in stages.items()},
         **per_turn(turns),
         "warmup_frames": turns.warmup,
-        "fps": 1000 / latency["p50"],
-        "end_to_end_fps": 1000 / whole["p50"],
+        "fps": 1000 / (latency["p50"] if is_even else mean),
+        "end_to_end_fps": 1000 / (whole["p50"] if is_even else float(total.mean())),
         "paced": at_pace,
         **_energy(turns),
         "size_mb": round(_size(variant.path) / 1e6, 2),
@@ -196,11 +201,11 @@ def mark_front(rows: Sequence[dict[str, Any]]) -> None:
     """
     for row in rows:
         beating = [other for other in rows if other["target"] != "reference" and _beats(other, row)]
-        fastest = min(beating, key=lambda other: other["latency_ms"]["p50"], default=None)
+        fastest = min(beating, key=frame_ms, default=None)
         row["pareto"] = fastest is None and row["target"] != "reference"
         row["dominated_by"] = None if fastest is None else name_of(key_of(fastest))
 
 
 def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    ours, theirs = ((row["latency_ms"]["p50"], -(row["miou"] or 0)) for row in (one, other))
+    ours, theirs = ((frame_ms(row), -(row["miou"] or 0)) for row in (one, other))
     return ours[0] <= theirs[0] and ours[1] <= theirs[1] and ours != theirs

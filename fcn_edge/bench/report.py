@@ -12,12 +12,14 @@ from typing import Any
 from fcn_edge.bench.page import write_page
 from fcn_edge.bench.variants import precision_label
 from fcn_edge.files import whole_file, write_json
+from fcn_edge.records import frame_ms
+from fcn_edge.schedule import EVERY
 from fcn_edge.stream.sinks.base import require_writable
 
 COLUMNS = (
     "model", "precision", "execution", "target", "runtime", "height", "width", "miou", "p50_ms", "p90_ms", "p95_ms",
     "p99_ms", "end_to_end_p50_ms", "end_to_end_p99_ms", "fps", "end_to_end_fps", "missed", "cold_start_ms",
-    "warm_start_ms", "peak_rss_mb", "size_mb", "energy_mj", "power_w", "pareto", "dominated_by",
+    "warm_start_ms", "peak_rss_mb", "size_mb", "energy_mj", "power_w", "pareto", "dominated_by", "schedule",
 )  # fmt: skip
 COLOURS = {"openvino": "#2463a8", "onnxruntime": "#c4541c", "pytorch": "#6b6b6b"}
 MOST_STEPS = 24  # places that are tried for a label, above and below its mark in turn
@@ -54,8 +56,10 @@ def write_report(record: dict[str, Any], out: Path) -> dict[str, Path]:
 
 
 def label_of(row: Mapping[str, Any]) -> str:
-    """The precision as people say it: bf16 is an execution of the fp32 file."""
-    return precision_label(row["precision"], row["execution"])
+    """The precision as people say it, bf16 being an execution of the fp32 file; and the schedule, if there is one."""
+    schedule = row.get("schedule") or EVERY
+    label = precision_label(row["precision"], row["execution"])
+    return label if schedule == EVERY else f"{label} {schedule}"
 
 
 def markdown_of(record: Mapping[str, Any]) -> str:
@@ -79,7 +83,7 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "| model | precision | engine | network, p50 ms | p99 | end to end, p50 ms | missed | mIoU | MB | peak MB | |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in sorted(rows, key=lambda row: row["latency_ms"]["p50"]):
+    for row in sorted(rows, key=frame_ms):
         if row["target"] == "reference":
             continue
         latency, paced, memory = row["latency_ms"], row.get("paced"), row["peak_rss_mb"]
@@ -118,7 +122,7 @@ def _write_picture(record: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = sorted(competing_rows(record), key=lambda row: row["latency_ms"]["p50"])
+    rows = sorted(competing_rows(record), key=frame_ms)
     figure, axes = pyplot.subplots(figsize=(8, 5), dpi=120)
     for row in rows:
         _draw_row(axes, row)
@@ -147,7 +151,7 @@ def competing_rows(record: Mapping[str, Any]) -> list[Any]:
 
 
 def _point(row: dict[str, Any]) -> tuple[float, float]:
-    return row["latency_ms"]["p50"], 100 * (row["miou"] or 0)
+    return frame_ms(row), 100 * (row["miou"] or 0)
 
 
 def _draw_row(axes: Any, row: dict[str, Any]) -> None:

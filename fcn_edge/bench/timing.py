@@ -87,9 +87,10 @@ def _take_turn(
     yardstick: Yardstick,
     meter: EnergyMeter,
 ) -> None:
-    segment(_frame(images, 0), engine, style)  # wakes its threads and caches; not counted
+    first = turns.warmup + len(turns.times) + len(turns.seconds)  # frames before this turn: schedules go on from there
+    segment(_frame(images, first), engine, style)  # wakes its threads and caches; not counted
     beside, used, joules, seconds = [yardstick.measured_ms()], list[float](), list[float | None](), 0.0
-    for index in range(frames):
+    for index in range(first + 1, first + 1 + frames):
         energy, cpu, started = meter.reading(), time.process_time_ns(), time.monotonic()
         turns.times.append(segment(_frame(images, index), engine, style)[1])
         took = time.monotonic() - started
@@ -158,9 +159,11 @@ def first_images(data: Dataset, count: int) -> list[np.ndarray]:
 
 
 def percentiles(values: np.ndarray) -> dict[str, float]:
-    """p50, p90, p95 and p99: each one of the values, so a time that was measured."""
+    """p50, p90, p95 and p99, each one of the values, so a time that was measured."""
     return {f"p{q}": round(float(np.percentile(values, q, method="nearest")), 3) for q in (50, 90, 95, 99)}
 
 
 def _frame(images: Sequence[np.ndarray], index: int) -> Frame:
-    return Frame(images[index % len(images)], index, time.monotonic_ns(), "bench")
+    """The images to and fro, so that a video goes on without a cut."""
+    there = index % max(1, 2 * len(images) - 2)
+    return Frame(images[min(there, 2 * len(images) - 2 - there)], index, time.monotonic_ns(), "bench")

@@ -1,9 +1,9 @@
-"""What is measured: one file on one target in one execution."""
+"""What is measured: one file on one target in one execution, by one schedule."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fcn_edge.device import this_device
@@ -11,17 +11,19 @@ from fcn_edge.engines import CHECKPOINT_SUFFIXES, Target, available_targets, ope
 from fcn_edge.engines.base import Execution
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.schedule import EVERY
 
 LABELS = ("fp32", "bf16", "fp16", "int8", "int8-fp16")  # of a variant, as people say its precision
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One file on one target in one execution."""
+    """One file on one target in one execution, its stages run by a schedule."""
 
     path: Path
     target: Target
     execution: Execution
+    schedule: str = EVERY
 
 
 def variants_from_files(
@@ -37,6 +39,16 @@ def variants_from_files(
     if not found:
         raise BadInput(f"none of the files runs in {', '.join(precisions)} here; int8 is made with --calib")
     return found
+
+
+def with_schedules(variants: Sequence[Variant], schedules: Sequence[str]) -> list[Variant]:
+    """The variants, and behind each one on OpenVINO or ONNX Runtime itself by each schedule."""
+    clocked = ("openvino", "onnxruntime")
+    return [
+        replace(variant, schedule=schedule)
+        for variant in variants
+        for schedule in (EVERY, *(schedules if variant.target in clocked else ()))
+    ]
 
 
 def precision_label(precision: str, execution: str) -> str:

@@ -21,6 +21,7 @@ from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.records import frame_ms
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import PACKAGED_NETWORK, BenchSuite, packaged_file, suite_from_shelf
 
@@ -123,7 +124,7 @@ def describe_record(record: dict[str, Any]) -> None:
     title = f"{record['data']}, {record['images']} images; {device['cpu']}, {device['cores']} cores"
     columns = ("model", "precision", "engine", "p50 ms", "p95 ms", "with input and view", "mIoU", "MB", "peak MB", "")
     table = Table(*columns, title=title)
-    for row in sorted(record["rows"], key=lambda row: row["latency_ms"]["p50"]):
+    for row in sorted(record["rows"], key=frame_ms):
         latency, memory = row["latency_ms"], row["peak_rss_mb"]
         table.add_row(
             f"{row['model']} {row['height']}x{row['width']}", label_of(row), row["runtime"], f"{latency['p50']:.1f}",

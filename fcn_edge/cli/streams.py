@@ -131,6 +131,9 @@ def bench(
     allow_overlap: AllowOverlap = False,
     target: Annotated[list[Target] | None, typer.Option("--target", help="Only this engine (repeatable).")] = None,
     precision: Annotated[list[Label] | None, typer.Option("--precision", help="Only this one (repeatable).")] = None,
+    schedule: Annotated[
+        list[str] | None, typer.Option("--schedule", help="Also by this one, on a video (repeatable).")
+    ] = None,
     size: Annotated[list[str] | None, typer.Option("--size", help="HxW, of checkpoints (repeatable).")] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Turns that each variant takes [10].")] = None,
     frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames a turn [10].")] = None,
@@ -158,14 +161,16 @@ def bench(
     Examples:
       fcn-edge bench --suite street --out bench
       fcn-edge bench net.onnx --data camvid:camvid#val --calib camvid:camvid#train --out bench
+      fcn-edge bench net.onnx --data camvid:camvid#val --schedule fixed:2,2,6 --frames 50
       fcn-edge bench net.safetensors --size 256x352 --size 360x480 --data camvid:camvid#val --quick
     """
-    from fcn_edge.bench import record_from_engines, report_folder, variants_from_files, write_report
+    from fcn_edge.bench import record_from_engines, report_folder, variants_from_files, with_schedules, write_report
     from fcn_edge.cli.benching import command_line, describe_record, options_of, prepared_files, suite_from_options
     from fcn_edge.data import dataset_from_name
 
     given = {
         "data": data, "calib": calib, "rounds": rounds, "frames": frames, "threads": threads, "camera_fps": camera_fps,
+        "schedules": tuple(schedule or ()) or None,
         "models": tuple(model or ()) or None, "sizes": tuple(size or ()) or None,
         "precisions": tuple(each.value for each in precision or ()) or None,
         "targets": tuple(each.value for each in target or () if each is not Target.auto) or None,
@@ -177,7 +182,7 @@ def bench(
         tick = stack.enter_context(progress())
         held_out = None if allow_overlap else labelled
         files, coverage = prepared_files(chosen, spec, recipe, stack, tick, held_out=held_out)
-        variants = variants_from_files(files, chosen.targets, chosen.precisions)
+        variants = with_schedules(variants_from_files(files, chosen.targets, chosen.precisions), chosen.schedules)
         record = record_from_engines(
             variants, labelled, options=options_of(chosen, quick=quick), folder=out, pictures=pictures,
             about={"suite": suite, "command": command_line(), "calibration": coverage}, on_progress=tick,

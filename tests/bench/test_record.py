@@ -17,8 +17,10 @@ from fcn_edge.bench import (
     timing,
     variants,
     variants_from_files,
+    with_schedules,
 )
 from fcn_edge.bench.partial import Partial
+from fcn_edge.bench.report import label_of
 from fcn_edge.bench.sensors import EnergyMeter
 from fcn_edge.bench.yardstick import Yardstick
 from fcn_edge.build import BuildOptions, build_engine
@@ -67,7 +69,7 @@ def test_every_precision_on_every_engine_present_has_a_row(onnx_file, int8_file,
     assert {(row["target"], row["precision"], row["execution"]) for row in made["rows"]} == expected_variants()
     for row in made["rows"]:
         assert set(row) >= ROW_KEYS
-        assert set(row["latency_ms"]) == {"p50", "p90", "p95", "p99", "raw"}
+        assert set(row["latency_ms"]) == {"p50", "p90", "p95", "p99", "mean", "raw"}
         assert len(row["latency_ms"]["raw"]) == len(row["end_to_end_ms"]["raw"]) == QUICK.rounds * QUICK.frames
         assert len(row["yardstick_ms"]) == QUICK.rounds and min(row["yardstick_ms"]) > 0
         assert row["latency_ms"]["p50"] <= row["latency_ms"]["p90"] <= row["latency_ms"]["p99"]
@@ -283,3 +285,18 @@ def test_yardstick_leaves_its_values_as_they_are():
         assert min(yardstick.measured_ms()) > 0
         for values, half in yardstick._parts:
             assert set(values.tolist()) == {1.5} and set(half.tolist()) == {0.5}
+
+
+def test_schedule_has_a_row_of_its_own_that_counts_by_its_mean(onnx_file, streets):
+    variants = with_schedules(variants_from_files([onnx_file], ["onnxruntime"]), ["fixed:1,2,4"])
+    every, clocked = record_from_engines(variants, streets, options=QUICK)["rows"]
+    assert (every["schedule"], clocked["schedule"]) == ("every", "fixed:1,2,4")
+    assert every["fps"] == 1000 / every["latency_ms"]["p50"]
+    assert clocked["fps"] == 1000 / clocked["latency_ms"]["mean"]
+    assert clocked["peak_rss_mb"] and label_of(clocked) == "fp32 fixed:1,2,4"
+
+
+def test_schedules_are_for_engines_that_have_stages(checkpoint_file):
+    assert with_schedules([Variant(checkpoint_file, "pytorch", "f32")], ["fixed:2"]) == [
+        Variant(checkpoint_file, "pytorch", "f32")
+    ]
