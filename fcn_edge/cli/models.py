@@ -82,7 +82,7 @@ class Placement(str, Enum):
 
 Refine = Annotated[
     str | None,
-    typer.Option("--refine", help="bias, rounding, both with a comma, or none [bias; rounding if in the table]."),
+    typer.Option("--refine", help="bias, rounding, both with a comma, or none [rounding if in the table]."),
 ]
 Calib = Annotated[str | None, typer.Option("--calib", help="Folder, glob, video, data set, TOML or table of images.")]
 CalibImages = Annotated[int | None, typer.Option("--images", min=1, help="How many of them, evenly spread [100].")]

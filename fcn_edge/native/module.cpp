@@ -104,6 +104,7 @@ void confusion(const Array<const std::uint8_t, 1>& labels, const Array<const std
 
 NB_MODULE(_native, module) {
     using namespace nb::literals;
+    nb::set_leak_warnings(false);  // a workspace that lives as long as the program is none
     module.doc() = "Compiled kernels; fcn_edge.transforms and fcn_edge.metrics hold the references and the callers.";
     nb::class_<Workspace>(module, "Workspace", "Threads and memory that drawing frames keeps from one to the next.")
         .def(

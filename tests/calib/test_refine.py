@@ -175,16 +175,16 @@ def biases(path):
     return {node.name: values[node.input[2]] for node in model.graph.node if node.op_type == "Conv"}
 
 
-def test_bias_is_corrected_unless_told_otherwise(onnx_file, table_file, tmp_path):
+def test_bias_is_corrected_where_asked_for(onnx_file, table_file, tmp_path):
     table = table_from_file(table_file)
     made = {
         refine: quantized_file(
             onnx_file, tmp_path / f"{refine is None}.onnx", precision="int8", table=table, refine=refine
         )
-        for refine in (None, ())
+        for refine in (None, ("bias",))
     }
-    assert made[None].quantization.refined == ("bias",) and made[()].quantization.refined == ()
-    before, plain, corrected = (biases(path) for path in (onnx_file, made[()].path, made[None].path))
+    assert made[None].quantization.refined == () and made["bias",].quantization.refined == ("bias",)
+    before, plain, corrected = (biases(path) for path in (onnx_file, made[None].path, made["bias",].path))
     assert all(np.array_equal(before[name], plain[name]) for name in before)
     assert all(not np.array_equal(before[name], corrected[name]) for name in before)
 
@@ -202,8 +202,12 @@ def test_file_and_table_say_how_they_were_rounded(rounded, onnx_file, tmp_path):
     made, table = rounded
     assert made.quantization.refined == contract_from_onnx(made.path).quantization.refined == ("bias", "rounding")
     assert len(table.roundings) == len(biases(onnx_file)), "every layer of this network fits"
-    again = quantized_file(onnx_file, tmp_path / "again.onnx", precision="int8", table=table)
+    again = quantized_file(
+        onnx_file, tmp_path / "again.onnx", precision="int8", table=table, refine=("bias", "rounding")
+    )
     assert again.path.read_bytes() == made.path.read_bytes()
+    default = quantized_file(onnx_file, tmp_path / "default.onnx", precision="int8", table=table)
+    assert default.quantization.refined == ("rounding",)
 
 
 def test_rounding_needs_the_images(onnx_file, table_file, tmp_path):

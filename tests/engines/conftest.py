@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 
+from fcn_edge.engines.trt import kernels as kernels_module
 from fcn_edge.engines.trt import opening, vendor
 from fcn_edge.engines.trt import plan as plan_module
 from fcn_edge.engines.trt.cuda import Cuda
+from fcn_edge.errors import BackendMissing
 from tests.engines.fake_tensorrt import FakeTensorRT
 from tests.engines.numpy_cuda import AMPERE, NumpyDriver
 
 
 class FakeGpu:
-    """trt: the module. Each engine has a driver of its own, as each has a Cuda of its own."""
+    """trt: the module. kernels: of an installation that has built them; without, it has not.
+
+    Each engine has a driver of its own, as each has a Cuda of its own.
+    """
 
     def __init__(
         self, family: str, *, sm: int = 86, can_capture: bool = True, kernels: dict[str, Any] | None = None
@@ -32,6 +37,11 @@ class FakeGpu:
         if self.failing is not None:
             self.drivers[-1].fail(*self.failing)
         return Cuda(self.drivers[-1])
+
+    def kernels_image(self) -> bytes:
+        if not self.kernels:
+            raise BackendMissing("the CUDA kernels are not built")
+        return b"stands for a fatbin"
 
     @property
     def leaks(self) -> list[str]:
@@ -54,6 +64,7 @@ def gpu(monkeypatch: Any, tmp_path: Any) -> Callable[..., FakeGpu]:
         for module in (opening, plan_module):
             monkeypatch.setattr(module, "open_cuda", found.open_cuda)
         monkeypatch.setattr(opening, "missing_gpu", lambda: "")
+        monkeypatch.setattr(kernels_module, "kernels_image", found.kernels_image)
         monkeypatch.setenv("FCN_EDGE_CACHE", str(tmp_path / "cache"))
         return found
 

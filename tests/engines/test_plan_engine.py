@@ -271,9 +271,8 @@ def kernels(tmp_path_factory):
 
 
 @pytest.fixture
-def engine_with_kernels(engine_of, kernels, monkeypatch):
+def engine_with_kernels(engine_of, kernels):
     """The engine of a machine where the CUDA kernels were built; here they are run by the CPU."""
-    monkeypatch.setattr("fcn_edge.engines.trt.kernels.kernels_image", lambda: b"stands for a fatbin")
     return lambda **options: engine_of(kernels=kernels, **options)
 
 

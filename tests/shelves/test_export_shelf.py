@@ -21,7 +21,6 @@ from fcn_edge.calib.table import table_from_file  # noqa: E402
 from fcn_edge.data import class_set  # noqa: E402
 from fcn_edge.engines import open_engine  # noqa: E402
 from fcn_edge.engines.trt import PlanOptions, plan_from_onnx  # noqa: E402
-from fcn_edge.errors import CheckFailed  # noqa: E402
 from fcn_edge.export import onnx_from_checkpoint  # noqa: E402
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint  # noqa: E402
 from fcn_edge.onnxfile import onnx_from_file  # noqa: E402
@@ -70,17 +69,9 @@ def test_full_network_has_the_recipe_s_classes_and_geometry(name):
     assert network.score_sampling(height, width).size == (height, width)
 
 
-# OpenVINO 2026.4 strays from the INT8 files of these (7 dB with random weights): the build says so and refuses.
-STRAYS = ("fcn16s_googlenet_voc", "fcn32s_googlenet_voc")
-
-
 @pytest.mark.parametrize("target", RUNNABLE)
 def test_recipe_runs_in_int8(name, fp32_file, table_file, tmp_path, target):
     options = BuildOptions(target, "int8", calib=str(table_file))
-    if target == "openvino" and name in STRAYS:
-        with pytest.raises(CheckFailed, match="does not compute what"):
-            build_engine(fp32_file, tmp_path / "engine", options=options)
-        return
     built = build_engine(fp32_file, tmp_path / "engine", options=options)
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     with open_engine(built.path) as engine:
@@ -99,7 +90,7 @@ def test_recipe_compiles_for_nvidia_with_every_convolution_in_int8(fp32_file, ta
     options = BuildOptions("tensorrt-rtx", "int8", calib=str(table_file), plan=PlanOptions(sm=(86,)))
     manifest = build_engine(fp32_file, tmp_path / "engine", options=options).manifest
     story = manifest["story"]
-    assert story["convolutions_int8"] == convolutions(fp32_file)
+    assert story["convolutions_int8"] == len(convolutions(fp32_file))
     assert story["convolutions_float"] == 0 and manifest["kept_float"] == []
     assert manifest["layers"] and (tmp_path / "engine" / "model.plan").stat().st_size == story["plan_bytes"]
     assert story["fp32_plan_bytes"] > 0  # the fp32 plan was compiled beside it
@@ -108,13 +99,16 @@ def test_recipe_compiles_for_nvidia_with_every_convolution_in_int8(fp32_file, ta
 @compiles_rtx
 @pytest.mark.parametrize("precision", ["fp16", "int8-fp16"])
 def test_recipe_compiles_for_nvidia_in_half_precision(fp32_file, table_file, tmp_path, precision):
+    """Convolutions that random weights drive beyond half precision stay in fp32, no other does."""
     file = tmp_path / "net.onnx"
-    quantized_file(fp32_file, file, precision=precision, table=table_from_file(table_file))
+    made = quantized_file(fp32_file, file, precision=precision, table=table_from_file(table_file))
     plan = plan_from_onnx(file, target="tensorrt-rtx", options=PlanOptions(sm=(86,)))
-    in_int8 = convolutions(fp32_file) if precision == "int8-fp16" else 0
-    assert plan.story["convolutions_int8"] == in_int8
-    assert plan.story["convolutions_float"] >= (0 if in_int8 else convolutions(fp32_file)) and plan.kept_float == ()
+    names = convolutions(fp32_file)
+    guarded = made.left_fp32.keys() & names
+    assert plan.story["convolutions_int8"] >= (len(names) - len(guarded) if precision == "int8-fp16" else 0)
+    in_fp32 = [layer for layer in plan.layers if (layer.op, layer.precision) == ("correlation", "fp32")]
+    assert plan.kept_float == () and len(in_fp32) <= len(guarded)
 
 
 def convolutions(path):
-    return sum(node.op_type == "Conv" for node in onnx_from_file(path).graph.node)
+    return [node.name for node in onnx_from_file(path).graph.node if node.op_type == "Conv"]
