@@ -70,7 +70,10 @@ def run_demo(
         options=BenchOptions(rounds=5), on_progress=on_progress,
     )  # fmt: skip
     report = write_report(record, out / "bench")
-    meanings = {"json": "the benchmark record", "csv": "its rows", "png": "latency against mIoU, as a picture"}
+    meanings = {
+        "json": "the benchmark record", "csv": "its rows", "md": "its table", "html": "its report, for a browser",
+        "png": "latency against mIoU, as a picture",
+    }  # fmt: skip
     files |= {str(path): meanings[kind] for kind, path in report.items()}
     summary = _video(int8, out, source or VIDEO, files, on_stage, on_progress)
     result = DemoResult(record, summary, tuple(nvidia), files)

@@ -74,7 +74,12 @@ def _difference(name: str, row: Row, base: Row) -> Difference:
 
 
 def _images(row: Row, name: str) -> list[ImageScore]:
-    return [from_mapping(ImageScore, image, f"{name}: image") for image in row["scores"]["images"]]
+    """Raises BadInput for counts outside the confusion matrix, which no bench writes."""
+    images = [from_mapping(ImageScore, image, f"{name}: image") for image in row["scores"]["images"]]
+    cells = len(row["scores"]["iou"]) ** 2
+    if not all(0 <= index < cells and count >= 0 for image in images for index, count in image.cells):
+        raise BadInput(f"{name}: counts outside the confusion matrix; keep record.json as bench wrote it")
+    return images
 
 
 def _miou_check(name: str, row: Row, base: Row, difference: Difference, limits: Limits, against: str) -> Check:
