@@ -43,8 +43,8 @@ from fcn_edge.records import sealed
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
 
-STREETS = "synthetic:street,seed=3,images=48,size=360x480"
-OPTIONS = BenchOptions(rounds=15, frames=3, threads=1, camera_fps=0)
+STREETS = "synthetic:street,seed=3,images=128,size=360x480"
+OPTIONS = BenchOptions(rounds=20, frames=5, threads=1, camera_fps=0)
 LIMITS = Limits(max_miou_drop=0.5, max_class_drop=10, max_latency_ratio=1.1)
 UNCHANGED = 20
 LOST_POINTS = (0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)

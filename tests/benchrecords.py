@@ -54,7 +54,9 @@ def row(
         "end_to_end_ms": {name: 1.1 * value for name, value in latency.items()} | {"raw": [1.0]},
         "stages_ms": {name: {"p50": 1.0, "p90": 1.0, "p95": 1.0, "p99": 1.0} for name in ("input", "infer", "view")},
         **{name: [round(float(v), 4) for v in values]
-           for name, values in (("yardstick_ms", beside), ("cpu_ms", cpu), ("yardstick_cpu_ms", beside_cpu))},
+           for name, values in (
+            ("yardstick_ms", beside), ("cpu_ms", cpu), ("yardstick_cpu_ms", beside_cpu),
+            ("preemptions", np.full(rounds, 2.0 if slow <= 1 else 40.0)),)},
         "warmup_frames": 10, "fps": 50.0, "end_to_end_fps": 45.0,
         "paced": {"camera_fps": 30.0, "frames": 60, "missed": 2, "answer_ms": {"p50": 22.0}}, "cold_start_ms": 300.0,
         "warm_start_ms": 200.0, "energy_mj": None, "power_w": None, "peak_rss_mb": 180.0, "size_mb": 3.5,

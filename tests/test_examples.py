@@ -14,6 +14,7 @@ import pytest
 
 from fcn_edge.files import read_json
 from fcn_edge.gate import limits_from_file
+from fcn_edge.records import sealed
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: the examples' steps were not run")
 
@@ -85,21 +86,12 @@ def test_gitlab_job_measures_and_judges(measured):
     assert (measured / job["artifacts"]["reports"]["junit"]).is_file()
 
 
-def test_gate_stops_a_network_that_lost_accuracy(measured, tmp_path):
-    """The same record, of which a third of the right pixels of one class are wrong: exit 1, said to GitHub."""
-    from fcn_edge.records import sealed
-
+def test_gate_stops_a_file_that_grew_and_says_so_to_github(measured, tmp_path):
     found = read_json(measured / "baseline.json")
-    for image in found["rows"][0]["scores"]["images"]:
-        image["cells"] = [[cell + (cell % 12 == 0), count] for cell, count in image["cells"]]
-        merged = {}
-        for cell, count in image["cells"]:
-            merged[cell] = merged.get(cell, 0) + count
-        image["cells"] = sorted(merged.items())
-    found["rows"][0]["miou"] *= 0.5
+    found["rows"][0]["size_mb"] *= 2
     (tmp_path / "record.json").write_text(json.dumps(sealed(found)))
     words = f"fcn-edge gate record.json --baseline {measured / 'baseline.json'}"
-    with pytest.raises(AssertionError, match="::error title=fcn-edge gate::"):
+    with pytest.raises(AssertionError, match=r"::error title=fcn-edge gate::.*: MB: 2\.000x"):
         shell(words, tmp_path, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(tmp_path / "s.md"))
 
 

@@ -63,12 +63,12 @@ def test_another_run_of_the_same_never_fails(baseline, seed):
 def test_where_others_held_the_cpu_cpu_times_are_compared(baseline):
     """Frames of three times the length, and a yardstick that suffered less: another process, not another network."""
     busy = row(ms=60.0, seed=5)
-    busy |= {"cpu_ms": row(seed=6)["cpu_ms"], "yardstick_ms": [3.0] * 20, "yardstick_cpu_ms": [2.0] * 20}
+    busy |= {"cpu_ms": row(seed=6)["cpu_ms"], "preemptions": [30] * 20}
     check = named(verdict_of(record(row("fp32", ms=40.0), busy), baseline), "latency")
     assert check.ok is True and check.reason.endswith("of CPU time")
     slower = busy | {"cpu_ms": [1.25 * value for value in busy["cpu_ms"]]}
     assert named(verdict_of(record(row("fp32", ms=40.0), slower), baseline), "latency").ok is False
-    calm = busy | {"yardstick_ms": [2.0] * 20}
+    calm = busy | {"preemptions": [2] * 20}
     assert named(verdict_of(record(row("fp32", ms=40.0), calm), baseline), "latency").ok is False, "it waits"
 
 
@@ -219,6 +219,12 @@ def edited(found):
     return changed
 
 
+def outside():
+    found = row()
+    found["scores"]["images"][0]["cells"] = [[99, 1]]
+    return found
+
+
 BAD = {
     "another schema": (lambda: sealed(record() | {"schema": 1}), "schema 1, written by an older"),
     "a newer schema": (lambda: sealed(record() | {"schema": 9}), "written by a newer"),
@@ -229,6 +235,7 @@ BAD = {
     "another data set": (lambda: record(row(images=drawn_images(50))), "of them are the same"),
     "other labels": (lambda: record(row(images=drawn_images(seed=9))), "labels of 60 of 60 images"),
     "other classes": (lambda: record(classes=["a", "b", "c"]), "whose classes are others"),
+    "counts of no class": (lambda: record(outside()), "counts outside the confusion matrix"),
     "nothing": (dict, "not a benchmark record"),
     "no rows": (lambda: record() | {"rows": []}, "not a benchmark record"),
     "no row": (lambda: record("fast"), "row 1 says nothing of model, target"),

@@ -48,3 +48,17 @@ def test_other_devices_show_what_is_on_their_front(tmp_path, monkeypatch):
 def test_committed_results_of_other_devices_are_sound():
     for name, _ in tables.results():
         assert name.count(".") == 2, f"{name}: SUITE.DEVICE.json"
+
+
+def test_trial_of_the_gate_went_as_it_must():
+    """What the committed trial holds, run by run; benchmarks/gate_trial.py makes it anew."""
+    trial = json.loads((ROOT / "benchmarks/gate_trial.json").read_text())
+    unchanged = [each for each in trial["trials"] if each["planted"] == "nothing"]
+    assert len(unchanged) == 20 and len(trial["trials"]) == 40
+    assert [each for each in unchanged if each["verdict"] == "fail"] == []
+    for each in trial["trials"]:
+        must = (each["planted"].startswith("mIoU") and each["size"] >= 1) or (
+            each["planted"].startswith("slower") and each["size"] >= 20
+        )
+        assert not must or each["verdict"] == "fail", each
+        assert each["as_it_must"], each

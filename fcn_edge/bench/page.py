@@ -17,12 +17,7 @@ from fcn_edge.schema import from_mapping
 
 TEMPLATE = Path(__file__).with_name("page.html")
 PLACE = "/*RECORD*/"
-LEFT_OUT = (
-    "scores",
-    "cpu_ms",
-    "yardstick_ms",
-    "yardstick_cpu_ms",
-)  # of a row
+LEFT_OUT = ("scores", "cpu_ms", "preemptions", "yardstick_ms", "yardstick_cpu_ms")  # of a row
 
 
 def write_page(record: Mapping[str, Any], path: Path) -> None:

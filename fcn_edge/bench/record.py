@@ -161,8 +161,8 @@ def _row(
 
 
 def per_turn(turns: Turns) -> dict[str, list[float]]:
-    """What a row says of each turn: CPU time of a frame, and the yardstick's time and CPU time."""
-    lists = {name: getattr(turns, name) for name in ("cpu_ms", "yardstick_ms", "yardstick_cpu_ms")}
+    """What a row says of each turn: CPU time of a frame, preemptions, and the yardstick's time and CPU time."""
+    lists = {name: getattr(turns, name) for name in ("cpu_ms", "preemptions", "yardstick_ms", "yardstick_cpu_ms")}
     return {name: [round(value, 4) for value in values] for name, values in lists.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -46,12 +47,13 @@ class Turns:
     """All that was measured of one variant: each frame's times, and for each turn the yardstick's and the energy.
 
     cpu_ms: CPU time of a frame, of all threads together, which other processes hardly change; the yardstick is
-    timed before and after each frame.
+    timed before and after each frame. preemptions: of a turn, how often another process took a core away meanwhile.
     """
 
     warmup: int
     times: list[Times] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
+    preemptions: list[int] = field(default_factory=list)
     yardstick_ms: list[float] = field(default_factory=list)
     yardstick_cpu_ms: list[float] = field(default_factory=list)
     joules: list[float | None] = field(default_factory=list)
@@ -90,20 +92,28 @@ def _take_turn(
     first = turns.warmup + len(turns.times) + len(turns.seconds)  # frames before this turn: schedules go on from there
     segment(_frame(images, first), engine, style)  # wakes its threads and caches; not counted
     beside, used, joules, seconds = [yardstick.measured_ms()], list[float](), list[float | None](), 0.0
+    taken = 0
     for index in range(first + 1, first + 1 + frames):
-        energy, cpu, started = meter.reading(), time.process_time_ns(), time.monotonic()
+        energy, cpu, started, before = meter.reading(), time.process_time_ns(), time.monotonic(), _preemptions()
         turns.times.append(segment(_frame(images, index), engine, style)[1])
         took = time.monotonic() - started
         used.append((time.process_time_ns() - cpu) / 1e6)
+        taken += _preemptions() - before
         joules.append(meter.joules_since(energy, took))
         seconds += took
         beside.append(yardstick.measured_ms())
     turns.cpu_ms.append(median(used))
+    turns.preemptions.append(taken)
     turns.yardstick_ms.append(median(wall for wall, _ in beside))
     turns.yardstick_cpu_ms.append(median(cpu for _, cpu in beside))
     told = [value for value in joules if value is not None]
     turns.joules.append(sum(told) if len(told) == frames else None)
     turns.seconds.append(seconds)
+
+
+def _preemptions() -> int:
+    """Of all threads of this process so far: switches that they did not ask for by waiting."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def warmed_up(engine: Engine, images: Sequence[np.ndarray], least: int) -> int:

@@ -17,10 +17,8 @@ from fcn_edge.bench import (
     timing,
     variants,
     variants_from_files,
-    with_schedules,
 )
 from fcn_edge.bench.partial import Partial
-from fcn_edge.bench.report import label_of
 from fcn_edge.bench.sensors import EnergyMeter
 from fcn_edge.bench.yardstick import Yardstick
 from fcn_edge.build import BuildOptions, build_engine
@@ -280,23 +278,8 @@ def test_memory_of_what_does_not_open_is_unknown(tmp_path):
     assert fresh.fresh_process(Variant(tmp_path / "none.onnx", "onnxruntime", "f32")) == fresh.NOTHING
 
 
-def test_yardstick_leaves_its_values_as_they_are():
-    with Yardstick(2) as yardstick:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_yardstick_does_its_work_on_as_many_threads_as_asked(threads):
+    with Yardstick(threads) as yardstick:
         assert min(yardstick.measured_ms()) > 0
-        for values, half in yardstick._parts:
-            assert set(values.tolist()) == {1.5} and set(half.tolist()) == {0.5}
-
-
-def test_schedule_has_a_row_of_its_own_that_counts_by_its_mean(onnx_file, streets):
-    variants = with_schedules(variants_from_files([onnx_file], ["onnxruntime"]), ["fixed:1,2,4"])
-    every, clocked = record_from_engines(variants, streets, options=QUICK)["rows"]
-    assert (every["schedule"], clocked["schedule"]) == ("every", "fixed:1,2,4")
-    assert every["fps"] == 1000 / every["latency_ms"]["p50"]
-    assert clocked["fps"] == 1000 / clocked["latency_ms"]["mean"]
-    assert clocked["peak_rss_mb"] and label_of(clocked) == "fp32 fixed:1,2,4"
-
-
-def test_schedules_are_for_engines_that_have_stages(checkpoint_file):
-    assert with_schedules([Variant(checkpoint_file, "pytorch", "f32")], ["fixed:2"]) == [
-        Variant(checkpoint_file, "pytorch", "f32")
-    ]
+        assert [set(product.ravel().tolist()) for _, _, product in yardstick._parts] == [{64 * 1.5**2}] * threads

@@ -53,4 +53,5 @@ def test_baseline_passes_against_itself(path):
     assert path.stem.partition(".")[2] == record["device"]["name"]
     require_plausible(record, path.name)
     assert record["suite"] == path.stem.partition(".")[0]
-    assert {check.ok for check in verdict_from_records(record, record).checks} == {True}
+    undecided = [check.name for check in verdict_from_records(record, record).checks if check.ok is not True]
+    assert undecided == [], "measure it on a quieter machine, or with more rounds"
