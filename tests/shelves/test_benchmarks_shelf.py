@@ -47,11 +47,13 @@ def test_suite_and_its_calibration_share_no_picture(suite):
 
 
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
-def test_baseline_passes_against_itself(path):
+def test_baseline_is_whole_and_does_not_fail_against_itself(path):
     record = read_json(path)
     assert path.stem.partition(".")[0] in shelf_names("benchmarks")
     assert path.stem.partition(".")[2] == record["device"]["name"]
     require_plausible(record, path.name)
     assert record["suite"] == path.stem.partition(".")[0]
-    undecided = [check.name for check in verdict_from_records(record, record).checks if check.ok is not True]
-    assert undecided == [], "measure it on a quieter machine, or with more rounds"
+    checks = verdict_from_records(record, record).checks
+    assert [check.name for check in checks if check.ok is False] == []
+    undecided = [check.name for check in checks if check.ok is None]
+    assert undecided == [] or record["protocol"]["threads"] != 1, "a baseline for CI can tell all: measure it anew"
