@@ -98,7 +98,10 @@ def missing(name: str) -> str:
         (["run", "--limit", "0"], ["'--limit'"]),
         (["export"], ["missing argument"]),
         (["calibrate", "net.onnx", "--out", "x.onnx"], ["missing option '--calib'"]),
-        (["gate", "a.json", "--baseline", "b.json", "--max-miou-drop", "-1"], ["'--max-miou-drop'"]),
+        (
+            ["gate", "a.json", "--baseline", "b.json", "--max-miou-drop", "-1"],
+            ["max_miou_drop = -1; expected 0 to 100 points"],
+        ),
         (["build-engine", "--max-miou-drop", "101"], ["'--max-miou-drop'"]),
         (["bench"], ["give --data KIND:PATH#SPLIT or --suite NAME"]),
     ],
