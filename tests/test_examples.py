@@ -30,6 +30,7 @@ frames = 2
 threads = 1
 camera_fps = 0
 """
+LIMITS = "max_latency_ratio = 20\n"  # other tests run beside it: the steps are tested here, not their times
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,7 @@ def measured(onnx_file, tmp_path_factory):
     """A folder with a suite of a small network, and its own record as the baseline."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "tiny.toml").write_text(SUITE.format(model=onnx_file))
+    (folder / "limits.toml").write_text(LIMITS)
     shell("fcn-edge bench --suite tiny.toml --out fcn-edge-bench", folder)
     shutil.copy(folder / "fcn-edge-bench/record.json", folder / "baseline.json")
     return folder
@@ -66,7 +68,7 @@ def filled(step, inputs):
 
 def test_github_action_measures_judges_and_leaves_a_summary(measured, tmp_path):
     defaults, steps = steps_of_action()
-    inputs = defaults | {"suite": "tiny.toml", "baseline": "baseline.json", "undecided": "pass"}
+    inputs = defaults | {"suite": "tiny.toml", "baseline": "baseline.json", "limits": "limits.toml", "undecided": "pass"}
     summary = tmp_path / "summary.md"
     for step in steps:
         shell(step["run"], measured, GITHUB_STEP_SUMMARY=str(summary), GITHUB_ACTIONS="true", **filled(step, inputs))
@@ -80,7 +82,7 @@ def test_no_input_of_the_action_is_pasted_into_a_script():
 
 def test_gitlab_job_measures_and_judges(measured):
     job = yaml.safe_load((EXAMPLES / "gitlab/gate.yml").read_text())[".fcn-edge-gate"]
-    variables = job["variables"] | {"SUITE": "tiny.toml", "BASELINE": "baseline.json"}
+    variables = job["variables"] | {"SUITE": "tiny.toml", "BASELINE": "baseline.json", "LIMITS": "limits.toml"}
     for line in job["script"][1:]:
         shell(line, measured, **variables)
     assert (measured / job["artifacts"]["reports"]["junit"]).is_file()

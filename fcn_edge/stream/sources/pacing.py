@@ -35,6 +35,7 @@ class Pace:
         now, position_s = time.monotonic(), self._last_position_s + self._period_s
         if self._offset_s is None or abs(self._offset_s + position_s - now) > LONGEST_WAIT_S:
             self._offset_s = now - position_s  # the first picture, or time has jumped: go on from here
+            return 0.0
         return max(0.0, self._offset_s + position_s - now)
 
     def is_old(self, now_s: float, position_s: float | None) -> bool:
