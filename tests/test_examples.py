@@ -68,7 +68,12 @@ def filled(step, inputs):
 
 def test_github_action_measures_judges_and_leaves_a_summary(measured, tmp_path):
     defaults, steps = steps_of_action()
-    inputs = defaults | {"suite": "tiny.toml", "baseline": "baseline.json", "limits": "limits.toml", "undecided": "pass"}
+    inputs = defaults | {
+        "suite": "tiny.toml",
+        "baseline": "baseline.json",
+        "limits": "limits.toml",
+        "undecided": "pass",
+    }
     summary = tmp_path / "summary.md"
     for step in steps:
         shell(step["run"], measured, GITHUB_STEP_SUMMARY=str(summary), GITHUB_ACTIONS="true", **filled(step, inputs))

@@ -25,12 +25,13 @@ def main() -> None:
     """Run the command line; every error of ours, or of the user's words, becomes one sentence and its exit code."""
     from fcn_edge.cli import (  # noqa: F401 - their decorators register the verbs
         comparing,
+        compiling,
         deploying,
         gating,
         machine,
+        measuring,
         models,
         running,
-        streams,
     )
 
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
