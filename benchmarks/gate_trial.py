@@ -62,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, competing_load():
         model = int8_from_onnx(
             packaged_file(".onnx"), Path(scratch) / "net.int8.onnx", calib=PACKAGED_NETWORK,
-            placement=placement_for("openvino", this_device().instruction_sets),
+            placement=placement_for("openvino", this_device()),
         ).path  # fmt: skip
         baseline = record_from_engines([Variant(model, "openvino", "f32")], data, options=OPTIONS)
         with open_engine(model, target="openvino", options=EngineOptions(threads=1)) as engine:

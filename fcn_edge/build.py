@@ -223,7 +223,7 @@ def _in_precision(
         for name in table.skipped:
             on_stage(f"skipped, does not decode: {name}")
     wanted = cast(Precision, options.precision)
-    placement = options.placement or placement_for(options.target, this_device().instruction_sets)
+    placement = options.placement or placement_for(options.target, this_device())
     if budget is None or table is None:
         return quantized_file(fp32, file, precision=wanted, table=table, placement=placement, refine=options.refine)
     on_stage(f"looking for INT8 within {budget.points:g} points of mIoU on {budget.data.name}")

@@ -97,7 +97,7 @@ def _calibrate(fp32: Path, out: Path, files: dict[str, str], on_stage: Stage, on
     table = out / "street.table.json"
     made = int8_from_onnx(
         fp32, out / "street.int8.onnx", calib=CALIBRATION, count=CALIBRATION_IMAGES,
-        placement=placement_for("openvino", this_device().instruction_sets), table_out=table,
+        placement=placement_for("openvino", this_device()), table_out=table,
         on_image=lambda done, total: on_progress("calibrating", done, total),
     )  # fmt: skip
     files[str(made.path)] = "the network in INT8 (Q/DQ), placed for this CPU"

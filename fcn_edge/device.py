@@ -36,6 +36,11 @@ class Device:
         return "-".join([*[word for word in words if word][:4], f"{self.cores}c"])
 
     @property
+    def has_vnni(self) -> bool:
+        """Whether this x86 CPU multiplies uint8 by int8 without saturating."""
+        return bool({"avx512_vnni", "avx_vnni", "amx_int8"} & set(self.instruction_sets))
+
+    @property
     def has_bf16(self) -> bool:
         """Whether this CPU multiplies in bf16."""
         return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(self.instruction_sets))

@@ -76,10 +76,8 @@ def _target(target: Target) -> Finding:
 
 
 def _openvino() -> str:
-    bf16 = bool({"avx512_bf16", "amx_bf16", "bf16"} & set(this_device().instruction_sets))
-    return f"{package_versions(['openvino'])['openvino']}, CPU" + (
-        ", bf16 possible" if bf16 else ", no bf16 on this CPU"
-    )
+    bf16 = "bf16 possible" if this_device().has_bf16 else "no bf16 on this CPU"
+    return f"{package_versions(['openvino'])['openvino']}, CPU, {bf16}"
 
 
 def _onnxruntime() -> str:

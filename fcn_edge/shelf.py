@@ -15,6 +15,7 @@ from fcn_edge.schema import from_mapping, nearest, read_toml
 
 PACKAGE = Path(__file__).resolve().parent
 PACKAGED_NETWORK = "fcn4s_lite0_camvid"
+PACKAGED_INT8 = f"{PACKAGED_NETWORK}.int8"  # placed for CPUs with VNNI
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def packaged_table() -> Path:
 
 
 def packaged_file(suffix: str) -> Path:
-    """A file of the packaged network: suffix ".safetensors" or ".onnx"."""
+    """A file of the packaged network: suffix ".safetensors", ".onnx" or ".int8.onnx"."""
     path = PACKAGE / "zoo" / f"{PACKAGED_NETWORK}{suffix}"
     if not path.is_file():
         raise BadInput(f"{path.name}: the packaged network is missing from this installation; reinstall fcn-edge")

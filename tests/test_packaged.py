@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fcn_edge.calib import quantized_file, table_from_file
+from fcn_edge.calib import int8_from_onnx, quantized_file, table_from_file
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.evaluate import evaluate_engine
-from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.shelf import packaged_file, packaged_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,9 +25,17 @@ needs_camvid = pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not at 
 
 @pytest.fixture(scope="module")
 def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packaged network in INT8, from the table on the calib shelf."""
+    """The packaged network in INT8 for every runtime, from the table on the calib shelf."""
     out = tmp_path_factory.mktemp("packaged") / "packaged.int8.onnx"
     return quantized_file(packaged_file(".onnx"), out, precision="int8", table=table_from_file(packaged_table())).path
+
+
+def test_packaged_int8_file_is_what_calibrate_makes_of_the_packaged_table(tmp_path: Path) -> None:
+    out = tmp_path / "again.onnx"
+    int8_from_onnx(packaged_file(".onnx"), out, calib=str(packaged_table()), placement="x86")
+    made, packaged = onnx_from_file(out), onnx_from_file(packaged_file(".int8.onnx"))
+    assert made.graph.SerializeToString() == packaged.graph.SerializeToString()
+    assert contract_from_onnx(out) == contract_from_onnx(packaged_file(".int8.onnx"))
 
 
 def miou(model: Path, target: str, data: str) -> float:

@@ -95,7 +95,7 @@ def with_int8(
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="fcn-edge-"))
             made = int8_from_onnx(
                 path, Path(scratch) / f"{path.stem}.int8.onnx", calib=str(calib),
-                placement=placement_for("openvino", this_device().instruction_sets),
+                placement=placement_for("openvino", this_device()),
                 held_out=held_out, on_image=lambda done, total: tick("calibrating", done, total),
             )  # fmt: skip
             found.append(made.path)

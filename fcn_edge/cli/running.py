@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -34,6 +34,7 @@ from fcn_edge.cli.app import (
 from fcn_edge.cli.configuring import logged, take_config
 
 if TYPE_CHECKING:
+    from fcn_edge.device import Device
     from fcn_edge.stream.summary import Summary
 
 
@@ -58,7 +59,7 @@ def run(
     target: On = Target.auto,
     execution: Annotated[
         Execution | None,
-        typer.Option("--execution", help="Arithmetic of float layers [f32; packaged network: bf16 if it can]."),
+        typer.Option("--execution", help="Arithmetic of float layers [f32; packaged fp32 file: bf16 if it can]."),
     ] = None,
     provider: Through = Provider.cpu,
     schedule: When = "every",
@@ -119,7 +120,8 @@ def run(
       fcn-edge run --source rtsp://front/1 --source rtsp://back/1 --sink out.mp4
       fcn-edge run --source 0 --sink http://127.0.0.1:8080 --event 'car>20%@2s'
     """
-    from fcn_edge.engines import EngineOptions, open_engine
+    from fcn_edge.device import this_device
+    from fcn_edge.engines import EngineOptions, available_targets, open_engine
     from fcn_edge.errors import BadInput, SourceLost
     from fcn_edge.frame import Style
     from fcn_edge.schema import to_mapping
@@ -132,12 +134,14 @@ def run(
     patience = Patience(silence, retries, await_)
     uris = sink or ["display://0"]
     with logged(log) as note, ExitStack() as ends:
+        is_openvino = target in (Target.auto, Target.openvino) and "openvino" in available_targets()
+        if execution is None and is_openvino and provider is Provider.cpu:
+            model, execution = fastest_packaged(model, this_device())
         path = ends.enter_context(runnable(model, spec, recipe))
         sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in source or ["0"]]
         is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
         in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
-        usual = _usual_execution(model, target, provider)
-        options = EngineOptions(execution.value if execution else usual, threads, in_flight, provider.value, schedule,
+        options = EngineOptions(execution.value if execution else None, threads, in_flight, provider.value, schedule,
                                 allow_host_code)  # fmt: skip
         engine = ends.enter_context(open_engine(path, target=target.value, options=options))
         style = Style(opacity, hidden_classes=tuple(class_index(engine.spec, name) for name in ignore_class or ()))
@@ -169,15 +173,16 @@ def run(
         raise typer.Exit(SourceLost.exit_code)
 
 
-def _usual_execution(model: str | None, target: Target, provider: Provider) -> Literal["bf16"] | None:
-    """bf16 for the packaged network where it will run on OpenVINO and the CPU has it; other files run in f32."""
-    from fcn_edge.device import this_device
-    from fcn_edge.engines import available_targets
-    from fcn_edge.shelf import PACKAGED_NETWORK
+def fastest_packaged(model: str | None, device: Device) -> tuple[str | None, Execution | None]:
+    """(model, execution) that run fastest on OpenVINO: the packaged network in INT8, else bf16, as the CPU has it.
 
-    is_openvino = target in (Target.auto, Target.openvino) and "openvino" in available_targets()
-    is_packaged = model in (None, PACKAGED_NETWORK)
-    return "bf16" if is_packaged and is_openvino and provider is Provider.cpu and this_device().has_bf16 else None
+    Either is within the interval of fp32 (docs/int8.md). Other files run as they are, in f32.
+    """
+    from fcn_edge.shelf import PACKAGED_INT8, PACKAGED_NETWORK
+
+    if model is None and device.has_vnni:
+        return PACKAGED_INT8, None
+    return model, Execution.bf16 if model in (None, PACKAGED_NETWORK) and device.has_bf16 else None
 
 
 def _describe_run(summary: Summary) -> None:

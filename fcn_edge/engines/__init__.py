@@ -13,7 +13,7 @@ from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.files import read_json
 from fcn_edge.schedule import EVERY
 from fcn_edge.schema import nearest
-from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
+from fcn_edge.shelf import PACKAGED_INT8, PACKAGED_NETWORK, packaged_file
 from fcn_edge.targets import PACKAGES, TARGETS, Target
 
 __all__ = ["PACKAGES", "Engine", "EngineOptions", "Target", "available_targets", "open_engine"]
@@ -49,9 +49,11 @@ def open_engine(
 
 
 def model_path(model: str | Path | None) -> Path:
-    """The file or folder behind MODEL: None and the packaged name give the packaged ONNX file."""
+    """The file or folder behind MODEL: None and the packaged names give the packaged ONNX files."""
     if model is None or str(model) == PACKAGED_NETWORK:
         return packaged_file(".onnx")
+    if str(model) == PACKAGED_INT8:
+        return packaged_file(".int8.onnx")
     path = Path(model)
     if not path.exists():
         raise BadInput(f"{model}: no such file; MODEL is a checkpoint, an ONNX file, an engine directory or a name")

@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import pytest
 
+from fcn_edge.cli.app import Execution
+from fcn_edge.cli.running import fastest_packaged
 from fcn_edge.device import this_device
+from fcn_edge.shelf import PACKAGED_INT8, PACKAGED_NETWORK
 from fcn_edge.stream.writer import DEPTH
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,11 +52,25 @@ def test_json_has_the_keys_that_others_read(command, onnx_file, video, tmp_path)
     assert frames_in(tmp_path / "out.mp4") == FRAMES
 
 
-def test_packaged_network_runs_in_bf16_where_the_cpu_has_it(command, video):
-    summary = command("run", "--source", video, "--sink", "null:", "--limit", 2, "--json").json
-    assert summary["execution"] == ("bf16" if this_device().has_bf16 else "f32")
-    summary = command("run", "--source", video, "--sink", "null:", "--limit", 2, "--execution", "f32", "--json").json
-    assert summary["execution"] == "f32"
+@pytest.mark.parametrize(
+    ("instruction_sets", "model", "expected"),
+    [
+        (("avx512_vnni", "avx512_bf16"), None, (PACKAGED_INT8, None)),
+        (("avx512_vnni", "avx512_bf16"), PACKAGED_NETWORK, (PACKAGED_NETWORK, Execution.bf16)),
+        (("avx512_vnni", "avx512_bf16"), "other.onnx", ("other.onnx", None)),
+        (("amx_bf16",), None, (None, Execution.bf16)),
+        (("avx2",), None, (None, None)),
+    ],
+)
+def test_packaged_network_runs_in_what_the_cpu_has(instruction_sets, model, expected):
+    assert fastest_packaged(model, replace(this_device(), instruction_sets=instruction_sets)) == expected
+
+
+def test_packaged_network_runs_in_int8_unless_told_otherwise(command, video):
+    words = ("run", "--source", video, "--sink", "null:", "--limit", 2, "--json")
+    summary, told = command(*words).json, command(*words, "--execution", "f32").json
+    assert summary["precision"] == ("int8" if this_device().has_vnni else "fp32")
+    assert (told["precision"], told["execution"]) == ("fp32", "f32")
 
 
 def test_several_sinks_are_served_at_once_and_told(command, onnx_file, video, tmp_path):
