@@ -10,17 +10,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from fcn_edge.cli import (  # noqa: F401 - their decorators register the verbs
-    app,
-    comparing,
-    deploying,
-    gating,
-    machine,
-    models,
-    running,
-    streams,
-)
+from fcn_edge.cli import app, register_verbs
 
+register_verbs()
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("", "docs", "export", "calib", "benchmarks", "fcn_edge/zoo")
 DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))

@@ -13,7 +13,7 @@ import typer
 from fcn_edge.cli.app import app, terminated_like_interrupted
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "register_verbs"]
 
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 EXTRAS = {"av": "cpu", "cv2": "cpu", "PIL": "cpu", "openvino": "cpu", "onnxruntime": "cpu", "torch": "train"}
@@ -23,17 +23,7 @@ WrongUsage: Any = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run the command line; every error of ours, or of the user's words, becomes one sentence and its exit code."""
-    from fcn_edge.cli import (  # noqa: F401 - their decorators register the verbs
-        comparing,
-        compiling,
-        deploying,
-        gating,
-        machine,
-        measuring,
-        models,
-        running,
-    )
-
+    register_verbs()
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     for handler in logging.getLogger().handlers:
         handler.setLevel(logging.WARNING)  # whatever a log file takes besides
@@ -60,6 +50,20 @@ def main() -> None:
     if code == INTERRUPTED:  # newer versions of typer catch Ctrl-C themselves and say nothing
         _complain("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def register_verbs() -> None:
+    """Give `app` its verbs."""
+    from fcn_edge.cli import (  # noqa: F401 - their decorators register the verbs
+        comparing,
+        compiling,
+        deploying,
+        gating,
+        machine,
+        measuring,
+        models,
+        running,
+    )
 
 
 def _usage_sentence(error: Any) -> str:
