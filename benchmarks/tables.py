@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "benchmarks" / "METHOD.md")
 RESULTS = ROOT / "benchmarks" / "results"
 PLACE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+MANY = 5  # networks and sizes: beyond them a line holds all precisions of one
 ENGINES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "pytorch": "PyTorch", "tensorrt": "TensorRT"}
 
 
@@ -41,7 +42,12 @@ def table_named(name: str) -> str:
     if name == "devices":
         return "\n".join(device_table(results()))
     found = read_json(ROOT / name)
-    return "\n".join(trial_table(found) if "trials" in found else row_table(found))
+    if "trials" in found:
+        return "\n".join(trial_table(found))
+    if "summary" in found:
+        return "\n".join(again_table(found["summary"]))
+    sizes = {(row["model"], row["height"], row["width"]) for row in found["rows"]}
+    return "\n".join(sweep_table(found) if len(sizes) > MANY else row_table(found))
 
 
 def row_table(record: Mapping[str, Any]) -> list[str]:
@@ -59,6 +65,49 @@ def row_table(record: Mapping[str, Any]) -> list[str]:
                   f"{row['end_to_end_ms']['p50']:.1f}", miou, f"{row['size_mb']:.1f}"]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def sweep_table(record: Mapping[str, Any]) -> list[str]:
+    """A line for each network and size: p50 of each precision on each engine, and mIoU of each on the first one."""
+    kinds = list(
+        dict.fromkeys((row["target"], label_of(row)) for row in record["rows"] if row["target"] != "reference")
+    )
+    kinds.sort(key=lambda kind: list(ENGINES).index(kind[0]))
+    first = [kind for kind in kinds if kind[0] == kinds[0][0]]
+    heads = [f"{ENGINES[target]} {label}, ms" for target, label in kinds] + [f"mIoU {label}" for _, label in first]
+    lines = [f"| network | size | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
+    networks: dict[tuple[str, int, int], dict[tuple[str, str], Any]] = {}
+    for row in record["rows"]:
+        here = networks.setdefault((row["model"], row["height"], row["width"]), {})
+        here[row["target"], label_of(row)] = row
+    for (model, height, width), rows in networks.items():
+        times = [_time_of(rows.get(kind)) for kind in kinds]
+        mious = [f"{100 * rows[kind]['miou']:.2f}" if kind in rows else "-" for kind in first]
+        lines.append(f"| {model} | {height}x{width} | {' | '.join(times + mious)} |")
+    return lines
+
+
+def _time_of(row: Mapping[str, Any] | None) -> str:
+    """Bold on the front."""
+    if row is None:
+        return "-"
+    told = f"{row['latency_ms']['p50']:.1f}"
+    return f"**{told}**" if row["pareto"] else told
+
+
+def again_table(summary: Mapping[str, Any]) -> list[str]:
+    """How far two runs of one suite differ."""
+    lines = ["| | rows | half of them within | nine in ten within | all within |", "|---|---|---|---|---|"]
+    for what, count, away in (
+        ("p50, ms", "rows", "p50_away"), ("in units of the yardstick", "judged", "ratio_away"),
+    ):  # fmt: skip
+        if summary[away]:
+            lines.append(f"| {what} | {summary[count]} | {' | '.join(f'{value:.1f} %' for value in summary[away])} |")
+    told = f"mIoU is the same in {summary['same_miou']} of {summary['rows']} rows."
+    if summary["judged"]:
+        told += (f" The noise stated, half of a row's 95 % interval, is {summary['noise']:.1f} % in the median;"
+                 f" {summary['intervals_holding_1']} of {summary['judged']} intervals hold 1.")  # fmt: skip
+    return [*lines, "", told]
 
 
 def trial_table(trial: Mapping[str, Any]) -> list[str]:

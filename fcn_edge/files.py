@@ -82,14 +82,29 @@ def _laid_out(value: Any, margin: str) -> str:
 
 
 def read_json(path: Path, *, limit_mb: int = 64) -> dict[str, Any]:
-    """The JSON object in `path`. Raises BadInput where there is none, or a file past `limit_mb`."""
+    """The JSON object in `path`, also compressed by xz. Raises BadInput where there is none, or past `limit_mb`."""
     require_file(path, "a JSON file")
-    if path.stat().st_size > limit_mb * 2**20:
+    most = limit_mb * 2**20
+    if path.stat().st_size > most:
         raise BadInput(f"{path}: {path.stat().st_size >> 20} MB of JSON; more than {limit_mb} MB is not read")
-    value = json_from_text(path.read_bytes(), str(path))
+    text = path.read_bytes() if path.suffix != ".xz" else _unpacked(path, most)
+    value = json_from_text(text, str(path))
     if not isinstance(value, dict):
         raise BadInput(f"{path}: expected a JSON object, found {type(value).__name__}")
     return value
+
+
+def _unpacked(path: Path, most: int) -> bytes:
+    import lzma  # some builds of Python lack it
+
+    try:
+        with lzma.open(path) as file:
+            text = file.read(most + 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise BadInput(f"{path}: not a whole file of xz ({error})") from error
+    if len(text) > most:
+        raise BadInput(f"{path}: unpacks to more than {most >> 20} MB of JSON, which is not read")
+    return text
 
 
 def json_from_text(text: str | bytes, where: str) -> Any:

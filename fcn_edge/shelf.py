@@ -6,7 +6,8 @@ in an installed package they are `fcn_edge/shelves/`. They hold inert data only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,16 +103,20 @@ class BenchSuite:
     """One suite of the benchmarks shelf. data, calib, models, sizes, targets, precisions, schedules: as on the
     command line.
 
+    calib_images: how many of `calib` are taken, evenly spread. sizes_of: of these targets only these
+    sizes, such as {"onnxruntime": ["360x480"]}.
     rounds of `frames` frames each. threads: of each engine's compute; one is steadier on a busy machine.
     """
 
     data: str
     calib: str | None = None
+    calib_images: int | None = None
     models: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     targets: tuple[Any, ...] = ()
     precisions: tuple[str, ...] = ()
     schedules: tuple[str, ...] = ()
+    sizes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rounds: int = 10
     frames: int = 10
     threads: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import lzma
 import os
 from pathlib import Path
 
@@ -172,6 +173,19 @@ def test_json_of_absurd_size_is_not_read(tmp_path):
         file.truncate(3 * 2**20)  # sparse: takes no room on the disk
     with pytest.raises(BadInput, match="3 MB of JSON; more than 2 MB"):
         read_json(tmp_path / "a.json", limit_mb=2)
+
+
+def test_json_packed_by_xz_is_read_and_a_broken_or_swollen_one_is_told(tmp_path):
+    packed = lzma.compress(b'{"a": [1, 2]}')
+    (tmp_path / "a.json.xz").write_bytes(packed)
+    assert read_json(tmp_path / "a.json.xz") == {"a": [1, 2]}
+    for content in (packed[:-9], b'{"a": 1}'):
+        (tmp_path / "a.json.xz").write_bytes(content)
+        with pytest.raises(BadInput, match=r"a\.json\.xz: not a whole file of xz"):
+            read_json(tmp_path / "a.json.xz")
+    (tmp_path / "a.json.xz").write_bytes(lzma.compress(bytes(3 * 2**20)))
+    with pytest.raises(BadInput, match="unpacks to more than 2 MB"):
+        read_json(tmp_path / "a.json.xz", limit_mb=2)
 
 
 def test_json_text_names_its_origin():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -12,7 +13,7 @@ from typing import Any
 from fcn_edge.bench.page import write_page
 from fcn_edge.bench.variants import precision_label
 from fcn_edge.files import whole_file, write_json
-from fcn_edge.records import frame_ms
+from fcn_edge.records import RowKey, frame_ms, key_of
 from fcn_edge.schedule import EVERY
 from fcn_edge.stream.sinks.base import require_writable
 
@@ -22,6 +23,8 @@ COLUMNS = (
     "warm_start_ms", "peak_rss_mb", "size_mb", "energy_mj", "power_w", "pareto", "dominated_by", "schedule",
 )  # fmt: skip
 COLOURS = {"openvino": "#2463a8", "onnxruntime": "#c4541c", "pytorch": "#6b6b6b"}
+NETWORK_COLOURS = ("#2463a8", "#c4541c", "#2b8a5b", "#7b5ea7", "#b08400", "#c2417c", "#4a8f9b", "#6b6b6b")
+MOST_LABELS = 24  # with more rows only those on the front are named, and the legend tells what the rest are
 MOST_STEPS = 24  # places that are tried for a label, above and below its mark in turn
 MARKERS = {"fp32": "o", "bf16": "s", "int8": "^", "fp16": "D", "int8-fp16": "v"}
 
@@ -123,26 +126,35 @@ def _write_picture(record: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     rows = sorted(competing_rows(record), key=frame_ms)
-    figure, axes = pyplot.subplots(figsize=(8, 5), dpi=120)
+    colours = colours_of(rows)
+    figure, axes = pyplot.subplots(figsize=(8, 5) if len(rows) <= MOST_LABELS else (10, 6.5), dpi=120)
     for row in rows:
-        _draw_row(axes, row)
+        _draw_row(axes, row, colours[key_of(row)])
     front = [_point(row) for row in rows if row["pareto"]]
     axes.plot(*zip(*front), color="#999999", linewidth=1, linestyle="--", zorder=1, label="Pareto front")
     _scale(axes, rows)
     axes.set_xlabel("network latency, ms (mark: p50, line: to p95)")
     axes.set_ylabel("mIoU, points")
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right", fontsize=8)
-    device = record["device"]
-    title = (
-        f"{rows[0]['model']} on {device['cpu']}, {device['cores']} cores\n{record['data']}, {record['images']} images"
-    )
+    _write_legend(axes, rows, colours)
+    device, models = record["device"], {row["model"] for row in rows}
+    what = rows[0]["model"] if len(models) == 1 else f"{len(models)} networks"
+    title = f"{what} on {device['cpu']}, {device['cores']} cores\n{record['data']}, {record['images']} images"
     axes.set_title(title, fontsize=9)
     figure.tight_layout()
-    _write_labels(figure, axes, rows)
+    _write_labels(figure, axes, rows, colours)
     with whole_file(path) as part:
         figure.savefig(part)
     pyplot.close(figure)
+
+
+def colours_of(rows: Sequence[Mapping[str, Any]]) -> dict[RowKey, str]:
+    """A colour for each network where there are several, else for each engine."""
+    models = sorted({row["model"] for row in rows})
+    if len(models) == 1:
+        return {key_of(row): COLOURS.get(row["target"], "black") for row in rows}
+    own = dict(zip(models, itertools.cycle(NETWORK_COLOURS), strict=False))
+    return {key_of(row): own[row["model"]] for row in rows}
 
 
 def competing_rows(record: Mapping[str, Any]) -> list[Any]:
@@ -154,14 +166,24 @@ def _point(row: dict[str, Any]) -> tuple[float, float]:
     return frame_ms(row), 100 * (row["miou"] or 0)
 
 
-def _draw_row(axes: Any, row: dict[str, Any]) -> None:
-    (x, y), colour = _point(row), _colour(row)
+def _draw_row(axes: Any, row: dict[str, Any], colour: str) -> None:
+    """Hollow: ONNX Runtime."""
+    (x, y), face = _point(row), "white" if row["target"] == "onnxruntime" else colour
     axes.plot([x, row["latency_ms"]["p95"]], [y, y], color=colour, alpha=0.4, linewidth=1.5)
-    axes.scatter(x, y, color=colour, marker=MARKERS.get(label_of(row), "o"), s=60, zorder=3)
+    axes.scatter(x, y, edgecolors=colour, facecolors=face, marker=MARKERS.get(label_of(row), "o"), s=60, zorder=3)
 
 
-def _colour(row: dict[str, Any]) -> str:
-    return COLOURS.get(row["target"], "black")
+def _write_legend(axes: Any, rows: Sequence[dict[str, Any]], colours: Mapping[RowKey, str]) -> None:
+    """The front; with several networks their colours, what each shape is and who is hollow, too."""
+    if len({row["model"] for row in rows}) > 1:
+        plain = {"linestyle": "", "markersize": 7}
+        for model, colour in sorted({(row["model"], colours[key_of(row)]) for row in rows}):
+            axes.plot([], [], marker="o", color=colour, label=model, **plain)
+        for label in dict.fromkeys(label_of(row) for row in rows):
+            axes.plot([], [], marker=MARKERS.get(label, "o"), color="#555555", label=label, **plain)
+        if any(row["target"] == "onnxruntime" for row in rows):
+            axes.plot([], [], marker="o", color="#555555", markerfacecolor="white", label="ONNX Runtime", **plain)
+    axes.legend(loc="lower right", fontsize=8)
 
 
 def _scale(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
@@ -176,13 +198,17 @@ def _scale(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
     axes.set_ylim(centre - half, centre + half)
 
 
-def _write_labels(figure: Any, axes: Any, rows: Sequence[dict[str, Any]]) -> None:
-    """Name each mark, as near to it as no other mark and no other name is covered."""
+def _write_labels(figure: Any, axes: Any, rows: Sequence[dict[str, Any]], colours: Mapping[RowKey, str]) -> None:
+    """Name each mark, or each on the front of many, as near to it as no other mark and no other name is covered."""
     taken = [_box_around(axes.transData.transform(_point(row))) for row in rows]
-    several = len({row["model"] for row in rows}) > 1
+    taken.append(axes.get_legend().get_window_extent(figure.canvas.get_renderer()))
+    several, sizes = (len({row[name] for row in rows}) > 1 for name in ("model", "height"))
     for row in rows:
+        if len(rows) > MOST_LABELS and not row["pareto"]:
+            continue
         name = f"{row['target']} {label_of(row)}" + (f", {row['model']}" if several else "")
-        style = {"textcoords": "offset points", "fontsize": 8, "color": _colour(row)}
+        name += f" {row['height']}x{row['width']}" if sizes else ""
+        style = {"textcoords": "offset points", "fontsize": 8, "color": colours[key_of(row)]}
         text = axes.annotate(name, _point(row), (4, 8), **style)
         for step in range(1, MOST_STEPS):
             text.set_position((4, 8 * ((step + 1) // 2) if step % 2 else -8 * (step // 2) - 7))

@@ -135,6 +135,10 @@ def bench(
         list[str] | None, typer.Option("--schedule", help="Also by this one, on a video (repeatable).")
     ] = None,
     size: Annotated[list[str] | None, typer.Option("--size", help="HxW, of checkpoints (repeatable).")] = None,
+    kept: Annotated[
+        Path | None, typer.Option("--files", help="Keep exported and INT8 files there, and take them up again.")
+    ] = None,
+    prepare: Annotated[bool, typer.Option("--prepare", help="Only make the files of --files.")] = False,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Turns that each variant takes [10].")] = None,
     frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames a turn [10].")] = None,
     camera_fps: Annotated[
@@ -163,10 +167,13 @@ def bench(
       fcn-edge bench net.onnx --data camvid:camvid#val --calib camvid:camvid#train --out bench
       fcn-edge bench net.onnx --data camvid:camvid#val --schedule fixed:2,2,6 --frames 50
       fcn-edge bench net.safetensors --size 256x352 --size 360x480 --data camvid:camvid#val --quick
+      fcn-edge bench --suite sweep --files prepared --prepare
     """
-    from fcn_edge.bench import record_from_engines, report_folder, variants_from_files, with_schedules, write_report
-    from fcn_edge.cli.benching import command_line, describe_record, options_of, prepared_files, suite_from_options
+    from fcn_edge.bench import record_from_engines, report_folder, write_report
+    from fcn_edge.cli.benching import command_line, describe_record, options_of, suite_from_options, variants_of_suite
+    from fcn_edge.cli.preparing import Preparation
     from fcn_edge.data import dataset_from_name
+    from fcn_edge.errors import BadInput
 
     given = {
         "data": data, "calib": calib, "rounds": rounds, "frames": frames, "threads": threads, "camera_fps": camera_fps,
@@ -177,15 +184,23 @@ def bench(
     }  # fmt: skip
     chosen = suite_from_options(suite, given)
     labelled = dataset_from_name(chosen.data)
+    if prepare and kept is None:
+        raise BadInput("--prepare: where the files shall be kept says --files DIR")
     with ExitStack() as stack:
-        stack.enter_context(report_folder(out))
+        if not prepare:
+            stack.enter_context(report_folder(out))
         tick = stack.enter_context(progress())
         held_out = None if allow_overlap else labelled
-        files, coverage = prepared_files(chosen, spec, recipe, stack, tick, held_out=held_out)
-        variants = with_schedules(variants_from_files(files, chosen.targets, chosen.precisions), chosen.schedules)
+        preparation = Preparation(chosen, stack, tick, held_out, kept, spec, recipe)
+        files = preparation.files()
+        if prepare:
+            told = {"files": [str(path) for path in files]}
+            emit(told, as_json=json, human=lambda: print(f"{len(files)} files are ready in {kept}"))
+            return
+        variants = variants_of_suite(chosen, files)
         record = record_from_engines(
             variants, labelled, options=options_of(chosen, quick=quick), folder=out, pictures=pictures,
-            about={"suite": suite, "command": command_line(), "calibration": coverage}, on_progress=tick,
+            about={"suite": suite, "command": command_line(), "calibration": preparation.coverage}, on_progress=tick,
         )  # fmt: skip
         paths = write_report(record, out)
     emit(record, as_json=json, human=lambda: describe_record(record))

@@ -107,8 +107,8 @@ def test_page_draws_itself_in_a_browser(record, tmp_path):
 def test_labels_of_the_picture_cover_neither_marks_nor_each_other(record, monkeypatch, tmp_path):
     seen = {}
 
-    def watched(figure, axes, rows):
-        real(figure, axes, rows)
+    def watched(figure, axes, rows, colours):
+        real(figure, axes, rows, colours)
         renderer = figure.canvas.get_renderer()
         seen["labels"] = {text.get_text(): text.get_window_extent(renderer) for text in axes.texts}
         seen["marks"] = [axes.transData.transform((r["latency_ms"]["p50"], 100 * r["miou"])) for r in rows]

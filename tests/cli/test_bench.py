@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.util import find_spec
 
 import pytest
 
 from fcn_edge.bench.fresh import NOTHING
+from fcn_edge.files import sha256_of_file
 
+SWEEP = """
+data = "synthetic:street,seed=7,images=4,size=64x96"
+calib = "synthetic:street,seed=8,images=3,size=64x96"
+calib_images = 2
+models = ["{model}"]
+sizes = ["32x64", "64x96"]
+targets = ["onnxruntime"]
+rounds = 1
+frames = 1
+camera_fps = 0
+[sizes_of]
+onnxruntime = ["64x96"]
+"""
 TOP_KEYS = {"rows", "device", "versions"}
 
 
@@ -89,3 +104,59 @@ def test_suite_of_ones_own_says_what_to_measure(command, onnx_file, pairs, text_
     wrong = text_file("wrong.toml", 'data = "x"\nround = 1\n')
     command("bench", onnx_file, "--suite", wrong).refuses(2, "unknown key 'round'; did you mean 'rounds'?")
     command("bench", onnx_file, "--suite", "streets").refuses(2, "did you mean 'street'?")
+
+
+def test_files_are_prepared_once_and_taken_up_again(command, checkpoint_file, tmp_path, text_file, monkeypatch):
+    """Of two sizes, one of them not on ONNX Runtime; calibrated on as many images as the suite says."""
+    suite = text_file("own.toml", SWEEP.format(model=checkpoint_file))
+    words = ["bench", "--suite", suite, "--files", tmp_path / "kept", "--out", tmp_path / "bench", "--json"]
+    done = command(*words, "--prepare")
+    names = {f"tiny.{size}{kind}" for size in ("32x64", "64x96") for kind in (".onnx", ".int8.onnx", ".table.json")}
+    kept = tmp_path / "kept"
+    assert {path.name for path in kept.iterdir()} == names and len(done.json["files"]) == 4
+    assert not (tmp_path / "bench").exists()
+    table = json.loads((kept / "tiny.32x64.table.json").read_text())
+    assert len(table["images_sha256"]) == 2
+
+    monkeypatch.setattr("fcn_edge.export.onnx_from_checkpoint", lambda *_, **__: pytest.fail("exported again"))
+    monkeypatch.setattr("fcn_edge.calib.files.table_from_images", lambda *_, **__: pytest.fail("calibrated again"))
+    rows = command(*words).json["rows"]
+    assert [(row["precision"], row["height"]) for row in rows] == [("fp32", 64), ("int8", 64)]
+    command(*words, "--calib", "synthetic:street,seed=9,images=2,size=64x96").refuses(2, "the table was not made of")
+
+
+def test_files_of_other_weights_are_made_anew(command, checkpoint_file, pairs, tmp_path):
+    from fcn_edge.onnxfile import contract_from_onnx
+
+    other = tmp_path / "tiny.safetensors"
+    shutil.copy(checkpoint_file, other)
+    words = ["bench", other, "--data", f"folder:{pairs}", "--size", "32x64", "--files", tmp_path / "kept", "--prepare"]
+    command(*words)
+    retrain(other)
+    assert command(*words).code == 0
+    found = contract_from_onnx(tmp_path / "kept" / "tiny.32x64.onnx").spec.weights_sha256
+    assert found == sha256_of_file(other) != sha256_of_file(checkpoint_file)
+
+
+def retrain(path):
+    """Other weights of the same network."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    weights = load_file(path)
+    save_file(weights | {"score_fr.bias": weights["score_fr.bias"] + 0.5}, path, metadata=header)
+
+
+def test_preparing_wants_a_folder_names_that_differ_and_engines_that_exist(
+    command, checkpoint_file, tmp_path, text_file
+):
+    suite = text_file("own.toml", SWEEP.format(model=checkpoint_file))
+    command("bench", "--suite", suite, "--prepare").refuses(2, "--files DIR")
+    twice = [checkpoint_file, tmp_path / "tiny.safetensors"]
+    command("bench", *twice, "--suite", suite, "--files", tmp_path / "kept", "--prepare").refuses(
+        2, "two models", "tiny"
+    )
+    wrong = text_file("wrong.toml", SWEEP.format(model=checkpoint_file).replace("onnxruntime = [", "onnxruntim = ["))
+    command("bench", "--suite", wrong, "--out", tmp_path / "bench").refuses(2, "did you mean 'onnxruntime'")

@@ -9,7 +9,6 @@ import base64
 import functools
 import io
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -27,43 +26,23 @@ from fcn_edge.stream.sinks.live import Live, greeting_for
 from fcn_edge.stream.sources import source_from_uri
 from fcn_edge.stream.summary import StreamFigures
 from fcn_edge.stream.window import Quantiles
+from tests.browser import DESK, PATIENCE_S, PHONE, complaints_of, needs_browser, opened_browser, show_as
 from tests.stream.conftest import expected_class_map, picture
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
-PATIENCE_S = 60
 DRAWN = "state.tiles.length && state.tiles.every((tile) => tile.frame)"
-DESK, PHONE = (1440, 900), (375, 812)
 SMALLEST_TARGET = 24  # CSS pixels, WCAG 2.2, success criterion 2.5.8
 TIMES = Times(1_000_000, 2_000_000, 3_000_000, 7_000_000, 500_000)
 NO_QUANTILES = Quantiles(2.0, 3.0)
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
-pytest.importorskip("selenium", reason="selenium is not installed: the page was not looked at in a browser")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="no chromium and chromedriver here (Debian: apt install chromium-driver): the page was not looked at",
-)
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory) -> Iterator:
     """A Chromium of our own, closed after the last test; its console is empty after each (see `page`)."""
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.set_script_timeout(PATIENCE_S)
-    yield driver
-    driver.quit()
+    with opened_browser(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 class Shown:
@@ -73,10 +52,7 @@ class Shown:
         self.browser, self.live = browser, live
 
     def open(self, path: str = "/", size=DESK, *, is_dark: bool = False) -> None:
-        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        show_as(self.browser, size, is_dark=is_dark)
         self.browser.get(self.live.uri + path)
 
     def send(self, index: int, stream: int = 0) -> None:
@@ -126,7 +102,7 @@ def page(browser, engine) -> Iterator:
         return Shown(browser, live)
 
     yield start
-    complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    complaints = complaints_of(browser)
     browser.get("about:blank")
     for live in opened:
         live.close()

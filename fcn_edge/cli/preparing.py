@@ -1,0 +1,115 @@
+"""The files that `bench` measures: models as they are, or exported at each size, and their INT8 forms."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fcn_edge.calib import int8_from_onnx
+from fcn_edge.calib.placement import placement_for
+from fcn_edge.cli.app import Tick, recipe_of, runnable, size_from_text
+from fcn_edge.data import Dataset
+from fcn_edge.device import this_device
+from fcn_edge.engines import CHECKPOINT_SUFFIXES
+from fcn_edge.errors import BadInput
+from fcn_edge.files import sha256_of_file
+from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.schema import to_mapping
+from fcn_edge.shelf import PACKAGED_NETWORK, BenchSuite, packaged_file, table_names
+
+
+@dataclass
+class Preparation:
+    """What the files are made with. kept: a folder whose files are taken up again; None for a folder that goes.
+
+    held_out: a set that no calibration image may be in. coverage: what each calibration covered, by network and size.
+    """
+
+    suite: BenchSuite
+    stack: ExitStack
+    tick: Tick
+    held_out: Dataset | None
+    kept: Path | None = None
+    spec: Path | None = None
+    recipe: str | None = None
+    coverage: dict[str, Any] = field(default_factory=dict)
+
+    def files(self) -> list[Path]:
+        """Files that can be measured: the models, or these exported at each size, then INT8 where asked for.
+
+        Raises BadInput where a calibration image is in `held_out`, or two models would share a name in `kept`.
+        """
+        models = self.suite.models or (None,)
+        names = [Path(name or PACKAGED_NETWORK).stem for name in models]
+        if self.kept is not None and (twice := {name for name in names if names.count(name) > 1}):
+            raise BadInput(f"--files {self.kept}: two models are called {', '.join(sorted(twice))}; rename one")
+        if self.suite.sizes:
+            found = [self._exported(name, size) for name in models for size in self.suite.sizes]
+        else:
+            found = [self.stack.enter_context(runnable(name, self.spec, self.recipe)) for name in models]
+        return self._with_int8(found)
+
+    def _exported(self, name: str | None, size: str) -> Path:
+        from fcn_edge.export import ExportOptions, onnx_from_checkpoint
+
+        path = packaged_file(".safetensors") if name in (None, PACKAGED_NETWORK) else Path(str(name))
+        if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
+            raise BadInput(f"{path}: --size exports anew, which takes a checkpoint; an ONNX file has the size it has")
+        out, options = self._folder() / f"{path.stem}.{size}.onnx", ExportOptions(size_from_text(size))
+        if not out.is_file() or contract_from_onnx(out).spec.weights_sha256 != sha256_of_file(path):
+            self.tick(f"exporting {path.stem} {size}", 0, 1)
+            onnx_from_checkpoint(path, out, options=options, recipe=recipe_of(self.recipe))
+            _table_of(out).unlink(missing_ok=True)  # it was the older file's
+            self.tick(f"exporting {path.stem} {size}", 1, 1)
+        return out
+
+    def _with_int8(self, files: Sequence[Path]) -> list[Path]:
+        """The files, behind each fp32 ONNX file its INT8 form for this CPU where the suite has `calib`."""
+        found = list[Path]()
+        for path in files:
+            found.append(path)
+            is_onnx = path.is_file() and path.suffix.lower() not in CHECKPOINT_SUFFIXES
+            if self.suite.calib and is_onnx and contract_from_onnx(path).quantization.precision == "fp32":
+                found.append(self._int8(path, self.suite.calib))
+        return found
+
+    def _int8(self, path: Path, calib: str) -> Path:
+        """From the table that is kept, which must be of these images; else from the images, and the table is kept."""
+        copy = self._folder() / path.name
+        table, is_table = _table_of(copy), calib in table_names() or calib.endswith(".json")
+        made = int8_from_onnx(
+            path, copy.with_suffix(".int8.onnx"),
+            placement=placement_for("openvino", this_device()), held_out=self.held_out,
+            on_image=lambda done, total: self.tick(f"calibrating {path.stem}", done, total),
+            **({"calib": str(table), "verify": calib} if table.is_file() and not is_table else
+               {"calib": calib, "count": self.suite.calib_images, "table_out": None if is_table else table}),
+        )  # fmt: skip
+        spec = contract_from_onnx(path).spec
+        label = f"{spec.name} {spec.preprocess.height}x{spec.preprocess.width}"
+        self.coverage[label] = {"calib": calib, **_covered(made.coverage)}
+        return made.path
+
+    def _folder(self) -> Path:
+        """The kept one, else one of its own for each file, since two models may have one name."""
+        if self.kept is not None:
+            return self.kept
+        return Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="fcn-edge-")))
+
+
+def _table_of(model: Path) -> Path:
+    return model.with_suffix(".table.json")
+
+
+def _covered(coverage: Any) -> Mapping[str, Any]:
+    """What a report shows of a calibration: its verdict, its classes, its worst tensors."""
+    if coverage is None:
+        return {}
+    worst = {name: coverage.tensors[name].sqnr_db for name in coverage.worst}
+    return {
+        "verdict": list(coverage.verdict), "predicted": to_mapping(coverage.predicted),
+        "labelled": to_mapping(coverage.labelled), "worst_sqnr_db": worst, "tensors": len(coverage.tensors),
+    }  # fmt: skip
