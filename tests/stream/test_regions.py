@@ -198,8 +198,8 @@ def test_lines_of_a_live_stream_do_not_grow_without_end(tmp_path, engine, monkey
 def test_lines_that_cannot_be_written_end_the_run_with_a_word(tmp_path, engine, largest_file):
     source = Drawn(200)
     sink = sink_from_uri(str(tmp_path / "s.jsonl"), engine, source=source)
-    largest_file(3000)
-    summary = run(source, engine, [sink])
+    with largest_file(3000):
+        summary = run(source, engine, [sink])
     assert f"{tmp_path}/s.jsonl: cannot be written (File too large)" in summary.failed
     whole = (tmp_path / "s.jsonl").read_text().splitlines()[:-1]
     assert len(whole) > 5 and all(json.loads(line) for line in whole)

@@ -195,8 +195,7 @@ def test_full_disk_leaves_a_video_that_plays_up_to_its_last_second(tmp_path, eng
     noise = np.random.default_rng(0).integers(0, 255, (200, 48, 64, 3), np.uint8)
     shown = [Frame(image, index, 0, "drawn") for index, image in enumerate(noise)]
     views = [segment(frame, engine)[0] for frame in shown]
-    largest_file(150_000)
-    with pytest.raises(BadInput, match="the disk is full; the video holds what came before"):
+    with largest_file(150_000), pytest.raises(BadInput, match="the disk is full; the video holds what came before"):
         [sink.write(frame, view, TIMES) for frame, view in zip(shown, views)]
     assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
     assert len(_frames(tmp_path / "o.mp4")) >= sink.count - source.fps > 0  # a second
@@ -205,10 +204,10 @@ def test_full_disk_leaves_a_video_that_plays_up_to_its_last_second(tmp_path, eng
 def test_mask_that_could_not_be_written_leaves_nothing(tmp_path, engine, largest_file):
     sink = sink_from_uri(f"{tmp_path}/m/", engine, source=Drawn(1))
     frame = Frame(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8), 0, 0, "drawn")
-    largest_file(600)
-    with pytest.raises(BadInput, match="cannot be written"):
-        sink.write(frame, segment(frame, engine)[0], TIMES)
-    sink.close()
+    with largest_file(600):
+        with pytest.raises(BadInput, match="cannot be written"):
+            sink.write(frame, segment(frame, engine)[0], TIMES)
+        sink.close()
     assert list(tmp_path.iterdir()) == []
 
 
