@@ -2,10 +2,12 @@
 
     python benchmarks/fastpath.py --source drive.mp4 --data camvid:camvid#val --out benchmarks/fastpath.json
 
+input: a frame to the network's input, the native kernel against OpenCV (and numpy for the border of a letterbox).
 view: scores to class map, overlay and counts at the frame's size, against OpenCV and numpy doing the same.
-outside: input and view against the network, the same threads. head: the folded head against full-size logits,
-network alone. run: the pipeline on a file against `benchmark_app`, OpenVINO's own tool, on the network alone.
-identical: class maps of the compiled kernel that differ from the numpy reference, of random cases and of a data set.
+outside: input and view against the network, the same threads. heads: the folded head against full-size logits,
+network alone, of the packaged network and of those given by --also. run: the pipeline on a file against
+`benchmark_app`, OpenVINO's own tool, on the network alone. identical: class maps of the compiled kernel that differ
+from the numpy reference, of random cases and of a data set.
 """
 
 from __future__ import annotations
@@ -37,9 +39,10 @@ from fcn_edge.errors import FcnEdgeError
 from fcn_edge.export import ExportOptions, onnx_from_checkpoint
 from fcn_edge.files import write_json
 from fcn_edge.frame import Frame, Style
-from fcn_edge.geometry import Sampling, align_corners, frame_sampling, stretch, stride
+from fcn_edge.geometry import Sampling, align_corners, frame_sampling, letterbox_content, stretch, stride
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
+from fcn_edge.spec import Preprocess
 from fcn_edge.stream.pipeline import segment, stream
 from fcn_edge.stream.sources import source_from_uri
 from fcn_edge.transforms import (
@@ -48,13 +51,16 @@ from fcn_edge.transforms import (
     output_sampling,
     reference_class_map,
     taps,
+    use_threads,
     view_from_scores,
 )
-from fcn_edge.workspace import usable_cpus
+from fcn_edge.workspace import Workspace, usable_cpus
 
 SIZES = {"960x540": (540, 960), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
 CASES = 500
 PACKAGES = ("fcn-edge", "numpy", "opencv-python", "openvino")
+DRAWN = "synthetic:street,seed=2,images=8,size=360x480"
+INPUT = (360, 480)
 STEADY_AFTER = 20  # frames of a file before its speed is taken
 
 
@@ -62,26 +68,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, required=True, help="a video, taken at its own size")
     parser.add_argument("--data", help="data set whose class maps are held against the reference")
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="checkpoints whose heads are measured too")
     parser.add_argument("--threads", type=int, default=usable_cpus())
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
-        files = files_in(Path(scratch))
+        files = files_in(Path(scratch), packaged_file(".safetensors"), PACKAGED_NETWORK)
         image = first_image(given.source)
+        others = {}
+        for number, checkpoint in enumerate(given.also):
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            others[checkpoint.name] = heads(files_in(folder, checkpoint, DRAWN), given.threads, given.turns)
         record = {
             "schema": 1, "network": PACKAGED_NETWORK, "source": given.source.name,
             "protocol": {"turns": given.turns, "threads": given.threads},
+            "input": inputs(image, given.threads, given.turns),
             "view": views(files, image, given.threads, given.turns),
             "outside": outside(files, image, given.threads, given.turns),
-            "head": heads(files, given.threads, given.turns),
+            "heads": {PACKAGED_NETWORK: heads(files, given.threads, given.turns), **others},
             "run": steady_run(files["int8"], given.source, given.threads, given.turns),
             "identical": identical(given.data),
             "device": {**to_mapping(this_device()), "name": this_device().name},
             "versions": {"python": sys.version.split()[0], **package_versions(PACKAGES)}, "commit": git_commit(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }  # fmt: skip
-    for key in ("view", "outside", "head", "run", "identical"):
+    for key in ("input", "view", "outside", "heads", "run", "identical"):
         print(f"{key}:")
         for name, value in record[key].items():
             print(f"  {name}: {value}")
@@ -89,14 +102,14 @@ def main() -> None:
         write_json(given.out, record)
 
 
-def files_in(folder: Path) -> dict[str, Path]:
-    """Folded and full-size heads of the packaged network, in fp32 and INT8. Scales of the last say nothing of speed."""
-    checkpoint, full = packaged_file(".safetensors"), folder / "full.onnx"
-    onnx_from_checkpoint(checkpoint, full, options=ExportOptions(head="logits"))
-    int8, int8_full = folder / "int8.onnx", folder / "int8_full.onnx"
-    int8_from_onnx(packaged_file(".onnx"), int8, calib=PACKAGED_NETWORK, placement="x86")
-    int8_from_onnx(full, int8_full, calib="synthetic:street,seed=2,images=8,size=360x480", placement="x86")
-    return {"fp32": packaged_file(".onnx"), "fp32_full": full, "int8": int8, "int8_full": int8_full}
+def files_in(folder: Path, checkpoint: Path, calib: str) -> dict[str, Path]:
+    """Folded and full-size heads of a network, in fp32 and INT8. Scales from drawn streets say nothing of speed."""
+    files = {name: folder / f"{name}.onnx" for name in ("fp32", "fp32_full", "int8", "int8_full")}
+    onnx_from_checkpoint(checkpoint, files["fp32"])
+    onnx_from_checkpoint(checkpoint, files["fp32_full"], options=ExportOptions(head="logits"))
+    int8_from_onnx(files["fp32"], files["int8"], calib=calib, placement="x86")
+    int8_from_onnx(files["fp32_full"], files["int8_full"], calib=DRAWN, placement="x86")
+    return files
 
 
 def first_image(video: Path) -> np.ndarray:
@@ -124,6 +137,30 @@ def opened(path: Path, execution: str, threads: int, stack: ExitStack) -> Engine
         return stack.enter_context(open_engine(path, target="openvino", options=options))
     except FcnEdgeError:  # a CPU without bf16
         return None
+
+
+def inputs(image: np.ndarray, threads: int, turns: int) -> dict[str, Any]:
+    found = {}
+    use_threads(threads)
+    workspace, out = Workspace(threads), np.empty((1, *INPUT, 3), np.uint8)
+    for name, size in {**SIZES, "960x720": (720, 960)}.items():
+        frame = cv2.resize(image, size[::-1])
+        for resize in ("stretch", "letterbox"):
+            preprocess = Preprocess(*INPUT, (124.0, 116.0, 104.0), (1.0, 1.0, 1.0), resize=resize)
+            height, width, top, left = letterbox_content(size, INPUT) if resize == "letterbox" else (*INPUT, 0, 0)
+            inside = out[0, top : top + height, left : left + width]
+
+            def ours(frame: np.ndarray = frame, preprocess: Preprocess = preprocess) -> Any:
+                return input_from_frame(frame, preprocess, out, workspace)
+
+            def theirs(frame: np.ndarray = frame, inside: np.ndarray = inside) -> None:
+                if inside.shape != out.shape[1:]:
+                    out[...] = 116
+                inside[...] = cv2.resize(frame, inside.shape[1::-1])
+
+            times = medians({"kernel": ours, "opencv": theirs}, turns, 40)
+            found[f"{name} {resize}"] = {**times, "ratio": round(times["opencv"] / times["kernel"], 2)}
+    return found
 
 
 def views(files: dict[str, Path], image: np.ndarray, threads: int, turns: int) -> dict[str, Any]:

@@ -29,8 +29,10 @@ def use_threads(count: int | None) -> None:
         cv2.setNumThreads(count)
 
 
-def input_from_frame(image: np.ndarray, preprocess: Preprocess, out: np.ndarray | None = None) -> np.ndarray:
-    """(1, height, width, 3) uint8 BGR for the network from a frame (H, W, 3) uint8 BGR.
+def input_from_frame(
+    image: np.ndarray, preprocess: Preprocess, out: np.ndarray | None = None, workspace: Workspace | None = None
+) -> np.ndarray:
+    """(1, height, width, 3) uint8 BGR for the network from a frame (H, W, 3) uint8 BGR, or from a part of one.
 
     Raises:
         BadInput: the frame is not (H, W, 3) uint8.
@@ -39,21 +41,44 @@ def input_from_frame(image: np.ndarray, preprocess: Preprocess, out: np.ndarray 
         raise BadInput(f"frame of shape {image.shape} and type {image.dtype}; expected (H, W, 3) uint8 BGR")
     size = preprocess.size
     batch = np.empty((1, *size, 3), np.uint8) if out is None else out
-    method = INTERPOLATION[preprocess.interpolation]
-    if preprocess.resize == "stretch":
-        _resize_into(image, batch[0], method)
+    if image.shape == batch.shape[1:]:
+        batch[0] = image
         return batch
-    height, width, top, left = letterbox_content((image.shape[0], image.shape[1]), size)
-    batch[0] = np.array(preprocess.mean[::-1]).round().clip(0, 255)
-    batch[0, top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=method)
+    height, width, top, left = (*size, 0, 0)
+    if preprocess.resize == "letterbox":
+        height, width, top, left = letterbox_content((image.shape[0], image.shape[1]), size)
+    kernels = (workspace or _workspace()).kernels if preprocess.interpolation == "bilinear" else None
+    if kernels is None:
+        batch[0] = _border(preprocess)
+        method = INTERPOLATION[preprocess.interpolation]
+        batch[0, top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=method)
+    else:
+        rows = image if image.strides[1:] == (3, 1) else np.ascontiguousarray(image)
+        y, x = fixed_taps(image.shape[0], height), fixed_taps(image.shape[1], width)
+        kernels.resize(rows, *y, *x, batch[0], top, left, _border(preprocess))
     return batch
 
 
-def _resize_into(image: np.ndarray, out: np.ndarray, method: int) -> None:
-    if image.shape == out.shape:
-        out[...] = image
-    else:
-        cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=method)
+def _border(preprocess: Preprocess) -> np.ndarray:
+    """(3,) uint8 BGR, the mean colour."""
+    return np.array(preprocess.mean[::-1]).round().clip(0, 255).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=64)
+def fixed_taps(source: int, pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of an axis resized from `source` to `pixels` as OpenCV does it on uint8: lower pixel (n,) and weights (n, 2).
+
+    Both int32, read-only; weights are 2048ths of the lower pixel and of the next one. Behind the last pixel the
+    next one is the last one itself, and before the first (-1) the lower one is the first.
+    """
+    position = ((np.arange(pixels) + 0.5) * (1 / (pixels / source)) - 0.5).astype(np.float32)
+    low = np.floor(position)
+    weight = position - low
+    weights = np.rint(np.stack([1 - weight, weight], 1) * np.float32(2048)).astype(np.int32)
+    found = low.clip(-1, source - 1).astype(np.int32), weights
+    for array in found:
+        array.flags.writeable = False
+    return found
 
 
 @functools.lru_cache(maxsize=64)

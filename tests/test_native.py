@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import importlib.util
+import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from fcn_edge.frame import Style
 from fcn_edge.geometry import Axis, Sampling, frame_sampling, pad100, stretch, stride
 from fcn_edge.metrics import confusion_from_maps, reference_confusion
-from fcn_edge.transforms import ink_table, reference_class_map, reference_overlay, taps
+from fcn_edge.transforms import fixed_taps, ink_table, reference_class_map, reference_overlay, taps
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("fcn_edge._native") is None,
@@ -285,3 +287,68 @@ def read_only(array):
 def test_other_types_and_layouts_are_refused_and_never_copied(changed):
     with pytest.raises(TypeError):
         workspace().view(**arguments(**changed))
+
+
+def resized(image, height, width, threads=2):
+    out = np.full((height, width, 3), 7, np.uint8)
+    y, x = fixed_taps(image.shape[0], height), fixed_taps(image.shape[1], width)
+    workspace(threads).resize(image, *y, *x, out, 0, 0, np.zeros(3, np.uint8))
+    return out
+
+
+SIDES = st.one_of(st.integers(1, 8), st.integers(1, 130))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES), st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 3]))
+def test_a_resized_frame_has_the_bits_of_opencv(frame, size, seed, threads):
+    image = np.random.default_rng(seed).integers(0, 256, (*frame, 3), np.uint8)
+    np.testing.assert_array_equal(resized(image, *size, threads), cv2.resize(image, size[::-1]))
+
+
+@pytest.mark.parametrize("frame", [(720, 960), (1080, 1920), (97, 1281), (1, 4000), (3000, 1), (90, 120)])
+def test_a_frame_has_the_bits_of_opencv_at_sizes_that_are_used(frame):
+    image = np.random.default_rng(1).integers(0, 256, (*frame, 3), np.uint8)
+    np.testing.assert_array_equal(resized(image, 360, 480), cv2.resize(image, (480, 360)))
+
+
+def test_a_part_of_a_frame_is_resized_where_it_lies():
+    image = np.random.default_rng(2).integers(0, 256, (90, 121, 3), np.uint8)
+    part = image[11:83, 5:118]
+    np.testing.assert_array_equal(resized(part, 40, 60), cv2.resize(part.copy(), (60, 40)))
+
+
+def test_resizing_reads_nothing_behind_the_last_pixel():
+    """The frame's last byte is the last of a page; the next page may not be read."""
+    page = mmap.PAGESIZE
+    held = mmap.mmap(-1, 2 * page)
+    place = np.frombuffer(held, np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mprotect(ctypes.c_void_p(place.ctypes.data + page), page, 0) == 0  # PROT_NONE
+    image = place[page - 3 * 7 * 5 : page].reshape(7, 5, 3)
+    for size in ((7, 5), (20, 31), (3, 2)):
+        np.testing.assert_array_equal(resized(image, *size), np.zeros((*size, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image": np.zeros((4, 4, 4), np.uint8)}, "pixels side by side"),
+        ({"y_low": np.full(6, 4, np.int32)}, r"y_low\[0\] is 4"),
+        ({"x_low": np.arange(5, -1, -1, np.int32).clip(0, 3)}, "must not fall"),
+        ({"x_weights": np.full((6, 2), 3000, np.int32)}, "3000 is not 0 to 2048"),
+        ({"y_weights": np.zeros((6, 3), np.int32)}, r"not \(6, 2\)"),
+        ({"top": 1}, "room"),
+        ({"left": -1}, "room"),
+        ({"border": np.zeros(4, np.uint8)}, "border"),
+    ],
+)
+def test_what_cannot_be_resized_is_refused(change, words):
+    taps_of_six = dict(zip(("low", "weights"), fixed_taps(4, 6)))
+    given = {
+        "image": np.zeros((4, 4, 3), np.uint8),
+        **{f"{axis}_{name}": value for axis in "yx" for name, value in taps_of_six.items()},
+        "out": np.zeros((6, 6, 3), np.uint8), "top": 0, "left": 0, "border": np.zeros(3, np.uint8),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=words):
+        workspace().resize(**{**given, **change})

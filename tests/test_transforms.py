@@ -27,6 +27,7 @@ from fcn_edge.transforms import (
     taps,
     view_from_scores,
 )
+from fcn_edge.workspace import Workspace
 
 TIE = 1e-4  # of scores near 1: closer than this, the order of float32 products decides
 PALETTE = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
@@ -76,6 +77,22 @@ def test_letterboxed_input_keeps_the_shape_between_borders_of_mean_colour(size, 
         value=(30, 20, 10),
     )
     np.testing.assert_array_equal(input_from_frame(image, replace(PLAIN, resize="letterbox"))[0], wanted)
+
+
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+@pytest.mark.parametrize("size", [(40, 30), (81, 240), (7, 5), (40, 61)])
+def test_input_is_the_same_without_the_kernels(size, resize, monkeypatch):
+    image, preprocess = noise(*size), replace(PLAIN, resize=resize)
+    wanted = input_from_frame(image, preprocess)
+    workspace = Workspace(2)
+    monkeypatch.setattr(workspace, "kernels", None)
+    np.testing.assert_array_equal(input_from_frame(image, preprocess, workspace=workspace), wanted)
+
+
+def test_a_mirrored_frame_and_a_part_of_one_are_taken():
+    image = noise(50, 70)
+    for part in (image[3:, 5:60], image[::-1], image[:, ::-1], image[::2, ::3]):
+        np.testing.assert_array_equal(input_from_frame(part, PLAIN), input_from_frame(part.copy(), PLAIN))
 
 
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])

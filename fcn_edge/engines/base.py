@@ -169,7 +169,7 @@ class Engine:
 
     def segment(self, image: np.ndarray, style: Style = Style()) -> View:  # noqa: B008 - frozen
         """Class map and overlay of one frame (H, W, 3) uint8 BGR, at the frame's size."""
-        output = self.infer(input_from_frame(image, self.spec.preprocess))
+        output = self.infer(input_from_frame(image, self.spec.preprocess, workspace=self.workspace))
         return view_from_scores(output[0], image, self.spec, style, self.workspace)
 
     def layers(self) -> tuple[Layer, ...]:

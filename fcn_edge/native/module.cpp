@@ -92,6 +92,42 @@ void draw(Workspace& workspace, const Array<const std::uint8_t, 2>& class_map, c
     workspace.draw(canvas, table.has_value() ? table->data() : nullptr, counts.data());
 }
 
+FixedTaps fixed_taps_from_arrays(const std::string& axis, const Array<const std::int32_t, 1>& low,
+                                 const Array<const std::int32_t, 2>& weights, int pixels) {
+    if (weights.shape(0) != low.shape(0) || weights.shape(1) != 2)
+        refuse(axis + "_weights is not (" + std::to_string(low.shape(0)) + ", 2)");
+    for (std::size_t i = 0; i < low.shape(0); ++i) {
+        if (low.data()[i] < -1 || low.data()[i] >= pixels || (i > 0 && low.data()[i] < low.data()[i - 1]))
+            refuse(axis + "_low[" + std::to_string(i) + "] is " + std::to_string(low.data()[i]) +
+                   ": it must not fall, and the frame has " + std::to_string(pixels) + " pixels there");
+        for (int which : {0, 1})
+            if (const int weight = weights.data()[2 * i + which]; weight < 0 || weight > 2048)
+                refuse(axis + "_weights: " + std::to_string(weight) + " is not 0 to 2048");
+    }
+    return {low.data(), weights.data(), static_cast<int>(low.shape(0))};
+}
+
+void resize(Workspace& workspace, const nb::ndarray<const std::uint8_t, nb::ndim<3>, nb::device::cpu>& image,
+            const Array<const std::int32_t, 1>& y_low, const Array<const std::int32_t, 2>& y_weights,
+            const Array<const std::int32_t, 1>& x_low, const Array<const std::int32_t, 2>& x_weights,
+            const Array<std::uint8_t, 3>& out, int top, int left, const Array<const std::uint8_t, 1>& border) {
+    if (image.shape(2) != channels || image.stride(2) != 1 || image.stride(1) != channels)
+        refuse("image is not (H, W, 3) with pixels side by side");
+    if (std::max({image.shape(0), image.shape(1), out.shape(0), out.shape(1), y_low.shape(0), x_low.shape(0)}) > longest)
+        refuse("an axis is longer than " + std::to_string(longest));
+    const Picture picture{image.data(), image.stride(0), static_cast<int>(image.shape(0)),
+                          static_cast<int>(image.shape(1))};
+    const auto y = fixed_taps_from_arrays("y", y_low, y_weights, picture.height);
+    const auto x = fixed_taps_from_arrays("x", x_low, x_weights, picture.width);
+    const Letter letter{out.data(), static_cast<int>(out.shape(0)), static_cast<int>(out.shape(1)), top, left,
+                        border.data()};
+    if (out.shape(2) != channels || border.shape(0) != channels || top < 0 || left < 0 ||
+        top + y.pixels > letter.height || left + x.pixels > letter.width)
+        refuse("out is not (H, W, 3) with room for what is resized, or border is not (3,)");
+    const nb::gil_scoped_release unlocked;
+    workspace.resize(picture, y, x, letter);
+}
+
 void confusion(const Array<const std::uint8_t, 1>& labels, const Array<const std::uint8_t, 1>& predicted,
                const Array<std::int64_t, 2>& out) {
     if (labels.shape(0) != predicted.shape(0)) refuse("labels and predicted differ in length");
@@ -123,6 +159,13 @@ NB_MODULE(_native, module) {
              "draw it.\n\n"
              "y_low (H,) and x_low (W,) int32: lower cell of each pixel; y_weight and x_weight float32: share of\n"
              "the next cell. The rest as in `draw`. Gives the bits of transforms.reference_class_map.")
+        .def("resize", &resize, "image"_a.noconvert(), "y_low"_a.noconvert(), "y_weights"_a.noconvert(),
+             "x_low"_a.noconvert(), "x_weights"_a.noconvert(), "out"_a.noconvert(), "top"_a, "left"_a,
+             "border"_a.noconvert(),
+             "Fill out (h, w, 3) uint8 with image (H, W, 3) uint8 resized, its first pixel at (top, left), and with\n"
+             "border (3,) uint8 around it. Rows of image may lie apart, so a part of a frame is taken as it is.\n\n"
+             "y_low and x_low (n,) int32: lower source pixel of each pixel, rising from -1, which stands for the first;\n"
+             "y_weights and x_weights (n, 2) int32: 2048ths of it and of the next one. Gives the bits of OpenCV's INTER_LINEAR.")
         .def("draw", &draw, "class_map"_a.noconvert(), "counts"_a.noconvert(),
              "image"_a.noconvert().none() = nb::none(), "table"_a.noconvert().none() = nb::none(),
              "overlay"_a.noconvert().none() = nb::none(),

@@ -1,4 +1,5 @@
-// Scores to display in one pass, shared among threads, a band of rows each; memory is kept between frames.
+// Frame to input and scores to display, in one pass each, shared among threads, a band of rows each; memory is kept
+// between frames.
 #pragma once
 
 #include <array>
@@ -7,6 +8,7 @@
 
 #include "class_map.hpp"
 #include "colour.hpp"
+#include "resize.hpp"
 #include "team.hpp"
 
 // FCN_EDGE_CLONES (CMakeLists.txt): instruction sets of which the best is taken when the module is loaded.
@@ -64,9 +66,35 @@ void draw_classes(const Canvas& canvas, const Ink* ink, int first, int last, Scr
                     own.counts.data());
 }
 
+FCN_EDGE_MULTIVERSION
+void resize_rows(const Picture& image, const FixedTaps& y, const FixedTaps& x, const Wide& wide, const Letter& letter,
+                 int first, int last, RowPair& own) {
+    own.row[0] = own.row[1] = -2;  // of another frame
+    for (int line = first; line < last; ++line) {
+        std::uint8_t* out = letter.row(line);
+        const int pixel = line - letter.top;
+        if (pixel < 0 || pixel >= y.pixels) {
+            fill_pixels(letter.border, letter.width, out);
+            continue;
+        }
+        const std::int16_t* rows[2];
+        for (int which : {0, 1}) {
+            const int wanted = std::clamp(y.low[pixel] + which, 0, image.height - 1), place = wanted & 1;
+            if (own.row[place] != wanted)
+                resize_row(image.row(wanted), image.width, x, wide, own.values[place].data());
+            own.row[place] = wanted, rows[which] = own.values[place].data();
+        }
+        const int right = letter.left + x.pixels;
+        fill_pixels(letter.border, letter.left, out);
+        mix_rows(rows[0], rows[1], y.weights[2 * pixel], y.weights[2 * pixel + 1], x.pixels * pixel_bytes,
+                 out + letter.left * pixel_bytes);
+        fill_pixels(letter.border, letter.width - right, out + right * pixel_bytes);
+    }
+}
+
 class Workspace {
   public:
-    explicit Workspace(int threads) : team_(threads), scratch_(threads), ink_(256) {}
+    explicit Workspace(int threads) : team_(threads), scratch_(threads), pairs_(threads), ink_(256) {}
 
     int threads() const { return team_.size(); }
 
@@ -97,6 +125,18 @@ class Workspace {
         });
     }
 
+    // Fills all of letter.out from image.
+    void resize(const Picture& image, const FixedTaps& y, const FixedTaps& x, const Letter& letter) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        for (RowPair& own : pairs_)
+            for (auto& values : own.values) values.resize(static_cast<std::size_t>(x.pixels) * pixel_bytes + 1);
+        const Wide wide = wide_pixels(x, image.width);
+        team_.share((letter.height + band - 1) / band, [&](int part, int worker) {
+            const int first = part * band;
+            resize_rows(image, y, x, wide, letter, first, std::min(letter.height, first + band), pairs_[worker]);
+        });
+    }
+
   private:
     static constexpr int band = 16;  // rows a thread takes at once
 
@@ -115,6 +155,7 @@ class Workspace {
     std::mutex mutex_;  // one frame at a time
     Team team_;
     std::vector<Scratch> scratch_;
+    std::vector<RowPair> pairs_;
     std::vector<Run> runs_;
     std::vector<float> x_weight_;
     std::vector<Ink> ink_;

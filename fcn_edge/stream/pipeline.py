@@ -58,7 +58,7 @@ def _started(frame: Frame, engine: Engine, capture_ns: int = 0) -> _Started:
     begun = time.monotonic_ns()
     height, width = engine.spec.preprocess.size
     buffer = engine.workspace.take((1, height, width, 3), np.uint8)
-    x = input_from_frame(frame.image, engine.spec.preprocess, buffer)
+    x = input_from_frame(frame.image, engine.spec.preprocess, buffer, engine.workspace)
     fed = time.monotonic_ns()
     engine.turn_to(frame)
     engine.start(x)
