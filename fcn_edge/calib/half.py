@@ -160,7 +160,10 @@ def _bridge(graph: Any, kept: dict[str, str], computed: set[str]) -> None:
     """Casts where one side is half and the other float32; the graph's own outputs are float32.
 
     computed: tensors that are float. Each has up to two names: its own and `_half` or `_float` behind it.
+    A pair that both sides read ends in two DequantizeLinear instead: behind a Cast a compiler would not find
+    the integers, and run the convolution in float.
     """
+    scales = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT16}
     outputs = {value.name for value in graph.output}
     in_half = {name: f"{name}_half" if name in outputs else name for name in computed}
     in_float = {name: name if name in outputs else f"{name}_float" for name in computed}
@@ -180,7 +183,20 @@ def _bridge(graph: Any, kept: dict[str, str], computed: set[str]) -> None:
             made, other = (in_float, in_half) if is_float else (in_half, in_float)
             node.output[position] = made[name]
             if other[name] in read:
+                if node.op_type == "DequantizeLinear" and not is_float:
+                    nodes.append(_in_float(node, scales, other[name], graph))
+                    continue
                 to, word = (TensorProto.FLOAT16, "half") if is_float else (TensorProto.FLOAT, "float")
                 nodes.append(helper.make_node("Cast", [made[name]], [other[name]], f"{name}_to_{word}", to=to))
     del graph.node[:]  # the list above keeps its nodes alive
     graph.node.extend(nodes)
+
+
+def _in_float(node: Any, scales: Mapping[str, Any], output: str, graph: Any) -> Any:
+    """The same DequantizeLinear with a float32 result; its scale is what half precision made of it."""
+    integers, scale, *zero = node.input
+    name = f"{scale}_exact"
+    if name not in {tensor.name for tensor in graph.initializer}:
+        values = numpy_helper.to_array(scales[scale]).astype(np.float32)
+        graph.initializer.append(numpy_helper.from_array(values, name))
+    return helper.make_node("DequantizeLinear", [integers, name, *zero], [output], f"{node.name}_float")

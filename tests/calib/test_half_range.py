@@ -15,6 +15,7 @@ from fcn_edge.calib.half import fp16_model, unfit_for_half
 from fcn_edge.calib.table import Magnitude
 from fcn_edge.cli.inspecting import facts_from_file
 from fcn_edge.engines.ort import Taps
+from fcn_edge.engines.trt.dump import convolutions_from_onnx
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
 from fcn_edge.transforms import input_from_frame
 
@@ -96,9 +97,39 @@ def test_int8_file_around_half_precision_is_guarded_too(planted, tmp_path):
     weights = {node.input[1] for node in onnx_from_file(path).graph.node if node.name in (writer, reader)}
     assert set(made.left_fp32) == {writer, reader} | pair | {f"{name}_dequantize" for name in weights}
     onnx.checker.check_model(onnx_from_file(made.path), full_check=True)
+    convolutions = convolutions_from_onnx(onnx_from_file(made.path))
+    assert next(found for found in convolutions if found.name == writer).is_quantized
     reference = quantized_file(path, tmp_path / "int8.onnx", precision="int8", table=table)
     wanted = scores(reference.path)
     assert np.corrcoef(scores(made.path).ravel(), wanted.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("largest", [7e4, 5e-8])
+def test_guarded_convolution_still_multiplies_integers(planted, tmp_path, largest):
+    """It reads its pair without a Cast, at the scale that the half-precision file has, where others read it too."""
+    path, _, writer, _, table = planted(largest)
+    model = onnx_from_file(quantized_file(path, tmp_path / "half.onnx", precision="int8-fp16", table=table).path)
+    makers = {output: node for node in model.graph.node for output in node.output}
+    sources = [makers[name] for name in next(n for n in model.graph.node if n.name == writer).input[:2]]
+    assert [source.op_type for source in sources] == ["DequantizeLinear"] * 2
+    kinds = {value.name: value.type.tensor_type.elem_type for value in
+             onnx.shape_inference.infer_shapes(model, strict_mode=True).graph.value_info}  # fmt: skip
+    assert {kinds[source.output[0]] for source in sources} == {TensorProto.FLOAT}
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    quantizing = makers[sources[0].input[0]]
+    assert stored[quantizing.input[1]].dtype == np.float16
+    assert stored[sources[0].input[1]] == stored[quantizing.input[1]]
+
+
+def test_compiler_that_loses_integers_behind_a_cast_is_found_out(int8_file):
+    model = onnx_from_file(int8_file)
+    before = convolutions_from_onnx(model)
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            cast = helper.make_node("Cast", [node.input[0]], [f"{node.output[0]}_cast"], to=TensorProto.FLOAT)
+            node.input[0] = cast.output[0]
+            model.graph.node.append(cast)
+    assert convolutions_from_onnx(model) == before and any(found.is_quantized for found in before)
 
 
 def test_network_that_fits_has_no_node_in_float(onnx_file, table_file, tmp_path):
