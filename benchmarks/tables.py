@@ -2,7 +2,7 @@
 
     python benchmarks/tables.py
 
-A table stands between `<!-- table of FILE -->`, or `<!-- table of devices -->`, and `<!-- end of table -->`;
+A table stands between `<!-- table of FILE -->`, or of `devices` or `methods`, and `<!-- end of table -->`;
 tests/test_tables.py holds it against its record.
 """
 
@@ -18,7 +18,13 @@ from fcn_edge.files import read_json, whole_file
 from fcn_edge.records import require_plausible
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "benchmarks" / "METHOD.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "benchmarks" / "METHOD.md",
+    ROOT / "docs" / "int8.md",
+)
+METHODS = ("minmax", "entropy", "percentile", "mse")
 RESULTS = ROOT / "benchmarks" / "results"
 PLACE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 MANY = 5  # networks and sizes: beyond them a line holds all precisions of one
@@ -38,10 +44,14 @@ def with_tables(text: str) -> str:
 
 
 def table_named(name: str) -> str:
-    """The table of a record below the project's folder, of all other devices, or of the gate's trial."""
+    """The table of a record below the project's folder, of all other devices, or of INT8's methods on all networks."""
     if name == "devices":
         return "\n".join(device_table(results()))
+    if name == "methods":
+        return "\n".join(method_table([read_json(path) for path in sorted((ROOT / "benchmarks").glob("int8.*.json"))]))
     found = read_json(ROOT / name)
+    if name.startswith("benchmarks/int8."):
+        return "\n".join(int8_table(found))
     if "trials" in found:
         return "\n".join(trial_table(found))
     if "summary" in found:
@@ -120,6 +130,37 @@ def trial_table(trial: Mapping[str, Any]) -> list[str]:
         told = (str(verdicts.count(verdict) or "") for verdict in ("pass", "undecidable", "fail"))
         name = what if what in ("nothing", "a class lost") else f"{what} {size:g}"
         lines.append(f"| {name} | {len(verdicts)} | {' | '.join(told)} |")
+    return lines
+
+
+def int8_table(record: Mapping[str, Any]) -> list[str]:
+    """What each variant keeps of fp32, and its time as a ratio to fp32's; mIoU only where there are labels."""
+    rows = record["rows"]
+    is_scored = "miou" in rows[0]
+    head = [record["model"], *(["mIoU", "points lost, 95 %"] if is_scored else []), "SQNR dB", "equal pixels", "MB"]
+    head.append("time, fp32 = 1")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        cells = [row["variant"]]
+        if is_scored:
+            cells += [f"{100 * row['miou']:.2f}", "" if row is rows[0] else "{:+.2f} to {:+.2f}".format(*row["lost"])]
+        ratio = f"{row['latency_ms'] / rows[0]['latency_ms']:.2f}" if "latency_ms" in row else ""
+        cells += [f"{row['sqnr_db']:.1f}", f"{100 * row['agreement']:.2f} %", f"{row['size_mb']:.1f}", ratio]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def method_table(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Points of mIoU that each method loses on each network with labels, and the SQNR of its scores on all."""
+    lines = [f"| {' | '.join(['', *METHODS])} |", "|---" * (1 + len(METHODS)) + "|"]
+    for record in records:
+        rows = {row["variant"]: row for row in record["rows"]}
+        cells = []
+        for method in METHODS:
+            lost = 100 * (rows["fp32"]["miou"] - rows[method]["miou"]) if "miou" in rows[method] else None
+            points = "" if lost is None else f"{lost:+.2f} points, "
+            cells.append(f"{points}{rows[method]['sqnr_db']:.1f} dB")
+        lines.append(f"| {' | '.join([record['model'], *cells])} |")
     return lines
 
 

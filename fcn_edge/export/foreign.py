@@ -34,7 +34,8 @@ class ForeignSpec:
 
     classes: names, or the name of a known set ("camvid", "voc", "cityscapes"). height and
     width: needed where the graph leaves its size open. align_corners: whether a score map
-    smaller than the input was trained with align_corners upsampling.
+    smaller than the input was trained with align_corners upsampling. threshold: of two classes, the
+    second is where a mask of one channel is above it; 0 for a mask before its sigmoid.
     """
 
     classes: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class ForeignSpec:
     height: int | None = None
     width: int | None = None
     align_corners: bool = False
+    threshold: float = 0.5
     output: str | None = None
     name: str = ""
     weights_terms: str = ""
@@ -77,7 +79,7 @@ def contract_from_foreign(model: Any, path: Path, spec_path: Path | None, inside
         name=given.name or path.stem, classes=names, palette=palette, ignore_index=given.ignore_index,
         preprocess=preprocess, head=Head("logits", full), weights_terms=given.weights_terms,
     )  # fmt: skip
-    whole = _contract_of_all(_copied(model), draft, given.align_corners, path)
+    whole = _contract_of_all(_copied(model), draft, given, path)
     folded = fold_head(model, (height, width))
     if folded is None or _channels(model) != draft.num_classes:
         return whole
@@ -85,10 +87,10 @@ def contract_from_foreign(model: Any, path: Path, spec_path: Path | None, inside
     return short if draws_the_same(whole, short) else whole
 
 
-def _contract_of_all(model: Any, draft: ModelSpec, corners: bool, path: Path) -> Any:
+def _contract_of_all(model: Any, draft: ModelSpec, given: ForeignSpec, path: Path) -> Any:
     """The whole graph in its contract."""
     shape = _output_shape(attach_contract(_copied(model), draft), path)
-    return attach_contract(model, replace(draft, head=_fit_head(model, shape, draft, corners, path)))
+    return attach_contract(model, replace(draft, head=_fit_head(model, shape, draft, given, path)))
 
 
 def _copied(model: Any) -> Any:
@@ -212,7 +214,7 @@ def _output_shape(model: Any, path: Path) -> tuple[int, ...]:
             return engine.infer(np.full((1, *spec.preprocess.size, 3), 127, np.uint8)).shape
 
 
-def _fit_head(model: Any, shape: tuple[int, ...], spec: ModelSpec, corners: bool, path: Path) -> Head:
+def _fit_head(model: Any, shape: tuple[int, ...], spec: ModelSpec, given: ForeignSpec, path: Path) -> Head:
     """Bring the output to (1, C, h, w) float or (1, h, w) uint8 and say how it is sampled."""
     classes = spec.num_classes
     kind: HeadKind = "scores"
@@ -221,6 +223,9 @@ def _fit_head(model: Any, shape: tuple[int, ...], spec: ModelSpec, corners: bool
     elif len(shape) == 4 and shape[3] == classes and shape[1] != 1:
         rows, columns = shape[1:3]
         _append(model, "Transpose", (1, classes, rows, columns), perm=[0, 3, 1, 2])
+    elif _is_mask(model, shape, classes):
+        rows, columns = shape[1:3] if shape[-1] == 1 else shape[-2:]
+        _scores_of_mask(model, (rows, columns), given.threshold)
     elif len(shape) == 3 or (len(shape) == 4 and shape[1] == 1):
         kind = "classes"
         rows, columns = shape[-2:]
@@ -228,12 +233,32 @@ def _fit_head(model: Any, shape: tuple[int, ...], spec: ModelSpec, corners: bool
     else:
         raise BadInput(
             f"{path}: the spec names {classes} classes, the output has shape {list(shape)};"
-            " expected (1, classes, h, w), (1, h, w, classes) or a class map (1, h, w)"
+            " expected (1, classes, h, w), (1, h, w, classes), a class map (1, h, w) or, of two classes, a float mask"
         )
     if kind == "scores" and (rows, columns) == spec.preprocess.size:
         kind = "logits"
-    axis = align_corners if corners else stretch
+    axis = align_corners if given.align_corners else stretch
     return Head(kind, Sampling(axis(spec.preprocess.height, rows), axis(spec.preprocess.width, columns)))
+
+
+def _is_mask(model: Any, shape: tuple[int, ...], classes: int) -> bool:
+    """Whether the output is one float channel that tells two classes apart; integers are a class map."""
+    element = model.graph.output[0].type.tensor_type.elem_type
+    is_single = len(shape) == 3 or (len(shape) == 4 and 1 in (shape[1], shape[3]))
+    return classes == 2 and element in FLOATS and is_single
+
+
+def _scores_of_mask(model: Any, size: tuple[int, int], threshold: float) -> None:
+    """(1, 2, h, w): of the first class twice the threshold less the mask, of the second the mask."""
+    stored = {"foreign_shape": np.array([1, 1, *size], np.int64), "foreign_twice": np.float32(2 * threshold)}
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in stored.items())
+    _append(model, "Reshape", (1, 1, *size), extra=("foreign_shape",))
+    mask = model.graph.output[0].name
+    model.graph.node.append(helper.make_node("Sub", ["foreign_twice", mask], ["foreign_rest"], "foreign_out_sub"))
+    joined = helper.make_node("Concat", ["foreign_rest", mask], ["foreign_scores"], "foreign_out_concat", axis=1)
+    model.graph.node.append(joined)
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("foreign_scores", TensorProto.FLOAT, [1, 2, *size]))
 
 
 def _class_map_output(model: Any, shape: tuple[int, ...]) -> None:

@@ -218,6 +218,36 @@ def test_old_file_that_lists_its_weights_as_inputs_is_taken(convert):
     assert_finds_colours(convert(model, CLASSES + NORMALISED), seen, image)
 
 
+def mask_model(form, sigmoid):
+    """One channel, red less its mean, as (1, 1, h, w), (1, h, w) or (1, h, w, 1)."""
+    model = colour_model()
+    weight = np.array([1, 0, 0], np.float32).reshape(1, 3, 1, 1)
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "weight"))
+    shape = {"N1HW": [1, 1, 64, 96], "NHW": [1, 64, 96], "NHW1": [1, 64, 96, 1]}[form]
+    model.graph.initializer.append(numpy_helper.from_array(np.array(shape), "shape"))
+    model.graph.node.append(helper.make_node("Sigmoid" if sigmoid else "Identity", ["scores"], ["even"]))
+    model.graph.node.append(helper.make_node("Reshape", ["even", "shape"], ["mask"]))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("mask", FLOAT, shape))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("sigmoid", "threshold"), [(True, ""), (False, "threshold = 0.0\n"), (True, "threshold = 0.8\n")]
+)
+@pytest.mark.parametrize("form", ["N1HW", "NHW", "NHW1"])
+def test_mask_of_one_channel_tells_two_classes_apart(convert, form, sigmoid, threshold):
+    """Read as a class map, a probability would become class 0 everywhere."""
+    path = convert(mask_model(form, sigmoid), 'classes = ["ground", "text"]\n' + NORMALISED + threshold)
+    image, seen = colours()
+    least = np.log(0.8 / 0.2) if "0.8" in threshold else 0.0
+    clear = np.abs(seen[0] - least) > TIE
+    for target in ("onnxruntime", "openvino"):
+        with open_engine(path, target=target) as engine:
+            found = engine.segment(image).class_map
+        assert 0 < found.mean() < 1
+        np.testing.assert_array_equal(found[clear], (seen[0] > least)[clear], err_msg=target)
+
+
 def test_known_classes_are_taken_by_the_name_of_their_set(convert):
     model = colour_model()
     weight = np.zeros((11, 3, 1, 1), np.float32)
