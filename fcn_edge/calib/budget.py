@@ -4,6 +4,7 @@ Every measurement is the task's own metric, on the engine that will run (or, whe
 here, on the reference run), of a file in which some layers stay in float. Layers are ranked by
 what keeping each alone gives back for what it costs; the shortest beginning of that ranking that
 meets the budget on a subset is confirmed on the whole set, and what it does not need is put back.
+A layer that loses most of all by itself hides the others: it is kept, and they are ranked again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from fcn_edge.spec import Precision
 SUBSET = 24  # images that layers are ranked on
 MAX_FLOAT_SHARE = 0.5  # of the cost: with more than half in float a file is INT8 by name only
 BYTES_PER_MAC = 10.0  # CPUs with VNNI multiply some ten pairs in the time that a byte comes from memory
+HIDES = 0.5  # of what is lost: a layer that gives back more leaves nothing to see of the others
 BLAMED = 5  # layers named where no set meets the budget
 
 
@@ -118,14 +120,23 @@ def cheapest_within(
     if whole <= budget:
         return Found((), whole, {})
     few = min(SUBSET, total)
-    at_all = drop((), few)
     gains: dict[str, float] = {}
-    for done, layer in enumerate(layers, 1):
-        gains[layer.name] = at_all - drop((layer.name,), few)
-        on_layer("sensitivity", done, len(layers))
-    ranked = sorted(layers, key=lambda layer: gains[layer.name] / layer.cost, reverse=True)
-    ranked = [layer for layer in ranked if gains[layer.name] > 0]
-    affordable = _affordable(ranked, sum(layer.cost for layer in layers))
+    fixed: list[str] = []
+    while drop(fixed, few) > budget or not fixed:
+        base = drop(fixed, few)
+        left = [layer.name for layer in layers if layer.name not in fixed]
+        for done, name in enumerate(left, 1):
+            gains[name] = base - drop((*fixed, name), few)
+            on_layer("sensitivity", done, len(left))
+        worst = max(left, key=lambda name: gains[name])
+        if gains[worst] < max(HIDES * base, budget):
+            break
+        fixed.append(worst)
+    whole_cost = sum(layer.cost for layer in layers)
+    by_gain = sorted(layers, key=lambda layer: gains[layer.name] / layer.cost, reverse=True)
+    ranked = [layer for layer in layers if layer.name in fixed]
+    ranked += [layer for layer in by_gain if gains[layer.name] > 0 and layer.name not in fixed]
+    affordable = _affordable(ranked, whole_cost)
     kept = _shortest(affordable, lambda names: drop(names, few) <= budget)
     while drop(kept, None) > budget:
         if len(kept) == len(affordable):

@@ -61,6 +61,18 @@ def test_several_are_kept_where_one_is_not_enough(tmp_path):
     assert set(found.kept) == {"layer1", "layer2"} and found.drop == pytest.approx(0.4)
 
 
+def test_layers_that_an_outlier_hides_are_ranked_once_it_is_kept(tmp_path):
+    """A network that one layer has ruined loses nothing more by the others."""
+
+    class Ruined(Damaged):
+        def miou(self, kept, images):
+            return super().miou(kept, images) if "layer7" in kept else FP32 - 0.5
+
+    found, _ = search(0.5, Ruined({"layer2": 1.0, "layer4": 0.4}), tmp_path / "b.json")
+    assert set(found.kept) == {"layer7", "layer2"} and found.drop == pytest.approx(0.4)
+    assert found.gains["layer7"] == pytest.approx(48.6) and found.gains["layer2"] == pytest.approx(1.0)
+
+
 def test_subset_that_flatters_is_put_right_on_the_whole_set(tmp_path):
     """layer5 does its damage in images that the subset lacks: the search goes on until the whole set agrees."""
 
