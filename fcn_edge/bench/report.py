@@ -183,7 +183,7 @@ def _write_legend(axes: Any, rows: Sequence[dict[str, Any]], colours: Mapping[Ro
             axes.plot([], [], marker=MARKERS.get(label, "o"), color="#555555", label=label, **plain)
         if any(row["target"] == "onnxruntime" for row in rows):
             axes.plot([], [], marker="o", color="#555555", markerfacecolor="white", label="ONNX Runtime", **plain)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower right" if len(rows) <= MOST_LABELS else "best", fontsize=8)
 
 
 def _scale(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
@@ -202,11 +202,13 @@ def _write_labels(figure: Any, axes: Any, rows: Sequence[dict[str, Any]], colour
     """Name each mark, or each on the front of many, as near to it as no other mark and no other name is covered."""
     taken = [_box_around(axes.transData.transform(_point(row))) for row in rows]
     taken.append(axes.get_legend().get_window_extent(figure.canvas.get_renderer()))
+    is_many = len(rows) > MOST_LABELS  # then the colour tells the network
     several, sizes = (len({row[name] for row in rows}) > 1 for name in ("model", "height"))
     for row in rows:
-        if len(rows) > MOST_LABELS and not row["pareto"]:
+        if is_many and not row["pareto"]:
             continue
-        name = f"{row['target']} {label_of(row)}" + (f", {row['model']}" if several else "")
+        name = label_of(row) if is_many else f"{row['target']} {label_of(row)}"
+        name += f", {row['model']}" if several and not is_many else ""
         name += f" {row['height']}x{row['width']}" if sizes else ""
         style = {"textcoords": "offset points", "fontsize": 8, "color": colours[key_of(row)]}
         text = axes.annotate(name, _point(row), (4, 8), **style)

@@ -130,6 +130,18 @@ def test_several_models_are_told_apart_and_a_row_without_miou_is_drawn(record, t
     assert write_report(record | {"rows": [*record["rows"], nothing]}, tmp_path)["png"].stat().st_size > 0
 
 
+def test_of_many_rows_only_the_front_is_named_and_colours_tell_the_networks(record, tmp_path, monkeypatch):
+    rows = [row("int8", ms=10.0 + number, model=f"net{number % 3}", pareto=number == 0) for number in range(30)]
+    colours = report.colours_of(rows)
+    assert len(set(colours.values())) == 3 and set(colours.values()) <= set(report.NETWORK_COLOURS)
+    seen = []
+    real = report._write_labels
+    monkeypatch.setattr(report, "_write_labels", lambda *words: (real(*words), seen.extend(words[1].texts)))
+    write_report(record | {"rows": [*rows, row("fp32", "onnxruntime", model="net0", pareto=False)]}, tmp_path)
+    assert [text.get_text() for text in seen] == ["int8"]
+    assert seen[0].get_color() == colours[key_of(rows[0])]
+
+
 def test_without_matplotlib_there_is_no_picture(record, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "find_spec", lambda name: None)
     assert set(write_report(record, tmp_path)) == {"json", "csv", "md", "html"}
