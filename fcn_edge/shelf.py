@@ -105,7 +105,8 @@ class BenchSuite:
 
     calib_images: how many of `calib` are taken, evenly spread. sizes_of: of these targets only these
     sizes, such as {"onnxruntime": ["360x480"]}.
-    rounds of `frames` frames each. threads: of each engine's compute; one is steadier on a busy machine.
+    rounds of `frames` frames each. threads: of each engine's compute; one is steadier on a busy machine. together: rows
+    that take turns; the more, the longer a row's turns are spread, and the more memory open engines take.
     """
 
     data: str
@@ -120,6 +121,7 @@ class BenchSuite:
     rounds: int = 10
     frames: int = 10
     threads: int | None = None
+    together: int = 8
     camera_fps: float = 30.0
     title: str = ""
 

@@ -38,7 +38,7 @@ def test_every_calibration_set_is_valid(name):
     assert len(recipe.sha256 or ()) in (0, recipe.images)
 
 
-@pytest.mark.parametrize("name", ["export", "calib"])
+@pytest.mark.parametrize("name", ["export", "calib", "benchmarks"])
 def test_readme_of_a_shelf_names_all_that_lies_there(name):
     text = (shelf_folder(name) / "README.md").read_text(encoding="utf-8")
     assert [entry for entry in shelf_names(name) if f"`{entry}`" not in text] == []
