@@ -41,6 +41,7 @@ HOMES = {
     "safetensors": ("models", "train", "export"),
     "typer": ("cli",),
     "av": ("stream.sinks.video",),
+    "ray": ("cluster",),
 }
 # Import name -> the extra that brings it. A module that needs one fails by this name where it is missing.
 EXTRAS = {
@@ -53,6 +54,7 @@ EXTRAS = {
     "onnxruntime": "cpu",
     "openvino": "cpu",
     "pycuda": "jetson",
+    "ray": "cluster",
     "tensorrt": "gpu",
     "tensorrt_rtx": "rtx",
     "torch": "train",

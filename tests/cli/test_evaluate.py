@@ -203,3 +203,14 @@ def test_other_with_other_classes_is_refused(command, onnx_file, saved):
     saved.write_text(json.dumps(value))
     done = command("evaluate", onnx_file, "--data", STREETS, "--against", saved)
     done.refuses(2, "scored 12 classes, this run 11")
+
+
+def test_cluster_takes_whole_sets_and_gives_the_same_json(command, onnx_file, pairs):
+    words = ["evaluate", onnx_file, "--data", f"folder:{pairs}", "--target", "onnxruntime", "--cluster", "ray"]
+    for more in (["--limit", 2], ["--trimap", 3], ["--schedule", "fixed:2"]):
+        command(*words, *more).refuses(2, "--cluster scores whole sets")
+    pytest.importorskip("ray", reason="Ray is not installed (pip install 'fcn-edge[cluster]'): no cluster was tried")
+    spread = command(*words, "--json")
+    if spread.code == 3:
+        pytest.skip(f"no cluster was tried: {spread.err}")
+    assert spread.json == command(*words[:-2], "--json").json
