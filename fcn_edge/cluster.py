@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -97,6 +99,7 @@ def _result_of(ray: Any, reference: Any) -> Evaluation:
 def _cluster() -> Iterator[Any]:
     """The Ray package, connected; it tells nobody of its use, and one of our own listens on this machine only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    before = signal.getsignal(signal.SIGTERM)
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
@@ -109,3 +112,5 @@ def _cluster() -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # Ray leaves its own there

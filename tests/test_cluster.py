@@ -67,6 +67,7 @@ def test_killed_worker_loses_nothing_and_counts_nothing_twice(onnx_file):
     assert killed, "no worker was there to be killed"
     assert (found.confusion == local.confusion).all() and found.images == local.images
     assert found.scores == local.scores and told[-1] == (96, 96)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "Ray's own handler is gone with it"
 
 
 def test_error_of_a_worker_is_the_error_of_the_command(onnx_file, tmp_path):
