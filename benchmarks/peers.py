@@ -9,8 +9,10 @@ minute of the machine falls on all alike; a loop's figure is the median of its t
 file with full-size logits and, where it can, our INT8 file, which ends before the upsampling; the best of all
 counts, and the best with the plain file is told beside it. `agreement` is the share of pixels that look the same as
 those of the fp32 pipeline; below 98 % a loop draws something else and does not count (as where a wrapper takes our
-score map, with its padding, for the picture). The OpenVINO Model API (`openvino-model-api`) is taken where it is
-installed. Without --source a synthetic street is drawn and taken.
+score map, with its padding, for the picture). Our INT8 file also runs by schedules, on which deep stages rest
+(docs/clockwork.md, where their mIoU comes from): told beside, never counted in the ratio to the best peer. The
+OpenVINO Model API (`openvino-model-api`) is taken where it is installed. Without --source a synthetic street is drawn
+and taken.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from fcn_edge.export import ExportOptions, onnx_from_checkpoint
 from fcn_edge.files import write_json
 from fcn_edge.frame import Style
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.schedule import EVERY
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
 from fcn_edge.stream.pipeline import stream
@@ -52,12 +55,14 @@ from fcn_edge.workspace import usable_cpus
 
 SIZES = {"960x540": (540, 960), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
 JUDGED = "1280x720"
+SCHEDULES = ("fixed:2,2,6", "fixed:2,2,2,6")  # those that docs/clockwork.md recommends
 FRAMES_IN_FLIGHT = 2
 WARM_UP = 6  # frames of a turn that do not count: queues fill, caches warm
 MAX_LEVELS = 2  # pictures are blended by different roundings
 MIN_AGREEMENT = 0.98
 PLAIN = "plain fp32"
 PACKAGES = ("fcn-edge", "numpy", "opencv-python", "openvino", "onnxruntime", "torch", "openvino-model-api")
+CLOCKWORK = Path(__file__).resolve().parent.parent / "docs" / "clockwork.json"
 Pictures = Callable[[], Iterator[np.ndarray]]
 
 
@@ -69,6 +74,7 @@ class Contender:
     file: str
     pictures: Pictures
     is_ours: bool = False
+    schedule: str = EVERY
     fps: list[float] = field(default_factory=list)
     agreement: float | None = None
 
@@ -99,7 +105,9 @@ def main() -> None:
         "schema": 1, "network": files.spec.name, "source": given.source.name if given.source else "synthetic street",
         "protocol": {"turns": turns, "seconds": seconds, "threads": given.threads, "warm_up_frames": WARM_UP},
         "rows": rows, "skipped": skipped,
-        "ratios": ratios_of(rows), "ratios_with_plain_file": ratios_of(rows, (PLAIN,)),
+        "ratios": ratios_of(rows), "ratios_with_plain_file": ratios_of(rows, files=(PLAIN,)),
+        "ratios_with_schedule": {name: ratios_of(rows, schedule=name) for name in SCHEDULES},
+        "miou_points_of_schedules": miou_points_of(SCHEDULES),
         "device": {**to_mapping(this_device()), "name": this_device().name},
         "versions": {"python": sys.version.split()[0], **package_versions(PACKAGES)}, "commit": git_commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -109,7 +117,9 @@ def main() -> None:
     if given.json:
         print(json.dumps(record))
         ratios = {"ratio_to_best_peer": record["ratios"][JUDGED], "resolution": JUDGED}
-        print(json.dumps({**ratios, "ratio_to_best_peer_with_plain_file": record["ratios_with_plain_file"][JUDGED]}))
+        ratios["ratio_to_best_peer_with_plain_file"] = record["ratios_with_plain_file"][JUDGED]
+        scheduled = {name: found[JUDGED] for name, found in record["ratios_with_schedule"].items()}
+        print(json.dumps({**ratios, "ratio_with_schedule": scheduled}))
     else:
         describe(record)
 
@@ -143,14 +153,17 @@ def contenders_of(files: Files, video: Path, engines: ExitStack) -> tuple[list[C
     """All loops that can run here, ours first, and why the others cannot."""
     contenders, skipped = [], {}
     fp32 = packaged_file(".onnx")
-    for label, path, execution in (("int8", files.int8, "f32"), ("bf16", fp32, "bf16"), ("fp32", fp32, "f32")):
-        options = EngineOptions(execution, files.threads, FRAMES_IN_FLIGHT)
+    every = (("int8", files.int8, "f32", EVERY), ("bf16", fp32, "bf16", EVERY), ("fp32", fp32, "f32", EVERY))
+    for label, path, execution, schedule in (*every, *(("int8", files.int8, "f32", name) for name in SCHEDULES)):
+        options = EngineOptions(
+            execution, files.threads, FRAMES_IN_FLIGHT if schedule == EVERY else 1, schedule=schedule
+        )
         try:
             engine = engines.enter_context(open_engine(path, target="openvino", options=options))
         except FcnEdgeError as error:
-            skipped[f"fcn-edge run, {label}"] = str(error)
+            skipped[f"fcn-edge run, {label}, {schedule}"] = str(error)
         else:
-            contenders.append(Contender("fcn-edge run", label, pipeline_pictures(engine, video), is_ours=True))
+            contenders.append(Contender("fcn-edge run", label, pipeline_pictures(engine, video), True, schedule))
     for loop in LOOPS:
         for label, int8 in ((PLAIN, False), ("int8", True)):
             try:
@@ -221,31 +234,44 @@ def judge_pictures(contenders: list[Contender]) -> None:
 
 def row_of(one: Contender, size: str) -> dict[str, Any]:
     return {
-        "resolution": size, "loop": one.loop, "file": one.file, "is_ours": one.is_ours,
+        "resolution": size, "loop": one.loop, "file": one.file, "is_ours": one.is_ours, "schedule": one.schedule,
         "fps": round(statistics.median(one.fps), 2), "fps_of_turns": [round(fps, 2) for fps in one.fps],
         "agreement": one.agreement,
     }  # fmt: skip
 
 
-def ratios_of(rows: list[dict[str, Any]], files: tuple[str, ...] = ()) -> dict[str, float]:
-    """Our best figure over the best of the peers', with all their files or these, at each resolution."""
-    ratios = {}
+def ratios_of(
+    rows: list[dict[str, Any]], *, files: tuple[str, ...] = (), schedule: str = EVERY
+) -> dict[str, float | None]:
+    """Our best figure with a schedule over the best peer's, of all their files or of these, at each resolution."""
+    ratios: dict[str, float | None] = {}
     for size in dict.fromkeys(row["resolution"] for row in rows):
         same = [row for row in rows if row["resolution"] == size and row["agreement"] >= MIN_AGREEMENT]
         peers = [row["fps"] for row in same if not row["is_ours"] and (not files or row["file"] in files)]
-        ratios[size] = round(max(row["fps"] for row in same if row["is_ours"]) / max(peers), 3)
+        ours = [row["fps"] for row in same if row["is_ours"] and row["schedule"] == schedule]
+        ratios[size] = round(max(ours) / max(peers), 3) if ours else None
     return ratios
+
+
+def miou_points_of(schedules: tuple[str, ...]) -> dict[str, float]:
+    """What each schedule costs the INT8 file on CamVid val, in points of mIoU, as benchmarks/clockwork.py found."""
+    rows = json.loads(CLOCKWORK.read_text())["rows"]
+    return {row["schedule"]: round(100 * row["difference"], 2) for row in rows
+            if row["precision"] == "int8" and row["schedule"] in schedules}  # fmt: skip
 
 
 def describe(record: dict[str, Any]) -> None:
     for row in record["rows"]:
-        print(f"{row['resolution']:>9}  {row['loop']:<50} {row['file']:<10} {row['fps']:6.1f} fps"
+        print(f"{row['resolution']:>9}  {row['loop']:<50} {row['file']:<10} {row['schedule']:<13} {row['fps']:6.1f} fps"
               f"  {row['agreement']:7.2%} of pixels as ours in fp32")  # fmt: skip
     for name, reason in record["skipped"].items():
         print(f"skipped: {name}: {reason}")
     for size, ratio in record["ratios"].items():
         plain = record["ratios_with_plain_file"][size]
         print(f"{size}: {ratio:.2f} times the best peer, {plain:.2f} times the best with the plain file")
+        for name, found in record["ratios_with_schedule"].items():
+            points = record["miou_points_of_schedules"][name]
+            print(f"{size}: {found[size]} times the best peer with {name}, {points:+.2f} points of mIoU on CamVid val")
 
 
 if __name__ == "__main__":

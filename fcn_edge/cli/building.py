@@ -13,6 +13,7 @@ from fcn_edge.onnxfile import contract_from_onnx
 if TYPE_CHECKING:
     from fcn_edge.build import Built
     from fcn_edge.calib.refine import Refinement
+    from fcn_edge.export.padding import PaddingPrice
 
 
 def chosen_target(name: str) -> Target:
@@ -156,3 +157,17 @@ def _miou_words(manifest: dict[str, Any]) -> str:
         note = ", drop {:+.2f} to {:+.2f} with 95 % confidence".format(*manifest["interval"]) + note
     side = "below" if manifest["drop"] >= 0 else "above"
     return f"{reached} ({abs(manifest['drop']):.2f} points {side} fp32's {100 * manifest['miou_reference']:.2f}{note})"
+
+
+def describe_padding(price: PaddingPrice | None, out: str) -> None:
+    """What same padding costs, in points, or that nobody knows."""
+    if price is None:
+        print(f"{out}: padded otherwise than it was trained; what that costs is unknown: give --data SET to measure it")
+        return
+    interval = "no interval, the images are too few"
+    if price.interval is not None:
+        interval = f"95 % interval {100 * price.interval[0]:+.2f} to {100 * price.interval[1]:+.2f}"
+    print(
+        f"mean IU on {price.data}, {price.images} images: {100 * price.miou_original:.2f} with the border of 100,"
+        f" {100 * price.miou:.2f} with same padding: {100 * price.difference:+.2f} points ({interval})"
+    )

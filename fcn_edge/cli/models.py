@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from fcn_edge.cli.app import (
     size_from_text,
 )
 from fcn_edge.errors import BadInput
+from fcn_edge.schema import to_mapping
 
 
 class Head(str, Enum):
@@ -162,6 +164,12 @@ def export(
     io: Annotated[Io, typer.Option("--io", help="contract: uint8 frames in; plain: float NCHW in.")] = Io.contract,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Any multiple of 32 at run time.")] = False,
     equalise: Annotated[bool, typer.Option("--equalise", help="Even out the ranges of channels, for INT8.")] = False,
+    same_padding: Annotated[
+        bool, typer.Option("--same-padding", help="A pad-100 network pads its maps instead: faster, another accuracy.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Labelled set on which to measure the price of --same-padding.")
+    ] = None,
     recipe: RecipeName = None,
     spec: Spec = None,
     json: Json = False,
@@ -170,23 +178,30 @@ def export(
 
     An ONNX file made elsewhere gets the contract that its --spec describes. --equalise moves
     factors between neighbouring convolutions: the same network bit for bit, with weights, and so a
-    hash, of its own; docs/int8.md says where that pays.
+    hash, of its own; docs/int8.md says where that pays. --same-padding makes another network of the
+    same weights, without the original's border of 100 pixels: with --data both are evaluated.
 
     \b
     Examples:
       fcn-edge export net.safetensors --out net.onnx --size 384x512
       fcn-edge export other.onnx --spec other.toml --out net.onnx
       fcn-edge export net.onnx --equalise --out even.onnx
+      fcn-edge export fcn8s.safetensors --same-padding --data voc:VOC2012#val --out same.onnx
     """
+    from fcn_edge.cli.building import describe_padding
     from fcn_edge.engines import CHECKPOINT_SUFFIXES
     from fcn_edge.export import ExportOptions, contract_file, equalised_file, onnx_from_checkpoint
     from fcn_edge.files import require_file
 
     require_file(model, "a checkpoint or an ONNX file")
     require_suffix(out, ".onnx", "an ONNX file")
+    if data is not None and not same_padding:
+        raise BadInput("--data measures what --same-padding costs: give both, or neither")
     if model.suffix.lower() not in CHECKPOINT_SUFFIXES:
-        if (size, head, io, dynamic) != (None, Head.scores, Io.contract, False):
-            raise BadInput("--size, --head, --io and --dynamic are for checkpoints; an ONNX file is only wrapped")
+        if (size, head, io, dynamic, same_padding) != (None, Head.scores, Io.contract, False, False):
+            raise BadInput(
+                "--size, --head, --io, --dynamic and --same-padding are for checkpoints; an ONNX file is only wrapped"
+            )
         if equalise:
             with runnable(str(model), spec) as path:
                 pairs = equalised_file(path, out)
@@ -201,9 +216,28 @@ def export(
         return
     if spec is not None:
         raise BadInput(f"{model}: a checkpoint; --spec describes an ONNX file made elsewhere")
-    options = ExportOptions(size_from_text(size), head.value, io.value, dynamic, equalise)
-    made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))
+    options = ExportOptions(size_from_text(size), head.value, io.value, dynamic, equalise, same_padding)
+    price = None
+    if data is None:
+        made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))
+    else:
+        from fcn_edge.data import dataset_from_name
+        from fcn_edge.export.padding import same_padding_from_checkpoint
+
+        with progress() as tick:
+            made, price = same_padding_from_checkpoint(
+                model, out, dataset_from_name(data), options=options, recipe=recipe_of(recipe),
+                on_image=functools.partial(tick, "evaluating both"),
+            )  # fmt: skip
     result = {"onnx": str(made.path), "opset": made.opset, "relative_error": made.parity.relative_error,
               "agreement": made.parity.agreement, "checked_with": made.parity.engine}  # fmt: skip
-    shown = f"{made.parity.agreement:.3%} of pixels as in PyTorch ({made.parity.engine})"
-    emit(result, as_json=json, human=lambda: print(f"{out}: opset {made.opset}, {shown}"))
+    if same_padding:
+        result["same_padding"] = None if price is None else to_mapping(price)
+
+    def human() -> None:
+        shown = f"{made.parity.agreement:.3%} of pixels as in PyTorch ({made.parity.engine})"
+        print(f"{out}: opset {made.opset}, {shown}")
+        if same_padding:
+            describe_padding(price, str(out))
+
+    emit(result, as_json=json, human=human)

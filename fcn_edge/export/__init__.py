@@ -23,7 +23,8 @@ __all__ = ["ExportOptions", "Exported", "contract_file", "equalised_file", "onnx
 class ExportOptions:
     """size: (height, width) instead of the checkpoint's own; dynamic: any multiple of 32 at run time.
 
-    equalise: even out the ranges of channels between neighbouring convolutions.
+    equalise: even out the ranges of channels between neighbouring convolutions. same_padding: a
+    pad-100 network pads its maps instead of the frame, which is less to compute and not the same.
     """
 
     size: tuple[int, int] | None = None
@@ -31,6 +32,7 @@ class ExportOptions:
     io: Literal["contract", "plain"] = "contract"
     dynamic: bool = False
     equalise: bool = False
+    same_padding: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,19 @@ def onnx_from_checkpoint(
     """Export; the file appears under `out` only after its class maps agreed with PyTorch's.
 
     Raises:
-        BadInput: no checkpoint, an impossible size, nothing to equalise, or parity not reached (with figures).
+        BadInput: no checkpoint, an impossible size, nothing to equalise or to pad otherwise, or parity not reached
+            (with figures).
         BackendMissing: PyTorch, or an engine to check parity with, is not installed.
     """
     from fcn_edge.engines import require_package
 
     require_package("pytorch")
     from fcn_edge.export.trace import model_from_checkpoint
-    from fcn_edge.models.checkpoint import checkpoint_from_file
+    from fcn_edge.models.checkpoint import checkpoint_from_file, with_same_padding
 
     loaded = checkpoint_from_file(checkpoint, recipe)
+    if options.same_padding:
+        loaded = with_same_padding(loaded)
     model, spec = model_from_checkpoint(loaded, options.size, options.head, dynamic=options.dynamic)
     if options.equalise:
         equalise(model.graph, checkpoint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -135,6 +135,22 @@ def checkpoint_from_file(path: Path, recipe: Recipe | None = None) -> Checkpoint
     except (ValueError, BadInput) as error:
         raise BadInput(f"{path}: {error}") from error
     return Checkpoint(network.eval(), header, sha256_of_file(path))
+
+
+def with_same_padding(checkpoint: Checkpoint) -> Checkpoint:
+    """The same weights in a network that pads every map by itself, instead of the frame by 100 and crops.
+
+    The border of a picture is then seen otherwise, so its accuracy is another's. Raises BadInput where the network
+    is no pad-100 one.
+    """
+    header = checkpoint.header
+    if header.network.geometry != "pad100":
+        raise BadInput(f"{header.name}: pads by itself already; same padding replaces the original pad-100-and-crop")
+    changed = replace(header, name=f"{header.name}_same", network=replace(header.network, geometry="same"))
+    with torch.device("meta"):
+        network = network_from_recipe(changed.network, len(changed.classes))
+    network.load_state_dict(checkpoint.network.state_dict(), assign=True)
+    return Checkpoint(network.eval(), changed, checkpoint.sha256)
 
 
 def state_from_file(path: Path) -> dict[str, Tensor]:

@@ -47,7 +47,13 @@ def test_export_of_a_wrapped_file_equalises_it(command, onnx_file, int8_file, tm
 
 def test_options_for_checkpoints_are_not_passed_over_for_onnx_files(command, foreign_file, spec_file, tmp_path):
     words = ["export", foreign_file, "--spec", spec_file("camvid"), "--out", tmp_path / "x.onnx", "--size", "64x96"]
-    command(*words).refuses(2, "--size, --head, --io and --dynamic are for checkpoints")
+    command(*words).refuses(2, "--size, --head, --io, --dynamic and --same-padding are for checkpoints")
+
+
+def test_data_without_same_padding_is_refused(command, checkpoint_file, tmp_path):
+    words = ["export", checkpoint_file, "--data", "synthetic:street", "--out", tmp_path / "x.onnx"]
+    command(*words).refuses(2, "--data measures what --same-padding costs")
+    command(*words, "--same-padding").refuses(2, "pads by itself already")
 
 
 @pytest.mark.parametrize("verb", ["export", "calibrate"])

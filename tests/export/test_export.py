@@ -9,10 +9,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
+from fcn_edge.evaluate import evaluate_engine
 from fcn_edge.export import ExportOptions, contract_file, onnx_from_checkpoint
+from fcn_edge.export.padding import same_padding_from_checkpoint
 from fcn_edge.geometry import Sampling, stretch, stride
 from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx
 from fcn_edge.spec import spec_from_json
@@ -221,13 +224,52 @@ def test_graph_that_is_another_network_is_never_written(checkpoint_file, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+PAD100 = {"backbone": "vgg16", "width": NARROW, "geometry": "pad100"}
+
+
 @pytest.mark.parametrize("size", [(64, 96), (70, 50)])
 @pytest.mark.parametrize("head", ["scores", "logits"])
 def test_original_geometry_is_exported_as_it_is(write_checkpoint, tmp_path, head, size):
-    network = {"backbone": "vgg16", "width": NARROW, "geometry": "pad100"}
-    checkpoint = write_checkpoint(network, channels="bgr", std=(1.0, 1.0, 1.0))
+    checkpoint = write_checkpoint(PAD100, channels="bgr", std=(1.0, 1.0, 1.0))
     done = onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx", options=ExportOptions(head=head, size=size))
     assert_same_network(checkpoint, done.path, size)
+
+
+def test_same_padding_makes_another_network_of_the_same_weights(write_checkpoint, tmp_path):
+    checkpoint = write_checkpoint(PAD100)
+    onnx_from_checkpoint(checkpoint, tmp_path / "same.onnx", options=ExportOptions(same_padding=True))
+    onnx_from_checkpoint(checkpoint, tmp_path / "original.onnx")
+    same, original = (contract_from_onnx(tmp_path / f"{name}.onnx").spec for name in ("same", "original"))
+    assert (same.name, same.weights_sha256) == ("other_same", original.weights_sha256)
+    assert same.head.sampling == Sampling(stride(64, 8), stride(96, 8)) != original.head.sampling
+    image = colourful(64, 96)
+    with open_engine(tmp_path / "same.onnx") as ours, open_engine(tmp_path / "original.onnx") as theirs:
+        assert ours.infer(image[None]).shape[2:] == (8, 12)
+        agreement = (ours.segment(image).class_map == theirs.segment(image).class_map).mean()
+    assert 0.3 < agreement < 1, "the same weights see the same picture, but for its border"
+
+
+def test_same_padding_of_what_pads_by_itself_is_refused(checkpoint_file, tmp_path):
+    with pytest.raises(BadInput, match="pads by itself already"):
+        onnx_from_checkpoint(checkpoint_file, tmp_path / "a.onnx", options=ExportOptions(same_padding=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_price_of_same_padding_is_what_evaluating_both_files_says(write_checkpoint, tmp_path):
+    data = dataset_from_name("synthetic:street,seed=1,images=8,size=64x96")
+    out, ticks = tmp_path / "same.onnx", []
+    _, price = same_padding_from_checkpoint(
+        write_checkpoint(PAD100), out, data, options=ExportOptions(), on_image=lambda *tick: ticks.append(tick)
+    )
+    with open_engine(out) as engine:
+        assert price.miou == evaluate_engine(engine, data).scores.miou
+    onnx_from_checkpoint(tmp_path / "other.safetensors", tmp_path / "original.onnx")
+    with open_engine(tmp_path / "original.onnx") as engine:
+        assert price.miou_original == evaluate_engine(engine, data).scores.miou
+    assert price.miou != price.miou_original
+    assert price.difference == price.miou - price.miou_original and price.images == 8
+    assert price.interval[0] <= price.difference <= price.interval[1]
+    assert ticks == [(n, 16) for n in range(1, 17)]
 
 
 @pytest.mark.parametrize("backbone", ["alexnet", "googlenet", "resnet18"])
