@@ -61,6 +61,7 @@ CASES = 500
 PACKAGES = ("fcn-edge", "numpy", "opencv-python", "openvino")
 DRAWN = "synthetic:street,seed=2,images=8,size=360x480"
 INPUT = (360, 480)
+IN_FLIGHT = 3  # as `run` has on recordings
 STEADY_AFTER = 20  # frames of a file before its speed is taken
 
 
@@ -231,7 +232,7 @@ def steady_run(path: Path, video: Path, threads: int, turns: int) -> dict[str, A
     tool = shutil.which("benchmark_app", path=str(Path(sys.executable).parent)) or shutil.which("benchmark_app")
     ours, theirs = [], []
     for _ in range(turns):
-        with open_engine(path, target="openvino", options=EngineOptions("f32", threads, 2)) as engine:
+        with open_engine(path, target="openvino", options=EngineOptions("f32", threads, IN_FLIGHT)) as engine:
             ours.append(pipeline_fps(engine, video))
         if tool:
             command = [tool, "-m", str(path), "-d", "CPU", "-hint", "none", "-nstreams", str(threads),

@@ -56,7 +56,7 @@ from fcn_edge.workspace import usable_cpus
 SIZES = {"960x540": (540, 960), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
 JUDGED = "1280x720"
 SCHEDULES = ("fixed:2,2,6", "fixed:2,2,2,6")  # those that docs/clockwork.md recommends
-FRAMES_IN_FLIGHT = 2
+FRAMES_IN_FLIGHT = 3  # as `run` has on recordings
 WARM_UP = 6  # frames of a turn that do not count: queues fill, caches warm
 MAX_LEVELS = 2  # pictures are blended by different roundings
 MIN_AGREEMENT = 0.98

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fcn_edge.stream.summary import Summary
 
 
-FRAMES_IN_FLIGHT = 2  # of recordings, where throughput counts and no frame grows old
+FRAMES_IN_FLIGHT = 3  # of recordings, where throughput counts and no frame grows old
 
 
 class Policy(str, Enum):

@@ -17,7 +17,10 @@ from fcn_edge.targets import Target
 
 
 class OpenVinoEngine(Engine):
-    """An ONNX file compiled for this CPU: all threads on one frame, or a stream for each frame in flight."""
+    """An ONNX file compiled for this CPU: all threads on one frame, or streams for several.
+
+    From three frames in flight on there is one more than streams, so that none stands still while a frame is drawn.
+    """
 
     target = "openvino"
 
@@ -109,7 +112,7 @@ def _compiled(model: Path | bytes, name: str, options: EngineOptions) -> Any:
     _require_execution(core, execution)
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": execution, "PERFORMANCE_HINT": "LATENCY"}
     if options.in_flight > 1:
-        settings |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": options.in_flight}
+        settings |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": max(2, options.in_flight - 1)}
     if options.threads is not None:
         settings["INFERENCE_NUM_THREADS"] = options.threads
     try:
