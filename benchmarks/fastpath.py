@@ -40,6 +40,7 @@ from fcn_edge.export import ExportOptions, onnx_from_checkpoint
 from fcn_edge.files import write_json
 from fcn_edge.frame import Frame, Style
 from fcn_edge.geometry import Sampling, align_corners, frame_sampling, letterbox_content, stretch, stride
+from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
 from fcn_edge.spec import Preprocess
@@ -75,13 +76,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
-        files = files_in(Path(scratch), packaged_file(".safetensors"), PACKAGED_NETWORK)
+        files = files_in(Path(scratch), packaged_file(".safetensors"), packaged_file(".onnx"), PACKAGED_NETWORK)
         image = first_image(given.source)
         others = {}
         for number, checkpoint in enumerate(given.also):
             folder = Path(scratch) / str(number)
             folder.mkdir()
-            others[checkpoint.name] = heads(files_in(folder, checkpoint, DRAWN), given.threads, given.turns)
+            folded = onnx_from_checkpoint(checkpoint, folder / "fp32.onnx").path
+            others[contract_from_onnx(folded).spec.name] = heads(
+                files_in(folder, checkpoint, folded, DRAWN), given.threads, given.turns
+            )
         record = {
             "schema": 1, "network": PACKAGED_NETWORK, "source": given.source.name,
             "protocol": {"turns": given.turns, "threads": given.threads},
@@ -103,10 +107,9 @@ def main() -> None:
         write_json(given.out, record)
 
 
-def files_in(folder: Path, checkpoint: Path, calib: str) -> dict[str, Path]:
+def files_in(folder: Path, checkpoint: Path, folded: Path, calib: str) -> dict[str, Path]:
     """Folded and full-size heads of a network, in fp32 and INT8. Scales from drawn streets say nothing of speed."""
-    files = {name: folder / f"{name}.onnx" for name in ("fp32", "fp32_full", "int8", "int8_full")}
-    onnx_from_checkpoint(checkpoint, files["fp32"])
+    files = {"fp32": folded, **{name: folder / f"{name}.onnx" for name in ("fp32_full", "int8", "int8_full")}}
     onnx_from_checkpoint(checkpoint, files["fp32_full"], options=ExportOptions(head="logits"))
     int8_from_onnx(files["fp32"], files["int8"], calib=calib, placement="x86")
     int8_from_onnx(files["fp32_full"], files["int8_full"], calib=DRAWN, placement="x86")
