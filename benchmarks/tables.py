@@ -23,6 +23,7 @@ DOCUMENTS = (
     ROOT / "benchmarks" / "README.md",
     ROOT / "benchmarks" / "METHOD.md",
     ROOT / "docs" / "int8.md",
+    ROOT / "docs" / "sweep.md",
 )
 METHODS = ("minmax", "entropy", "percentile", "mse")
 RESULTS = ROOT / "benchmarks" / "results"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fcn_edge.errors import BadInput
+from fcn_edge.records import require_plausible
 from tests.benchrecords import record, row
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,3 +84,18 @@ def test_trial_of_the_gate_went_as_it_must():
         )
         assert not must or each["verdict"] == "fail", each
         assert each["as_it_must"], each
+
+
+def test_sweep_has_every_network_size_and_precision_and_came_out_the_same_again():
+    """What the committed sweep holds; the command that makes it anew stands in docs/sweep.md."""
+    first = tables.read_json(ROOT / "benchmarks/records/sweep.amd-epyc-2c.json.xz")
+    require_plausible(first, "the sweep")
+    rows = [(row["model"], row["height"], tables.label_of(row), row["target"]) for row in first["rows"]]
+    assert len({model for model, *_ in rows}) >= 5
+    for model in {model for model, *_ in rows}:
+        for height in (240, 360, 480):
+            assert {(model, height, label, "openvino") for label in ("fp32", "bf16", "int8")} <= set(rows)
+        assert {(model, 360, label, "onnxruntime") for label in ("fp32", "int8")} <= set(rows)
+    again = tables.read_json(ROOT / "benchmarks/records/sweep_again.amd-epyc-2c.json")
+    assert again["records"][0] == first["sha256"] != again["records"][1]
+    assert again["agrees"] and len(again["rows"]) == len(rows)

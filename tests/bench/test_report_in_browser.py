@@ -25,7 +25,7 @@ from tests.benchrecords import row
 from tests.browser import DESK, PHONE, complaints_of, needs_browser, opened_browser, show_as
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORD = ROOT / "benchmarks" / "baselines" / "camvid.amd-epyc-2c.json"
+RECORD = ROOT / "benchmarks" / "records" / "sweep.amd-epyc-2c.json.xz"
 PICTURE = ROOT / "docs" / "report.png"
 A4 = (794, 1123)  # CSS pixels
 
