@@ -121,28 +121,27 @@ def cheapest_within(
         return Found((), whole, {})
     few = min(SUBSET, total)
     gains: dict[str, float] = {}
-    fixed: list[str] = []
-    while drop(fixed, few) > budget or not fixed:
-        base = drop(fixed, few)
-        left = [layer.name for layer in layers if layer.name not in fixed]
+    hiding: list[str] = []
+    while left := [layer.name for layer in layers if layer.name not in hiding]:
+        base = drop(hiding, few)
         for done, name in enumerate(left, 1):
-            gains[name] = base - drop((*fixed, name), few)
+            gains[name] = base - drop((*hiding, name), few)
             on_layer("sensitivity", done, len(left))
         worst = max(left, key=lambda name: gains[name])
-        if gains[worst] < max(HIDES * base, budget):
+        if gains[worst] <= max(HIDES * base, budget):
             break
-        fixed.append(worst)
-    whole_cost = sum(layer.cost for layer in layers)
-    by_gain = sorted(layers, key=lambda layer: gains[layer.name] / layer.cost, reverse=True)
-    ranked = [layer for layer in layers if layer.name in fixed]
-    ranked += [layer for layer in by_gain if gains[layer.name] > 0 and layer.name not in fixed]
-    affordable = _affordable(ranked, whole_cost)
+        hiding.append(worst)
+        if drop(hiding, few) <= budget:
+            break
+    costs = {layer.name: layer.cost for layer in layers}
+    others = [name for name in costs if gains[name] > 0 and name not in hiding]
+    ranked = [*hiding, *sorted(others, key=lambda name: gains[name] / costs[name], reverse=True)]
+    affordable = _affordable([(name, costs[name]) for name in ranked], sum(costs.values()))
     kept = _shortest(affordable, lambda names: drop(names, few) <= budget)
     while drop(kept, None) > budget:
         if len(kept) == len(affordable):
             raise CheckFailed(_blame(budget, whole, drop(kept, None), kept, gains, len(layers)))
         kept = affordable[: len(kept) + 1]
-    costs = {layer.name: layer.cost for layer in layers}
     for done, name in enumerate(sorted(kept, key=lambda name: -costs[name]), 1):
         without = [other for other in kept if other != name]
         if drop(without, few) <= budget and drop(without, None) <= budget:
@@ -151,14 +150,14 @@ def cheapest_within(
     return Found(tuple(kept), drop(kept, None), gains)
 
 
-def _affordable(ranked: Sequence[LayerCost], whole: float) -> list[str]:
-    """The beginning of the ranking that costs no more than the allowed share."""
+def _affordable(ranked: Sequence[tuple[str, float]], whole: float) -> list[str]:
+    """The beginning of the ranking, (name, cost) each, that costs no more than the allowed share."""
     names, spent = [], 0.0
-    for layer in ranked:
-        spent += layer.cost
+    for name, cost in ranked:
+        spent += cost
         if spent > MAX_FLOAT_SHARE * whole:
             break
-        names.append(layer.name)
+        names.append(name)
     return names
 
 
