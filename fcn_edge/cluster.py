@@ -1,8 +1,8 @@
-"""A labelled archive evaluated by many processes or machines through Ray, with the same result bit for bit.
+"""Labelled sets scored, and recordings segmented, by many processes or machines through Ray, with the same bits.
 
-The unit of work is a run of images, named by their indices, and what it yields is each image's confusion matrix. A
-unit that is done twice, because a worker died, therefore yields the same and is counted once. All machines see the
-data and the model under the same paths.
+The unit of work is a run of images of a set, or a recording. What it yields depends on nothing else, and its files get
+their names once they are whole. A unit that is done again, because a worker died, therefore yields the same and is
+counted once. All machines see data, models and folders for results under the same paths.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,13 +24,19 @@ import numpy as np
 
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import Engine, EngineOptions, Target, open_engine
-from fcn_edge.errors import BackendMissing, FcnEdgeError, first_line
+from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, first_line
 from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.metrics import scores_from_confusion
+from fcn_edge.stream.pipeline import Feed, run_feeds
+from fcn_edge.stream.sinks import SinkOptions, numbered, sinks_of_sources
+from fcn_edge.stream.sources import none_readable, source_from_uri
+from fcn_edge.stream.summary import Part, StreamLog, Summary, part_from_logs, summary_from_parts
 
 PART = 16  # images
 RETRIES = 5  # of a unit whose worker died
 LOOPBACK = "127.0.0.1"
+
+OnDone = Callable[[int, int], None]
 
 
 def evaluate_on_ray(
@@ -38,7 +45,7 @@ def evaluate_on_ray(
     *,
     target: Target,
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    on_image: OnDone = lambda done, total: None,
 ) -> Evaluation:
     """What `evaluate_engine` gives for the whole set, computed by the workers of a Ray cluster.
 
@@ -46,26 +53,26 @@ def evaluate_on_ray(
 
     Raises BackendMissing without Ray or where its cluster is not there, and what `evaluate_engine` raises.
     """
-    if find_spec("ray") is None:
-        raise BackendMissing("--cluster ray: Ray is not installed (pip install 'fcn-edge[cluster]')")
-    total = len(dataset_from_name(data).items)
+    labelled = dataset_from_name(data)
+    total = len(labelled.items)
     starts = range(0, total, PART)
     found: dict[int, Evaluation] = {}
-    with _cluster() as ray:
-        work = ray.remote(max_retries=RETRIES, num_cpus=1)(_evaluated)
-        running = {work.remote(str(model.resolve()), target, options, data, start): start for start in starts}
-        while running:
-            ready, _ = ray.wait(list(running), num_returns=1)
-            found[running.pop(ready[0])] = _result_of(ray, ready[0])
+    task = functools.partial(_evaluated, str(model.resolve()), target, options, data)
+    with closing(_done_on_ray(task, starts)) as done:
+        for number, part in done:
+            found[number] = part
             on_image(sum(len(each.images) for each in found.values()), total)
-    return _joined([found[start] for start in starts])
+    whole = _joined([found[number] for number in range(len(starts))])
+    if not whole.images:
+        raise none_readable(labelled.name, total, whole.skipped[0])
+    return whole
 
 
 def _evaluated(model: str, target: Target, options: EngineOptions, data: str, start: int) -> Evaluation:
     """In a worker: the images from `start` on."""
     whole = dataset_from_name(data)
     items = [whole.items[index] for index in range(start, min(start + PART, len(whole.items)))]
-    return evaluate_engine(_engine(model, target, options), replace(whole, items=items))
+    return evaluate_engine(_engine(model, target, options), replace(whole, items=items), may_be_empty=True)
 
 
 @functools.lru_cache(maxsize=1)
@@ -85,14 +92,98 @@ def _joined(parts: list[Evaluation]) -> Evaluation:
     )
 
 
-def _result_of(ray: Any, reference: Any) -> Evaluation:
+def run_on_ray(
+    model: Path,
+    recordings: Sequence[str],
+    sinks: Sequence[str],
+    *,
+    target: Target,
+    options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
+    drawn: SinkOptions = SinkOptions(),  # noqa: B008 - frozen
+    limit: int | None = None,
+    on_video: OnDone = lambda done, total: None,
+) -> Summary:
+    """What `run_feeds` does with several recordings, each segmented by one worker of a Ray cluster (`evaluate_on_ray`).
+
+    Their files are named as `sinks_of_sources` names them. A recording whose worker died is begun again, and its
+    files are written over. Ctrl-C ends the run: of those under way what was recorded stays as after a kill.
+
+    Raises BackendMissing without Ray or where its cluster is not there, and what `run_feeds` raises.
+    """
+    total = len(recordings)
+    units = [
+        (uri, [numbered(sink, number) if total > 1 else sink for sink in sinks])
+        for number, uri in enumerate(recordings)
+    ]
+    found: dict[int, Part] = {}
+    interrupted = False
+    task = functools.partial(_segmented, str(model.resolve()), target, options, drawn, limit)
+    began = time.monotonic()
+    try:
+        with closing(_done_on_ray(task, units, cores=options.threads or 1)) as done:
+            for number, part in done:
+                found[number] = part
+                on_video(len(found), total)
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        interrupted = True
+    parts = [found[number] for number in sorted(found)]
+    return summary_from_parts(parts, seconds=time.monotonic() - began, interrupted=interrupted)
+
+
+def _segmented(
+    model: str,
+    target: Target,
+    options: EngineOptions,
+    drawn: SinkOptions,
+    limit: int | None,
+    unit: tuple[str, Sequence[str]],
+) -> Part:
+    """In a worker: one recording into its own sinks."""
+    uri, sinks = unit
+    logs: list[StreamLog] = []
+    with ExitStack() as ends:
+        engine = ends.enter_context(open_engine(Path(model), target=target, options=options))
+        source = ends.enter_context(source_from_uri(uri))
+        own = sinks_of_sources(sinks, engine, [source], ends, options=drawn)[0]
+        style = replace(drawn.style, overlay=any(sink.needs_overlay for sink in own))
+        summary = run_feeds([Feed(source, own, "every")], engine, style=style, limit=limit, on_end=logs.extend)
+    return part_from_logs(summary, logs)
+
+
+def _done_on_ray(
+    task: Callable[[Any], Any], units: Sequence[Any], *, cores: int = 1
+) -> Generator[tuple[int, Any], None, None]:
+    """(number, what `task` gives) of each unit, as they get ready; each task asks for so many cores."""
+    if find_spec("ray") is None:
+        raise BackendMissing("--cluster ray: Ray is not installed (pip install 'fcn-edge[cluster]')")
+    with _cluster() as ray:
+        most = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes())  # more would be waited for without end
+        work = ray.remote(max_retries=RETRIES, num_cpus=min(cores, most))(_worked)
+        running = {work.remote(task, os.getcwd(), unit): number for number, unit in enumerate(units)}
+        while running:
+            ready, _ = ray.wait(list(running), num_returns=1)
+            yield running.pop(ready[0]), _result_of(ray, ready[0])
+
+
+def _worked(task: Callable[[Any], Any], folder: str, unit: Any) -> Any:
+    """In a worker, whose relative paths begin where the caller's do."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise BadInput(f"--cluster ray: {folder} is not there on every machine ({error.strerror})") from error
+    return task(unit)
+
+
+def _result_of(ray: Any, reference: Any) -> Any:
     """Raises what the worker raised, where it is an error of ours."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
         if isinstance(cause := getattr(error, "cause", None), FcnEdgeError):
             raise cause from error
-        raise BackendMissing(f"--cluster ray: a part of the set could not be done ({first_line(error)})") from error
+        raise BackendMissing(f"--cluster ray: a part of the work could not be done ({first_line(error)})") from error
 
 
 @contextmanager
@@ -108,9 +199,10 @@ def _cluster() -> Iterator[Any]:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:  # Ray raises plain ones too
         raise BackendMissing(f"--cluster ray: not reached or not started ({first_line(error)})") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # Ray puts its own there
     try:
         yield ray
     finally:
         ray.shutdown()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # Ray leaves its own there

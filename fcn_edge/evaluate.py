@@ -41,12 +41,13 @@ def evaluate_engine(
     *,
     limit: int | None = None,
     trimap: int | None = None,
+    may_be_empty: bool = False,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Run the set through the engine and compare class maps with labels at the labels' size.
 
     limit: only the first so many that decode. trimap: also score the pixels within so many pixels
-    of a boundary between labels.
+    of a boundary between labels. may_be_empty: it is a part of a set, of which no image has to decode.
 
     Raises:
         BadInput: the set has other classes than the network, a label file is unfit (named), or
@@ -58,7 +59,8 @@ def evaluate_engine(
     confusion, near = np.zeros((2, classes, classes), np.int64)
     images, times, skipped = [], [], list[str]()
     following = 0
-    for frame, view, spent in stream(source_from_dataset(dataset), engine, style=Style(overlay=False), limit=total):
+    source = source_from_dataset(dataset, may_be_empty=may_be_empty)
+    for frame, view, spent in stream(source, engine, style=Style(overlay=False), limit=total):
         if frame.labels is None:
             raise BadInput(f"{frame.source}: no labels to compare with")
         skipped += _unreadable(dataset, following, frame.index)

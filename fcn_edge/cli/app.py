@@ -66,6 +66,10 @@ class Provider(str, Enum):
     nv_tensorrt_rtx = "nv-tensorrt-rtx"
 
 
+class Cluster(str, Enum):
+    ray = "ray"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
 Spec = Annotated[Path | None, typer.Option("--spec", help="TOML that describes an ONNX file made elsewhere.")]
 RecipeName = Annotated[str | None, typer.Option("--recipe", help="Network of a plain state dict (see `models`).")]
@@ -75,6 +79,9 @@ AllowHostCode = Annotated[
 ]
 AllowOverlap = Annotated[bool, typer.Option("--allow-overlap", help="Calibration images may be among those of --data.")]
 Model = Annotated[str | None, typer.Argument(help="Checkpoint, ONNX, engine directory or name; default: packaged.")]
+Across = Annotated[
+    Cluster | None, typer.Option("--cluster", help="Spread over the cluster at RAY_ADDRESS, or over this machine.")
+]
 Through = Annotated[Provider, typer.Option("--provider", help="What ONNX Runtime (--target onnxruntime) runs with.")]
 On = Annotated[Target, typer.Option("--target", help="Engine to run on.")]
 In = Annotated[Execution | None, typer.Option("--execution", help="Arithmetic of float layers [f32].")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcn_edge.cli.app import (
+    Across,
     AllowHostCode,
     AllowOverlap,
     In,
@@ -43,10 +44,6 @@ class Label(str, Enum):
     int8_fp16 = "int8-fp16"
 
 
-class Cluster(str, Enum):
-    ray = "ray"
-
-
 @app.command()
 def evaluate(
     data: Annotated[str, typer.Option("--data", help="Labelled set KIND:PATH#SPLIT.")],
@@ -64,9 +61,7 @@ def evaluate(
     schedule: When = "every",
     threads: Threads = None,
     allow_host_code: AllowHostCode = False,
-    cluster: Annotated[
-        Cluster | None, typer.Option("--cluster", help="Spread over the cluster at RAY_ADDRESS, or over this machine.")
-    ] = None,
+    cluster: Across = None,
     json: Json = False,
 ) -> None:
     """The paper's four metrics on a labelled set.

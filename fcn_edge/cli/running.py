@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fcn_edge.cli.app import (
+    Across,
     AllowHostCode,
     Execution,
     Json,
@@ -90,6 +92,7 @@ def run(
     recipe: RecipeName = None,
     threads: Threads = None,
     allow_host_code: AllowHostCode = False,
+    cluster: Across = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -111,6 +114,10 @@ def run(
     while nobody answers and every half minute while somebody refuses. One that is given up, or a
     file cut short, is told in the summary, and the code is 4.
 
+    --cluster ray hands each recording to one worker, which computes on one core unless --threads
+    says more; class maps are the same bit for bit. There a source may also be a folder or a glob
+    of videos.
+
     \b
     Examples:
       fcn-edge run --source 0
@@ -119,6 +126,7 @@ def run(
       fcn-edge run --source drive.mp4 --schedule fixed:1,2,4 --sink out.mp4
       fcn-edge run --source rtsp://front/1 --source rtsp://back/1 --sink out.mp4
       fcn-edge run --source 0 --sink http://127.0.0.1:8080 --event 'car>20%@2s'
+      fcn-edge run --source 'archive/*.mp4' --sink masks/ --sink out.mp4 --cluster ray
     """
     from fcn_edge.device import this_device
     from fcn_edge.engines import EngineOptions, available_targets, open_engine
@@ -129,39 +137,51 @@ def run(
     from fcn_edge.stream.pipeline import Feed, run_feeds
     from fcn_edge.stream.regions import region_from_text, require_distinct, rule_from_text
     from fcn_edge.stream.sinks import SinkOptions, sinks_of_sources
-    from fcn_edge.stream.sources import Patience, source_from_uri
+    from fcn_edge.stream.sources import Patience, recordings_of, source_from_uri
 
     patience = Patience(silence, retries, await_)
-    uris = sink or ["display://0"]
+    uris, addresses = sink or ["display://0"], source or ["0"]
+    if cluster:
+        _require_files_of_recordings(uris, policy, event, events)
+        addresses = [recording for uri in addresses for recording in recordings_of(uri)]
     with logged(log) as note, ExitStack() as ends:
         is_openvino = target in (Target.auto, Target.openvino) and "openvino" in available_targets()
         if execution is None and is_openvino and provider is Provider.cpu:
             model, execution = fastest_packaged(model, this_device())
         path = ends.enter_context(runnable(model, spec, recipe))
-        sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in source or ["0"]]
+        sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in addresses]
+        if cluster and (live := [one.uri for one in sources if one.is_live]):
+            raise BadInput(f"--cluster ray takes recordings; {', '.join(live)} is live and runs on one machine only")
         is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
         in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
-        options = EngineOptions(execution.value if execution else None, threads, in_flight, provider.value, schedule,
-                                allow_host_code)  # fmt: skip
+        options = EngineOptions(execution.value if execution else None, threads or (1 if cluster else None), in_flight,
+                                provider.value, schedule, allow_host_code)  # fmt: skip
         engine = ends.enter_context(open_engine(path, target=target.value, options=options))
         style = Style(opacity, hidden_classes=tuple(class_index(engine.spec, name) for name in ignore_class or ()))
         regions = tuple(region_from_text(text) for text in roi or ())
         require_distinct(regions)
         rules = tuple(rule_from_text(text, engine.spec, regions) for text in event or ())
-        sinks = sinks_of_sources(
-            uris, engine, sources, ends, options=SinkOptions(legend, style, regions, rules, events, log is not None)
-        )
-        for greeting in dict.fromkeys(one.greeting for own in sinks for one in own if one.greeting):
-            say(greeting)
-        feeds = [Feed(s, own, policy.value if policy else None) for s, own in zip(sources, sinks, strict=True)]
-        tick = ends.enter_context(progress())
-        style = replace(style, overlay=any(one.needs_overlay for own in sinks for one in own))
-        summary = run_feeds(
-            feeds, engine, style=style, limit=limit,
-            on_frame=lambda frame, view, times: tick(
-                sources[frame.stream].uri, frame.index + 1, limit or sources[frame.stream].length or 0
-            ),
-        )  # fmt: skip
+        drawn = SinkOptions(legend, style, regions, rules, events, is_logged=log is not None and cluster is None)
+        if cluster:
+            from fcn_edge.cluster import run_on_ray
+
+            tick = ends.enter_context(progress())
+            summary = run_on_ray(
+                path, addresses, uris, target=engine.target, options=options, drawn=drawn, limit=limit,
+                on_video=partial(tick, "videos"),
+            )  # fmt: skip
+        else:
+            sinks = sinks_of_sources(uris, engine, sources, ends, options=drawn)
+            for greeting in dict.fromkeys(one.greeting for own in sinks for one in own if one.greeting):
+                say(greeting)
+            feeds = [Feed(s, own, policy.value if policy else None) for s, own in zip(sources, sinks, strict=True)]
+            tick = ends.enter_context(progress())
+            summary = run_feeds(
+                feeds, engine, style=replace(style, overlay=any(one.needs_overlay for own in sinks for one in own)),
+                limit=limit, on_frame=lambda frame, view, times: tick(
+                    sources[frame.stream].uri, frame.index + 1, limit or sources[frame.stream].length or 0
+                ),
+            )  # fmt: skip
         for text in filter(None, (*summary.outputs, *summary.notes, summary.failed, summary.lost)):
             note(text)
     emit(to_mapping(summary), as_json=json, human=lambda: _describe_run(summary))
@@ -171,6 +191,20 @@ def run(
     if summary.lost:
         say(f"fcn-edge: {summary.lost}")
         raise typer.Exit(SourceLost.exit_code)
+
+
+def _require_files_of_recordings(
+    sinks: list[str], policy: Policy | None, event: list[str] | None, events: Path | None
+) -> None:
+    """Raises BadInput where something was asked that no cluster can do."""
+    from fcn_edge.errors import BadInput
+    from fcn_edge.stream.sources import redacted
+
+    unfit = [redacted(uri) for uri in sinks if uri.startswith(("display://", "http://"))]
+    unfit += ["--policy newest"] * (policy is Policy.newest) + ["--event"] * bool(event) + ["--events"] * bool(events)
+    if unfit:
+        known = "--sink may be a FOLDER/, FILE.mp4, FILE.mkv, FILE.jsonl or null:"
+        raise BadInput(f"--cluster ray writes files of recordings, and nothing for {', '.join(unfit)}; {known}")
 
 
 def fastest_packaged(model: str | None, device: Device) -> tuple[str | None, Execution | None]:

@@ -112,13 +112,14 @@ def run_feeds(
     style: Style = Style(),  # noqa: B008 - frozen
     limit: int | None = None,
     on_frame: OnFrame | None = None,
+    on_end: Callable[[Sequence[StreamLog]], None] = lambda logs: None,
 ) -> Summary:
     """Stream sources into their sinks until all end, `limit` frames of each are done, a window is closed or Ctrl-C.
 
     The sources take turns on the engine, and each sink of each has a thread that writes, so that a
     slow one delays no other. A sink may serve several feeds. The sinks are closed in any case; one
     that cannot write ends the run, and `Summary.failed` tells of it. on_frame is called in this
-    thread after each frame.
+    thread after each frame, on_end with the sources' logs once all is closed.
 
     Raises:
         BadInput: nothing in a source can be read.
@@ -153,6 +154,7 @@ def run_feeds(
                 raise
     if captures.lost and not interrupted and all(log.size is None for log in logs):
         raise captures.lost[0]
+    on_end(logs)
     failed = _failure_of([*(writer.error for writer in writers), *closing.errors])
     return summary_from_logs(logs, engine, sinks=sinks, failed=failed, interrupted=interrupted)
 

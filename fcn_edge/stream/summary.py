@@ -5,10 +5,10 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 RECENT = 120  # frames that live figures are taken over
 STAGES = ("capture", "input", "infer", "view")
+SENT = 1000  # frames of each recording that figures of many are taken over
 AGE, READY = len(STAGES), len(STAGES) + 1  # columns behind the stages: age, and the moment the view was ready
 
 
@@ -178,7 +179,7 @@ def summary_from_logs(
         schedule=engine.schedule,
         stage_runs=engine.stage_runs(),
         source=", ".join(stream.source for stream in streams),
-        policy=", ".join(dict.fromkeys(stream.policy for stream in streams)),
+        policy=_distinct(stream.policy for stream in streams),
         size=next((log.size for log in logs if log.size is not None), None),
         seconds=seconds,
         first_frame_ms=min(first, default=None),
@@ -191,6 +192,79 @@ def summary_from_logs(
         interrupted=interrupted,
         streams=streams,
     )
+
+
+class Part(NamedTuple):
+    """A run that is a part of a larger one, which another process did.
+
+    times: durations in nanoseconds of the last SENT frames, a column a stage and their age; written: time in the
+    slowest sink and from capture to the end of it.
+    """
+
+    summary: Summary
+    times: np.ndarray
+    written: np.ndarray
+
+
+def part_from_logs(summary: Summary, logs: Sequence[StreamLog]) -> Part:
+    """What a worker hands back of a run whose ends are closed."""
+    times = np.concatenate([log.times.last(SENT) for log in logs])
+    written = np.concatenate([log.writer.written.last(SENT) for log in logs])
+    return Part(summary, times[:, :READY], written[:, :2])
+
+
+def summary_from_parts(parts: Sequence[Part], *, seconds: float, interrupted: bool) -> Summary:
+    """The Summary of runs that were done in `seconds` side by side, their sources in this order.
+
+    peak_rss_mb is of the process that held most. Percentiles of all are over the last SENT frames of each.
+    """
+    each = [part.summary for part in parts]
+    times, written = np.concatenate([part.times for part in parts]), np.concatenate([part.written for part in parts])
+    streams = (stream for one in each for stream in one.streams)
+    frames_out = sum(one.frames_out for one in each)
+    first = [one.first_frame_ms for one in each if one.first_frame_ms is not None]
+    return Summary(
+        frames_in=sum(one.frames_in for one in each),
+        frames_out=frames_out,
+        dropped=sum(one.dropped for one in each),
+        duplicated=sum(one.duplicated for one in each),
+        gaps=sum(one.gaps for one in each),
+        reconnects=sum(one.reconnects for one in each),
+        fps=frames_out / seconds if seconds else 0.0,
+        stages_ms=_stages(times, written),
+        frame_age_ms=quantiles_ms(times[:, AGE]),
+        end_to_end_ms=quantiles_ms(written[:, 1]),
+        peak_rss_mb=max(one.peak_rss_mb for one in each),
+        target=_distinct(one.target for one in each),
+        precision=_distinct(one.precision for one in each),
+        execution=_distinct(one.execution for one in each),
+        schedule=_distinct(one.schedule for one in each),
+        stage_runs=tuple(_stage_of(runs) for runs in zip(*(one.stage_runs for one in each))),
+        source=", ".join(one.source for one in each),
+        policy=_distinct(one.policy for one in each),
+        size=next((one.size for one in each if one.size is not None), None),
+        seconds=seconds,
+        first_frame_ms=min(first, default=None),
+        skipped=tuple(text for one in each for text in one.skipped),
+        notes=tuple(text for one in each for text in one.notes),
+        outputs=tuple(text for one in each for text in one.outputs),
+        missed=sum(one.missed for one in each),
+        lost="; ".join(one.lost for one in each if one.lost),
+        failed="; ".join(one.failed for one in each if one.failed),
+        interrupted=interrupted or any(one.interrupted for one in each),
+        streams=tuple(replace(stream, stream=number) for number, stream in enumerate(streams)),
+    )
+
+
+def _stage_of(runs: Sequence[StageRuns]) -> StageRuns:
+    """A stage's runs of all parts together."""
+    return StageRuns(
+        runs[0].stride, sum(r.runs for r in runs), sum(r.frames for r in runs), max(r.oldest for r in runs)
+    )
+
+
+def _distinct(texts: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(texts))
 
 
 def _rate(moments_ns: np.ndarray) -> float:

@@ -14,10 +14,12 @@ from pathlib import Path
 import cv2
 import pytest
 
+from fcn_edge import cluster
 from fcn_edge.cli.app import Execution
 from fcn_edge.cli.running import fastest_packaged
 from fcn_edge.device import this_device
 from fcn_edge.shelf import PACKAGED_INT8, PACKAGED_NETWORK
+from fcn_edge.stream.sources.video import VideoFile
 from fcn_edge.stream.writer import DEPTH
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,3 +196,25 @@ def test_signal_handler_of_the_caller_is_given_back(command, onnx_file, video):
     before = signal.getsignal(signal.SIGTERM)
     command("run", onnx_file, "--source", video, "--sink", "null:", "--limit", 1)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], "display://0"),
+        (["--sink", "http://127.0.0.1:0"], "http://127.0.0.1:0"),
+        (["--sink", "null:", "--policy", "newest"], "--policy newest"),
+        (["--sink", "null:", "--event", "car>20%", "--events", "events.jsonl"], "--event, --events"),
+    ],
+)
+def test_cluster_refuses_what_needs_one_machine(command, onnx_file, video, words, named):
+    done = command("run", onnx_file, "--source", video, "--cluster", "ray", *words)
+    done.refuses(2, f"writes files of recordings, and nothing for {named};", "FOLDER/")
+
+
+def test_cluster_refuses_live_sources_and_names_the_extra(command, onnx_file, video, monkeypatch):
+    words = ["run", onnx_file, "--source", video, "--sink", "null:", "--target", "onnxruntime", "--cluster", "ray"]
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    command(*words).refuses(3, "fcn-edge[cluster]")
+    monkeypatch.setattr(VideoFile, "is_live", True)
+    command(*words).refuses(2, "--cluster ray takes recordings", "noise.mp4 is live")

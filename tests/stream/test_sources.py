@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, SourceLost
-from fcn_edge.stream.sources import cameras, source_from_uri
+from fcn_edge.stream.sources import cameras, recordings_of, source_from_uri
 from fcn_edge.stream.sources.images import MAX_SIDE, picture_from_bytes
 
 REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
@@ -169,6 +169,18 @@ def test_folder_of_images_of_any_size(tmp_path, write_images):
     source = source_from_uri(str(tmp_path / "a"))
     assert [frame.image.shape[:2] for frame in source.frames()] == [(48, 64), (48, 64), (90, 70)]
     assert source.length == 3
+
+
+def test_folder_or_pattern_of_videos_is_each_of_them_and_all_else_itself(tmp_path):
+    archive = tmp_path / "drives [2024]"
+    archive.mkdir()
+    for name in ("b.mp4", "a.MKV", "notes.txt", ".hidden.mp4"):
+        (archive / name).touch()
+    videos = [str(archive / "a.MKV"), str(archive / "b.mp4")]
+    assert recordings_of(f"{archive}/") == videos
+    assert recordings_of(f"{tmp_path}/*/*") == videos and recordings_of(f"{tmp_path}/**/b.*") == videos[1:]
+    for uri in (videos[1], f"{tmp_path}/*.png", str(tmp_path), "0", "synthetic:street,seed=1", "rtsp://host/a.mp4?udp"):
+        assert recordings_of(uri) == [uri]
 
 
 def test_glob_and_file_uri_and_single_image(tmp_path, write_images):

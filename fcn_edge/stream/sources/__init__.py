@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,7 +18,7 @@ from fcn_edge.data.base import IMAGE_SUFFIXES
 from fcn_edge.errors import BadInput
 from fcn_edge.files import require_file
 from fcn_edge.schema import nearest
-from fcn_edge.stream.sources.base import Source, redacted
+from fcn_edge.stream.sources.base import Source, none_readable, redacted
 from fcn_edge.stream.sources.cameras import (
     camera_from_csi,
     camera_from_device,
@@ -31,7 +32,7 @@ from fcn_edge.stream.sources.rtsp import video_from_rtsp
 from fcn_edge.stream.sources.video import VIDEO_SUFFIXES, video_from_file
 from fcn_edge.stream.sources.web import video_from_http
 
-__all__ = ["Patience", "Source", "redacted", "source_from_dataset", "source_from_uri"]
+__all__ = ["Patience", "Source", "none_readable", "recordings_of", "redacted", "source_from_dataset", "source_from_uri"]
 
 SCHEMES = ("v4l2", "csi", "gst", "rtsp", "rtsps", "http", "https", "file")
 
@@ -52,6 +53,18 @@ def source_from_uri(uri: str, patience: Patience = Patience()) -> Source:  # noq
     if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) and not Path(uri).exists():
         return _from_scheme(scheme.lower(), rest, uri, patience)
     return _from_path(uri, uri)
+
+
+def recordings_of(uri: str) -> list[str]:
+    """The videos of a folder or of a pattern, by name; any other address, and one without videos, is itself."""
+    path = Path(uri)
+    pattern = f"{glob.escape(str(path))}/*" if path.is_dir() else uri if _is_pattern(path) else ""
+    names = glob.glob(pattern, recursive=True)
+    return sorted(name for name in names if Path(name).suffix.lower() in VIDEO_SUFFIXES) or [uri]
+
+
+def _is_pattern(path: Path) -> bool:
+    return not path.exists() and any(letter in str(path) for letter in "*?[")
 
 
 def _as_video(uri: str) -> str:
@@ -83,7 +96,7 @@ def _from_path(text: str, uri: str) -> Source:
         raise BadInput("the source is empty; give a camera number, a file, a folder or an address")
     if path.is_dir():
         return images_from_folder(path, uri)
-    if not path.exists() and any(letter in text for letter in "*?["):
+    if _is_pattern(path):
         return images_from_glob(text)
     require_file(path, "a video, an image or a folder of images")
     if path.suffix.lower() in IMAGE_SUFFIXES:

@@ -10,6 +10,7 @@ from types import TracebackType
 
 import cv2
 
+from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame
 
 NETWORK = r"\b(?!(?:file|v4l2|csi|display)://)[a-z][a-z0-9+.-]*://"
@@ -81,6 +82,11 @@ class Source:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def none_readable(uri: str, count: int, first: str) -> BadInput:
+    """The error where no picture of a source can be read; first: the reason of the first of them."""
+    return BadInput(f"{uri}: none of the {count} images can be read; first {first}")
 
 
 def redacted(uri: str) -> str:

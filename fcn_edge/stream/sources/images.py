@@ -13,7 +13,7 @@ import numpy as np
 from fcn_edge.data.base import IMAGE_SUFFIXES, images_in
 from fcn_edge.errors import BadInput, first_line
 from fcn_edge.frame import Frame
-from fcn_edge.stream.sources.base import Source
+from fcn_edge.stream.sources.base import Source, none_readable
 
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 16_384
@@ -39,7 +39,7 @@ class ImageFiles(Source):
                 self._note(what, path.name)
             yield Frame(image, index, time.monotonic_ns(), str(path))
         if self.skipped_count == len(self.files):
-            raise BadInput(f"{self.uri}: none of the {len(self.files)} images can be read; first {self.skipped[0]}")
+            raise none_readable(self.uri, len(self.files), self.skipped[0])
 
 
 def images_from_folder(folder: Path, uri: str) -> ImageFiles:

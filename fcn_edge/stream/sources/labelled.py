@@ -10,18 +10,19 @@ from fcn_edge.data.street.scene import FPS
 from fcn_edge.data.synthetic import StreetItems
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame
-from fcn_edge.stream.sources.base import Source
+from fcn_edge.stream.sources.base import Source, none_readable
 
 
 class LabelledImages(Source):
     """The items of `dataset` in their order; `Frame.source` is the item's name, `labels` its labels.
 
-    An item whose image or labels cannot be read is named in `skipped`.
+    An item whose image or labels cannot be read is named in `skipped`. may_be_empty: it is no error where that is
+    all of them.
     """
 
-    def __init__(self, dataset: Dataset, uri: str) -> None:
+    def __init__(self, dataset: Dataset, uri: str, *, may_be_empty: bool = False) -> None:
         super().__init__(uri)
-        self.dataset = dataset
+        self.dataset, self._may_be_empty = dataset, may_be_empty
         self.length = len(dataset.items)
         if isinstance(dataset.items, StreetItems):
             options = dataset.items.options
@@ -41,10 +42,10 @@ class LabelledImages(Source):
                 self._skip(str(error))
                 continue
             yield Frame(image, index, time.monotonic_ns(), item.name, labels=labels, sequence=item.sequence)
-        if self.skipped_count == self.length:
-            raise BadInput(f"{self.uri}: none of the {self.length} images can be read; first {self.skipped[0]}")
+        if self.skipped_count == self.length and not self._may_be_empty:
+            raise none_readable(self.uri, self.length, self.skipped[0])
 
 
-def source_from_dataset(dataset: Dataset) -> LabelledImages:
+def source_from_dataset(dataset: Dataset, *, may_be_empty: bool = False) -> LabelledImages:
     """The frames of an opened data set."""
-    return LabelledImages(dataset, dataset.name)
+    return LabelledImages(dataset, dataset.name, may_be_empty=may_be_empty)
