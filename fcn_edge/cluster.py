@@ -106,7 +106,7 @@ def run_on_ray(
     """What `run_feeds` does with several recordings, each segmented by one worker of a Ray cluster (`evaluate_on_ray`).
 
     Their files are named as `sinks_of_sources` names them. A recording whose worker died is begun again, and its
-    files are written over. Ctrl-C ends the run: of those under way what was recorded stays as after a kill.
+    files are written over. Ctrl-C ends the run: of those under way stays what was recorded, and no summary tells of it.
 
     Raises BackendMissing without Ray or where its cluster is not there, and what `run_feeds` raises.
     """
