@@ -35,6 +35,7 @@ from fcn_edge.stream.summary import Part, StreamLog, Summary, part_from_logs, su
 PART = 16  # images
 RETRIES = 5  # of a unit whose worker died
 LOOPBACK = "127.0.0.1"
+BEYOND_THIS_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray asks this on every system, once, at its import
 
 OnDone = Callable[[int, int], None]
 
@@ -191,9 +192,11 @@ def _cluster() -> Iterator[Any]:
     """The Ray package, connected; it tells nobody of its use, and one of our own listens on this machine only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     before = signal.getsignal(signal.SIGTERM)
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:  # Ray takes no LOOPBACK otherwise, and listens on all interfaces
+        os.environ[BEYOND_THIS_MACHINE] = "0"
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
     own: dict[str, Any] = {} if address else {"_node_ip_address": LOOPBACK, "include_dashboard": False}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from contextlib import ExitStack, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -36,7 +37,9 @@ MEASURED = {
 
 @pytest.fixture(scope="module", autouse=True)
 def needs_ray():
-    pytest.importorskip("ray", reason="Ray is not installed (pip install 'fcn-edge[cluster]'): no cluster was tried")
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed (pip install 'fcn-edge[cluster]'): no cluster was tried")
+    os.environ[cluster.BEYOND_THIS_MACHINE] = "0"  # before a test that names another cluster imports Ray
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,11 @@ def test_without_ray_it_is_named(onnx_file, monkeypatch):
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)
     with pytest.raises(BackendMissing, match=r"fcn-edge\[cluster\]"):
         evaluate_on_ray(onnx_file, STREETS, target="onnxruntime")
+
+
+def test_cluster_of_our_own_listens_on_this_machine_only(started):
+    with cluster._cluster() as ray:
+        assert [node["NodeManagerAddress"] for node in ray.nodes()] == [cluster.LOOPBACK]
 
 
 def test_killed_worker_loses_nothing_and_counts_nothing_twice(started, onnx_file):
