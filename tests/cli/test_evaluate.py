@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 import shutil
+from importlib.util import find_spec
 
 import cv2
 import pytest
