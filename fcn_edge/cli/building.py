@@ -71,6 +71,10 @@ def describe_training(result: dict[str, Any]) -> None:
         print(f"went on after epoch {before} of {epochs}")
     kept = "the last" if result["best_miou"] is None else f"best mIoU {100 * result['best_miou']:.1f}"
     print(f"{result['checkpoint']}: {kept} of {epochs} epochs")
+    if "qat" in result:
+        name = str(result["checkpoint"]).removesuffix(".safetensors")
+        print(f"next: fcn-edge export {name}.safetensors --out {name}.onnx, then")
+        print(f"      fcn-edge calibrate {name}.onnx --calib {result['qat']['calib']} --out {name}.int8.onnx")
 
 
 def describe_calibration(result: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
 from fcn_edge.stream.sinks.base import require_writable
 from fcn_edge.train.batches import EpochBatches, balance_weights, normalised, require_plan
+from fcn_edge.train.qat import Int8Rounding, round_network
 from fcn_edge.train.record import write_record
 from fcn_edge.train.run import OnStep, Run
 
@@ -61,6 +62,7 @@ def train_network(
     supplement: Dataset | None = None,
     backbone_weights: Path | None = None,
     start: Path | None = None,
+    int8: Int8Rounding | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     on_step: OnStep = lambda epoch, step, steps: None,
 ) -> dict[str, Any]:
@@ -68,7 +70,8 @@ def train_network(
 
     `out` is the best on `validation`, or without one the last. supplement: synthetic pictures
     mixed in by the recipe's `synthetic_share`. start: a checkpoint whose layers this network
-    begins with, as FCN-16s begins with FCN-32s. Where `out.state` is of an earlier call with the
+    begins with, as FCN-16s begins with FCN-32s. int8: how `start` rounds in INT8; the network is
+    trained with it (see `train.qat`). Where `out.state` is of an earlier call with the
     same recipe and data, training goes on after its last epoch. Returns the record.
 
     Raises:
@@ -85,8 +88,10 @@ def train_network(
     if backbone_weights is not None:
         _load_backbone(network, recipe, backbone_weights)
     taken = [] if start is None else layers_from_checkpoint(network, data.classes, start)
+    if int8 is not None:
+        round_network(network, int8.pairs)
     batches = EpochBatches(recipe, data, supplement)
-    origin = [recipe, data, supplement, validation, start]
+    origin = [recipe, data, supplement, validation, start, *([int8.table_sha256] if int8 else [])]
     run = Run(network, plan, batches.per_epoch, out.with_name(out.name + ".state"), _fingerprint(origin))
     weights = balance_weights(batches.frequency, plan.class_balance)
     run.class_weights = None if weights is None else torch.from_numpy(weights)
@@ -101,6 +106,8 @@ def train_network(
         "start": start.name if start else None, "layers_from_start": taken,
         "best_miou": run.best if validation else None, "epochs": run.history, "torch": torch.__version__,
     }  # fmt: skip
+    if int8 is not None:
+        record["qat"] = int8.told()
     for epoch in range(done, plan.epochs):
         started = time.monotonic()
         loss = run.train_epoch(epoch, batches.epoch(epoch), data.ignore_index, on_step)
@@ -139,6 +146,7 @@ def _fingerprint(origin: list[Any]) -> str:
     parts = [
         [value.name, len(value.items)] if isinstance(value, Dataset)
         else sha256_of_file(value) if isinstance(value, Path)
+        else value if isinstance(value, str)
         else to_mapping(value)
         for value in origin
     ]  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 # same: maps are exact fractions of an input whose sides are multiples of 32. pad100: the border of
@@ -30,6 +32,12 @@ class Backbone(nn.Module):
     def forward(self, x: Tensor) -> dict[int, Tensor]:
         """(N, 3, H, W) normalised -> stride -> (N, channels[stride], H / stride, W / stride)."""
         raise NotImplementedError
+
+
+class SummingBlock(nn.Module):
+    """A block that ends in the sum of two maps. add: sums them; training for INT8 has it round both before."""
+
+    add: Callable[[Tensor, Tensor], Tensor] = staticmethod(torch.add)
 
 
 def scaled(channels: int, width: float) -> int:

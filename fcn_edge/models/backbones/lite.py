@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fcn_edge.errors import BadInput
-from fcn_edge.models.backbones.base import Backbone, Padding
+from fcn_edge.models.backbones.base import Backbone, Padding, SummingBlock
 
 
 def _pads(kernel: int, step: int, is_even: bool) -> tuple[int, int]:
@@ -24,7 +24,7 @@ def _pads(kernel: int, step: int, is_even: bool) -> tuple[int, int]:
     return (half, half) if step == 1 or is_even else (half - 1, half)
 
 
-class LiteBlock(nn.Module):
+class LiteBlock(SummingBlock):
     """Inverted residual of EfficientNet-Lite: expand 1x1, depthwise, project 1x1; ReLU6, no attention."""
 
     def __init__(self, inside: int, outside: int, expand: int, kernel: int, step: int, *, is_even: bool) -> None:
@@ -47,7 +47,7 @@ class LiteBlock(nn.Module):
         wide = functional.relu6(self._bn0(self._expand_conv(x))) if self.has_expand else x
         y = functional.relu6(self._bn1(self._depthwise(wide)))
         y = self._bn2(self._project_conv(y))
-        return wide, x + y if self.has_skip else y
+        return wide, self.add(x, y) if self.has_skip else y
 
     def _depthwise(self, x: Tensor) -> Tensor:
         """In float32 where PyTorch's bf16 gradient on CPUs is several times slower: 5x5, and stride 2."""

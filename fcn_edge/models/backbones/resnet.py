@@ -7,10 +7,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fcn_edge.models.backbones.base import Backbone, scaled
+from fcn_edge.models.backbones.base import Backbone, SummingBlock, scaled
 
 
-class Residual(nn.Module):
+class Residual(SummingBlock):
     """The sum of `branch` and its input; a 1x1 convolution fits the input where step or channels change."""
 
     def __init__(self, inside: int, outside: int, step: int) -> None:
@@ -24,7 +24,7 @@ class Residual(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.branch(x) + (x if self.downsample is None else self.downsample(x)))
+        return functional.relu(self.add(self.branch(x), x if self.downsample is None else self.downsample(x)))
 
 
 class BasicBlock(Residual):
