@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -153,22 +153,14 @@ def summary_from_logs(
     logs: Sequence[StreamLog], engine: Engine, *, sinks: Sequence[Sink], failed: str, interrupted: bool
 ) -> Summary:
     """The Summary of a run whose ends are closed."""
-    streams = tuple(log.figures(LENGTH) for log in logs)
+    streams = [log.figures(LENGTH) for log in logs]
     times = np.concatenate([log.times.last() for log in logs])
     written = np.concatenate([log.writer.written.last() for log in logs])
     started_ns = logs[0].started_ns
     seconds = (int(written[:, 2].max()) - started_ns) / 1e9 if len(written) else 0.0
-    frames_out = sum(stream.frames_out for stream in streams)
-    first = [stream.first_frame_ms for stream in streams if stream.first_frame_ms is not None]
     sources = [log.capture.source for log in logs]
     return Summary(
-        frames_in=sum(stream.frames_in for stream in streams),
-        frames_out=frames_out,
-        dropped=sum(stream.dropped for stream in streams),
-        duplicated=sum(stream.duplicated for stream in streams),
-        gaps=sum(stream.gaps for stream in streams),
-        reconnects=sum(stream.reconnects for stream in streams),
-        fps=frames_out / seconds if seconds else 0.0,
+        **_of_all(streams, seconds),
         stages_ms=_stages(times, written),
         frame_age_ms=quantiles_ms(times[:, AGE]),
         end_to_end_ms=quantiles_ms(written[:, 1]),
@@ -178,20 +170,35 @@ def summary_from_logs(
         execution=engine.execution,
         schedule=engine.schedule,
         stage_runs=engine.stage_runs(),
-        source=", ".join(stream.source for stream in streams),
-        policy=_distinct(stream.policy for stream in streams),
         size=next((log.size for log in logs if log.size is not None), None),
-        seconds=seconds,
-        first_frame_ms=min(first, default=None),
         skipped=tuple(text for source in sources for text in source.skipped),
         notes=tuple([note for source in sources for note in source.notes] + [n for sink in sinks for n in sink.notes]),
         outputs=tuple(sink.describe() for sink in sinks),
-        lost="; ".join(stream.trouble for stream in streams if stream.state == "lost"),
         missed=sum(sink.missed for sink in sinks),
         failed=failed,
         interrupted=interrupted,
-        streams=streams,
     )
+
+
+def _of_all(streams: Sequence[StreamFigures], seconds: float) -> dict[str, Any]:
+    """What a Summary tells of a run of `seconds` that follows from its streams."""
+    frames_out = sum(stream.frames_out for stream in streams)
+    first = [stream.first_frame_ms for stream in streams if stream.first_frame_ms is not None]
+    return {
+        "frames_in": sum(stream.frames_in for stream in streams),
+        "frames_out": frames_out,
+        "dropped": sum(stream.dropped for stream in streams),
+        "duplicated": sum(stream.duplicated for stream in streams),
+        "gaps": sum(stream.gaps for stream in streams),
+        "reconnects": sum(stream.reconnects for stream in streams),
+        "fps": frames_out / seconds if seconds else 0.0,
+        "seconds": seconds,
+        "first_frame_ms": min(first, default=None),
+        "source": ", ".join(stream.source for stream in streams),
+        "policy": _distinct(stream.policy for stream in streams),
+        "lost": "; ".join(stream.trouble for stream in streams if stream.state == "lost"),
+        "streams": tuple(streams),
+    }
 
 
 class Part(NamedTuple):
@@ -221,16 +228,8 @@ def summary_from_parts(parts: Sequence[Part], *, seconds: float, interrupted: bo
     each = [part.summary for part in parts]
     times, written = np.concatenate([part.times for part in parts]), np.concatenate([part.written for part in parts])
     streams = (stream for one in each for stream in one.streams)
-    frames_out = sum(one.frames_out for one in each)
-    first = [one.first_frame_ms for one in each if one.first_frame_ms is not None]
     return Summary(
-        frames_in=sum(one.frames_in for one in each),
-        frames_out=frames_out,
-        dropped=sum(one.dropped for one in each),
-        duplicated=sum(one.duplicated for one in each),
-        gaps=sum(one.gaps for one in each),
-        reconnects=sum(one.reconnects for one in each),
-        fps=frames_out / seconds if seconds else 0.0,
+        **_of_all([replace(stream, stream=number) for number, stream in enumerate(streams)], seconds),
         stages_ms=_stages(times, written),
         frame_age_ms=quantiles_ms(times[:, AGE]),
         end_to_end_ms=quantiles_ms(written[:, 1]),
@@ -240,19 +239,13 @@ def summary_from_parts(parts: Sequence[Part], *, seconds: float, interrupted: bo
         execution=_distinct(one.execution for one in each),
         schedule=_distinct(one.schedule for one in each),
         stage_runs=tuple(_stage_of(runs) for runs in zip(*(one.stage_runs for one in each))),
-        source=", ".join(one.source for one in each),
-        policy=_distinct(one.policy for one in each),
         size=next((one.size for one in each if one.size is not None), None),
-        seconds=seconds,
-        first_frame_ms=min(first, default=None),
         skipped=tuple(text for one in each for text in one.skipped),
         notes=tuple(text for one in each for text in one.notes),
         outputs=tuple(text for one in each for text in one.outputs),
         missed=sum(one.missed for one in each),
-        lost="; ".join(one.lost for one in each if one.lost),
         failed="; ".join(one.failed for one in each if one.failed),
         interrupted=interrupted or any(one.interrupted for one in each),
-        streams=tuple(replace(stream, stream=number) for number, stream in enumerate(streams)),
     )
 
 
