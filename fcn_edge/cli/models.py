@@ -93,6 +93,9 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Checkpoint to write (.safetensors).")],
     val: Annotated[str | None, typer.Option("--val", help="Keep the best on this set; else the last.")] = None,
     supplement: Annotated[str | None, typer.Option("--supplement", help="Synthetic set that is mixed in.")] = None,
+    backgrounds: Annotated[
+        list[str] | None, typer.Option("--backgrounds", help="Set behind the figures of composed scenes (repeatable).")
+    ] = None,
     backbone: Annotated[Path | None, typer.Option("--backbone", help="ImageNet weights of the backbone.")] = None,
     start: Annotated[Path | None, typer.Option("--start", help="Checkpoint to begin with, as 16s with 32s.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
@@ -150,6 +153,7 @@ def train(
     images = dataset_from_name(data)
     validation = dataset_from_name(val) if val else None
     extra = dataset_from_name(supplement) if supplement else None
+    behind = [dataset_from_name(name) for name in backgrounds or ()]
     weights = backbone or (None if start else imagenet_weights(chosen.network.backbone))
     if weights is None and start is None:
         say("no ImageNet weights given or installed: the backbone starts from random weights")
@@ -172,8 +176,8 @@ def train(
             say(f"INT8's rounding at {len(int8.pairs)} places, held against the calibrated file: scores are"
                 f" {int8.held.closer_db:.1f} dB nearer to its than fp32's are")  # fmt: skip
         record = train_network(
-            chosen, out, data=images, validation=validation, supplement=extra, backbone_weights=weights, start=start,
-            int8=int8, on_epoch=report, on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
+            chosen, out, data=images, validation=validation, supplement=extra, backgrounds=behind,
+            backbone_weights=weights, start=start, int8=int8, on_epoch=report, on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
         )  # fmt: skip
     epochs = len(record["epochs"])
     result = {"checkpoint": str(out), "best_miou": record["best_miou"], "epochs": epochs,
