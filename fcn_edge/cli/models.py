@@ -121,6 +121,8 @@ def train(
         --out net.safetensors
       fcn-edge train fcn4s_lite0_camvid --data camvid:camvid#train,without=0006R0 \\
         --val camvid:camvid#train,only=0006R0 --out unseen.safetensors
+      fcn-edge train fcn4s_lite0_person --data folder:portraits#train --val folder:portraits#val \\
+        --backgrounds camvid:camvid#train --out person.safetensors
       fcn-edge train fcn16s_vgg16_voc --data voc:VOC2012#train --val voc:VOC2012#val \\
         --start fcn32s.safetensors --out fcn16s.safetensors
       fcn-edge train fcn8s_resnet18_camvid --qat --start net.safetensors --calib camvid:camvid#train \\
@@ -177,7 +179,8 @@ def train(
                 f" {int8.held.closer_db:.1f} dB nearer to its than fp32's are")  # fmt: skip
         record = train_network(
             chosen, out, data=images, validation=validation, supplement=extra, backgrounds=behind,
-            backbone_weights=weights, start=start, int8=int8, on_epoch=report, on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
+            backbone_weights=weights, start=start, int8=int8, on_epoch=report,
+            on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
         )  # fmt: skip
     epochs = len(record["epochs"])
     result = {"checkpoint": str(out), "best_miou": record["best_miou"], "epochs": epochs,
