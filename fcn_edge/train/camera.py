@@ -42,8 +42,7 @@ def with_camera(image: np.ndarray, share: float, rng: np.random.Generator) -> np
     if rng.random() < share:
         image = cv2.filter2D(image, -1, motion_kernel(int(rng.integers(3, LONGEST_SHAKE + 1)), rng.uniform(0, np.pi)))
     if rng.random() < share:
-        _, packed = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*JPEG_QUALITIES))))
-        image = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        image = recompressed(image, int(rng.integers(*JPEG_QUALITIES)))
     return image
 
 
@@ -61,3 +60,9 @@ def motion_kernel(length: int, angle: float) -> np.ndarray:
     for step in np.linspace(-reach, reach, 2 * length):
         kernel[round(middle + step * np.sin(angle)), round(middle + step * np.cos(angle))] = 1.0
     return kernel / kernel.sum()
+
+
+def recompressed(image: np.ndarray, quality: int) -> np.ndarray:
+    """The picture after a JPEG of `quality`, 1 to 100."""
+    _, packed = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))

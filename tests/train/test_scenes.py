@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="torch is not installed: nothing is trained"
 from fcn_edge.data import Dataset, class_set, dataset_from_name
 from fcn_edge.errors import BadInput
 from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe, SceneRecipe, TrainRecipe
-from fcn_edge.train import scenes
+from fcn_edge.train import scenes, train_network
 from fcn_edge.train.backdrops import drawn_backdrop
 from fcn_edge.train.batches import EpochBatches
 from fcn_edge.train.reader import Reader
@@ -164,3 +164,12 @@ def test_backgrounds_without_scenes_and_unknown_classes_are_refused():
         EpochBatches(plain, PORTRAITS, None, [STREETS])
     with pytest.raises(BadInput, match="no class 'person'"):
         EpochBatches(RECIPE, streets, None)
+
+
+def test_backgrounds_are_in_the_record_and_belong_to_the_run(tmp_path):
+    recipe, out = replace(RECIPE, train=replace(RECIPE.train, epochs=1, crop=(32, 32))), tmp_path / "net.safetensors"
+    record = train_network(recipe, out, data=PORTRAITS, backgrounds=[STREETS])
+    assert record["backgrounds"] == ["streets"] and record["recipe"]["train"]["scenes"]["figure"] == "person"
+    assert train_network(recipe, out, data=PORTRAITS, backgrounds=[STREETS]) == record
+    with pytest.raises(BadInput, match="another recipe or data"):
+        train_network(recipe, out, data=PORTRAITS)
