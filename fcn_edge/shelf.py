@@ -78,17 +78,16 @@ class TrainRecipe:
     """How it was trained.
 
     crop: (height, width). scales: range of random resizing. stretch: the ratio of the scales along x
-    and y is at most its exponential, either way. rotation: largest turn, in degrees. scenes: pictures that
-    are composed. full_size_epochs: so many last epochs
-    see whole pictures at the network's input size. learning_rate: rises over the `warm_up` share of
-    the steps, then falls to nothing; times `backbone_rate` for the pretrained layers. photometric:
-    strength of random colours; sensor: share of pictures that are blurred or get noise.
-    camera: share of pictures with another colour temperature, with motion blur, with JPEG artefacts, each.
-    class_balance: exponent b of the class weights frequency ** -b in the loss. jaccard: weight of
-    1 - soft mean IU of the batch, added to the cross-entropy. rare_share: share
-    of crops laid around a pixel of a class below 2 % of the set. average: decay, a step, of the
-    moving average of weights that is validated and kept; 0 for the last weights themselves.
-    precision: of the arithmetic; weights stay fp32.
+    and y is at most its exponential, either way. rotation: largest turn, in degrees. scenes: how pictures
+    are composed, where they are. full_size_epochs: so many last epochs see whole pictures at the
+    network's input size. learning_rate: rises over the `warm_up` share of the steps, then falls to
+    nothing; times `backbone_rate` for the pretrained layers. photometric: strength of random colours;
+    sensor: share of pictures that are blurred or get noise; camera: share of pictures, each, in another
+    light, with motion blur and with JPEG artefacts. class_balance: exponent b of the class weights
+    frequency ** -b in the loss. jaccard: weight of 1 - soft mean IU of the batch, added to the
+    cross-entropy. rare_share: share of crops laid around a pixel of a class below 2 % of the set.
+    average: decay, a step, of the moving average of weights that is validated and kept; 0 for the
+    last weights themselves. precision: of the arithmetic; weights stay fp32.
     """
 
     epochs: int

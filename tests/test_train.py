@@ -191,6 +191,7 @@ def test_sets_with_other_classes_are_refused(streets, tmp_path, part):
         ({"scenes": SceneRecipe("sky", share=2.0)}, r"scenes\.share 2, expected 0 to 1"),
         ({"scenes": SceneRecipe("sky", scales=(1.5, 0.3))}, r"scenes\.scales"),
         ({"scenes": SceneRecipe("sky", most=0)}, r"scenes\.most 0, expected 1 or more"),
+        ({"scenes": SceneRecipe("sky", background="sky")}, r"scenes\.figure and scenes\.background are both 'sky'"),
         ({"learning_rate": 0.0}, "learning_rate 0, expected above 0"),
         ({"synthetic_share": 1.0}, "synthetic_share 1"),
         ({"jaccard": -1.0}, "jaccard -1, expected 0 or more"),

@@ -14,7 +14,7 @@ from fcn_edge.geometry import padded_to
 from fcn_edge.shelf import InputRecipe, Recipe
 from fcn_edge.spec import FREE_SIZE_STEP
 from fcn_edge.train.camera import photometric, with_camera, with_sensor
-from fcn_edge.train.crops import random_crop, whole_picture
+from fcn_edge.train.crops import Labelled, random_crop, whole_picture
 from fcn_edge.train.plan import require_plan
 from fcn_edge.train.reader import Reader
 from fcn_edge.train.scenes import Scenes
@@ -72,12 +72,12 @@ class EpochBatches:
         targets[targets >= len(self.data.classes)] = self.data.ignore_index  # a supplement may ignore another value
         return np.stack(images), targets
 
-    def _sample(self, pair: Batch, rng: np.random.Generator, is_whole: bool) -> Batch:
+    def _sample(self, pair: Labelled, rng: np.random.Generator, is_whole: bool) -> Batch:
         image, labels = self._picture(pair, rng, is_whole)
         image = with_sensor(photometric(image, self.plan.photometric, rng), self.plan.sensor, rng)
         return normalised(with_camera(image, self.plan.camera, rng), self.recipe.input), labels
 
-    def _picture(self, pair: Batch, rng: np.random.Generator, is_whole: bool) -> Batch:
+    def _picture(self, pair: Labelled, rng: np.random.Generator, is_whole: bool) -> Labelled:
         given, plan, ignore = self.recipe.input, self.plan, self.data.ignore_index
         if self.scenes is not None and rng.random() < self.scenes.recipe.share:
             return self.scenes.draw(pair, _padded_size(given) if is_whole else plan.crop, rng)

@@ -9,7 +9,7 @@ from fcn_edge.geometry import padded_to
 from fcn_edge.shelf import InputRecipe, TrainRecipe
 from fcn_edge.spec import FREE_SIZE_STEP
 
-Pair = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[np.ndarray, np.ndarray]  # a picture (H, W, 3) and its labels (H, W), both uint8
 
 
 def random_crop(
@@ -19,7 +19,7 @@ def random_crop(
     rng: np.random.Generator,
     ignore: int,
     focus: tuple[int, int] | None = None,
-) -> Pair:
+) -> Labelled:
     """Randomly scaled, turned, flipped and cropped image (h, w, 3) and labels (h, w); outside is ignored.
 
     focus: a pixel (x, y) of the picture that the crop must hold.
@@ -47,7 +47,7 @@ def _crop_start(length: float, crop: int, focus: float | None, rng: np.random.Ge
 
 def whole_picture(
     image: np.ndarray, labels: np.ndarray, given: InputRecipe, rng: np.random.Generator, ignore: int
-) -> Pair:
+) -> Labelled:
     """The picture at the network's input size, padded as at inference, flipped by chance."""
     scales = given.width / image.shape[1], given.height / image.shape[0]
     size = padded_to(given.height, FREE_SIZE_STEP), padded_to(given.width, FREE_SIZE_STEP)
@@ -85,7 +85,7 @@ def turned(matrix: np.ndarray, about: tuple[float, float], degrees: float) -> np
     return np.asarray(turn @ np.vstack([matrix, [0.0, 0.0, 1.0]]))
 
 
-def _warped(image: np.ndarray, labels: np.ndarray, matrix: np.ndarray, size: tuple[int, int], ignore: int) -> Pair:
+def _warped(image: np.ndarray, labels: np.ndarray, matrix: np.ndarray, size: tuple[int, int], ignore: int) -> Labelled:
     height, width = size
     mean_colour = tuple(float(v) for v in image.reshape(-1, 3)[::97].mean(0))
     cropped = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=mean_colour)

@@ -54,6 +54,8 @@ def _wrong_of_scenes(scenes: SceneRecipe | None) -> list[str]:
     wrong = [f"scenes.{name} {value:g}, expected 0 to 1" for name, value in shares.items() if not 0 <= value <= 1]
     if not 0 < low <= high:
         wrong.append(f"scenes.scales {scenes.scales}, expected two above 0, the smaller first")
+    if scenes.figure == scenes.background:
+        wrong.append(f"scenes.figure and scenes.background are both {scenes.figure!r}, expected two classes")
     if scenes.most < 1:
         wrong.append(f"scenes.most {scenes.most}, expected 1 or more")
     return wrong

@@ -1,7 +1,7 @@
-"""Composed pictures: figures cut out by their labels, placed on other backgrounds, as a webcam sees them.
+"""Composed pictures: figures cut out by their labels and placed on other backgrounds.
 
-A photo of a set shows one figure, upright, that fills it. A camera's frames are wide and show small
-figures, several of them, ones that the border cuts off, or none.
+A portrait shows one figure that fills it. A webcam's frames are wide: their figures are small,
+several, cut off by the border, or missing.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fcn_edge.schema import nearest
 from fcn_edge.shelf import TrainRecipe
 from fcn_edge.train.backdrops import drawn_backdrop
 from fcn_edge.train.camera import photometric
-from fcn_edge.train.crops import Pair, placement, random_angle, stretched, turned
+from fcn_edge.train.crops import Labelled, placement, random_angle, stretched, turned
 from fcn_edge.train.reader import Reader
 
-LARGEST_REDUCED = 0.3  # scale from which photos are sampled as they are; below, they are averaged first
-CUT_AT_TOP = 0.1  # share of a photo's top row in the figure: then the frame must cut it off there, too
-LARGEST_SINK = 0.35  # of a photo's height that is below the picture
+LARGEST_REDUCED = 0.3  # scale up to which photos are averaged down before they are sampled
+CUT_AT_TOP = 0.1  # of a photo's top row: a figure that covers more is placed so that the border cuts it off, too
+LARGEST_SINK = 0.35  # of a photo's height, below the picture
 DESK_SHARE = 0.25  # of scenes, where a desk hides the lower ends of the figures
 OUT_OF_FOCUS = 0.25  # share of backgrounds that are blurred
 GRID = 12  # cells along a photo's side in which its background is looked for
@@ -31,20 +31,20 @@ SMALLEST_FREE = 0.06  # of a photo: a smaller free part is no background
 
 
 class CutOut(NamedTuple):
-    """A photo, its figure's mask (H, W) uint8 of 0 and 255, and where it goes in the picture."""
+    """A photo, its figure's mask (H, W) uint8 of 0 and 255, its affine map into the picture, and its height there."""
 
     image: np.ndarray
     mask: np.ndarray
     matrix: np.ndarray
-    scale: float
+    height: float
 
 
 class Scenes:
     """Composes pictures by a recipe's [train.scenes] section.
 
     read: the training set's items, whose figures are cut out. backgrounds: sets that stand behind
-    them; their pixels of `figures_elsewhere` and those without a label are ignored. Raises BadInput where a class that
-    the recipe names is not the set's.
+    them; their pixels of `figures_elsewhere` and those without a label are ignored. Raises BadInput
+    where the set has no class of the name that the recipe gives.
     """
 
     def __init__(self, plan: TrainRecipe, data: Dataset, read: Reader, backgrounds: Sequence[Dataset]) -> None:
@@ -63,7 +63,7 @@ class Scenes:
                 table[number] = self.background
         return table
 
-    def draw(self, pair: Pair, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    def draw(self, pair: Labelled, size: tuple[int, int], rng: np.random.Generator) -> Labelled:
         """A scene (h, w, 3) uint8 and its labels (h, w) uint8. The figure of `pair` is in it, unless it is empty."""
         image, labels = self._backdrop(size, rng)
         if rng.random() < OUT_OF_FOCUS:
@@ -74,12 +74,12 @@ class Scenes:
         pairs = [pair, *(self.read(int(i)) for i in rng.integers(0, len(self.read), more))]
         ground = size[0] * (1 - rng.uniform(0.05, 0.3)) if rng.random() < DESK_SHARE else float(size[0])
         cut_outs = [self._cut_out(each, size, ground, rng) for each in pairs]
-        for each in sorted(cut_outs, key=lambda each: each.scale):  # the larger a figure, the nearer
+        for each in sorted(cut_outs, key=lambda each: each.height):  # the larger a figure, the nearer
             image, labels = self._with_figure(image, labels, each, rng)
         self._draw_desk(image, labels, ground, rng)
         return image, labels
 
-    def _cut_out(self, pair: Pair, size: tuple[int, int], ground: float, rng: np.random.Generator) -> CutOut:
+    def _cut_out(self, pair: Labelled, size: tuple[int, int], ground: float, rng: np.random.Generator) -> CutOut:
         """The figure of a photo, scaled and placed so that the photo's lower edge is at `ground` or below."""
         photo, labels = pair
         mask = np.where(labels == self.figure, np.uint8(255), np.uint8(0))
@@ -97,7 +97,7 @@ class Scenes:
         matrix = placement(reduced, (-left, -top), size[1], is_flipped=rng.random() < 0.5)
         return CutOut(photo, mask, turned(matrix, (left + wide / 2, top + tall / 2), degrees), height)
 
-    def _with_figure(self, image: np.ndarray, labels: np.ndarray, figure: CutOut, rng: np.random.Generator) -> Pair:
+    def _with_figure(self, image: np.ndarray, labels: np.ndarray, figure: CutOut, rng: np.random.Generator) -> Labelled:
         """The figure over the picture; its edge is soft, and the label changes where half of it is seen."""
         size = image.shape[1::-1]
         photo = cv2.warpAffine(figure.image, figure.matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
@@ -114,7 +114,7 @@ class Scenes:
             image[top:] = drawn_backdrop((len(image) - top, image.shape[1]), rng)
             labels[top:] = self.background
 
-    def _backdrop(self, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    def _backdrop(self, size: tuple[int, int], rng: np.random.Generator) -> Labelled:
         """A background and its labels: drawn, of a background set, or the free part of another photo."""
         if self.sources and rng.random() >= self.recipe.drawn:
             choice = int(rng.integers(len(self.sources) + 1))
@@ -148,7 +148,7 @@ def _reduced(
     return small, thin, (left[0], left[1])
 
 
-def _random_part(image: np.ndarray, labels: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+def _random_part(image: np.ndarray, labels: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> Labelled:
     """A random part of a picture, of the shape of `size` within a fifth, at that size, flipped by chance."""
     height, width = image.shape[:2]
     shape = size[1] / size[0] * np.exp(rng.uniform(-0.2, 0.2))
@@ -166,12 +166,12 @@ def _random_part(image: np.ndarray, labels: np.ndarray, size: tuple[int, int], r
 
 def free_rectangle(free: np.ndarray) -> tuple[slice, slice] | None:
     """The largest rectangle of a coarse grid in which every pixel of `free` (H, W) is true; None where it is small."""
-    height, width = free.shape
-    rows, columns = (np.linspace(0, side, GRID + 1).astype(int) for side in (height, width))
+    rows, columns = (np.linspace(0, side, min(GRID, side) + 1).astype(int) for side in free.shape)
     sums = cv2.integral((~free).astype(np.uint8))[np.ix_(rows, columns)]
-    best, found = SMALLEST_FREE * GRID * GRID, None
-    for top in range(GRID):
-        for bottom in range(top + 1, GRID + 1):
+    count = len(rows) - 1
+    best, found = SMALLEST_FREE * count * (len(columns) - 1), None
+    for top in range(count):
+        for bottom in range(top + 1, count + 1):
             line = sums[bottom] - sums[top]
             taken = line[None, :] - line[:, None]  # from a left to a right column
             left, right = np.nonzero(np.triu(taken == 0, 1))

@@ -128,6 +128,7 @@ def test_free_rectangle_is_free_and_the_largest():
     assert free_rectangle(free) == (slice(0, 40), slice(0, 120))
     assert free_rectangle(np.zeros((120, 120), bool)) is None
     assert free_rectangle(np.ones((120, 120), bool)) == (slice(0, 120), slice(0, 120))
+    assert free_rectangle(np.ones((3, 5), bool)) == (slice(0, 3), slice(0, 5))
     rng = np.random.default_rng(0)
     for _ in range(50):
         free = rng.random((12, 12)).repeat(10, 0).repeat(10, 1) > 0.1
