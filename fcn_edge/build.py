@@ -16,9 +16,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
+
 from fcn_edge.calib.budget import Budget, int8_within_budget
-from fcn_edge.calib.files import Calibrated, load_or_make_table, quantized_file
-from fcn_edge.calib.images import shared_images, spread_indices
+from fcn_edge.calib.files import Calibrated, is_table_name, load_or_make_table, quantized_file
+from fcn_edge.calib.images import images_from_source, shared_images, spread_indices
 from fcn_edge.calib.methods import Method
 from fcn_edge.calib.placement import PlacementName, placement_for
 from fcn_edge.calib.refine import Refinement
@@ -36,7 +38,7 @@ from fcn_edge.engines import (
 )
 from fcn_edge.engines.manifest import sealed
 from fcn_edge.engines.trt.lines import PlanOptions
-from fcn_edge.errors import BadInput, CheckFailed
+from fcn_edge.errors import BadInput, CheckFailed, shown_as
 from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.export import contract_file
 from fcn_edge.fidelity import held_to_reference
@@ -56,6 +58,7 @@ ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {
 }
 # Its importer warns and goes on in int8, with scales made for 0..255: all that is large would be cut off.
 NOT_FOR_NVIDIA = "has uint8 activations, which TensorRT reads as int8"
+REAL_PICTURES = 2  # of the user's own, that a rewritten network is compared on
 SCENES, HELD_IMAGES = "synthetic:street,seed=1,images=4", 8  # what an engine is held against its reference with
 
 
@@ -114,24 +117,50 @@ def build_engine(
     _check(options, data, out)
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, _engine_folder(out) as part:
         on_stage("reading the network")
-        fp32 = contract_file(model_path(model), Path(scratch) / "model.fp32.onnx", spec=spec, recipe=recipe)
+        given, notes = model_path(model), list[str]()
+        fp32 = contract_file(
+            given,
+            Path(scratch) / given.with_suffix(".onnx").name,
+            spec=spec,
+            recipe=recipe,
+            images=_some_pictures(options, data) if spec else (),
+            warn=notes.append,
+        )
+        for note in notes:
+            on_stage(f"warning: {note}")
         budget = _budget(options, data, out)
         file = _in_precision(fp32, part, options, data, budget, on_stage, on_image)
         on_stage(f"compiling for {options.target}")
-        made = compiled(
-            file.path, part, target=options.target, options=_engine_options(options), plan=options.plan, fp32=fp32,
-            on_progress=lambda what, share: on_image("compiling", round(100 * share), 100),
-        )  # fmt: skip
+        with shown_as({file.path: given}):
+            made = compiled(
+                file.path,
+                part,
+                target=options.target,
+                options=_engine_options(options),
+                plan=options.plan,
+                fp32=fp32,
+                on_progress=lambda what, share: on_image("compiling", round(100 * share), 100),
+            )
         held = _held_to_reference(fp32, file.path, options, data, on_stage)
         accuracy = _accuracy(fp32, file.path, options, data, on_stage, on_image)
         manifest = _manifest(fp32, file, part, options, made, accuracy, held)
-        manifest["warnings"] += _warnings(file, data)
+        manifest["warnings"] += notes + _warnings(file, data)
         write_json(part / "spec.json", to_mapping(contract_from_onnx(file.path).spec))
         if file.table is not None:
             file.table.save(part / "table.json")
         manifest = sealed(manifest)
         write_json(part / "manifest.json", manifest)
     return Built(out, manifest, time.monotonic() - started)
+
+
+def _some_pictures(options: BuildOptions, data: Dataset | None) -> list[np.ndarray]:
+    """Two pictures of the user's own, which a foreign network is tried on."""
+    if data is not None:
+        chosen = spread_indices(len(data.items), REAL_PICTURES)
+        return [data.items[index].image() for index in chosen]
+    if options.calib is None or is_table_name(options.calib):
+        return []
+    return [image.read() for image in images_from_source(options.calib, REAL_PICTURES).images]
 
 
 def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fcn_edge.errors import BadInput, first_line
 from fcn_edge.files import json_from_text, require_file, whole_file
+from fcn_edge.onnxgraph import tensors_of
 from fcn_edge.schema import from_mapping
 from fcn_edge.spec import ModelSpec, Precision, spec_from_json
 
@@ -27,12 +28,48 @@ def onnx_from_file(path: Path) -> Any:
     if path.stat().st_size > MAX_ONNX_MB * 2**20:
         raise BadInput(f"{path}: larger than {MAX_ONNX_MB} MB; ONNX files of that size are not read")
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=False)
+        _load_external_data(model, path)
     except (DecodeError, ValueError, onnx.checker.ValidationError, OSError) as error:
         raise BadInput(f"{path}: not an ONNX file, or its external data is missing ({first_line(error)})") from error
     if not model.graph.node or not model.graph.output:
         raise BadInput(f"{path}: not an ONNX file with a graph in it")
     return model
+
+
+def _load_external_data(model: Any, path: Path) -> None:
+    """Read weights that lie in files beside the model, as ONNX Runtime does.
+
+    A symbolic link is followed where it leads into the model's folder, or into the folder that the model's own link
+    leads to: model caches keep files so. onnx's own reader refuses every link.
+    """
+    from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+    for tensor in tensors_of(model):
+        if uses_external_data(tensor):
+            entry = next((item for item in tensor.external_data if item.key == "location"), None)
+            file = _external_file(path, "" if entry is None else entry.value)
+            if entry is not None:
+                entry.value = file.name
+            load_external_data_for_tensor(tensor, str(file.parent))
+            tensor.data_location = tensor.DEFAULT
+            del tensor.external_data[:]
+
+
+def _external_file(path: Path, location: str) -> Path:
+    """The file of external data behind a location. Raises BadInput where it is missing, outside, or too large."""
+    file = path.parent / location
+    target = file.resolve()
+    folders = (path.parent.resolve(), path.resolve().parent)
+    if not target.is_file():
+        raise BadInput(f"{path}: its external data {location!r} is missing; put that file beside it")
+    if not any(target.is_relative_to(folder) for folder in folders):
+        raise BadInput(
+            f"{path}: its external data {location!r} lies outside the model's folder; put it beside the file"
+        )
+    if target.stat().st_size > MAX_ONNX_MB * 2**20:
+        raise BadInput(f"{file}: larger than {MAX_ONNX_MB} MB; ONNX files of that size are not read")
+    return target
 
 
 def spec_from_onnx(model: Any, where: str) -> ModelSpec | None:

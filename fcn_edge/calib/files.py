@@ -83,6 +83,11 @@ def int8_from_onnx(
     return made
 
 
+def is_table_name(calib: str) -> bool:
+    """Whether `calib` names a calibration table rather than images."""
+    return calib in table_names() or calib.endswith(".json")
+
+
 def load_or_make_table(
     model: Path,
     calib: str,
@@ -102,9 +107,8 @@ def load_or_make_table(
             and neither in the table nor can be made.
     """
     is_rounded = "rounding" in (refine or ())
-    is_name = calib in table_names()
-    if is_name or calib.endswith(".json"):
-        table = table_from_file(table_file(calib) if is_name else Path(calib))
+    if is_table_name(calib):
+        table = table_from_file(table_file(calib) if calib in table_names() else Path(calib))
         if count is not None:
             raise BadInput(f"--images {count}: {calib} is a table of {len(table.images)} images already; leave it out")
         if verify is not None:

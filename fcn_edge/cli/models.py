@@ -22,6 +22,7 @@ from fcn_edge.cli.app import (
     runnable,
     say,
     size_from_text,
+    warn,
 )
 from fcn_edge.errors import BadInput
 from fcn_edge.schema import to_mapping
@@ -234,7 +235,7 @@ def export(
             emit({"onnx": str(out), "equalised_pairs": pairs}, as_json=json,
                  human=lambda: print(f"{out}: {model} with {pairs} pairs of convolutions equalised"))  # fmt: skip
             return
-        path = contract_file(model, out, spec=spec)
+        path = contract_file(model, out, spec=spec, warn=warn)
         if path != out:
             raise BadInput(f"{model}: carries its contract already; there is nothing to export")
         origin = spec or "its own metadata"

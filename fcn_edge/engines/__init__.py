@@ -9,7 +9,7 @@ from typing import Literal
 
 from fcn_edge.engines.base import Engine, EngineOptions
 from fcn_edge.engines.manifest import manifest_of
-from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.errors import BackendMissing, BadInput, NotTaken
 from fcn_edge.files import read_json
 from fcn_edge.schedule import EVERY
 from fcn_edge.schema import nearest
@@ -72,9 +72,7 @@ def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engi
         return engine_from_onnx(path, target, options)
     require_package(target)
     if target == "openvino":
-        from fcn_edge.engines.ov import OpenVinoEngine
-
-        return OpenVinoEngine(path, options)
+        return _openvino(path, options)
     if target == "onnxruntime":
         from fcn_edge.engines.ort import OrtEngine
 
@@ -86,6 +84,30 @@ def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engi
     from fcn_edge.engines.pyt import TorchEngine
 
     return TorchEngine(path, options)
+
+
+def _openvino(path: Path, options: EngineOptions) -> Engine:
+    """Raises NotTaken with OpenVINO's reason, and names ONNX Runtime where that takes the file."""
+    from fcn_edge.engines.ov import OpenVinoEngine
+
+    try:
+        return OpenVinoEngine(path, options)
+    except NotTaken as error:
+        if not _is_taken_by_onnxruntime(path):
+            raise
+        raise NotTaken(f"{error}; ONNX Runtime takes it: --target onnxruntime") from error
+
+
+def _is_taken_by_onnxruntime(path: Path) -> bool:
+    if find_spec(PACKAGES["onnxruntime"][0]) is None:
+        return False
+    from fcn_edge.engines.ort import OrtEngine
+
+    try:
+        OrtEngine(path, EngineOptions()).close()
+    except BadInput:
+        return False
+    return True
 
 
 def _clockwork(path: Path, target: Target, options: EngineOptions) -> Engine:

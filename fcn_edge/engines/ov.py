@@ -11,9 +11,15 @@ from typing import Any
 import numpy as np
 
 from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer, Take, filled
-from fcn_edge.errors import BackendMissing, BadInput, first_line
+from fcn_edge.errors import BackendMissing, BadInput, NotTaken
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.targets import Target
+
+REASON_LENGTH = 400
+SAYS_NOTHING = (
+    "Exception from ", "FrontEnd API failed", "Model wasn't fully converted", "Summary:", "Conversion is failed",
+    "To facilitate the conversion", "While validating node ",
+)  # fmt: skip
 
 
 class OpenVinoEngine(Engine):
@@ -119,9 +125,16 @@ def _compiled(model: Path | bytes, name: str, options: EngineOptions) -> Any:
         read = core.read_model(model if isinstance(model, bytes) else str(model))
         compiled = core.compile_model(read, "CPU", settings)
     except RuntimeError as error:
-        raise BadInput(f"{name}: OpenVINO cannot compile this file ({first_line(error)})") from error
+        raise NotTaken(f"{name}: OpenVINO cannot compile this file ({_reason(error)})") from error
     _check_taken(compiled, execution)
     return compiled
+
+
+def _reason(error: Exception) -> str:
+    """What OpenVINO says of the file; the first and last lines of its message name its own sources and pages."""
+    lines = [line.removeprefix("-- ").strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(SAYS_NOTHING) and "failed at src/" not in line]
+    return " ".join(told)[:REASON_LENGTH] or type(error).__name__
 
 
 def _require_execution(core: Any, execution: Execution) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
-from fcn_edge.errors import BadInput
+from fcn_edge.errors import BadInput, warn_user
 from fcn_edge.export.contract import plain_from_contract
 from fcn_edge.export.equalise import equalise, equalised_file
 from fcn_edge.export.foreign import contract_from_foreign
@@ -73,10 +76,19 @@ def onnx_from_checkpoint(
     return Exported(out, model.opset_import[0].version, parity)
 
 
-def contract_file(model: Path, out: Path, *, spec: Path | None = None, recipe: Recipe | None = None) -> Path:
+def contract_file(
+    model: Path,
+    out: Path,
+    *,
+    spec: Path | None = None,
+    recipe: Recipe | None = None,
+    images: Sequence[np.ndarray] = (),
+    warn: Callable[[str], None] = warn_user,
+) -> Path:
     """`model` itself where it is an ONNX file with a contract; otherwise `out`, made from it.
 
-    A checkpoint is exported; an ONNX file made elsewhere is wrapped by the TOML file `spec`.
+    A checkpoint is exported; an ONNX file made elsewhere is wrapped by the TOML file `spec`, and compared with the
+    file itself on `images` ((H, W, 3) uint8 BGR) and on pictures made here.
     Raises BadInput where neither can be done.
     """
     if model.suffix.lower() in CHECKPOINT_SUFFIXES:
@@ -87,5 +99,5 @@ def contract_file(model: Path, out: Path, *, spec: Path | None = None, recipe: R
         if spec is not None:
             raise BadInput(f"{model}: already carries its own spec ({inside.name}); leave --spec out")
         return model
-    save_onnx(contract_from_foreign(graph, model, spec, inside), out)
+    save_onnx(contract_from_foreign(graph, model, spec, inside, images=images, warn=warn), out)
     return out

@@ -11,6 +11,7 @@ import numpy as np
 
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
 from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.export.pictures import probe_pictures
 from fcn_edge.geometry import Sampling
 from fcn_edge.onnxfile import save_onnx, spec_from_onnx
 from fcn_edge.spec import ModelSpec
@@ -92,11 +93,7 @@ def _outputs(model: Any, frames: list[np.ndarray]) -> tuple[list[np.ndarray], st
 
 
 def _probe_frames(height: int, width: int) -> list[np.ndarray]:
-    from fcn_edge.data.street import Street
-
-    street = Street(11, height, width).render(0)[0]
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    return [street[None], noise[None]]
+    return [picture[None] for picture in probe_pictures(height, width)[:2]]
 
 
 def _compare(expected: np.ndarray, found: np.ndarray, reference: ModelSpec, spec: ModelSpec) -> Parity:

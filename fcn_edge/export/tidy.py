@@ -21,12 +21,12 @@ MAX_FOLDED_VALUES = 4096
 
 def tidy_model(model: Any) -> Any:
     """Lift constants, take known branches, drop identities, fold shape arithmetic, batch norms and dead nodes."""
-    _lift_constants(model.graph)
+    lift_constants(model.graph)
     _drop_identities(model.graph)
     _fold_known(model)
     if any(node.op_type == "If" for node in model.graph.node):
         take_known_branches(model.graph)
-        _lift_constants(model.graph)
+        lift_constants(model.graph)
         _drop_identities(model.graph)
         _fold_known(model)
     fold_batch_norms(model.graph)
@@ -36,7 +36,8 @@ def tidy_model(model: Any) -> Any:
     return model
 
 
-def _lift_constants(graph: Any) -> None:
+def lift_constants(graph: Any) -> None:
+    """Constant nodes become initializers."""
     for node in [node for node in graph.node if node.op_type == "Constant"]:
         value = next((a.t for a in node.attribute if a.name == "value"), None)
         if value is None:

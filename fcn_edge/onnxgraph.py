@@ -1,0 +1,94 @@
+"""Helpers for ONNX graphs: what an operator is, and names that nothing else in the graph has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def operator(node: Any) -> str:
+    """The ONNX operator of a node: `Conv`, or with its domain, `com.microsoft::Conv`, where it is not ONNX's own."""
+    return str(node.op_type) if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+
+
+def opset_of(model: Any) -> int:
+    """Version of ONNX's own operators that the model uses; 0 where it names none."""
+    return next((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+
+
+def nodes_of(graph: Any) -> Iterator[Any]:
+    """Nodes of a graph and of its subgraphs (If, Loop, Scan)."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from nodes_of(inner)
+
+
+def tensors_of(model: Any) -> Iterator[Any]:
+    """Tensors stored in a model: initializers and attributes, of subgraphs and local functions too."""
+    nodes = [*nodes_of(model.graph)]
+    for function in model.functions:
+        nodes += nodes_of(function)
+    yield from model.graph.initializer
+    for sparse in model.graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from (*([attribute.t] if attribute.HasField("t") else ()), *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from inner.initializer
+
+
+class Names:
+    """Names of tensors that a graph and its subgraphs use, and new ones that collide with none of them."""
+
+    def __init__(self, graph: Any) -> None:
+        self.taken = set(_tensor_names(graph))
+
+    def fresh(self, wanted: str) -> str:
+        """`wanted`, or `wanted_2` and so on where that is taken; it counts as taken from now on."""
+        name, count = wanted, 1
+        while name in self.taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        self.taken.add(name)
+        return name
+
+    def store(self, graph: Any, wanted: str, value: np.ndarray) -> str:
+        """Add `value` as an initializer under a fresh name, and give that name."""
+        from onnx import numpy_helper
+
+        name = self.fresh(wanted)
+        graph.initializer.append(numpy_helper.from_array(value, name))
+        return name
+
+
+def rename_tensors(graph: Any, mapping: Mapping[str, str]) -> None:
+    """Replace tensor names by `mapping` in a graph and its subgraphs, in place."""
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = mapping.get(value.name, value.name)
+    for value in graph.sparse_initializer:
+        value.values.name = mapping.get(value.values.name, value.values.name)
+    for node in graph.node:
+        node.input[:] = [mapping.get(name, name) for name in node.input]
+        node.output[:] = [mapping.get(name, name) for name in node.output]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                rename_tensors(inner, mapping)
+
+
+def _tensor_names(graph: Any) -> Iterator[str]:
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        yield value.name
+    for value in graph.sparse_initializer:
+        yield value.values.name
+    for node in graph.node:
+        yield from node.input
+        yield from node.output
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensor_names(inner)
