@@ -51,7 +51,7 @@ def evaluate_engine(
 
     Raises:
         BadInput: the set has other classes than the network, a label file is unfit (named), or
-            no image decodes.
+            no image decodes, or scores are not finite.
     """
     require_same_classes(engine, dataset)
     total = min(len(dataset.items), limit or len(dataset.items))
@@ -63,6 +63,9 @@ def evaluate_engine(
     for frame, view, spent in stream(source, engine, style=Style(overlay=False), limit=total):
         if frame.labels is None:
             raise BadInput(f"{frame.source}: no labels to compare with")
+        if not view.is_finite:
+            name = dataset.items[frame.index].name
+            raise BadInput(f"{engine.path}: scores of {name} hold NaN or infinity; such a network has no accuracy")
         skipped += _unreadable(dataset, following, frame.index)
         following = frame.index + 1
         found = confusion_from_maps(frame.labels, view.class_map, classes)

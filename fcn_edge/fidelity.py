@@ -13,7 +13,7 @@ from fcn_edge.engines.base import Engine, Execution
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.frame import Style
 from fcn_edge.spec import Precision
-from fcn_edge.transforms import input_from_frame, view_from_scores
+from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
 
 EXACT_DB = 200.0  # stands for infinity: of float32 nothing above 150 dB is told apart
 
@@ -82,7 +82,8 @@ def held_to_reference(
 
 
 def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) -> Fidelity:
-    """Run frames (H, W, 3) uint8 BGR through both. Raises BadInput where there are none, or outputs differ in form."""
+    """Run frames (H, W, 3) uint8 BGR through both. Raises BadInput where there are none,
+    outputs differ in form, or scores are not finite."""
     signal = noise = 0.0
     shares = []
     for image in images:
@@ -90,6 +91,11 @@ def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) ->
         found, wanted = engine.infer(x), reference.infer(x)
         if found.shape != wanted.shape:
             raise BadInput(f"outputs are {found.shape} and {wanted.shape}; only engines of one file can be compared")
+        for one, output in ((reference, wanted), (engine, found)):
+            if not is_finite(output):
+                raise BadInput(
+                    f"{one.path}: on {one.runtime} its scores hold NaN or infinity; no engine is built of it"
+                )
         if wanted.dtype != np.uint8:
             signal += float(np.square(wanted, dtype=np.float64).sum())
             noise += float(np.square(np.subtract(found, wanted, dtype=np.float64)).sum())

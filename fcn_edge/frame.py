@@ -36,12 +36,14 @@ class View:
     """What one pass from scores to display yields.
 
     class_map: (H, W) uint8 at the frame's size. overlay: (H, W, 3) uint8 BGR or None.
-    pixels_per_class: (C,) int64 counts of class_map.
+    pixels_per_class: (C,) int64 counts of class_map. is_finite: False where scores held NaN or infinity, so that
+    the class map means nothing; the CUDA path does not look.
     """
 
     class_map: np.ndarray
     overlay: np.ndarray | None
     pixels_per_class: np.ndarray
+    is_finite: bool = True
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fcn_edge.errors import BadInput, first_line
 from fcn_edge.files import json_from_text, require_file, whole_file
-from fcn_edge.onnxgraph import tensors_of
+from fcn_edge.onnxgraph import operator, tensors_of
 from fcn_edge.schema import from_mapping
 from fcn_edge.spec import ModelSpec, Precision, spec_from_json
 
@@ -145,7 +145,7 @@ def graph_inputs(model: Any) -> list[Any]:
 def precision_of_graph(model: Any) -> Precision:
     """What the nodes say: Q/DQ is int8, half-precision weights are fp16."""
     half = any(tensor.data_type == 10 for tensor in model.graph.initializer)  # 10: FLOAT16
-    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+    if any(operator(node).removeprefix("com.microsoft::") == "QuantizeLinear" for node in model.graph.node):
         return "int8-fp16" if half else "int8"
     return "fp16" if half else "fp32"
 

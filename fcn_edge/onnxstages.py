@@ -14,6 +14,7 @@ from typing import Any
 
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import graph_inputs, onnx_from_file
+from fcn_edge.onnxgraph import operator
 
 UPSAMPLING = {"ConvTranspose", "Resize", "Upsample"}
 PASSED = UPSAMPLING | {
@@ -60,7 +61,7 @@ def stages_from_onnx(path: Path) -> Stages:
     tensor, carried, skips = model.graph.output[0].name, list[str](), list[str]()
     while True:
         node, _ = _source(tensor, writers, constants)
-        if node is None or node.op_type != "Add":
+        if node is None or operator(node) != "Add":
             break
         deep, skip = _branches(node, writers, constants, path)
         carried.append(deep)
@@ -81,10 +82,10 @@ def _source(tensor: str, writers: dict[str, Any], constants: set[str]) -> tuple[
     node = writers.get(tensor)
     while node is not None:
         moving = [name for name in node.input if name in writers or name not in constants]
-        passed = node.op_type in PASSED or (node.op_type == "Add" and len(moving) == 1)  # a bias
+        passed = operator(node) in PASSED or (operator(node) == "Add" and len(moving) == 1)  # a bias
         if not passed:
             break
-        upsampled |= node.op_type in UPSAMPLING
+        upsampled |= operator(node) in UPSAMPLING
         node = writers.get(moving[0])
     return node, upsampled
 
@@ -100,9 +101,9 @@ def _branches(node: Any, writers: dict[str, Any], constants: set[str], path: Pat
 
 
 def _why_one_piece(node: Any | None, writers: dict[str, Any], constants: set[str]) -> str:
-    if node is not None and node.op_type == "Conv":
+    if node is not None and operator(node) == "Conv":
         before, _ = _source(node.input[0], writers, constants)
-        if before is not None and before.op_type == "Concat":
+        if before is not None and operator(before) == "Concat":
             return "its skips are concatenated and scored together (fuse concat; sum adds scores)"
     return "this network has no skips whose scores are added"
 
@@ -112,7 +113,7 @@ def _strides(model: Any) -> dict[str, int]:
     strides = {graph_inputs(model)[0].name: 1}
     for node in model.graph.node:
         known = [strides[name] for name in node.input if name in strides]
-        if not known or node.op_type in UPSAMPLING:
+        if not known or operator(node) in UPSAMPLING:
             continue
         steps = [attribute.ints[0] for attribute in node.attribute if attribute.name == "strides"]
         for name in node.output:

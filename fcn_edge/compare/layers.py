@@ -24,6 +24,7 @@ from fcn_edge.compare.graph import (
     upsampling_tensors,
 )
 from fcn_edge.engines.ort import Taps
+from fcn_edge.onnxgraph import operator
 
 EQUAL_DB = 200.0  # stands for "no difference at all", and is beyond what float32 can show
 SAME_WEIGHTS = 0.03  # relative: INT8 rounding of weights stays below
@@ -78,15 +79,17 @@ class LayerRuns:
         for name, (signal, carried, alone) in self._sums.items():
             node = writer[name]
             stage = "upsample" if name in upsampling else "network"
-            rows.append(LayerSqnr(node.name or name, node.op_type, name, stage, db(signal, carried), db(signal, alone)))
+            rows.append(
+                LayerSqnr(node.name or name, operator(node), name, stage, db(signal, carried), db(signal, alone))
+            )
         return tuple(rows)
 
     def why(self, layer: LayerSqnr) -> str:
         """What differs between the two nodes of a layer: their weights, attributes or operators; "" if nothing does."""
         ours = producers(self.a.model)[layer.tensor]
         theirs = producers(self.b.model)[self.shared[layer.tensor]]
-        if ours.op_type != theirs.op_type:
-            return f"A's is a {ours.op_type}, B's a {theirs.op_type}"
+        if operator(ours) != operator(theirs):
+            return f"A's is a {operator(ours)}, B's a {operator(theirs)}"
         return _other_constants(self.a.model, ours, self.b.model, theirs) or _other_attributes(ours, theirs)
 
 
@@ -108,7 +111,7 @@ def _other_constants(a: Any, ours: Any, b: Any, theirs: Any) -> str:
         x, y = stored_value(a, left), stored_value(b, right)
         if x is None or y is None:
             continue
-        what = {1: "weights", 2: "bias"}.get(place, "constant") if "Conv" in ours.op_type else "constant"
+        what = {1: "weights", 2: "bias"}.get(place, "constant") if "Conv" in operator(ours) else "constant"
         if x.shape != y.shape:
             return f"A's {what} have shape {list(x.shape)}, B's {list(y.shape)}"
         size = float(np.linalg.norm(x)) or 1.0

@@ -39,8 +39,9 @@ def canonical_model(model: Any, path: Path) -> tuple[Any, dict[str, str]]:
     del graph.input[:]
     graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, IR_VERSION)  # below 4, weights would have to be inputs as well
-    model = _at_least_opset(model, path)
     lift_constants(model.graph)
+    model = _at_least_opset(model, path)
+    lift_constants(model.graph)  # those of the version converter
     _lower_group_norms(model)
     renamed = _free_reserved_names(model.graph)
     _name_nodes(model.graph)
@@ -93,7 +94,6 @@ def _state_resize_modes(graph: Any) -> None:
     Source: operator schemas of opsets 7 to 10. Nearest: floor, and ceil where ONNX Runtime makes maps smaller.
     """
     known = {tensor.name: tensor for tensor in graph.initializer}
-    known |= {node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"}
     for node in graph.node:
         if operator(node) != "Resize":
             continue
@@ -132,10 +132,10 @@ def _name_nodes(graph: Any) -> None:
     """Layers are told apart by their nodes' names: each gets one of its own."""
     taken: set[str] = set()
     for node in graph.node:
-        name, count = node.name or f"{node.op_type}_{node.output[0]}", 1
+        name, count = node.name or f"{operator(node)}_{node.output[0]}", 1
         while name in taken:
             count += 1
-            name = f"{node.name or node.op_type}_{count}"
+            name = f"{node.name or operator(node)}_{count}"
         taken.add(name)
         node.name = name
 

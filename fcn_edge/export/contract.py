@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import METADATA_KEY, graph_inputs, with_metadata
+from fcn_edge.onnxgraph import operator
 from fcn_edge.spec import ModelSpec
 
 FRAMES = "frames"
@@ -77,10 +78,10 @@ def _add_initializer(graph: Any, name: str, value: np.ndarray) -> None:
 def _swap_first_convolution(graph: Any, tensor: str) -> bool:
     """Reverse the input channels of the convolution that alone consumes `tensor` (padding may stand between)."""
     readers = [node for node in graph.node if tensor in node.input]
-    while len(readers) == 1 and readers[0].op_type == "Pad":
+    while len(readers) == 1 and operator(readers[0]) == "Pad":
         tensor = readers[0].output[0]
         readers = [node for node in graph.node if tensor in node.input]
-    if len(readers) != 1 or readers[0].op_type != "Conv" or readers[0].input[0] != tensor:
+    if len(readers) != 1 or operator(readers[0]) != "Conv" or readers[0].input[0] != tensor:
         return False
     weights = next((w for w in graph.initializer if w.name == readers[0].input[1]), None)
     if weights is None or list(weights.dims)[1:2] != [3] or _is_shared(graph, weights.name):

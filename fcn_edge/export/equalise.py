@@ -21,6 +21,7 @@ from onnx import helper, numpy_helper
 from fcn_edge.engines import EngineOptions, engine_on_target
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
+from fcn_edge.onnxgraph import operator
 
 SCALES_ALONG = {"AveragePool", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Relu"}  # f(s x) = s f(x) for s > 0
 SWEEPS = 8  # over the pairs: what one evens out, its neighbour unsettles
@@ -80,7 +81,7 @@ def pairs_of(graph: Any) -> Iterator[Pair]:
     zeros = {tensor.name for tensor in graph.initializer if not numpy_helper.to_array(tensor).any()}
 
     def is_own(node: Any) -> bool:
-        return node.op_type == "Conv" and all(name in weights and uses[name] == 1 for name in node.input[1:] if name)
+        return operator(node) == "Conv" and all(name in weights and uses[name] == 1 for name in node.input[1:] if name)
 
     for first in filter(is_own, graph.node):
         name = first.output[0]
@@ -96,12 +97,12 @@ def pairs_of(graph: Any) -> Iterator[Pair]:
 def _scales_along(node: Any, zeros: set[str]) -> bool:
     """Whether the node's output is so many times larger as its input is, in each channel for itself."""
     given = [*node.input, "", ""]
-    if node.op_type == "Clip":
+    if operator(node) == "Clip":
         return given[1] in zeros and not given[2]
-    if node.op_type == "Pad":
+    if operator(node) == "Pad":
         mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
         return mode == b"constant" and (not given[2] or given[2] in zeros)
-    return node.op_type in SCALES_ALONG
+    return operator(node) in SCALES_ALONG
 
 
 def _share_out(pair: Pair, values: dict[str, np.ndarray]) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
+from fcn_edge.onnxgraph import operator
+
 
 def take_known_branches(graph: Any) -> None:
     """Put the branch of each If whose condition is a constant in its place."""
     known = {tensor.name: tensor for tensor in graph.initializer}
-    while (node := next((n for n in graph.node if n.op_type == "If" and n.input[0] in known), None)) is not None:
+    while (node := next((n for n in graph.node if operator(n) == "If" and n.input[0] in known), None)) is not None:
         wanted = "then_branch" if numpy_helper.to_array(known[node.input[0]]).any() else "else_branch"
         branch = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
         position = list(graph.node).index(node)
@@ -29,7 +31,7 @@ def fold_batch_norms(graph: Any) -> None:
     """Each BatchNormalization that alone reads a convolution becomes part of its weights and bias."""
     known = {tensor.name: tensor for tensor in graph.initializer}
     producers = {name: node for node in graph.node for name in node.output}
-    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
+    for norm in [node for node in graph.node if operator(node) == "BatchNormalization"]:
         conv = producers.get(norm.input[0])
         if conv is None or not _is_foldable(conv, norm, graph, known):
             continue
@@ -40,7 +42,7 @@ def fold_batch_norms(graph: Any) -> None:
         scale = gamma / np.sqrt(variance + epsilon)
         weights = numpy_helper.to_array(known[conv.input[1]])
         bias = numpy_helper.to_array(known[conv.input[2]]) if len(conv.input) > 2 else np.zeros(len(scale))
-        shape = (-1, 1, 1, 1) if conv.op_type == "Conv" else (1, -1, 1, 1)
+        shape = (-1, 1, 1, 1) if operator(conv) == "Conv" else (1, -1, 1, 1)
         folded = {"weight": weights * scale.reshape(shape), "bias": (bias - mean) * scale + beta}
         names = [f"{norm.output[0]}_{what}" for what in folded]
         for name, value in zip(names, folded.values(), strict=True):
@@ -53,7 +55,7 @@ def fold_batch_norms(graph: Any) -> None:
 def _is_foldable(conv: Any, norm: Any, graph: Any, known: dict[str, Any]) -> bool:
     """Whether the norm uses stored statistics, and nothing else looks at what lies between the two."""
     given = {attribute.name: attribute for attribute in (*conv.attribute, *norm.attribute)}
-    is_plain = conv.op_type == "Conv" or (conv.op_type == "ConvTranspose" and _integer(given, "group", 1) == 1)
+    is_plain = operator(conv) == "Conv" or (operator(conv) == "ConvTranspose" and _integer(given, "group", 1) == 1)
     readers = sum(norm.input[0] in node.input for node in graph.node)
     is_output = any(value.name == norm.input[0] for value in graph.output)
     constants = (*conv.input[1:], *norm.input[1:5])

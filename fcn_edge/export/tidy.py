@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from fcn_edge.export.fitting import fold_batch_norms, take_known_branches
+from fcn_edge.onnxgraph import operator
 
 # Shape arithmetic that exporters leave behind; nothing here works on feature maps.
 FOLDABLE = {
@@ -24,7 +25,7 @@ def tidy_model(model: Any) -> Any:
     lift_constants(model.graph)
     _drop_identities(model.graph)
     _fold_known(model)
-    if any(node.op_type == "If" for node in model.graph.node):
+    if any(operator(node) == "If" for node in model.graph.node):
         take_known_branches(model.graph)
         lift_constants(model.graph)
         _drop_identities(model.graph)
@@ -38,7 +39,7 @@ def tidy_model(model: Any) -> Any:
 
 def lift_constants(graph: Any) -> None:
     """Constant nodes become initializers."""
-    for node in [node for node in graph.node if node.op_type == "Constant"]:
+    for node in [node for node in graph.node if operator(node) == "Constant"]:
         value = next((a.t for a in node.attribute if a.name == "value"), None)
         if value is None:
             array = np.array(helper.get_attribute_value(node.attribute[0]))
@@ -52,7 +53,7 @@ def lift_constants(graph: Any) -> None:
 
 def _drop_identities(graph: Any) -> None:
     kept = _read_from_elsewhere(graph)
-    for node in [node for node in graph.node if node.op_type == "Identity" and node.output[0] not in kept]:
+    for node in [node for node in graph.node if operator(node) == "Identity" and node.output[0] not in kept]:
         for other in graph.node:
             for position, name in enumerate(other.input):
                 if name == node.output[0]:
@@ -74,11 +75,11 @@ def _fold_known(model: Any) -> None:
     known = {name: numpy_helper.to_array(weights[name]) for name in small}
     outputs = {value.name for value in graph.output}
     for node in list(graph.node):
-        if node.op_type not in FOLDABLE or node.output[0] in outputs:
+        if operator(node) not in FOLDABLE or node.output[0] in outputs:
             continue
-        if node.op_type == "Shape" and node.input[0] in shapes:
+        if operator(node) == "Shape" and node.input[0] in shapes:
             value = _shape_slice(node, shapes[node.input[0]])
-        elif node.op_type != "Shape" and all(name in known or not name for name in node.input):
+        elif operator(node) != "Shape" and all(name in known or not name for name in node.input):
             value = _evaluated(node, known, model.opset_import)
         else:
             continue
@@ -92,7 +93,7 @@ def _fold_borders(graph: Any) -> None:
     """A border of zeros that only convolutions read becomes theirs, where it is narrower than their kernels."""
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     kept = _read_from_elsewhere(graph)
-    for node in [node for node in graph.node if node.op_type == "Pad" and node.output[0] not in kept]:
+    for node in [node for node in graph.node if operator(node) == "Pad" and node.output[0] not in kept]:
         border = _border_of_zeros(node, known)
         readers = [other for other in graph.node if node.output[0] in other.input]
         if border is None or not readers or not all(_takes_border(other, border, known) for other in readers):
@@ -122,7 +123,7 @@ def _border_of_zeros(node: Any, known: dict[str, np.ndarray]) -> list[int] | Non
 
 def _takes_border(node: Any, border: list[int], known: dict[str, np.ndarray]) -> bool:
     """Whether `node` is a Conv with pads of its own choice; some engines refuse pads as wide as a kernel."""
-    if node.op_type != "Conv" or node.input[1] not in known:
+    if operator(node) != "Conv" or node.input[1] not in known:
         return False
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     kernel = known[node.input[1]].shape[2:]

@@ -308,6 +308,19 @@ def test_group_normalisation_of_opset_18_is_taken(convert, image):
     assert (class_map_of(path, image) == class_map_of(path, image, "openvino")).mean() >= AGREEMENT
 
 
+def test_operator_of_another_domain_is_not_taken_for_onnxs_own(convert, image):
+    """com.microsoft's Pad mirrors where ONNX's pads with zeros: it is no border that a convolution could take over."""
+    tail = [
+        helper.make_node("Pad", ["scores", "pads"], ["wide"], mode="reflect", domain="com.microsoft"),
+        helper.make_node("Conv", ["wide", "blur"], ["y"]),
+    ]
+    weights = {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "blur": np.full((5, 5, 3, 3), 0.1, np.float32)}
+    model = network(tail, [("y", FLOAT, 4)], weights=weights)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    kept = onnx.load(str(convert(model, FIVE))).graph.node
+    assert ("com.microsoft", "Pad") in [(node.domain, node.op_type) for node in kept]
+
+
 def test_nodes_without_names_get_some(convert):
     path = convert(network([helper.make_node("Relu", ["scores"], ["y"])], [("y", FLOAT, 4)]), FIVE)
     names = [node.name for node in onnx.load(str(path)).graph.node]

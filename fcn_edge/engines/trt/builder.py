@@ -10,6 +10,7 @@ from fcn_edge.engines.trt.lines import HARDWARE_LEVELS, PlanOptions
 from fcn_edge.engines.trt.vendor import Log, Progress, Stop, made, monitor_of_build, plain, vendor_calls
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.files import whole_file
+from fcn_edge.onnxgraph import operator
 from fcn_edge.spec import Precision
 
 MAX_NAMES = 3  # of a list in a message
@@ -148,7 +149,7 @@ def _parse_error(error: Any, model: Any) -> str:
     where, reason = "it", plain(error.desc())
     if 0 <= error.node() < len(model.graph.node):
         node = model.graph.node[error.node()]
-        where = f"node {node.name or node.output[0]} ({node.op_type})"
+        where = f"node {node.name or node.output[0]} ({operator(node)})"
     if "UNSUPPORTED" in str(error.code()) or "Plugin not found" in reason:
         reason = "this operator is not supported"
     return f"{where}: {reason}"
