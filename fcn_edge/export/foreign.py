@@ -17,8 +17,9 @@ from fcn_edge.export.canonical import canonical_model
 from fcn_edge.export.contract import attach_contract
 from fcn_edge.export.folding import fold_head
 from fcn_edge.export.foreign_input import InputForm, input_form, take_planes
-from fcn_edge.export.foreign_output import OutputForm, OutputQuery, give_form, output_form
+from fcn_edge.export.foreign_output import OutputForm, OutputQuery, output_form
 from fcn_edge.export.foreign_spec import ForeignSpec, classes_of, foreign_spec, warn_of_range
+from fcn_edge.export.foreign_tail import give_form
 from fcn_edge.export.parity import draws_the_same
 from fcn_edge.export.pictures import probe_pictures
 from fcn_edge.export.rewrite_check import original_of, require_same_meaning

@@ -14,7 +14,7 @@ from fcn_edge.export.foreign_spec import ForeignSpec
 from fcn_edge.onnxfile import graph_inputs
 from fcn_edge.onnxgraph import Names, rename_tensors
 
-ELEMENTS = {
+ELEMENTS: dict[int, type] = {
     TensorProto.FLOAT: np.float32,
     TensorProto.FLOAT16: np.float16,
     TensorProto.DOUBLE: np.float64,
@@ -46,9 +46,9 @@ class InputForm:
 
     def array(self, frame: np.ndarray) -> np.ndarray:
         """What the graph takes for a frame (height, width, 3) uint8 BGR, computed by numpy alone."""
-        x = (frame[:, :, ::-1].astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
+        x = (frame[:, :, ::-1].astype(np.float32) - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         if self.channels == 1:
-            x = (x * np.float32(GREY_RGB)).sum(2, keepdims=True)
+            x = (x * np.array(GREY_RGB, np.float32)).sum(2, keepdims=True)
         elif self.order == "bgr":
             x = x[:, :, ::-1]
         if self.layout == "NCHW":
@@ -96,7 +96,7 @@ def take_planes(model: Any, form: InputForm) -> None:
         tensor = made
 
     if form.channels == 1:
-        weights = np.float32(GREY_RGB[::-1]).reshape(1, 3, 1, 1)
+        weights = np.array(GREY_RGB[::-1], np.float32).reshape(1, 3, 1, 1)
         then("Mul", names.store(model.graph, "planar_grey", weights))
         then("ReduceSum", names.store(model.graph, "planar_axis", np.array([1], np.int64)), keepdims=1)
     if form.layout == "NHWC":
