@@ -16,12 +16,13 @@ ROI = np.array([0, 0, 0.1, 0.2, 1, 1, 0.9, 0.8], np.float32)
 SCORES = (STEM, POOL4)  # (1, 5, 8, 12)
 
 
-def resize(by: str, height: float, width: float, **attributes: Any) -> Op:
+def resize(opset: int, by: str, height: float, width: float, **attributes: Any) -> Op:
     """by: "scales" or "sizes"; height and width: scales of the score map, which has 8x12 cells."""
-    roi = ROI if attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize" else None
+    absent = np.zeros(0, np.float32) if opset < 13 else None
+    roi = ROI if attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize" else absent
     if by == "scales":
         return op("Resize", roi, np.array([1, 1, height, width], np.float32), **attributes)
-    return op("Resize", roi, None, np.array([1, 5, round(8 * height), round(12 * width)]), **attributes)
+    return op("Resize", roi, absent, np.array([1, 5, round(8 * height), round(12 * width)]), **attributes)
 
 
 def old_resizes() -> Iterator[Case]:
@@ -45,10 +46,12 @@ def interpolating_resizes() -> Iterator[Case]:
     for opset, mode, coordinates in product((11, 13, 18, 19), ("linear", "cubic"), COORDINATES):
         given = {"mode": mode, "coordinate_transformation_mode": coordinates}
         for by, factor in (("scales", (4.0, 4.0)), ("sizes", (21 / 8, 31 / 12))):
-            yield Case(f"Resize-{opset} {mode} {coordinates} {by}", (*SCORES, resize(by, *factor, **given)), opset)
+            yield Case(
+                f"Resize-{opset} {mode} {coordinates} {by}", (*SCORES, resize(opset, by, *factor, **given)), opset
+            )
     given = {"coordinate_transformation_mode": "half_pixel_symmetric"}
     for mode in ("linear", "cubic", "nearest"):
-        steps = (*SCORES, resize("scales", 2.7, 2.3, mode=mode, **given))
+        steps = (*SCORES, resize(19, "scales", 2.7, 2.3, mode=mode, **given))
         yield Case(f"Resize-19 {mode} half_pixel_symmetric", steps, 19)
 
 
@@ -56,10 +59,12 @@ def nearest_resizes() -> Iterator[Case]:
     """Each rounding of each kind of coordinates, by factors where they differ."""
     for opset, coordinates, rounding in product((11, 19), COORDINATES, ROUNDINGS):
         given = {"mode": "nearest", "coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
-        yield Case(f"Resize-{opset} {coordinates} {rounding}", (*SCORES, resize("sizes", 2.5, 1.75, **given)), opset)
+        yield Case(
+            f"Resize-{opset} {coordinates} {rounding}", (*SCORES, resize(opset, "sizes", 2.5, 1.75, **given)), opset
+        )
     for rounding in ROUNDINGS:
         given = {"mode": "nearest", "coordinate_transformation_mode": "tf_half_pixel_for_nn"}
-        step = resize("scales", 2.5, 2.5, nearest_mode=rounding, **given)
+        step = resize(11, "scales", 2.5, 2.5, nearest_mode=rounding, **given)
         yield Case(f"Resize-11 tf_half_pixel_for_nn {rounding}", (*SCORES, step), 11)
 
 
@@ -67,11 +72,13 @@ def special_resizes() -> Iterator[Case]:
     """What opset 11 added for cubic, and opset 18 for all."""
     for opset in (11, 18):
         given = {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1}
-        yield Case(f"Resize-{opset} cubic exclude_outside", (*SCORES, resize("scales", 4, 4, **given)), opset)
+        yield Case(f"Resize-{opset} cubic exclude_outside", (*SCORES, resize(opset, "scales", 4, 4, **given)), opset)
     for opset, mode in product((18, 19), ("linear", "cubic")):
-        down = resize("scales", 0.6, 0.6, mode=mode, antialias=1)
+        down = resize(opset, "scales", 0.6, 0.6, mode=mode, antialias=1)
         yield Case(f"Resize-{opset} {mode} antialias smaller", (STEM, down, LAST), opset)
-    yield Case("Resize-18 linear antialias larger", (*SCORES, resize("scales", 4, 4, mode="linear", antialias=1)), 18)
+    yield Case(
+        "Resize-18 linear antialias larger", (*SCORES, resize(18, "scales", 4, 4, mode="linear", antialias=1)), 18
+    )
     for policy in ("stretch", "not_larger", "not_smaller"):
         step = op("Resize", None, None, np.array([30, 40]), mode="linear", axes=[2, 3], keep_aspect_ratio_policy=policy)
         yield Case(f"Resize-18 sizes of two axes {policy}", (*SCORES, step), 18)
@@ -84,7 +91,7 @@ def special_resizes() -> Iterator[Case]:
     interleaved = op("Resize", None, np.array([1, 4, 4, 1], np.float32), mode="linear")
     steps = (*SCORES, op("Transpose", perm=[0, 2, 3, 1]), interleaved, op("Transpose", perm=[0, 3, 1, 2]))
     yield Case("Resize-13 linear of interleaved scores", steps, 13)
-    twice = (resize("scales", 2, 2, mode="linear"), resize("scales", 2, 2, mode="linear"))
+    twice = (resize(13, "scales", 2, 2, mode="linear"), resize(13, "scales", 2, 2, mode="linear"))
     yield Case("Resize-13 linear twice", (*SCORES, *twice), 13)
 
 
