@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.export.onnx_tables import resizing
+from tests.export.onnx_tables import layers, resizing
 
-CASES = {case.name: case for case in (*resizing.CASES,)}
+CASES = {case.name: case for case in (*resizing.CASES, *layers.CASES)}
