@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.export.onnx_tables import layers, resizing
+from tests.export.onnx_tables import layers, operators, resizing
 
-CASES = {case.name: case for case in (*resizing.CASES, *layers.CASES)}
+CASES = {case.name: case for case in (*resizing.CASES, *layers.CASES, *operators.CASES)}
