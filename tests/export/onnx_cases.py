@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from tests.export.onnx_tables import layers, operators, resizing
+from tests.export.onnx_tables import functions, inputs, layers, naming, operators, outputs, resizing, structure
 
-CASES = {case.name: case for case in (*resizing.CASES, *layers.CASES, *operators.CASES)}
+TABLES = (resizing, layers, operators, structure, functions, naming, inputs, outputs)
+ROWS = tuple(case for table in TABLES for case in table.CASES)
+CASES = {case.name: case for case in ROWS}

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 SIZE = (32, 48)
 CLASSES = 5
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-NORMALISED = f"mean = {list(MEAN)}\nstd = {list(STD)}\n"
+GREY_MEAN, GREY_STD = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
 FLOAT, HALF, DOUBLE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE
 UINT8, INT32, INT64, BOOL = TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL
 
@@ -53,8 +53,15 @@ class Source:
     element: int = FLOAT
     shape: tuple[int | str, ...] | None = None
     name: str = "image"
-    order: Literal["rgb", "bgr"] = "rgb"
+    order: Literal["rgb", "bgr", "grey"] = "rgb"
     is_normalised: bool = True
+
+    @property
+    def colours(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Mean and std in RGB order."""
+        if not self.is_normalised:
+            return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        return (GREY_MEAN, GREY_STD) if self.order == "grey" else (MEAN, STD)
 
     @property
     def dims(self) -> list[int | str]:
@@ -106,6 +113,8 @@ class Net:
         given = dict(step.attributes) | ({"domain": step.domain} if step.domain else {})
         self.node(step.kind, inputs, outputs, **given)
         self.last = outputs[step.take]
+        if step.domain:
+            return
         if step.kind == "Cast":
             self.element = step.attributes["to"]
         elif step.kind in ("ArgMax", "ArgMin"):
@@ -157,16 +166,17 @@ class Case:
     def toml(self) -> str:
         """The spec file beside it."""
         lines = f"classes = {[f'c{number}' for number in range(self.classes)]}\n".replace("'", '"')
-        order = f'channels = "{self.source.order}"\n'
-        return lines + (NORMALISED if self.source.is_normalised else "") + order + self.spec
+        if self.source.is_normalised:
+            mean, std = self.source.colours
+            lines += f"mean = {list(mean)}\nstd = {list(std)}\n"
+        order = "" if self.source.order == "grey" else f'channels = "{self.source.order}"\n'
+        return lines + order + self.spec
 
     def tensor(self, frame: np.ndarray) -> np.ndarray:
-        """What the original file is fed for a frame (H, W, 3) uint8 BGR."""
-        colours = frame[:, :, ::-1].astype(np.float64)
-        if self.source.is_normalised:
-            colours = (colours - MEAN) / STD
-        if self.source.order == "bgr":
-            colours = colours[:, :, ::-1]
+        """What the original file is fed for a frame (H, W, 3) uint8 BGR; of a grey one, of equal colours."""
+        mean, std = self.source.colours
+        colours = (frame[:, :, ::-1].astype(np.float64) - mean) / std
+        colours = {"rgb": colours, "bgr": colours[:, :, ::-1], "grey": colours[:, :, :1]}[self.source.order]
         planes = colours if self.source.layout == "NHWC" else colours.transpose(2, 0, 1)
         return np.ascontiguousarray(planes[None], helper.tensor_dtype_to_np_dtype(self.source.element))
 
