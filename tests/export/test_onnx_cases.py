@@ -26,7 +26,7 @@ ONE_THREAD = EngineOptions(threads=1)
 
 
 def frame(case: Case) -> np.ndarray:
-    """(32, 48, 3) uint8 BGR: smooth on the left, noise on the right; of equal colours for a network that is fed grey."""
+    """(32, 48, 3) uint8 BGR: smooth on the left, noise on the right; grey where the network is fed grey."""
     random = np.random.default_rng(5)
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     waves = [np.sin(rows / a + phase) * np.cos(columns / b) for a, b, phase in ((3, 5, 0), (4, 3, 1), (6, 4, 2))]

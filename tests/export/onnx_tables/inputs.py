@@ -67,29 +67,19 @@ def sizes() -> Iterator[Case]:
         spec = SIZED if len(set(shape) & set(SIZE)) < 2 else ""
         yield Case(name, (STEM,), source=Source(shape=shape), spec=spec)
     yield Case("free NHWC size", (TO_NCHW, STEM), source=Source("NHWC", shape=("b", "h", "w", 3)), spec=SIZED)
-    yield Case(
-        "free size, none in the spec",
-        (STEM,),
-        source=Source(shape=(1, 3, "h", "w")),
-        expected="refused",
-        facts=("height",),
-    )
-    open_ = {"shape": ("b", "c", "h", "w")}
-    yield Case("all free, layout NCHW", (STEM,), source=Source(**open_), spec=SIZED + 'layout = "NCHW"\n')
-    yield Case(
-        "all free, layout NHWC", (TO_NCHW, STEM), source=Source("NHWC", **open_), spec=SIZED + 'layout = "NHWC"\n'
-    )
-    yield Case(
-        "all free, no layout", (STEM,), source=Source(**open_), spec=SIZED, expected="refused", facts=("layout",)
-    )
+    unsized = Source(shape=(1, 3, "h", "w"))
+    yield Case("free size, none in the spec", (STEM,), source=unsized, expected="refused", facts=("height",))
+    first, last = (Source(layout, shape=("b", "c", "h", "w")) for layout in ("NCHW", "NHWC"))
+    yield Case("all free, layout NCHW", (STEM,), source=first, spec=SIZED + 'layout = "NCHW"\n')
+    yield Case("all free, layout NHWC", (TO_NCHW, STEM), source=last, spec=SIZED + 'layout = "NHWC"\n')
+    yield Case("all free, no layout", (STEM,), source=first, spec=SIZED, expected="refused", facts=("layout",))
     yield Case("layout against the shape", (STEM,), spec='layout = "NHWC"\n', expected="refused", facts=("NHWC",))
     yield Case("another size in the spec", (STEM,), spec="height = 64\n", expected="refused", facts=("32x48", "64"))
     yield Case("batches of 4", (STEM,), source=Source(shape=(4, 3, *SIZE)), expected="refused", facts=("4",))
     steps: tuple[Step, ...] = (op("Unsqueeze", np.array([0])), STEM)
     yield Case("an image without batch", steps, source=Source(shape=(3, *SIZE)), expected="refused", facts=("3",))
-    yield Case(
-        "four channels", (conv(4, CLASSES),), source=Source(shape=(1, 4, *SIZE)), expected="refused", facts=("4",)
-    )
+    four = Source(shape=(1, 4, *SIZE))
+    yield Case("four channels", (conv(4, CLASSES),), source=four, expected="refused", facts=("4",))
 
 
 CASES = (*layouts(), *sizes())
