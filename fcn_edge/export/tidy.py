@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from fcn_edge.export.fitting import fold_batch_norms, take_known_branches
+from fcn_edge.export.graph import is_onnx_op, leave_out_domain, names_read, subgraphs
 
 # Shape arithmetic that exporters leave behind; nothing here works on feature maps.
 FOLDABLE = {
@@ -21,10 +22,11 @@ MAX_FOLDED_VALUES = 4096
 
 def tidy_model(model: Any) -> Any:
     """Lift constants, take known branches, drop identities, fold shape arithmetic, batch norms and dead nodes."""
+    leave_out_domain(model)
     _lift_constants(model.graph)
     _drop_identities(model.graph)
     _fold_known(model)
-    if any(node.op_type == "If" for node in model.graph.node):
+    if any(is_onnx_op(node, "If") for node in model.graph.node):
         take_known_branches(model.graph)
         _lift_constants(model.graph)
         _drop_identities(model.graph)
@@ -37,21 +39,40 @@ def tidy_model(model: Any) -> Any:
 
 
 def _lift_constants(graph: Any) -> None:
-    for node in [node for node in graph.node if node.op_type == "Constant"]:
-        value = next((a.t for a in node.attribute if a.name == "value"), None)
-        if value is None:
-            array = np.array(helper.get_attribute_value(node.attribute[0]))
-            value = numpy_helper.from_array(array.astype(np.float32) if array.dtype == np.float64 else array)
+    for node in [node for node in graph.node if is_onnx_op(node, "Constant")]:
+        graph.initializer.append(_constant(node.attribute[0], node.output[0]))
+        graph.node.remove(node)
+    for tensor in graph.sparse_initializer:
+        graph.initializer.append(numpy_helper.from_array(_dense(tensor), tensor.values.name))
+    del graph.sparse_initializer[:]
+
+
+def _constant(attribute: Any, name: str) -> Any:
+    """The tensor that a Constant gives by its one attribute: value, value_float, value_ints, sparse_value ..."""
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, onnx.TensorProto):
         tensor = onnx.TensorProto()
         tensor.CopyFrom(value)
-        tensor.name = node.output[0]
-        graph.initializer.append(tensor)
-        graph.node.remove(node)
+        tensor.name = name
+        return tensor
+    array = _dense(value) if isinstance(value, onnx.SparseTensorProto) else np.array(value)
+    return numpy_helper.from_array(
+        array.astype(np.float32) if attribute.name.startswith("value_float") else array, name
+    )
+
+
+def _dense(tensor: Any) -> np.ndarray:
+    """A sparse tensor with its zeros; its places are flat (n,) or a row of coordinates for each value (n, rank)."""
+    values, places = (numpy_helper.to_array(part) for part in (tensor.values, tensor.indices))
+    array = np.zeros(tuple(tensor.dims), values.dtype)
+    flat = places if places.ndim == 1 else np.ravel_multi_index(tuple(places.T), array.shape)
+    array.reshape(-1)[flat] = values
+    return array
 
 
 def _drop_identities(graph: Any) -> None:
     kept = _read_from_elsewhere(graph)
-    for node in [node for node in graph.node if node.op_type == "Identity" and node.output[0] not in kept]:
+    for node in [node for node in graph.node if is_onnx_op(node, "Identity") and node.output[0] not in kept]:
         for other in graph.node:
             for position, name in enumerate(other.input):
                 if name == node.output[0]:
@@ -61,8 +82,8 @@ def _drop_identities(graph: Any) -> None:
 
 def _read_from_elsewhere(graph: Any) -> set[str]:
     """Tensors that the graph gives back, or that its subgraphs read."""
-    captured = {name for node in graph.node for attribute in node.attribute for name in _captured(attribute)}
-    return captured | {value.name for value in graph.output}
+    inner = [node for outer in graph.node for part in subgraphs(outer) for node in part.node]
+    return {name for node in inner for name in names_read(node)} | {value.name for value in graph.output}
 
 
 def _fold_known(model: Any) -> None:
@@ -73,7 +94,7 @@ def _fold_known(model: Any) -> None:
     known = {name: numpy_helper.to_array(weights[name]) for name in small}
     outputs = {value.name for value in graph.output}
     for node in list(graph.node):
-        if node.op_type not in FOLDABLE or node.output[0] in outputs:
+        if not is_onnx_op(node, *FOLDABLE) or node.output[0] in outputs:
             continue
         if node.op_type == "Shape" and node.input[0] in shapes:
             value = _shape_slice(node, shapes[node.input[0]])
@@ -91,7 +112,7 @@ def _fold_borders(graph: Any) -> None:
     """A border of zeros that only convolutions read becomes theirs, where it is narrower than their kernels."""
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     kept = _read_from_elsewhere(graph)
-    for node in [node for node in graph.node if node.op_type == "Pad" and node.output[0] not in kept]:
+    for node in [node for node in graph.node if is_onnx_op(node, "Pad") and node.output[0] not in kept]:
         border = _border_of_zeros(node, known)
         readers = [other for other in graph.node if node.output[0] in other.input]
         if border is None or not readers or not all(_takes_border(other, border, known) for other in readers):
@@ -121,7 +142,7 @@ def _border_of_zeros(node: Any, known: dict[str, np.ndarray]) -> list[int] | Non
 
 def _takes_border(node: Any, border: list[int], known: dict[str, np.ndarray]) -> bool:
     """Whether `node` is a Conv with pads of its own choice; some engines refuse pads as wide as a kernel."""
-    if node.op_type != "Conv" or node.input[1] not in known:
+    if not is_onnx_op(node, "Conv") or node.input[1] not in known:
         return False
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     kernel = known[node.input[1]].shape[2:]
@@ -176,8 +197,7 @@ def drop_dead(graph: Any) -> None:
     for node in reversed(graph.node):
         if any(name in needed for name in node.output):
             kept.append(node)
-            needed |= set(node.input)
-            needed |= {name for a in node.attribute for name in _captured(a)}
+            needed |= names_read(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
@@ -191,10 +211,3 @@ def _state_output_shapes(model: Any) -> None:
     for value in model.graph.output:
         for dim, size in zip(value.type.tensor_type.shape.dim, shapes.get(value.name, ())):
             dim.dim_value = size
-
-
-def _captured(attribute: Any) -> set[str]:
-    """Names that a subgraph (If, Loop), or one inside it, reads from outside."""
-    nodes = attribute.g.node if attribute.HasField("g") else []
-    inside = {name for node in nodes for inner in node.attribute for name in _captured(inner)}
-    return inside | {name for node in nodes for name in node.input}
