@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from fcn_edge.export.graph import is_onnx_op
 from fcn_edge.export.tidy import drop_dead, static_shapes
 from fcn_edge.geometry import Axis, Sampling
 
@@ -76,17 +77,17 @@ class _Tail:
 def _before_choice(tail: _Tail, tensor: str) -> str:
     """The logits behind Softmax, or behind arg-max with the casts and squeezes that follow it."""
     name, passed = tensor, list[Any]()
-    while (node := tail.producers.get(name)) is not None and node.op_type in ("Cast", "Squeeze", "Unsqueeze"):
+    while (node := tail.producers.get(name)) is not None and is_onnx_op(node, "Cast", "Squeeze", "Unsqueeze"):
         passed.append(node)
         name = node.input[0]
-    if node is not None and node.op_type == "ArgMax":
+    if node is not None and is_onnx_op(node, "ArgMax"):
         given = attributes(node)
         if given.get("axis", 0) in (1, -3) and not given.get("select_last_index", 0):
             for one in (*passed, node):
                 name = tail.behind(one)
             tensor = name
     node = tail.producers.get(tensor)
-    while node is not None and node.op_type in ORDER_KEEPING and attributes(node).get("axis", -1) in (1, -3):
+    while node is not None and is_onnx_op(node, *ORDER_KEEPING) and attributes(node).get("axis", -1) in (1, -3):
         tensor = tail.behind(node)
         node = tail.producers.get(tensor)
     return tensor
@@ -95,7 +96,7 @@ def _before_choice(tail: _Tail, tensor: str) -> str:
 def _before_crop(tail: _Tail, tensor: str) -> tuple[str, tuple[int, int]]:
     """The uncropped tensor, and its row and column where the crop begins."""
     tail.cropped, start = tensor, [0, 0]
-    while (node := tail.producers.get(tensor)) is not None and node.op_type == "Slice":
+    while (node := tail.producers.get(tensor)) is not None and is_onnx_op(node, "Slice"):
         starts, axes, steps = (tail.constant(node, position) for position in (1, 3, 4))
         shape = tail.shapes.get(node.input[0], ())
         if starts is None or axes is None or len(shape) != 4:
@@ -112,6 +113,7 @@ def _before_crop(tail: _Tail, tensor: str) -> tuple[str, tuple[int, int]]:
 def _axes_of(node: Any, tail: _Tail) -> tuple[Axis, Axis] | None:
     """Pixel of the layer's output -> cell of its input, rows and columns, where it is fixed and bilinear."""
     read = {"Resize": _resize_axes, "ConvTranspose": _deconvolution_axes}.get(node.op_type)
+    read = read if is_onnx_op(node, node.op_type) else None
     axes = read(node, tail) if read else None
     if axes is not None:
         tail.behind(node)
