@@ -82,7 +82,7 @@ def targets_of(number: int) -> list[str]:
     return ["onnxruntime", *(target for target, nth in EVERY_NTH.items() if number % nth == 0)]
 
 
-@pytest.mark.parametrize(("number", "name"), enumerate(CASES), ids=list(CASES))
+@pytest.mark.parametrize(("number", "name"), list(enumerate(CASES)), ids=list(CASES))
 def test_file_means_what_it_meant_or_is_refused(number, name, tmp_path):
     case = CASES[name]
     picture = frame(case)

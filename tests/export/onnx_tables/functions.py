@@ -38,7 +38,10 @@ def functions() -> Iterator[Case]:
         ),
     )
     yield Case("function in a function", (STEM, call("Outer", inner, outer), LAST))
-    yield Case("domain ai.onnx spelled out", (STEM, op("Relu", domain="ai.onnx"), LAST))
+    for opset in (11, 17):
+        name = f"domain ai.onnx spelled out at opset {opset}"
+        yield Case(name, (STEM, op("Relu", domain="ai.onnx"), LAST), opset)
+        yield Case(f"{name}, opset too", (STEM, op("Relu", domain="ai.onnx"), LAST), opset, change=spell_domain)
     yield Case(
         "operator of another domain",
         (STEM, op("Sharpen", domain="com.example")),
@@ -79,6 +82,11 @@ def leaky() -> Any:
     node = helper.make_node("LeakyRelu", ["x"], ["y"])
     node.attribute.append(onnx.AttributeProto(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT))
     return helper.make_function(MINE, "Leaky", ["x"], ["y"], [node], [helper.make_opsetid("", 17)], ["slope"])
+
+
+def spell_domain(model: onnx.ModelProto) -> None:
+    """The opset of ONNX's own domain by its other name."""
+    model.opset_import[0].domain = "ai.onnx"
 
 
 def reverse_opsets(model: onnx.ModelProto) -> None:
