@@ -23,9 +23,32 @@ def nodes_of(graph: Any) -> Iterator[Any]:
     """Nodes of a graph and of its subgraphs (If, Loop, Scan)."""
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from nodes_of(inner)
+        for inner in subgraphs(node):
+            yield from nodes_of(inner)
+
+
+def subgraphs(node: Any) -> list[Any]:
+    """Graphs that a node holds as attributes."""
+    held = []
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            held.append(attribute.g)
+        held += attribute.graphs
+    return held
+
+
+def names_read(node: Any) -> set[str]:
+    """Tensors that a node or a subgraph inside it reads; those made in the subgraph are among them."""
+    inside = {name for graph in subgraphs(node) for inner in graph.node for name in names_read(inner)}
+    return inside | set(node.input)
+
+
+def names_defined(graph: Any) -> set[str]:
+    """Inputs, initializers and results of nodes, those of subgraphs too."""
+    own = {value.name for value in (*graph.input, *graph.initializer)}
+    own |= {tensor.values.name for tensor in graph.sparse_initializer}
+    made = {name for node in graph.node for name in node.output}
+    return own | made | {name for node in graph.node for inner in subgraphs(node) for name in names_defined(inner)}
 
 
 def tensors_of(model: Any) -> Iterator[Any]:
@@ -39,8 +62,8 @@ def tensors_of(model: Any) -> Iterator[Any]:
     for node in nodes:
         for attribute in node.attribute:
             yield from (*([attribute.t] if attribute.HasField("t") else ()), *attribute.tensors)
-            for inner in (attribute.g, *attribute.graphs):
-                yield from inner.initializer
+        for inner in subgraphs(node):
+            yield from inner.initializer
 
 
 class Names:
@@ -76,9 +99,8 @@ def rename_tensors(graph: Any, mapping: Mapping[str, str]) -> None:
     for node in graph.node:
         node.input[:] = [mapping.get(name, name) for name in node.input]
         node.output[:] = [mapping.get(name, name) for name in node.output]
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                rename_tensors(inner, mapping)
+        for inner in subgraphs(node):
+            rename_tensors(inner, mapping)
 
 
 def _tensor_names(graph: Any) -> Iterator[str]:
@@ -89,6 +111,5 @@ def _tensor_names(graph: Any) -> Iterator[str]:
     for node in graph.node:
         yield from node.input
         yield from node.output
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensor_names(inner)
+        for inner in subgraphs(node):
+            yield from _tensor_names(inner)

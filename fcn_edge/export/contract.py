@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import METADATA_KEY, graph_inputs, with_metadata
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxgraph import names_read, operator, rename_tensors
 from fcn_edge.spec import ModelSpec
 
 FRAMES = "frames"
@@ -24,7 +24,7 @@ def attach_contract(model: Any, spec: ModelSpec) -> Any:
     source = graph_inputs(model)[0]
     mean, std = (np.array(v, np.float32)[::-1] for v in (spec.preprocess.mean, spec.preprocess.std))  # BGR
     tail = f"{FRAMES}_ready"
-    _rename_input(model.graph, source.name, tail)
+    rename_tensors(model.graph, {source.name: tail})
     nodes = [
         helper.make_node("Cast", [FRAMES], ["frames_float"], "frames_cast", to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["frames_float"], ["frames_planar"], "frames_transpose", perm=[0, 3, 1, 2]),
@@ -64,23 +64,16 @@ def plain_from_contract(model: Any, spec: ModelSpec) -> Any:
     return model
 
 
-def _rename_input(graph: Any, old: str, new: str) -> None:
-    for node in graph.node:
-        for position, name in enumerate(node.input):
-            if name == old:
-                node.input[position] = new
-
-
 def _add_initializer(graph: Any, name: str, value: np.ndarray) -> None:
     graph.initializer.append(numpy_helper.from_array(value, name))
 
 
 def _swap_first_convolution(graph: Any, tensor: str) -> bool:
     """Reverse the input channels of the convolution that alone consumes `tensor` (padding may stand between)."""
-    readers = [node for node in graph.node if tensor in node.input]
-    while len(readers) == 1 and operator(readers[0]) == "Pad":
+    readers = _readers(graph, tensor)
+    while len(readers) == 1 and _keeps_channels(readers[0], graph):
         tensor = readers[0].output[0]
-        readers = [node for node in graph.node if tensor in node.input]
+        readers = _readers(graph, tensor)
     if len(readers) != 1 or operator(readers[0]) != "Conv" or readers[0].input[0] != tensor:
         return False
     weights = next((w for w in graph.initializer if w.name == readers[0].input[1]), None)
@@ -91,5 +84,18 @@ def _swap_first_convolution(graph: Any, tensor: str) -> bool:
     return True
 
 
+def _readers(graph: Any, tensor: str) -> list[Any]:
+    return [node for node in graph.node if tensor in names_read(node)]
+
+
+def _keeps_channels(node: Any, graph: Any) -> bool:
+    """Whether a Pad leaves the channels of an (N, C, H, W) map where they are."""
+    if operator(node) != "Pad" or len(node.input) < 2:
+        return False
+    pads = next((numpy_helper.to_array(w) for w in graph.initializer if w.name == node.input[1]), None)
+    has_axes = len(node.input) > 3 and bool(node.input[3])
+    return pads is not None and len(pads) == 8 and not has_axes and not (pads[1] or pads[5])
+
+
 def _is_shared(graph: Any, name: str) -> bool:
-    return sum(list(node.input).count(name) for node in graph.node) > 1
+    return sum(name in names_read(node) for node in graph.node) > 1

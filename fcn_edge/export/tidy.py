@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from fcn_edge.export.fitting import fold_batch_norms, take_known_branches
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxgraph import names_read, operator, subgraphs
 
 # Shape arithmetic that exporters leave behind; nothing here works on feature maps.
 FOLDABLE = {
@@ -38,17 +38,36 @@ def tidy_model(model: Any) -> Any:
 
 
 def lift_constants(graph: Any) -> None:
-    """Constant nodes become initializers."""
+    """Constant nodes and sparse initializers become plain initializers."""
     for node in [node for node in graph.node if operator(node) == "Constant"]:
-        value = next((a.t for a in node.attribute if a.name == "value"), None)
-        if value is None:
-            array = np.array(helper.get_attribute_value(node.attribute[0]))
-            value = numpy_helper.from_array(array.astype(np.float32) if array.dtype == np.float64 else array)
+        graph.initializer.append(_constant(node.attribute[0], node.output[0]))
+        graph.node.remove(node)
+    for tensor in graph.sparse_initializer:
+        graph.initializer.append(numpy_helper.from_array(_dense(tensor), tensor.values.name))
+    del graph.sparse_initializer[:]
+
+
+def _constant(attribute: Any, name: str) -> Any:
+    """The tensor that a Constant gives by its one attribute: value, value_float, value_ints, sparse_value ..."""
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, onnx.TensorProto):
         tensor = onnx.TensorProto()
         tensor.CopyFrom(value)
-        tensor.name = node.output[0]
-        graph.initializer.append(tensor)
-        graph.node.remove(node)
+        tensor.name = name
+        return tensor
+    array = _dense(value) if isinstance(value, onnx.SparseTensorProto) else np.array(value)
+    return numpy_helper.from_array(
+        array.astype(np.float32) if attribute.name.startswith("value_float") else array, name
+    )
+
+
+def _dense(tensor: Any) -> np.ndarray:
+    """A sparse tensor with its zeros; its places are flat (n,) or a row of coordinates for each value (n, rank)."""
+    values, places = (numpy_helper.to_array(part) for part in (tensor.values, tensor.indices))
+    array = np.zeros(tuple(tensor.dims), values.dtype)
+    flat = places if places.ndim == 1 else np.ravel_multi_index(tuple(places.T), array.shape)
+    array.reshape(-1)[flat] = values
+    return array
 
 
 def _drop_identities(graph: Any) -> None:
@@ -63,8 +82,8 @@ def _drop_identities(graph: Any) -> None:
 
 def _read_from_elsewhere(graph: Any) -> set[str]:
     """Tensors that the graph gives back, or that its subgraphs read."""
-    captured = {name for node in graph.node for attribute in node.attribute for name in _captured(attribute)}
-    return captured | {value.name for value in graph.output}
+    inner = [node for outer in graph.node for part in subgraphs(outer) for node in part.node]
+    return {name for node in inner for name in names_read(node)} | {value.name for value in graph.output}
 
 
 def _fold_known(model: Any) -> None:
@@ -178,8 +197,7 @@ def drop_dead(graph: Any) -> None:
     for node in reversed(graph.node):
         if any(name in needed for name in node.output):
             kept.append(node)
-            needed |= set(node.input)
-            needed |= {name for a in node.attribute for name in _captured(a)}
+            needed |= names_read(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
@@ -193,10 +211,3 @@ def _state_output_shapes(model: Any) -> None:
     for value in model.graph.output:
         for dim, size in zip(value.type.tensor_type.shape.dim, shapes.get(value.name, ())):
             dim.dim_value = size
-
-
-def _captured(attribute: Any) -> set[str]:
-    """Names that a subgraph (If, Loop), or one inside it, reads from outside."""
-    nodes = attribute.g.node if attribute.HasField("g") else []
-    inside = {name for node in nodes for inner in node.attribute for name in _captured(inner)}
-    return inside | {name for node in nodes for name in node.input}
