@@ -11,7 +11,7 @@ from fcn_edge.export.tidy import static_shapes
 from fcn_edge.onnxgraph import operator
 
 MOVES = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
-SELECTS = MOVES | {"Gather", "Resize", "Slice"}  # and interpolates between values
+SELECTS = MOVES | {"AveragePool", "Gather", "MaxPool", "Resize", "Slice"}  # and what lies between values
 ONE_AT_MOST = {"HardSigmoid", "Sigmoid", "Softmax"}
 
 

@@ -28,12 +28,12 @@ MIN_AGREEMENT = 0.999
 
 
 def original_of(model: Any, path: Path, renamed: Mapping[str, str]) -> Original:
-    """`model` as it was found; where it says that a side of its input is 0, it means that any will do."""
+    """`model` as it was found; where it says that a side of its input is 0 or -1, it means that any will do."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for value in graph_inputs(copy):
         for dim in value.type.tensor_type.shape.dim:
-            if dim.HasField("dim_value") and dim.dim_value == 0:
+            if dim.HasField("dim_value") and dim.dim_value <= 0:
                 dim.Clear()
     return Original(path, copy.SerializeToString(), renamed)
 
