@@ -65,7 +65,7 @@ def input_form(model: Any, given: ForeignSpec, path: Path) -> InputForm:
     """
     source = _single_input(model, path)
     element = source.type.tensor_type.elem_type
-    dims = [d.dim_value if d.HasField("dim_value") else 0 for d in source.type.tensor_type.shape.dim]
+    dims = [max(d.dim_value, 0) for d in source.type.tensor_type.shape.dim]
     if not dims and given.layout:
         dims = [0, 0, 0, 0]
     if len(dims) != 4 or element not in ELEMENTS:
