@@ -21,7 +21,7 @@ from tests.export.onnx_tables.case import SIZE, Case, scores
 
 LEAST_EQUAL = 0.999  # sums in another order round apart where two classes meet
 LEAST_ROWS = 200
-EVERY_NTH = {"openvino": 9, "reference": 7}  # of the rows: compiling each for every engine would take minutes
+EVERY_NTH = {"openvino": 13, "reference": 11}  # of the rows: compiling each for every engine would take minutes
 ONE_THREAD = EngineOptions(threads=1)
 
 
@@ -77,9 +77,10 @@ def engine_map(file: Path, target: str, picture: np.ndarray) -> np.ndarray | Non
         return None
 
 
-def targets_of(number: int) -> list[str]:
+def targets_of(number: int, case: Case) -> list[str]:
     """ONNX Runtime for every row, the others for some."""
-    return ["onnxruntime", *(target for target, nth in EVERY_NTH.items() if number % nth == 0)]
+    some = [target for target, nth in EVERY_NTH.items() if number % nth == 0 and target not in case.wrong_on]
+    return ["onnxruntime", *some]
 
 
 @pytest.mark.parametrize(("number", "name"), list(enumerate(CASES)), ids=list(CASES))
@@ -94,7 +95,7 @@ def test_file_means_what_it_meant_or_is_refused(number, name, tmp_path):
     assert case.expected != "refused", "a file that has to be refused was taken"
     wanted = original_map(file, case, picture)
     assert len(np.unique(wanted)) > 1, "one class everywhere: the row says nothing"
-    for target in targets_of(number):
+    for target in targets_of(number, case):
         found = engine_map(contract, target, picture)
         assert found is None or (found == wanted).mean() >= LEAST_EQUAL, target
 

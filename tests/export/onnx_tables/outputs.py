@@ -187,7 +187,9 @@ def masks() -> Iterator[Case]:
         expected="same or refused",
         **given,
     )
-    yield Case("mask smaller", (one, squash, POOL4), reads=mask(0.5), **given)
+    half = "threshold = 0.5\n"
+    yield Case("mask smaller", (one, squash, POOL4), reads=mask(0.5), spec=half, **given)
+    yield Case("mask smaller, no threshold", (one, squash, POOL4), reads=mask(0.5), expected="same or refused", **given)
     yield Case("mask, threshold 0.7", (one, squash), reads=mask(0.7), spec="threshold = 0.7\n", **given)
     yield Case("logit, threshold 0", (one,), reads=mask(0.0), spec="threshold = 0.0\n", **given)
     middle = "threshold = 127.5\n"
@@ -197,7 +199,7 @@ def masks() -> Iterator[Case]:
     yield Case("logit, threshold 0.5", loud, **refused)
     yield Case("mask 0..255, threshold 0.5", (one, squash, bytes_), **refused)
     yield Case("mask 0..1, threshold 127.5", (one, squash), spec=middle, **refused)
-    yield Case("mask behind Resize", (one, squash, POOL4, LARGER), reads=mask(0.5), **given)
+    yield Case("mask behind Resize", (one, squash, POOL4, LARGER), reads=mask(0.5), spec=half, **given)
     yield Case(
         "mask of halves", (one, squash, op("Cast", to=HALF)), reads=mask(0.5), expected="same or refused", **given
     )
