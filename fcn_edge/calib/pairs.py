@@ -14,16 +14,18 @@ from fcn_edge.onnxfile import onnx_from_file
 
 @dataclass(frozen=True)
 class Pair:
-    """One scale, zero point 0; int8 or uint8. tensor: the file's name of the integers."""
+    """One scale and zero point; int8 or uint8. tensor: the file's name of the integers."""
 
     tensor: str
     scale: float
     is_signed: bool
+    zero: int
 
     @property
     def ends(self) -> tuple[int, int]:
-        """Smallest and largest integer."""
-        return (-128, 127) if self.is_signed else (0, 255)
+        """Smallest and largest step: the ends of the integer type less the zero point."""
+        lowest = -128 if self.is_signed else 0
+        return lowest - self.zero, lowest + 255 - self.zero
 
 
 def pairs_from_onnx(path: Path) -> dict[str, tuple[Pair, ...]]:
@@ -41,4 +43,4 @@ def pairs_from_onnx(path: Path) -> dict[str, tuple[Pair, ...]]:
 
 def _pair(node: Any, stored: dict[str, Any]) -> Pair:
     scale, zero = (numpy_helper.to_array(stored[name]) for name in node.input[1:3])
-    return Pair(node.input[0], float(scale), zero.dtype == np.int8)
+    return Pair(node.input[0], float(scale), zero.dtype == np.int8, int(zero))

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from onnx import numpy_helper
 
 from fcn_edge.device import Device
+from fcn_edge.onnxpairs import concatenated_tensors
 
 PlacementName = Literal["any", "x86", "nvidia"]
 PLACEMENTS: tuple[PlacementName, ...] = get_args(PlacementName)
@@ -25,6 +26,7 @@ AGAIN_POSITIVE = {"Add", "AveragePool", "Concat", "GlobalAveragePool"}  # of wha
 class Placement:
     """unsigned: uint8 with zero point 0 for what is never negative. depthwise: quantized or left in float.
 
+    shifted: uint8 with zero point 128 for the outputs of Concat, which OpenVINO gets wrong in int8 (`onnxpairs`).
     early: pairs stand before pooling and borders of zeros, to which rounding makes no difference; behind
     them OpenVINO would pool and pad in float.
     """
@@ -32,12 +34,13 @@ class Placement:
     unsigned: bool
     depthwise: bool
     early: bool
+    shifted: bool
 
 
 PLACEMENT: dict[PlacementName, Placement] = {
-    "any": Placement(unsigned=False, depthwise=True, early=False),
-    "x86": Placement(unsigned=True, depthwise=True, early=True),
-    "nvidia": Placement(unsigned=False, depthwise=False, early=False),
+    "any": Placement(unsigned=False, depthwise=True, early=False, shifted=False),
+    "x86": Placement(unsigned=True, depthwise=True, early=True, shifted=True),
+    "nvidia": Placement(unsigned=False, depthwise=False, early=False, shifted=False),
 }
 
 
@@ -134,6 +137,13 @@ def is_depthwise(node: Any) -> bool:
 def unsigned_tensors(graph: Any, placement: PlacementName) -> set[str]:
     """Tensors that the placement stores as uint8 with zero point 0."""
     return never_negative(graph) if PLACEMENT[placement].unsigned else set()
+
+
+def shifted_tensors(graph: Any, placement: PlacementName) -> set[str]:
+    """Tensors that the placement stores as uint8 with zero point 128, which has the range of int8."""
+    if not PLACEMENT[placement].shifted:
+        return set()
+    return concatenated_tensors(graph) - unsigned_tensors(graph, placement)
 
 
 def never_negative(graph: Any) -> set[str]:

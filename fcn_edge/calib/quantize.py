@@ -1,4 +1,4 @@
-"""Q/DQ files from a calibration table: symmetric, per-tensor activations, per-channel weights, fp32 scales."""
+"""Q/DQ files from a calibration table: per-tensor activations, symmetric per-channel weights, fp32 scales."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from fcn_edge.calib.placement import (
     quantizable_convolutions,
     readers_by_tensor,
     residual_adds,
+    shifted_tensors,
     unsigned_tensors,
 )
 from fcn_edge.calib.rounding import LARGEST, SMALLEST_SCALE, mean_shift, nearest, scales_of
 from fcn_edge.errors import BadInput
+from fcn_edge.onnxpairs import SHIFT
 
 
 @dataclass(frozen=True)
@@ -56,21 +58,46 @@ def int8_model(
         is_float = node.name in kept_float or (is_depthwise(node) and not rules.depthwise)
         (kept if is_float else layers).append(node)
     early = early_tensors(graph, {node.output[0] for node in layers}) if rules.early else {}
-    writer = _Writer(graph, limits, unsigned_tensors(graph, placement), early, refined)
+    kinds = _integers_by_tensor(graph, placement)
+    writer = _Writer(graph, limits, kinds, early, refined)
     for node in layers:
         writer.read_quantized(node)
     writer.finish()
     return quantized, tuple(node.name for node in kept)
 
 
+@dataclass(frozen=True)
+class _Integers:
+    """How an activation is stored. zero: the zero point, of its type. top: steps from it to the end of the range."""
+
+    zero: np.generic
+    top: int
+
+
+_SYMMETRIC = _Integers(np.int8(0), 127)
+_UNSIGNED = _Integers(np.uint8(0), 255)
+_SHIFTED = _Integers(np.uint8(SHIFT), 127)
+
+
+def _integers_by_tensor(graph: Any, placement: PlacementName) -> dict[str, _Integers]:
+    """Tensor -> how it is stored, where that is not symmetric int8."""
+    shifted = dict.fromkeys(shifted_tensors(graph, placement), _SHIFTED)
+    return shifted | dict.fromkeys(unsigned_tensors(graph, placement), _UNSIGNED)
+
+
 class _Writer:
     """Adds Q/DQ pairs to a graph; each tensor and weight gets one, however many read it."""
 
     def __init__(
-        self, graph: Any, limits: Mapping[str, float], unsigned: set[str], early: dict[str, str], refined: Refined
+        self,
+        graph: Any,
+        limits: Mapping[str, float],
+        kinds: Mapping[str, _Integers],
+        early: dict[str, str],
+        refined: Refined,
     ) -> None:
-        """early: tensor -> the one before it at which its pair stands."""
-        self.graph, self.limits, self.unsigned, self.early, self.refined = graph, limits, unsigned, early, refined
+        """kinds: tensor -> how it is stored, if not as int8. early: tensor -> the one before it that gets its pair."""
+        self.graph, self.limits, self.kinds, self.early, self.refined = graph, limits, kinds, early, refined
         self.readers = readers_by_tensor(graph)
         self.weights = {tensor.name: tensor for tensor in graph.initializer}
         self.made: dict[str, str] = {}
@@ -100,9 +127,9 @@ class _Writer:
     def _pair(self, name: str, limit: float) -> str:
         if name in self.made:
             return self.made[name]
-        kind, top = (np.uint8, 255) if name in self.unsigned else (np.int8, 127)
-        scale = np.float32(max(limit / top, SMALLEST_SCALE))
-        self._constants(name, scale, kind(0))
+        kind = self.kinds.get(name, _SYMMETRIC)
+        scale = np.float32(max(limit / kind.top, SMALLEST_SCALE))
+        self._constants(name, scale, kind.zero)
         inputs = [f"{name}_scale", f"{name}_zero"]
         self.pairs[name] = [
             helper.make_node("QuantizeLinear", [name, *inputs], [f"{name}_q"], f"{name}_quantize"),

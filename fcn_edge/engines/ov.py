@@ -13,6 +13,7 @@ import numpy as np
 from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer, Take, filled
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxpairs import model_with_shifted_pairs
 from fcn_edge.targets import Target
 
 
@@ -34,7 +35,8 @@ class OpenVinoEngine(Engine):
             threads=options.threads,
         )
         self.in_flight, self.runtime = options.in_flight, _runtime()
-        self._compiled = _compiled(path, str(path), options)
+        is_int8 = self.precision.startswith("int8")
+        self._compiled = _compiled(model_with_shifted_pairs(path) if is_int8 else path, str(path), options)
         self._idle = deque(self._compiled.create_infer_request() for _ in range(self.in_flight))
         self._running: deque[Any] = deque()
 
@@ -77,7 +79,7 @@ class OpenVinoGraph:
     def __init__(self, model: bytes, name: str, options: EngineOptions) -> None:
         self.execution: Execution = options.execution or "f32"
         self.runtime = _runtime()
-        compiled = _compiled(model, name, replace(options, in_flight=1))
+        compiled = _compiled(model_with_shifted_pairs(model), name, replace(options, in_flight=1))
         is_static = all(output.partial_shape.is_static for output in compiled.outputs)
         shapes = [(tuple(out.shape), out.element_type.to_dtype()) for out in compiled.outputs] if is_static else None
         self._shapes: list[tuple[tuple[int, ...], Any]] | None = shapes
