@@ -1,7 +1,7 @@
-"""Q/DQ pairs in graphs with a Concat, as OpenVINO computes them right: uint8 with zero point 128.
+"""Q/DQ pairs of uint8: with zero point 128 where OpenVINO needs them, none at all where TensorRT reads the file.
 
-OpenVINO (2026.4.1) rounds the output of a Concat to whole numbers where its pair is int8 with zero point 0 and
-127 * scale > 0.5. uint8 with zero point 128 is the same arithmetic, right at every scale: docs/openvino-concat.md.
+OpenVINO (2026.4.1) rounds to whole numbers where a Concat is quantized to int8 with zero point 0 and
+127 * scale > 0.5. uint8 with zero point 128 is the same arithmetic and right at every scale: docs/openvino-concat.md.
 """
 
 from __future__ import annotations
@@ -11,25 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import onnx_from_file
 
+NOT_FOR_NVIDIA = "has uint8 activations, which TensorRT reads as int8"
+PAIR = ("QuantizeLinear", "DequantizeLinear")
 SHIFT = 128  # the zero point of uint8 that makes it int8 with zero point 0
-WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}  # their outputs are new values, with a scale of their own
 
 
-def concatenated_tensors(graph: Any) -> set[str]:
-    """Outputs of Concat nodes, and of nodes without weights that read nothing else.
+def has_concat(graph: Any) -> bool:
+    """Whether OpenVINO may round too coarsely in this graph.
 
-    OpenVINO moves a pair in front of the Concat through scaling, biases, batch norms, ReLUs and reshaping; other
-    nodes are included because uint8 with zero point 128 holds the same values.
+    Which pairs it rounds depends on what it moves where: those behind a Concat, also behind scaling, ReLUs and
+    reshaping, those in front of one, and one that a convolution and a max pooling read in front of one.
     """
-    stored, names = _stored(graph) | {""}, set[str]()
-    for node in graph.node:
-        computed = set(node.input) - stored
-        reads_only_these = bool(computed) and computed <= names
-        if node.op_type == "Concat" or (reads_only_these and node.op_type not in WEIGHTED):
-            names.update(node.output)
-    return names
+    return any(node.op_type == "Concat" for node in graph.node)
 
 
 def model_with_shifted_pairs(model: Path | bytes) -> Path | bytes:
@@ -37,16 +33,33 @@ def model_with_shifted_pairs(model: Path | bytes) -> Path | bytes:
 
     Pairs of int8 with zero point 0 become uint8 with zero point 128, which changes no value of any other tensor.
     """
-    import onnx
-
-    read = onnx_from_file(model) if isinstance(model, Path) else onnx.load_model_from_string(model)
-    if not any(node.op_type == "Concat" for node in read.graph.node):
+    read = _read(model)
+    if not has_concat(read.graph):
         return model
-    zeros = _int8_zeros(read.graph)
+    points = _zero_points(read.graph).items()
+    zeros = {name: value for name, value in points if value.dtype == np.int8 and not value.any()}
     pairs = _symmetric_pairs(read.graph, set(zeros))
     for pair in pairs:
         _shift(read.graph, pair, zeros[pair[0].input[2]].shape)
     return bytes(read.SerializeToString()) if pairs else model
+
+
+def require_signed_pairs(model: Path | bytes, name: str) -> None:
+    """Raises BadInput where activations of the file, or serialized graph, are uint8.
+
+    TensorRT's importer warns and goes on in int8, with scales made for 0..255: all that is large would be cut off.
+    """
+    graph = _read(model).graph
+    unsigned = {point for point, value in _zero_points(graph).items() if value.dtype == np.uint8}
+    quantizing = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    if any(len(node.input) < 3 or node.input[2] in unsigned for node in quantizing):
+        raise BadInput(f"{name}: {NOT_FOR_NVIDIA}; calibrate the fp32 file with placement any or nvidia")
+
+
+def _read(model: Path | bytes) -> Any:
+    import onnx
+
+    return onnx_from_file(model) if isinstance(model, Path) else onnx.load_model_from_string(model)
 
 
 def _symmetric_pairs(graph: Any, zeros: set[str]) -> list[list[Any]]:
@@ -71,16 +84,15 @@ def _stored(graph: Any) -> set[str]:
     return {tensor.name for tensor in graph.initializer} | set(constants)
 
 
-def _int8_zeros(graph: Any) -> dict[str, np.ndarray]:
-    """The stored int8 tensors that hold nothing but 0."""
-    from onnx import TensorProto, numpy_helper
+def _zero_points(graph: Any) -> dict[str, np.ndarray]:
+    """Zero points that are stored in the file, by name."""
+    from onnx import numpy_helper
 
-    constants = [node for node in graph.node if node.op_type == "Constant"]
+    read = {node.input[2] for node in graph.node if node.op_type in PAIR and len(node.input) > 2}
     tensors = {tensor.name: tensor for tensor in graph.initializer}
+    constants = [node for node in graph.node if node.op_type == "Constant"]
     tensors.update((node.output[0], a.t) for node in constants for a in node.attribute if a.name == "value")
-    integers = [(name, tensor) for name, tensor in tensors.items() if tensor.data_type == TensorProto.INT8]
-    values = {name: numpy_helper.to_array(tensor) for name, tensor in integers}
-    return {name: value for name, value in values.items() if not value.any()}
+    return {name: numpy_helper.to_array(tensors[name]) for name in read & set(tensors)}
 
 
 def _shift(graph: Any, pair: list[Any], shape: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from onnx import numpy_helper
 
 from fcn_edge.device import Device
-from fcn_edge.onnxpairs import concatenated_tensors
+from fcn_edge.onnxpairs import has_concat
 
 PlacementName = Literal["any", "x86", "nvidia"]
 PLACEMENTS: tuple[PlacementName, ...] = get_args(PlacementName)
@@ -26,7 +26,7 @@ AGAIN_POSITIVE = {"Add", "AveragePool", "Concat", "GlobalAveragePool"}  # of wha
 class Placement:
     """unsigned: uint8 with zero point 0 for what is never negative. depthwise: quantized or left in float.
 
-    shifted: uint8 with zero point 128 for the outputs of Concat, which OpenVINO gets wrong in int8 (`onnxpairs`).
+    shifted: uint8 with zero point 128 for all else in graphs with a Concat, of which OpenVINO gets int8 wrong.
     early: pairs stand before pooling and borders of zeros, to which rounding makes no difference; behind
     them OpenVINO would pool and pad in float.
     """
@@ -139,11 +139,9 @@ def unsigned_tensors(graph: Any, placement: PlacementName) -> set[str]:
     return never_negative(graph) if PLACEMENT[placement].unsigned else set()
 
 
-def shifted_tensors(graph: Any, placement: PlacementName) -> set[str]:
-    """Tensors that the placement stores as uint8 with zero point 128, which has the range of int8."""
-    if not PLACEMENT[placement].shifted:
-        return set()
-    return concatenated_tensors(graph) - unsigned_tensors(graph, placement)
+def is_shifted(graph: Any, placement: PlacementName) -> bool:
+    """Whether the placement stores signed activations as uint8 with zero point 128, which has the range of int8."""
+    return PLACEMENT[placement].shifted and has_concat(graph)
 
 
 def never_negative(graph: Any) -> set[str]:

@@ -15,10 +15,10 @@ from fcn_edge.calib.placement import (
     PlacementName,
     early_tensors,
     is_depthwise,
+    is_shifted,
     quantizable_convolutions,
     readers_by_tensor,
     residual_adds,
-    shifted_tensors,
     unsigned_tensors,
 )
 from fcn_edge.calib.rounding import LARGEST, SMALLEST_SCALE, mean_shift, nearest, scales_of
@@ -58,8 +58,8 @@ def int8_model(
         is_float = node.name in kept_float or (is_depthwise(node) and not rules.depthwise)
         (kept if is_float else layers).append(node)
     early = early_tensors(graph, {node.output[0] for node in layers}) if rules.early else {}
-    kinds = _integers_by_tensor(graph, placement)
-    writer = _Writer(graph, limits, kinds, early, refined)
+    signed = _SHIFTED if is_shifted(graph, placement) else _SYMMETRIC
+    writer = _Writer(graph, limits, signed, unsigned_tensors(graph, placement), early, refined)
     for node in layers:
         writer.read_quantized(node)
     writer.finish()
@@ -79,12 +79,6 @@ _UNSIGNED = _Integers(np.uint8(0), 255)
 _SHIFTED = _Integers(np.uint8(SHIFT), 127)
 
 
-def _integers_by_tensor(graph: Any, placement: PlacementName) -> dict[str, _Integers]:
-    """Tensor -> how it is stored, where that is not symmetric int8."""
-    shifted = dict.fromkeys(shifted_tensors(graph, placement), _SHIFTED)
-    return shifted | dict.fromkeys(unsigned_tensors(graph, placement), _UNSIGNED)
-
-
 class _Writer:
     """Adds Q/DQ pairs to a graph; each tensor and weight gets one, however many read it."""
 
@@ -92,12 +86,14 @@ class _Writer:
         self,
         graph: Any,
         limits: Mapping[str, float],
-        kinds: Mapping[str, _Integers],
+        signed: _Integers,
+        unsigned: set[str],
         early: dict[str, str],
         refined: Refined,
     ) -> None:
-        """kinds: tensor -> how it is stored, if not as int8. early: tensor -> the one before it that gets its pair."""
-        self.graph, self.limits, self.kinds, self.early, self.refined = graph, limits, kinds, early, refined
+        """signed: how tensors that are not `unsigned` are stored. early: tensor -> the one before it with its pair."""
+        self.graph, self.limits, self.signed, self.unsigned = graph, limits, signed, unsigned
+        self.early, self.refined = early, refined
         self.readers = readers_by_tensor(graph)
         self.weights = {tensor.name: tensor for tensor in graph.initializer}
         self.made: dict[str, str] = {}
@@ -127,7 +123,7 @@ class _Writer:
     def _pair(self, name: str, limit: float) -> str:
         if name in self.made:
             return self.made[name]
-        kind = self.kinds.get(name, _SYMMETRIC)
+        kind = _UNSIGNED if name in self.unsigned else self.signed
         scale = np.float32(max(limit / kind.top, SMALLEST_SCALE))
         self._constants(name, scale, kind.zero)
         inputs = [f"{name}_scale", f"{name}_zero"]
