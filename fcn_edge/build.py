@@ -45,6 +45,7 @@ from fcn_edge.fidelity import held_to_reference
 from fcn_edge.files import sha256_of_file, whole_folder, write_json
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import Quantization, contract_from_onnx
+from fcn_edge.onnxpairs import NOT_FOR_NVIDIA, require_signed_pairs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
 from fcn_edge.spec import Precision
@@ -56,8 +57,6 @@ ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {
     "tensorrt-rtx": ("fp32", "fp16", "int8", "int8-fp16"),
     "tensorrt": ("fp32", "fp16", "int8", "int8-fp16"),
 }
-# Its importer warns and goes on in int8, with scales made for 0..255: all that is large would be cut off.
-NOT_FOR_NVIDIA = "has uint8 activations, which TensorRT reads as int8"
 REAL_PICTURES = 2  # of the user's own, that a rewritten network is compared on
 SCENES, HELD_IMAGES = "synthetic:street,seed=1,images=4", 8  # what an engine is held against its reference with
 
@@ -269,8 +268,8 @@ def _require_as_it_is(file: Path, quantization: Quantization, options: BuildOpti
     held = quantization.precision
     if held != options.precision:
         raise BadInput(f"{file}: is {held} already; {options.precision} is made from the fp32 file")
-    if quantization.placement == "x86" and options.target.startswith("tensorrt"):
-        raise BadInput(f"{file}: placement x86 {NOT_FOR_NVIDIA}; build from the fp32 file")
+    if options.target.startswith("tensorrt"):
+        require_signed_pairs(file, str(file))
     if options.calib is not None:
         raise BadInput(f"{file}: is {held} already, with scales of its own; leave --calib out, or give the fp32 file")
     if options.max_miou_drop is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.engines.base import Engine, Execution
-from fcn_edge.errors import BadInput, CheckFailed
+from fcn_edge.errors import BadInput, CheckFailed, FcnEdgeError
 from fcn_edge.frame import Style
 from fcn_edge.spec import Precision
 from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
@@ -68,17 +68,36 @@ def held_to_reference(
 ) -> Held:
     """Open `file` on `target` and hold it against the reference run. fp32: what the file was quantized from, if known.
 
-    Raises CheckFailed where the engine computes something else than its file says.
+    Raises CheckFailed where the engine computes something else than its file says; names a target that does not.
     """
     with engine_on_target(file, "reference", EngineOptions(threads=options.threads)) as reference:
         price = None
         if fp32 is not None:
             with engine_on_target(fp32, "reference", EngineOptions(threads=options.threads)) as exact:
                 price = fidelity(reference, exact, images)
-        with engine_on_target(file, target, options) as engine:
-            found = fidelity(engine, reference, images)
-            limits = require_faithful(found, engine, price)
+
+        def judged(target: Target, options: EngineOptions) -> tuple[Fidelity, Limits]:
+            with engine_on_target(file, target, options) as engine:
+                found = fidelity(engine, reference, images)
+                return found, require_faithful(found, engine, price)
+
+        try:
+            found, limits = judged(target, options)
+        except CheckFailed as error:
+            raise CheckFailed(f"{error}{_advice(target, options, judged)}") from error
     return Held(**vars(found), runtime=reference.runtime, limits=limits, from_fp32=price)
+
+
+def _advice(target: Target, options: EngineOptions, judged: Callable[[Target, EngineOptions], object]) -> str:
+    """Which other target for CPUs computes the same file right; "" where none does, or bf16 is asked for."""
+    other: Target = "onnxruntime" if target == "openvino" else "openvino"
+    if options.execution == "bf16" or options.provider != "cpu":
+        return ""
+    try:
+        judged(other, options)
+    except FcnEdgeError:
+        return ""
+    return f"; {other} computes it as the file says: build with --target {other}"
 
 
 def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) -> Fidelity:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fcn_edge.errors import BadInput, first_line
 from fcn_edge.files import json_from_text, require_file, whole_file
-from fcn_edge.onnxgraph import nodes_of, operator, tensors_of
+from fcn_edge.onnxgraph import operator, tensors_of
 from fcn_edge.schema import from_mapping
 from fcn_edge.spec import ModelSpec, Precision, spec_from_json
 
@@ -70,15 +70,6 @@ def _external_file(path: Path, location: str) -> Path:
     if target.stat().st_size > MAX_ONNX_MB * 2**20:
         raise BadInput(f"{file}: larger than {MAX_ONNX_MB} MB; ONNX files of that size are not read")
     return target
-
-
-def nodes_from_onnx(model: Path | bytes) -> list[Any]:
-    """Nodes of a file, or of a serialized model, those of subgraphs too; weights beside a file are not read."""
-    import onnx
-
-    is_file = isinstance(model, Path)
-    loaded = onnx.load(str(model), load_external_data=False) if is_file else onnx.load_model_from_string(model)
-    return list(nodes_of(loaded.graph))
 
 
 def spec_from_onnx(model: Any, where: str) -> ModelSpec | None:

@@ -36,7 +36,7 @@ HOMES = {
     "openvino": ("engines.ov",),
     "onnxruntime": ("engines.ort*",),
     "onnxruntime_ep_nv_tensorrt_rtx": ("engines.ort*",),
-    "onnx": ("export", "calib", "build", "compare", "deploy", "onnxfile", "onnxgraph", "onnxstages"),
+    "onnx": ("export", "calib", "build", "compare", "deploy", "onnxfile", "onnxgraph", "onnxpairs", "onnxstages"),
     "google": ("export", "calib", "build", "compare", "deploy", "onnxfile"),  # protobuf, which ONNX files are
     "safetensors": ("models", "train", "export"),
     "typer": ("cli",),

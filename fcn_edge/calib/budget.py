@@ -27,6 +27,7 @@ from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.evaluate import evaluate_engine
 from fcn_edge.files import read_json, sha256_of_file, sha256_of_json, write_json
 from fcn_edge.onnxfile import onnx_from_file
+from fcn_edge.onnxgraph import operator
 from fcn_edge.spec import Precision
 
 SUBSET = 24  # images that layers are ranked on
@@ -263,10 +264,10 @@ def layer_costs(model: Any) -> list[LayerCost]:
         if node.name not in quantizable:
             continue
         macs = 0
-        if node.op_type == "Conv":
+        if operator(node) == "Conv":
             _, inside, *kernel = weights[node.input[1]]
             macs = count(node.output[0]) * inside * kernel[0] * kernel[1]
-        reads = node.input[:1] if node.op_type == "Conv" else node.input
+        reads = node.input[:1] if operator(node) == "Conv" else node.input
         costs.append(LayerCost(node.name, macs, count(node.output[0]) + sum(count(name) for name in reads)))
     if len({layer.name for layer in costs}) < len(costs):
         raise BadInput("layers of this graph share names, so none can be kept in float by name; export it anew")

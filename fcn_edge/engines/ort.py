@@ -13,6 +13,7 @@ from fcn_edge.engines.base import Engine, EngineOptions, Execution, Take
 from fcn_edge.engines.ort_providers import CPU, gpu_session
 from fcn_edge.errors import BackendMissing, BadInput, NotTaken
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxpairs import require_signed_pairs
 from fcn_edge.spec import Precision
 from fcn_edge.targets import Provider, Target
 
@@ -27,6 +28,7 @@ class OrtEngine(Engine):
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         _require_f32(options)
+        _require_pairs_of_provider(path, path.name, options)
         contract = contract_from_onnx(path)
         super().__init__(
             contract.spec,
@@ -62,6 +64,7 @@ class OrtGraph:
 
     def __init__(self, model: bytes, name: str, options: EngineOptions, precision: Precision) -> None:
         _require_f32(options)
+        _require_pairs_of_provider(model, name, options)
         self.runtime, self._name = _runtime(options), name
         self._session = _session(
             model,
@@ -129,6 +132,11 @@ def _runtime(options: EngineOptions) -> str:
 def _require_f32(options: EngineOptions) -> None:
     if options.execution not in (None, "f32"):
         raise BadInput(f"ONNX Runtime executes f32, not {options.execution}; OpenVINO may have it")
+
+
+def _require_pairs_of_provider(model: Path | bytes, name: str, options: EngineOptions) -> None:
+    if options.provider in ("tensorrt", "nv-tensorrt-rtx"):
+        require_signed_pairs(model, name)
 
 
 def _session(

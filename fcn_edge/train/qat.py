@@ -166,7 +166,7 @@ def _equal_integers(network: Segmenter, pairs: Pairs, file: Path, engine: Engine
 
     def swap(node: str, pair: Pair, layer: nn.Module, read: tuple[Tensor]) -> Tensor:
         own, theirs = torch.round(rounded(read[0], pair) / pair.scale), torch.zeros_like(read[0])
-        given = torch.from_numpy(wanted[pair.tensor])
+        given = torch.from_numpy(wanted[pair.tensor]).float() - pair.zero
         rows, columns = given.shape[2:]
         top, left = (own.shape[2] - rows) // 2, (own.shape[3] - columns) // 2  # a border of zeros is the file's own
         theirs[:, :, top : top + rows, left : left + columns] = given

@@ -64,6 +64,15 @@ def test_half_precision_file_still_computes_in_half(onnx_file, tmp_path, frame):
     assert (nvinfer_class_map(folder, frame) == wanted).mean() >= SOFTMAX_TIES
 
 
+def test_file_with_unsigned_activations_is_refused(onnx_file, table_file, tmp_path):
+    from fcn_edge.calib import int8_from_onnx
+
+    unsigned = int8_from_onnx(onnx_file, tmp_path / "x86.onnx", calib=str(table_file), placement="x86").path
+    with pytest.raises(BadInput, match=r"x86.onnx: has uint8 activations"):
+        deepstream_from_onnx(unsigned, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_configuration_is_that_of_the_spec(onnx_file, tmp_path):
     made = deepstream_from_onnx(onnx_file, tmp_path / "out")
     keys, spec = properties(made.path), contract_from_onnx(onnx_file).spec
