@@ -37,11 +37,11 @@ from fcn_edge.engines import (
     require_package,
 )
 from fcn_edge.engines.manifest import sealed
+from fcn_edge.engines.reference_check import held_to_reference
 from fcn_edge.engines.trt.lines import PlanOptions
 from fcn_edge.errors import BadInput, CheckFailed, shown_as
 from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.export import contract_file
-from fcn_edge.fidelity import held_to_reference
 from fcn_edge.files import sha256_of_file, whole_folder, write_json
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import Quantization, contract_from_onnx

@@ -14,6 +14,7 @@ from fcn_edge.spec import ModelSpec, Precision, spec_from_json
 
 METADATA_KEY = "fcn_edge.spec"
 QUANTIZATION_KEY = "fcn_edge.quantization"
+ORIGIN_KEY = "fcn_edge.original_sha256"  # of a file made elsewhere that this one was rewritten from
 OPSET = 17  # of fp32, fp16 and int8 files; half-precision Q/DQ scales need 19
 IR_VERSION = 8
 MAX_ONNX_MB = 2048  # protobuf's own limit
@@ -100,10 +101,11 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Contract:
-    """What an ONNX file of ours says of itself."""
+    """What an ONNX file of ours says of itself. original_sha256: of the file made elsewhere behind it; "" if none."""
 
     spec: ModelSpec
     quantization: Quantization
+    original_sha256: str = ""
 
 
 def contract_from_onnx(path: Path) -> Contract:
@@ -119,11 +121,11 @@ def contract_from_onnx(path: Path) -> Contract:
             f"{path}: says nothing of classes, mean and geometry; give a spec with --spec FILE.toml,"
             f" or convert it once: fcn-edge export {path} --spec FILE.toml --out contract.onnx"
         )
-    text = _metadata(model, QUANTIZATION_KEY)
+    text, original = _metadata(model, QUANTIZATION_KEY), _metadata(model, ORIGIN_KEY) or ""
     if text is None:
-        return Contract(spec, Quantization(precision_of_graph(model)))
+        return Contract(spec, Quantization(precision_of_graph(model)), original)
     where = f"{path}: {QUANTIZATION_KEY}"
-    return Contract(spec, from_mapping(Quantization, json_from_text(text, where), where))
+    return Contract(spec, from_mapping(Quantization, json_from_text(text, where), where), original)
 
 
 def takes_frames(model: Any) -> bool:

@@ -15,7 +15,8 @@ from fcn_edge.export.contract import plain_from_contract
 from fcn_edge.export.equalise import equalise, equalised_file
 from fcn_edge.export.foreign import contract_from_foreign
 from fcn_edge.export.parity import Parity, parity_with_checkpoint
-from fcn_edge.onnxfile import onnx_from_file, save_onnx, spec_from_onnx, takes_frames
+from fcn_edge.files import sha256_of_file
+from fcn_edge.onnxfile import ORIGIN_KEY, onnx_from_file, save_onnx, spec_from_onnx, takes_frames, with_metadata
 from fcn_edge.shelf import Recipe
 from fcn_edge.spec import HeadKind
 
@@ -99,5 +100,6 @@ def contract_file(
         if spec is not None:
             raise BadInput(f"{model}: already carries its own spec ({inside.name}); leave --spec out")
         return model
-    save_onnx(contract_from_foreign(graph, model, spec, inside, images=images, warn=warn), out)
+    contract = contract_from_foreign(graph, model, spec, inside, images=images, warn=warn)
+    save_onnx(with_metadata(contract, ORIGIN_KEY, sha256_of_file(model)), out)
     return out

@@ -32,9 +32,9 @@ from fcn_edge.data import Dataset
 from fcn_edge.engines import EngineOptions, engine_on_target
 from fcn_edge.engines.base import Engine
 from fcn_edge.engines.pyt import TorchEngine
+from fcn_edge.engines.reference_check import fidelity
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.export import onnx_from_checkpoint
-from fcn_edge.fidelity import fidelity
 from fcn_edge.models.backbones.base import SummingBlock
 from fcn_edge.models.checkpoint import Checkpoint, checkpoint_from_file
 from fcn_edge.models.fcn import Segmenter

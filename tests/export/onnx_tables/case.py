@@ -140,8 +140,7 @@ class Case:
     """name: operator, opset and what is special. steps: behind the image. reads: what the file's output means.
 
     rank: of that output. spec: lines of TOML beside the classes, mean and std. facts: words of the refusal.
-    change: alters the finished file in place. stored: weights inside the file or in one beside it. wrong_on: targets
-    that compute something else, which a build refuses.
+    change: alters the finished file in place. stored: weights inside the file or in one beside it.
     """
 
     name: str
@@ -156,7 +155,6 @@ class Case:
     facts: tuple[str, ...] = ()
     change: Change | None = None
     stored: Literal["inside", "beside"] = "inside"
-    wrong_on: tuple[str, ...] = ()
 
     def model(self) -> onnx.ModelProto:
         """The original file."""

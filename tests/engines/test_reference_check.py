@@ -7,11 +7,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from fcn_edge import fidelity as fidelity_module
 from fcn_edge.data import dataset_from_name
-from fcn_edge.engines import EngineOptions, open_engine
+from fcn_edge.engines import EngineOptions, open_engine, reference_check
+from fcn_edge.engines.reference_check import EXACT_DB, decibels, fidelity, held_to_reference, require_faithful
 from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.fidelity import EXACT_DB, decibels, fidelity, held_to_reference, require_faithful
 
 STREETS = dataset_from_name("synthetic:street,seed=1,images=3,size=64x96")
 IMAGES = [STREETS.items[index].image() for index in range(3)]
@@ -70,14 +69,14 @@ def test_engine_that_computes_something_else_is_refused(reference, change):
 
 @pytest.mark.parametrize("broken", [{"openvino"}, {"onnxruntime"}, {"openvino", "onnxruntime"}], ids=" and ".join)
 def test_refusal_names_the_target_that_computes_what_the_file_says(int8_file, monkeypatch, broken):
-    open_right = fidelity_module.engine_on_target
+    open_right = reference_check.engine_on_target
 
     @contextmanager
     def engine_on_target(path, target, options):
         with open_right(path, target, options) as engine:
             yield Wrong(engine, lambda y: y[:, ::-1].copy()) if target in broken else engine
 
-    monkeypatch.setattr(fidelity_module, "engine_on_target", engine_on_target)
+    monkeypatch.setattr(reference_check, "engine_on_target", engine_on_target)
     wrong = min(broken)
     with pytest.raises(CheckFailed) as caught:
         held_to_reference(int8_file, None, IMAGES, target=wrong, options=EngineOptions())
@@ -88,7 +87,7 @@ def test_refusal_names_the_target_that_computes_what_the_file_says(int8_file, mo
 def test_no_other_target_is_named_for_bf16_which_only_openvino_has():
     asked = []
     bf16 = EngineOptions("bf16")
-    assert fidelity_module._advice("openvino", bf16, lambda *given: asked.append(given)) == "" and not asked
+    assert reference_check._advice("openvino", bf16, lambda *given: asked.append(given)) == "" and not asked
 
 
 def test_nothing_to_hold_it_with_is_refused(reference):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from fcn_edge.engines import EngineOptions, Target, engine_on_target
+from fcn_edge.data.street import Street
+from fcn_edge.engines import PACKAGES, EngineOptions, Target, engine_on_target
 from fcn_edge.engines.base import Engine, Execution
 from fcn_edge.errors import BadInput, CheckFailed, FcnEdgeError
 from fcn_edge.frame import Style
 from fcn_edge.spec import Precision
 from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
 
+PICTURE_SEED = 11
 EXACT_DB = 200.0  # stands for infinity: of float32 nothing above 150 dB is told apart
 
 
@@ -88,6 +91,29 @@ def held_to_reference(
     return Held(**vars(found), runtime=reference.runtime, limits=limits, from_fp32=price)
 
 
+def require_as_reference(engine: Engine, file: Path, options: EngineOptions) -> None:
+    """Compare an open engine of `file` with the reference run on drawn pictures of the network's size.
+
+    Raises CheckFailed where the engine computes something else; nothing is compared without ONNX Runtime.
+    """
+    if find_spec(PACKAGES["reference"][0]) is None:
+        return
+    height, width = engine.spec.preprocess.size
+    pictures = [Street(PICTURE_SEED, height, width).render(0)[0]]
+    if engine.precision == "fp32":  # noise would lie beyond the ranges that a quantized file was made for
+        pictures.append(np.random.default_rng(PICTURE_SEED).integers(0, 256, pictures[0].shape, np.uint8))
+    with engine_on_target(file, "reference", EngineOptions(threads=options.threads)) as reference:
+
+        def judged(target: Target, options: EngineOptions) -> None:
+            with engine_on_target(file, target, options) as other:
+                require_faithful(fidelity(other, reference, pictures), other)
+
+        try:
+            require_faithful(fidelity(engine, reference, pictures), engine)
+        except CheckFailed as error:
+            raise CheckFailed(f"{error}{_advice(engine.target, options, judged)}") from error
+
+
 def _advice(target: Target, options: EngineOptions, judged: Callable[[Target, EngineOptions], object]) -> str:
     """Which other target for CPUs computes the same file right; "" where none does, or bf16 is asked for."""
     other: Target = "onnxruntime" if target == "openvino" else "openvino"
@@ -97,7 +123,7 @@ def _advice(target: Target, options: EngineOptions, judged: Callable[[Target, En
         judged(other, options)
     except FcnEdgeError:
         return ""
-    return f"; {other} computes it as the file says: build with --target {other}"
+    return f"; {other} computes it as the file says: --target {other}"
 
 
 def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) -> Fidelity:
