@@ -219,9 +219,8 @@ def _in_precision(
             fp32, options.calib, method=options.method, count=options.calib_images, refine=options.refine,
             held_out=None if options.allow_overlap else data,
             on_image=lambda done, total: on_image("calibrating", done, total),
+            on_note=lambda text: on_stage(f"calibration images: {text}"),
         )  # fmt: skip
-        for name in table.skipped:
-            on_stage(f"skipped, does not decode: {name}")
     wanted = cast(Precision, options.precision)
     placement = options.placement or placement_for(options.target, this_device())
     if budget is None or table is None:
@@ -272,11 +271,15 @@ def _engine_options(options: BuildOptions) -> EngineOptions:
 
 @dataclass(frozen=True)
 class _Accuracy:
-    """mIoU of the file and of fp32 on the same target; interval: of the drop, in points; None where not measured."""
+    """mIoU of the file and of fp32 on the same target; interval: of the drop, in points; None where not measured.
+
+    warnings: of the labels that it was measured with.
+    """
 
     miou: float | None
     reference: float | None
     interval: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def drop(self) -> float | None:
@@ -305,14 +308,17 @@ def _accuracy(
         return found
 
     reached = evaluated(file, options.precision, _engine_options(options))
+    for line in data.notes.lines:
+        on_stage(f"{data.name}: {line}")
+    warnings = tuple(f"{data.name}: {text}" for text in reached.warnings)
     if contract_from_onnx(fp32).quantization.precision != "fp32":
-        return _Accuracy(reached.scores.miou, None)
+        return _Accuracy(reached.scores.miou, None, warnings=warnings)
     if options.precision == "fp32":
-        return _Accuracy(reached.scores.miou, reached.scores.miou)
+        return _Accuracy(reached.scores.miou, reached.scores.miou, warnings=warnings)
     reference = evaluated(fp32, "fp32", EngineOptions("f32", options.threads))
     between = difference_from_images(reference.images, reached.images, len(data.classes)).intervals.miou
     interval = None if between is None else (100 * between[0], 100 * between[1])
-    accuracy = _Accuracy(reached.scores.miou, reference.scores.miou, interval)
+    accuracy = _Accuracy(reached.scores.miou, reference.scores.miou, interval, warnings)
     budget = options.max_miou_drop
     if budget is not None and (accuracy.drop is None or accuracy.drop > budget):
         lost = "an unknown amount" if accuracy.drop is None else f"{accuracy.drop:.2f} points"
@@ -354,7 +360,7 @@ def _manifest(
         "kept_float": [*file.quantization.kept_float, *compiled.kept_float],
         "placement": file.quantization.placement or None,
         "refined": list(file.quantization.refined),
-        "warnings": list(compiled.warnings),
+        "warnings": [*compiled.warnings, *accuracy.warnings],
         "miou": accuracy.miou,
         "miou_reference": accuracy.reference,
         "drop": accuracy.drop,

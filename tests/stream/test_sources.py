@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from fcn_edge.data.pictures import MAX_SIDE, picture_from_bytes
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, SourceLost
 from fcn_edge.stream.sources import cameras, recordings_of, source_from_uri
-from fcn_edge.stream.sources.images import MAX_SIDE, picture_from_bytes
 
 REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
 
