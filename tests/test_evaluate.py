@@ -151,3 +151,45 @@ def test_trimap_scores_the_pixels_near_a_boundary_alone():
     assert found.trimap.pixel_acc == 0.5 and found.trimap.iou == (0.5, None, 0.0)
     assert found.scores.pixel_acc == 0.75
     assert evaluate_engine(ColourEngine(), dataset).trimap is None
+
+
+def test_what_the_scores_say_nothing_of_is_counted():
+    found = evaluate_engine(ColourEngine(), painted((0, 0), (1, 0), (1, 255), (0, 0)))
+    assert found.ignored_share == 0.25
+    assert (found.without_labels, found.never_predicted) == ((1, 2), (2,))
+    assert len(found.warnings) == 1 and "25.0%" in found.warnings[0]
+
+
+def test_class_on_ignored_pixels_alone_is_predicted():
+    found = evaluate_engine(ColourEngine(), painted((0, 0), (2, 255)))
+    assert found.never_predicted == (1,) and found.without_labels == (1, 2)
+
+
+@pytest.mark.parametrize(("ignored", "warns"), [(1, False), (2, True)])
+def test_more_than_a_fifth_ignored_is_a_warning(ignored, warns):
+    pairs = [(0, 255)] * ignored + [(0, 0)] * (5 - ignored)
+    found = evaluate_engine(ColourEngine(), painted(*pairs))
+    assert found.ignored_share == ignored / 5 and bool(found.warnings) == warns
+
+
+def test_set_without_a_labelled_pixel_is_all_ignored():
+    found = evaluate_engine(ColourEngine(), painted((0, 255)))
+    assert found.ignored_share == 1 and found.scores.miou is None and found.warnings
+
+
+@dataclass(frozen=True)
+class OneContent(Painted):
+    def sha256(self):
+        return "same" * 16
+
+
+def test_equal_pictures_with_other_labels_are_named_both():
+    def warnings(*labels):
+        items = [OneContent(f"p{number}", 0, label) for number, label in enumerate(labels)]
+        return evaluate_engine(ColourEngine(), replace(painted((0, 0)), items=items)).warnings
+
+    assert warnings(0, 0, 0) == []
+    (told,) = warnings(0, 1, 0)
+    assert "p0 and p1" in told and "p2" not in told
+    (told,) = warnings(0, *[1] * 8)
+    assert "p0 and p5, and 3 pairs more" in told
