@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
+
 from fcn_edge.calib.budget import Budget, int8_within_budget
 from fcn_edge.calib.files import Calibrated, load_or_make_table, quantized_file
 from fcn_edge.calib.images import shared_images, spread_indices
@@ -256,12 +258,24 @@ def _held_to_reference(
     on_stage("holding the engine against the reference run")
     height, width = contract_from_onnx(file).spec.preprocess.size
     scenes = data or dataset_from_name(f"{SCENES},size={height}x{width}")
-    count = len(scenes.items)
-    images = [scenes.items[index].image() for index in spread_indices(count, min(count, HELD_IMAGES))]
+    images = _readable_images(scenes)
     held = contract_from_onnx(fp32).quantization.precision
     exact = fp32 if held == "fp32" and options.precision not in ("fp32", "bf16") else None
     found = held_to_reference(file, exact, images, target=options.target, options=_engine_options(options))
     return {**to_mapping(found), "data": scenes.name}
+
+
+def _readable_images(scenes: Dataset) -> list[np.ndarray]:
+    """Some images of the set, evenly spread; those that do not decode are left out. Raises BadInput where none does."""
+    images, reasons = [], []
+    for index in spread_indices(len(scenes.items), HELD_IMAGES):
+        try:
+            images.append(scenes.items[index].image())
+        except BadInput as error:
+            reasons.append(error)
+    if not images:
+        raise reasons[0]
+    return images
 
 
 def _engine_options(options: BuildOptions) -> EngineOptions:

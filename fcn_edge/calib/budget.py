@@ -221,7 +221,7 @@ def int8_within_budget(
         return references[images]
 
     key = sha256_of_json(
-        [sha256_of_file(fp32), table.sha256, precision, placement, refine, budget.target, _content(budget.data)]
+        [sha256_of_file(fp32), table.sha256, precision, placement, refine, budget.target, content_of(budget.data)]
     )
     try:
         found = cheapest_within(
@@ -240,7 +240,7 @@ def _part(data: Dataset, images: int | None) -> Dataset:
     return replace(data, items=[data.items[i] for i in spread_indices(len(data.items), images)])
 
 
-def _content(data: Dataset) -> list[list[str]]:
+def content_of(data: Dataset) -> list[list[str]]:
     """The hashes of every image and of its labels, as they are read: other labels are other measurements."""
     return [[item.sha256(), _labels_sha256(item)] for item in (data.items[i] for i in range(len(data.items)))]
 
