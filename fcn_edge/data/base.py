@@ -19,12 +19,12 @@ from fcn_edge.data.labels import (
     unknown_value,
 )
 from fcn_edge.data.notes import Notes
-from fcn_edge.data.pictures import image_from_file, image_size, picture_from_file
+from fcn_edge.data.pictures import image_from_file, picture_from_file
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file
 
 __all__ = [
-    "IMAGE_SUFFIXES", "Dataset", "Item", "Items", "Notes", "PairOnDisk", "image_from_file", "image_size", "images_in",
+    "IMAGE_SUFFIXES", "Dataset", "Item", "Items", "Notes", "PairOnDisk", "image_from_file", "images_in",
     "labels_from_file", "paired", "sha256_of_pixels",
 ]  # fmt: skip
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")

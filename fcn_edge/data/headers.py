@@ -49,8 +49,8 @@ def header_from_bytes(data: bytes) -> Header:
         return _jpeg_header(data)
     if data[:4] in (b"II*\0", b"MM\0*"):
         fields = _tiff_fields(data)
-        sides = fields.get(HEIGHT), fields.get(WIDTH)
-        size = None if None in sides else (sides[0].value, sides[1].value)  # type: ignore[union-attr]
+        height, width = fields.get(HEIGHT), fields.get(WIDTH)
+        size = (height.value, width.value) if height and width else None
         return Header("tiff", size, _orientation(fields))
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return Header("webp", orientation=_exif_orientation(_riff_chunk(data, b"EXIF")))

@@ -13,8 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcn_edge.data.headers import GREY, PALETTE, PNG_SIGNATURE, header_from_bytes, is_cut_off
-from fcn_edge.data.pictures import bytes_of_file, pixels_from_bytes, stored_size, swaps_sides, upright
+from fcn_edge.data.headers import GREY, PALETTE, PNG_SIGNATURE, header_from_bytes
+from fcn_edge.data.pictures import (
+    bytes_of_file,
+    naming,
+    pixels_from_bytes,
+    require_whole,
+    stored_size,
+    swaps_sides,
+    upright,
+)
 from fcn_edge.errors import BadInput
 
 UNLABELLED = 255
@@ -33,10 +41,8 @@ class Samples(NamedTuple):
 
 def samples_from_file(path: Path) -> Samples:
     """The samples of a label file, not turned. Raises BadInput for anything but a grey or palette PNG."""
-    try:
+    with naming(path):
         return samples_from_png(bytes_of_file(path))
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from error
 
 
 def samples_from_png(data: bytes) -> Samples:
@@ -50,8 +56,7 @@ def samples_from_png(data: bytes) -> Samples:
         kind = COLOURS.get(header.colour_type, f"colour type {header.colour_type}")
         raise BadInput(f"a PNG of {kind}; labels are one channel, grey or palette, whose values are classes")
     if header.colour_type == PALETTE:
-        if is_cut_off(data):
-            raise BadInput("the image is cut off")
+        require_whole(data, header)
         return Samples(_palette_indices(data), header.orientation)
     values = pixels_from_bytes(data, header)
     if values.shape != header.size:
@@ -91,12 +96,10 @@ def turned_labels(samples: Samples, label_path: Path, image_path: Path) -> tuple
     Raises:
         BadInput: another size, or labels without a tag that have both sizes, so that either could be meant.
     """
-    try:
+    with naming(image_path):
         data = bytes_of_file(image_path)
         header = header_from_bytes(data)
         stored = stored_size(data, header)
-    except BadInput as error:
-        raise BadInput(f"{image_path}: {error}") from error
     seen = stored[::-1] if swaps_sides(header.orientation) else stored
     values, orientation, what = samples.values, samples.orientation, TURNED
     is_turned = header.orientation not in (None, 1)

@@ -6,6 +6,8 @@ A picture is turned upright by its orientation tag (Exif in JPEG, PNG and WebP, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -23,10 +25,8 @@ TURNED = "turned upright by its orientation tag"
 
 def picture_from_file(path: Path) -> tuple[np.ndarray, str]:
     """(H, W, 3) uint8 BGR, and what was changed on the way ("" for nothing). Raises BadInput, naming the file."""
-    try:
+    with naming(path):
         return picture_from_bytes(bytes_of_file(path))
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from error
 
 
 def image_from_file(path: Path) -> np.ndarray:
@@ -34,15 +34,13 @@ def image_from_file(path: Path) -> np.ndarray:
     return picture_from_file(path)[0]
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of the upright picture; decodes it where its header does not say."""
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Inside the block an error gets the file's name in front."""
     try:
-        data = bytes_of_file(path)
-        header = header_from_bytes(data)
-        height, width = stored_size(data, header)
+        yield
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
-    return (width, height) if swaps_sides(header.orientation) else (height, width)
 
 
 def bytes_of_file(path: Path) -> bytes:
@@ -78,14 +76,7 @@ def picture_from_bytes(data: bytes) -> tuple[np.ndarray, str]:
 
 def pixels_from_bytes(data: bytes, header: Header) -> np.ndarray:
     """The pixels as stored: not turned, with all channels, at the file's depth. Raises BadInput."""
-    if not data:
-        raise BadInput("the file is empty")
-    if header.size is not None:  # before it is decoded: a small file can announce gigabytes
-        _check_size(*header.size)
-    if is_cut_off(data):  # OpenCV 4 fills the missing part with grey and says nothing
-        raise BadInput("the image is cut off")
-    if header.kind == "netpbm" and header.maxval not in (255, 65535):
-        raise BadInput(f"its values end at {header.maxval}; 255 and 65535 are read: scale it and write it again")
+    require_whole(data, header)
     if header.kind == "tiff":
         data = without_orientation(data)
     try:
@@ -96,6 +87,18 @@ def pixels_from_bytes(data: bytes, header: Header) -> np.ndarray:
         raise BadInput("not an image that decodes")
     _check_size(*image.shape[:2])
     return image
+
+
+def require_whole(data: bytes, header: Header) -> None:
+    """Raises BadInput for what need not be decoded to be refused, or would be decoded wrongly."""
+    if not data:
+        raise BadInput("the file is empty")
+    if header.size is not None:  # a small file can announce gigabytes
+        _check_size(*header.size)
+    if is_cut_off(data):  # OpenCV 4 fills the missing part with grey and says nothing
+        raise BadInput("the image is cut off")
+    if header.kind == "netpbm" and header.maxval not in (255, 65535):
+        raise BadInput(f"its values end at {header.maxval}; 255 and 65535 are read: scale it and write it again")
 
 
 def bgr_from_pixels(image: np.ndarray) -> tuple[np.ndarray, str]:

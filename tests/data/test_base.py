@@ -11,7 +11,6 @@ from fcn_edge.data.base import (
     Notes,
     PairOnDisk,
     image_from_file,
-    image_size,
     images_in,
     labels_from_file,
     paired,
@@ -87,12 +86,6 @@ def test_truncated_image_is_named(tmp_path, write_pair):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"none.png: No such file"):
         image_from_file(tmp_path / "none.png")
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_size_is_height_and_width(tmp_path, write_pair, suffix):
-    image, _ = write_pair(tmp_path, "a", size=(7, 13), suffix=suffix)
-    assert image_size(image) == (7, 13)
 
 
 def test_images_of_a_folder_are_sorted_and_nothing_else(tmp_path):

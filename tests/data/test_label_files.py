@@ -126,3 +126,12 @@ def test_labels_that_are_cut_off_are_named(tmp_path, bits, colour_type):
     (tmp_path / "a.png").write_bytes(png_from_samples(drawn(bits), bits, colour_type)[:-20])
     with pytest.raises(BadInput, match=r"a.png: .*cut off"):
         labels_from_file(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("colour_type", [GREY, PALETTE])
+def test_labels_that_announce_gigabytes_are_refused_from_their_header(tmp_path, colour_type):
+    data = bytearray(png_from_samples(drawn(8), 8, colour_type))
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(BadInput, match=r"a.png: 60000x60000 pixels"):
+        labels_from_file(tmp_path / "a.png")
