@@ -39,7 +39,7 @@ from fcn_edge.engines import (
 from fcn_edge.engines.manifest import sealed
 from fcn_edge.engines.trt.lines import PlanOptions
 from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.evaluate import Evaluation, evaluate_engine
+from fcn_edge.evaluate import Evaluation, evaluate_engine, require_fit_labels
 from fcn_edge.export import contract_file
 from fcn_edge.fidelity import held_to_reference
 from fcn_edge.files import sha256_of_file, whole_folder, write_json
@@ -114,6 +114,8 @@ def build_engine(
     """
     started = time.monotonic()
     _check(options, data, out)
+    if data is not None:
+        require_fit_labels(data)
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, _engine_folder(out) as part:
         on_stage("reading the network")
         fp32 = contract_file(model_path(model), Path(scratch) / "model.fp32.onnx", spec=spec, recipe=recipe)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from fcn_edge.data import Dataset
-from fcn_edge.data.base import sha256_of_pixels
+from fcn_edge.data import Dataset, Item
+from fcn_edge.data.base import PairOnDisk, sha256_of_pixels
 from fcn_edge.data.notes import Notes
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
@@ -162,6 +162,25 @@ def _unreadable(dataset: Dataset, start: int, stop: int) -> list[str]:
         else:
             item.labels()
     return reasons
+
+
+def require_fit_labels(dataset: Dataset) -> None:
+    """Read every label file of a set on disk, so that none ends hours of measuring.
+
+    Raises BadInput for the first that does not fit; those of a picture that does not decode count nowhere.
+    """
+    for index in range(len(dataset.items)):
+        item = dataset.items[index]
+        if isinstance(item, PairOnDisk) and not _has_labels(item):
+            _unreadable(dataset, index, index + 1)
+
+
+def _has_labels(item: Item) -> bool:
+    try:
+        item.labels()
+    except BadInput:
+        return False
+    return True
 
 
 def require_same_classes(engine: Engine, dataset: Dataset) -> None:

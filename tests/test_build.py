@@ -159,6 +159,20 @@ def test_equal_pictures_with_other_labels_are_a_warning_and_the_engine_is_writte
     assert manifest["drop"] == pytest.approx(100 * (manifest["miou_reference"] - manifest["miou"]))
 
 
+def test_label_that_does_not_fit_ends_the_build_before_anything_is_measured(onnx_file, tmp_path):
+    for part, value in (("images", 7), ("labels", 200)):
+        (tmp_path / part).mkdir()
+        cv2.imwrite(str(tmp_path / part / "a.png"), np.full((64, 96), value, np.uint8))
+    (tmp_path / "classes.json").write_text(json.dumps({"names": dataset_from_name(STREETS).classes}))
+    stages = []
+    with pytest.raises(BadInput, match=r"labels/a.png: label value 200"):
+        build_engine(
+            onnx_file, tmp_path / "engine", options=INT8, data=dataset_from_name(f"folder:{tmp_path}"),
+            on_stage=stages.append,
+        )  # fmt: skip
+    assert stages == []
+
+
 def test_fp32_is_its_own_reference_and_is_measured_once(onnx_file, tmp_path):
     seen = []
     built = build_engine(
