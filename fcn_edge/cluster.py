@@ -64,7 +64,7 @@ def evaluate_on_ray(
         for number, part in done:
             found[number] = part
             on_image(sum(len(each.images) for each in found.values()), total)
-    whole = _joined([found[number] for number in range(len(starts))])
+    whole = joined([found[number] for number in range(len(starts))])
     if not whole.images:
         raise none_readable(labelled.name, total, whole.skipped[0])
     return whole
@@ -83,7 +83,8 @@ def _engine(model: str, target: Target, options: EngineOptions) -> Engine:
     return open_engine(Path(model), target=target, options=options)
 
 
-def _joined(parts: list[Evaluation]) -> Evaluation:
+def joined(parts: list[Evaluation]) -> Evaluation:
+    """The evaluation of a set from those of its parts, in their order."""
     confusion = np.sum([part.confusion for part in parts], axis=0)
     predicted = np.sum([part.predicted for part in parts], axis=0)
     notes = Notes()

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fcn_edge.cluster import joined
 from fcn_edge.data import Dataset
+from fcn_edge.data.notes import Notes
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
 from fcn_edge.evaluate import boundary_band, evaluate_engine
@@ -193,3 +195,15 @@ def test_equal_pictures_with_other_labels_are_named_both():
     assert "p0 and p1" in told and "p2" not in told
     (told,) = warnings(0, *[1] * 8)
     assert "p0 and p5, and 3 pairs more" in told
+
+
+def test_parts_together_report_what_the_whole_set_does():
+    """So that a cluster, which joins parts, gives the same result."""
+    data = painted((0, 0), (1, 0), (1, 255), (2, 255), (0, 0))
+    whole = evaluate_engine(ColourEngine(), data)
+    sets = [replace(data, items=part, notes=Notes()) for part in (data.items[:2], data.items[2:])]
+    sets[1].notes.add("turned", "p3.png")
+    found = joined([evaluate_engine(ColourEngine(), each) for each in sets])
+    for name in ("scores", "ignored_share", "without_labels", "never_predicted", "warnings", "pairs", "images"):
+        assert getattr(found, name) == getattr(whole, name)
+    assert found.warnings and found.notes.lines == ["p3.png: turned"]
