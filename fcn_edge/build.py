@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -37,10 +37,10 @@ from fcn_edge.engines import (
     require_package,
 )
 from fcn_edge.engines.manifest import sealed
-from fcn_edge.engines.reference_check import held_to_reference
+from fcn_edge.engines.reference_check import held_to_reference, require_quantized
 from fcn_edge.engines.trt.lines import PlanOptions
 from fcn_edge.errors import BadInput, CheckFailed, shown_as
-from fcn_edge.evaluate import Evaluation, evaluate_engine
+from fcn_edge.evaluate import Evaluation, evaluate_engine, require_fit_labels
 from fcn_edge.export import contract_file
 from fcn_edge.files import sha256_of_file, whole_folder, write_json
 from fcn_edge.intervals import difference_from_images
@@ -114,6 +114,8 @@ def build_engine(
     """
     started = time.monotonic()
     _check(options, data, out)
+    if data is not None:
+        require_fit_labels(data)
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, _engine_folder(out) as part:
         on_stage("reading the network")
         given, notes = model_path(model), list[str]()
@@ -153,13 +155,16 @@ def build_engine(
 
 
 def _some_pictures(options: BuildOptions, data: Dataset | None) -> list[np.ndarray]:
-    """Two pictures of the user's own, which a foreign network is tried on."""
+    """Two pictures of the user's own, which a network made elsewhere is compared on; none where none decodes."""
     if data is not None:
-        chosen = spread_indices(len(data.items), REAL_PICTURES)
-        return [data.items[index].image() for index in chosen]
+        return _readable_images(data, REAL_PICTURES)
     if options.calib is None or is_table_name(options.calib):
         return []
-    return [image.read() for image in images_from_source(options.calib, REAL_PICTURES).images]
+    found = []
+    for image in images_from_source(options.calib, REAL_PICTURES).images:
+        with suppress(BadInput):  # named later, where calibrating skips it
+            found.append(image.read())
+    return found
 
 
 def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
@@ -247,9 +252,8 @@ def _in_precision(
             fp32, options.calib, method=options.method, count=options.calib_images, refine=options.refine,
             held_out=None if options.allow_overlap else data,
             on_image=lambda done, total: on_image("calibrating", done, total),
+            on_note=lambda text: on_stage(f"calibration images: {text}"),
         )  # fmt: skip
-        for name in table.skipped:
-            on_stage(f"skipped, does not decode: {name}")
     wanted = cast(Precision, options.precision)
     placement = options.placement or placement_for(options.target, this_device())
     if budget is None or table is None:
@@ -285,12 +289,26 @@ def _held_to_reference(
     on_stage("holding the engine against the reference run")
     height, width = contract_from_onnx(file).spec.preprocess.size
     scenes = data or dataset_from_name(f"{SCENES},size={height}x{width}")
-    count = len(scenes.items)
-    images = [scenes.items[index].image() for index in spread_indices(count, min(count, HELD_IMAGES))]
+    images = _readable_images(scenes, HELD_IMAGES)
     held = contract_from_onnx(fp32).quantization.precision
     exact = fp32 if held == "fp32" and options.precision not in ("fp32", "bf16") else None
     found = held_to_reference(file, exact, images, target=options.target, options=_engine_options(options))
+    if exact is not None and found.from_fp32 is not None:
+        require_quantized(found.from_fp32, file, exact, images[0])
     return {**to_mapping(found), "data": scenes.name}
+
+
+def _readable_images(scenes: Dataset, count: int) -> list[np.ndarray]:
+    """At most `count` images of the set, evenly spread; those that do not decode are left out. Raises BadInput where none does."""
+    images, reasons = [], []
+    for index in spread_indices(len(scenes.items), count):
+        try:
+            images.append(scenes.items[index].image())
+        except BadInput as error:
+            reasons.append(error)
+    if not images:
+        raise reasons[0]
+    return images
 
 
 def _engine_options(options: BuildOptions) -> EngineOptions:
@@ -300,11 +318,15 @@ def _engine_options(options: BuildOptions) -> EngineOptions:
 
 @dataclass(frozen=True)
 class _Accuracy:
-    """mIoU of the file and of fp32 on the same target; interval: of the drop, in points; None where not measured."""
+    """mIoU of the file and of fp32 on the same target; interval: of the drop, in points; None where not measured.
+
+    warnings: of the labels that it was measured with.
+    """
 
     miou: float | None
     reference: float | None
     interval: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def drop(self) -> float | None:
@@ -333,14 +355,17 @@ def _accuracy(
         return found
 
     reached = evaluated(file, options.precision, _engine_options(options))
+    for line in data.notes.lines:
+        on_stage(f"{data.name}: {line}")
+    warnings = tuple(f"{data.name}: {text}" for text in reached.warnings)
     if contract_from_onnx(fp32).quantization.precision != "fp32":
-        return _Accuracy(reached.scores.miou, None)
+        return _Accuracy(reached.scores.miou, None, warnings=warnings)
     if options.precision == "fp32":
-        return _Accuracy(reached.scores.miou, reached.scores.miou)
+        return _Accuracy(reached.scores.miou, reached.scores.miou, warnings=warnings)
     reference = evaluated(fp32, "fp32", EngineOptions("f32", options.threads))
     between = difference_from_images(reference.images, reached.images, len(data.classes)).intervals.miou
     interval = None if between is None else (100 * between[0], 100 * between[1])
-    accuracy = _Accuracy(reached.scores.miou, reference.scores.miou, interval)
+    accuracy = _Accuracy(reached.scores.miou, reference.scores.miou, interval, warnings)
     budget = options.max_miou_drop
     if budget is not None and (accuracy.drop is None or accuracy.drop > budget):
         lost = "an unknown amount" if accuracy.drop is None else f"{accuracy.drop:.2f} points"
@@ -382,7 +407,7 @@ def _manifest(
         "kept_float": [*file.quantization.kept_float, *compiled.kept_float],
         "placement": file.quantization.placement or None,
         "refined": list(file.quantization.refined),
-        "warnings": list(compiled.warnings),
+        "warnings": [*compiled.warnings, *accuracy.warnings],
         "miou": accuracy.miou,
         "miou_reference": accuracy.reference,
         "drop": accuracy.drop,

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from importlib.util import find_spec
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -138,6 +139,38 @@ def test_miou_and_its_drop_are_against_fp32_on_the_same_target(onnx_file, table_
     held = manifest["reference"]
     assert held["images"] == 3 and held["sqnr_db"] >= held["limits"]["sqnr_db"]
     assert held["agreement"] >= held["limits"]["agreement"] and held["from_fp32"]["agreement"] < 1
+
+
+def test_equal_pictures_with_other_labels_are_a_warning_and_the_engine_is_written(onnx_file, table_file, tmp_path):
+    """And so is a large share that is ignored: two of the three label files are all void here."""
+    for part in ("images", "labels"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+    streets = dataset_from_name(STREETS)
+    for name, item, value in (("a", 0, 1), ("b", 0, 255), ("c", 1, 255)):
+        cv2.imwrite(str(tmp_path / "set" / "images" / f"{name}.png"), streets.items[item].image())
+        cv2.imwrite(str(tmp_path / "set" / "labels" / f"{name}.png"), np.full((64, 96), value, np.uint8))
+    (tmp_path / "set" / "classes.json").write_text(json.dumps({"names": streets.classes}))
+    data = dataset_from_name(f"folder:{tmp_path / 'set'}")
+    options = replace(INT8, calib=str(table_file))
+    manifest = build_engine(onnx_file, tmp_path / "engine", options=options, data=data).manifest
+    check_directory(tmp_path / "engine", manifest)
+    ignored, twins = manifest["warnings"]
+    assert "66.7%" in ignored and "a and b" in twins
+    assert manifest["drop"] == pytest.approx(100 * (manifest["miou_reference"] - manifest["miou"]))
+
+
+def test_label_that_does_not_fit_ends_the_build_before_anything_is_measured(onnx_file, tmp_path):
+    for part, value in (("images", 7), ("labels", 200)):
+        (tmp_path / part).mkdir()
+        cv2.imwrite(str(tmp_path / part / "a.png"), np.full((64, 96), value, np.uint8))
+    (tmp_path / "classes.json").write_text(json.dumps({"names": dataset_from_name(STREETS).classes}))
+    stages = []
+    with pytest.raises(BadInput, match=r"labels/a.png: label value 200"):
+        build_engine(
+            onnx_file, tmp_path / "engine", options=INT8, data=dataset_from_name(f"folder:{tmp_path}"),
+            on_stage=stages.append,
+        )  # fmt: skip
+    assert stages == []
 
 
 def test_fp32_is_its_own_reference_and_is_measured_once(onnx_file, tmp_path):

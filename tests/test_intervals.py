@@ -222,3 +222,35 @@ def test_runs_on_other_labels_are_refused(drive):
     relabelled[3] = relabelled[3].T
     with pytest.raises(BadInput, match="the labels of 1 of 60 images are not those"):
         difference_from_images(images_of(drive), images_of(relabelled), CLASSES)
+
+
+def with_twins(images):
+    """The same, but for images 3 and 9, which are one picture."""
+    return [replace(image, sha256="a" * 64) if number in (3, 9) else image for number, image in enumerate(images)]
+
+
+def test_same_picture_with_other_labels_is_paired_with_itself(drive):
+    """Two pictures of one content, whose labels differ, come in another order in the other run."""
+    images = with_twins(images_of(drive))
+    assert images[3].cells != images[9].cells
+    swapped = list(images)
+    swapped[3], swapped[9] = images[9], images[3]
+    found = difference_from_images(images, swapped, CLASSES)
+    assert found == difference_from_images(images_of(drive), images_of(drive), CLASSES)
+    assert found.miou == 0 and found.intervals.miou == (0, 0)
+
+
+def test_same_picture_and_labels_twice_are_paired_in_their_order(drive):
+    twice = drive.copy()
+    twice[9] = np.roll(twice[3], 1, axis=1)  # the same labels, other predictions
+    images = with_twins(images_of(twice))
+    found = difference_from_images(images, images, CLASSES)
+    assert found.miou == 0 and found.intervals.miou == (0, 0)
+
+
+def test_one_of_two_equal_pictures_with_other_labels_is_refused(drive):
+    images = with_twins(images_of(drive))
+    others = list(images)
+    others[9] = images[3]
+    with pytest.raises(BadInput, match="the labels of 1 of 60 images"):
+        difference_from_images(images, others, CLASSES)

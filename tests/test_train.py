@@ -27,12 +27,15 @@ from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe, TrainRecipe  # no
 from fcn_edge.train import layers_from_checkpoint, run, train_network  # noqa: E402
 from fcn_edge.train.batches import (  # noqa: E402
     EpochBatches,
+    Reader,
     prefetched,
     random_crop,
     whole_picture,
     with_sensor,
 )
+from tests.labelfiles import GREY, RGB, png_from_samples  # noqa: E402
 
+LABELS = np.arange(24).reshape(4, 6) % 5 % 2
 SAME_WEIGHTS = 1e-5  # sums in another order, where threads share the work otherwise
 PLAN = TrainRecipe(epochs=2, batch=4, crop=(64, 96), learning_rate=1e-3, class_balance=0.25, seed=1)
 RECIPE = Recipe(
@@ -71,6 +74,16 @@ def weights_of(path):
 
 def state_of(out):
     return torch.load(out.with_name(out.name + ".state"), weights_only=True)
+
+
+def test_training_reads_pictures_and_labels_upright(tmp_path):
+    for part, samples, kind, tag in (("images", np.zeros((4, 6, 3), int), RGB, 6), ("labels", LABELS, GREY, None)):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "a.png").write_bytes(png_from_samples(samples, 1 if kind == GREY else 8, kind, tag))
+    (tmp_path / "classes.json").write_text('{"names": ["a", "b"]}')
+    image, labels = Reader(dataset_from_name(f"folder:{tmp_path}"))(0)
+    assert image.shape == (6, 4, 3)
+    np.testing.assert_array_equal(labels, np.rot90(LABELS, -1))
 
 
 def test_run_leaves_a_checkpoint_that_runs_a_state_and_a_record(finished, streets):

@@ -21,7 +21,8 @@ from fcn_edge.calib.images import spread_indices
 from fcn_edge.calib.placement import PlacementName, quantizable_convolutions, residual_adds
 from fcn_edge.calib.refine import Refinement
 from fcn_edge.calib.table import CalibrationTable
-from fcn_edge.data import Dataset
+from fcn_edge.data import Dataset, Item
+from fcn_edge.data.base import sha256_of_pixels
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.evaluate import evaluate_engine
@@ -221,7 +222,7 @@ def int8_within_budget(
         return references[images]
 
     key = sha256_of_json(
-        [sha256_of_file(fp32), table.sha256, precision, placement, refine, budget.target, _content(budget.data)]
+        [sha256_of_file(fp32), table.sha256, precision, placement, refine, budget.target, content_of(budget.data)]
     )
     try:
         found = cheapest_within(
@@ -240,8 +241,16 @@ def _part(data: Dataset, images: int | None) -> Dataset:
     return replace(data, items=[data.items[i] for i in spread_indices(len(data.items), images)])
 
 
-def _content(data: Dataset) -> list[str]:
-    return [data.items[index].sha256() for index in range(len(data.items))]
+def content_of(data: Dataset) -> list[list[str]]:
+    """The hashes of every image and of its labels, as they are read: other labels are other measurements."""
+    return [[item.sha256(), _labels_sha256(item)] for item in (data.items[i] for i in range(len(data.items)))]
+
+
+def _labels_sha256(item: Item) -> str:
+    try:
+        return sha256_of_pixels(item.labels())
+    except BadInput:  # of a picture that does not decode, which counts nowhere; else evaluating says so
+        return ""
 
 
 def layer_costs(model: Any) -> list[LayerCost]:

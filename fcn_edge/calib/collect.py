@@ -101,8 +101,9 @@ class CalibrationReader:
     def _pixels(self, image: CalibrationImage) -> np.ndarray | None:
         try:
             return image.read()
-        except BadInput:
+        except BadInput as error:
             self.skipped.add(image.name)
+            self.images.notes.add(f"skipped ({error})", image.name)
             return None
 
 

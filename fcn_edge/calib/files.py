@@ -65,15 +65,30 @@ def int8_from_onnx(
     held_out: Dataset | None = None,
     verify: str | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> Calibrated:
     """Calibrate `model` (fp32, with contract) on `calib` (images or a table) and write the int8 file.
 
     held_out: a set that none of the images may be in. verify: a source that a table must be made of.
+    on_note: takes what was changed or passed over while the images were read.
     """
     table = load_or_make_table(
-        model, calib, method=method, count=count, refine=refine, held_out=held_out, verify=verify, on_image=on_image
+        model,
+        calib,
+        method=method,
+        count=count,
+        refine=refine,
+        held_out=held_out,
+        verify=verify,
+        on_image=on_image,
+        on_note=on_note,
     )
     made = quantized_file(model, out, precision="int8", table=table, placement=placement, refine=refine)
+    try:
+        quantized_near(out, model, probe_pictures(*table.preprocess.size)[:1])
+    except CheckFailed:
+        out.unlink()
+        raise
     if table_out is not None:
         try:
             table.save(table_out)
@@ -98,6 +113,7 @@ def load_or_make_table(
     held_out: Dataset | None = None,
     verify: str | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> CalibrationTable:
     """The table behind --calib: a .json or a table's name is read, anything else is a source of images.
 
@@ -127,6 +143,8 @@ def load_or_make_table(
     if held_out is not None:
         require_disjoint({image.name: image.sha256() for image in images.images}, held_out)
     table = table_from_images(model, images, method=method or "percentile", on_image=on_image)
+    for line in images.notes.lines:
+        on_note(line)
     return table_with_roundings(model, table, images, on_image=on_image) if is_rounded else table
 
 

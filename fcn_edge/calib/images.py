@@ -6,7 +6,7 @@ import glob
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 
 from fcn_edge.data import Dataset, dataset_from_name, is_dataset_name
-from fcn_edge.data.base import IMAGE_SUFFIXES, image_from_file, images_in, sha256_of_pixels
+from fcn_edge.data.base import IMAGE_SUFFIXES, images_in, note_hidden, sha256_of_pixels
+from fcn_edge.data.notes import Notes
+from fcn_edge.data.pictures import picture_from_file
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file, whole_file
 from fcn_edge.schema import from_mapping, read_toml
@@ -39,11 +41,15 @@ class CalibrationImage:
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """The chosen pictures, in order; nothing is decoded before it is asked for. classes: of their labels, if any."""
+    """The chosen pictures, in order; nothing is decoded before it is asked for.
+
+    classes: of their labels, if any. notes: what was passed over, and changed as pictures are read.
+    """
 
     source: str
     images: Sequence[CalibrationImage]
     classes: tuple[str, ...] = ()
+    notes: Notes = field(default_factory=Notes, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -78,9 +84,11 @@ def _all_images(source: str) -> CalibrationImages:
     path = Path(source)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return CalibrationImages(source, _from_video(path))
-    files = _files(path, source)
+    notes = Notes()
+    files = _files(path, source, notes)
     top = os.path.commonpath([file.parent for file in files])
-    return CalibrationImages(source, [_from_file(file, file.relative_to(top).as_posix()) for file in files])
+    images = [_from_file(file, file.relative_to(top).as_posix(), notes) for file in files]
+    return CalibrationImages(source, images, notes=notes)
 
 
 def spread(items: Sequence[T], count: int | None) -> list[T]:
@@ -105,7 +113,7 @@ def _from_recipe(path: Path, count: int | None) -> CalibrationImages:
     found = _all_images(recipe.source)
     chosen = found.images if recipe.sha256 is None else _listed(found, recipe.sha256, path)
     wanted = recipe.images if recipe.sha256 is None else len(chosen)
-    return CalibrationImages(path.name, spread(chosen, count or wanted), found.classes)
+    return CalibrationImages(path.name, spread(chosen, count or wanted), found.classes, found.notes)
 
 
 def _listed(found: CalibrationImages, wanted: Mapping[str, str], path: Path) -> list[CalibrationImage]:
@@ -165,11 +173,16 @@ def _from_dataset(source: str) -> CalibrationImages:
     data = dataset_from_name(source)
     items = [data.items[number] for number in range(len(data.items))]
     images = [CalibrationImage(item.name, item.image, item.sha256, item.labels) for item in items]
-    return CalibrationImages(source, images, data.classes)
+    return CalibrationImages(source, images, data.classes, data.notes)
 
 
-def _from_file(path: Path, name: str) -> CalibrationImage:
-    return CalibrationImage(name, lambda: image_from_file(path), lambda: sha256_of_file(path))
+def _from_file(path: Path, name: str, notes: Notes) -> CalibrationImage:
+    def read() -> np.ndarray:
+        image, what = picture_from_file(path)
+        notes.add(what, name)
+        return image
+
+    return CalibrationImage(name, read, lambda: sha256_of_file(path))
 
 
 def _from_video(path: Path) -> list[CalibrationImage]:
@@ -199,9 +212,11 @@ def _video_image(path: Path, index: int) -> CalibrationImage:
     return CalibrationImage(f"{path.name}#{index}", read, lambda: sha256_of_pixels(read()))
 
 
-def _files(path: Path, source: str) -> list[Path]:
+def _files(path: Path, source: str, notes: Notes) -> list[Path]:
     if path.is_dir():
-        files = images_in(path / "images" if (path / "images").is_dir() else path)
+        folder = path / "images" if (path / "images").is_dir() else path
+        files = images_in(folder)
+        note_hidden(folder, notes)
     elif any(mark in source for mark in "*?["):
         files = sorted(Path(p) for p in glob.glob(source, recursive=True) if p.lower().endswith(IMAGE_SUFFIXES))
     elif path.exists():

@@ -92,6 +92,8 @@ def _describe(found: Comparison) -> None:
         f" {100 * (limits.agreement or 0):g} % of pixels (--min-agreement)"
     )
     describe_skipped(found.skipped)
+    for note in found.notes:
+        print(f"note: {note}")
 
 
 def _describe_layers(found: Comparison) -> None:

@@ -125,6 +125,7 @@ def calibrate(
             path, out, calib=calib, method=None if method is None else method.value, count=images,
             placement=placement.value, refine=refinements_from_text(refine), table_out=table, held_out=held_out,
             verify=verify, on_image=lambda done, total: tick("calibrating", done, total),
+            on_note=lambda text: say(f"note: {text}"),
         )  # fmt: skip
     assert made.table is not None and made.coverage is not None
     if save_set is not None:

@@ -126,6 +126,8 @@ def evaluate(
         if against:
             other = other or measured("evaluating the other", against, EVERY, None, None)
     result = result_of(run, labelled, trimap)
+    for warning in result["warnings"]:
+        say(f"warning: {warning}")
     if other is not None:
         result["against"] = comparison_of(run, other, labelled.classes)
     emit(result, as_json=json, human=lambda: describe_evaluation(result))
@@ -213,6 +215,8 @@ def bench(
             about={"suite": suite, "command": command_line(), "calibration": preparation.coverage}, on_progress=tick,
         )  # fmt: skip
         paths = write_report(record, out)
+    for note in labelled.notes.lines:
+        say(f"note: {note}")
     emit(record, as_json=json, human=lambda: describe_record(record))
     say(f"wrote {', '.join(str(path) for path in paths.values())}")
     if "png" not in paths:

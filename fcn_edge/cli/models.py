@@ -176,6 +176,9 @@ def train(
             chosen, out, data=images, validation=validation, supplement=extra, backbone_weights=weights, start=start,
             int8=int8, on_epoch=report, on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
         )  # fmt: skip
+    for each in filter(None, (images, validation)):
+        for line in each.notes.lines:
+            say(f"note: {each.name}: {line}")
     epochs = len(record["epochs"])
     result = {"checkpoint": str(out), "best_miou": record["best_miou"], "epochs": epochs,
               "resumed_after": epochs - len(trained), **({"qat": record["qat"]} if qat else {})}  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 from fcn_edge.calib import int8_from_onnx
 from fcn_edge.calib.placement import placement_for
-from fcn_edge.cli.app import Tick, recipe_of, runnable, size_from_text
+from fcn_edge.cli.app import Tick, recipe_of, runnable, say, size_from_text
 from fcn_edge.data import Dataset
 from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
@@ -85,6 +85,7 @@ class Preparation:
             path, copy.with_suffix(".int8.onnx"),
             placement=placement_for("openvino", this_device()), held_out=self.held_out,
             on_image=lambda done, total: self.tick(f"calibrating {path.stem}", done, total),
+            on_note=lambda text: say(f"note: calibration images: {text}"),
             **({"calib": str(table), "verify": calib} if table.is_file() and not is_table else
                {"calib": calib, "count": self.suite.calib_images, "table_out": None if is_table else table}),
         )  # fmt: skip

@@ -14,10 +14,12 @@ from fcn_edge.engines import PACKAGES, EngineOptions, Target, engine_on_target
 from fcn_edge.engines.base import Engine, Execution
 from fcn_edge.errors import BadInput, CheckFailed, FcnEdgeError
 from fcn_edge.frame import Style
+from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.spec import Precision
 from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
 
 PICTURE_SEED = 11
+LEAST_KEPT_DB, LEAST_KEPT = 3.0, 0.5  # below, half of what a lower-precision file gives is noise
 EXACT_DB = 200.0  # stands for infinity: of float32 nothing above 150 dB is told apart
 
 
@@ -89,6 +91,47 @@ def held_to_reference(
         except CheckFailed as error:
             raise CheckFailed(f"{error}{_advice(target, options, judged)}") from error
     return Held(**vars(found), runtime=reference.runtime, limits=limits, from_fp32=price)
+
+
+def require_quantized(price: Fidelity, file: Path, fp32: Path, image: np.ndarray) -> None:
+    """Raises CheckFailed where a lower-precision file is no longer the network it was made from, with the first tensor.
+
+    price: how far it is from fp32, both as reference runs. A budget is stricter; this finds files that are broken.
+    """
+    is_near = price.agreement >= LEAST_KEPT if price.sqnr_db is None else price.sqnr_db >= LEAST_KEPT_DB
+    if is_near:
+        return
+    ratio = "" if price.sqnr_db is None else f"{price.sqnr_db:.1f} dB (at least {LEAST_KEPT_DB:g}) and "
+    raise CheckFailed(
+        f"{file.name} does not compute what its fp32 file does: {ratio}{price.agreement:.1%} equal pixels; the first"
+        f" tensor that is lost is {_first_lost(file, fp32, image)}. Calibrate on more pictures, or keep layers in float"
+        " by a budget (max_miou_drop)"
+    )
+
+
+def quantized_near(file: Path, fp32: Path, images: Sequence[np.ndarray]) -> None:
+    """Run a lower-precision file and its fp32 file on images and compare: see `require_quantized`."""
+    with (
+        engine_on_target(file, "reference", EngineOptions()) as one,
+        engine_on_target(fp32, "reference", EngineOptions()) as other,
+    ):
+        require_quantized(fidelity(one, other, images), file, fp32, images[0])
+
+
+def _first_lost(file: Path, fp32: Path, image: np.ndarray) -> str:
+    """The first tensor, in the fp32 graph's order, of which the other file keeps less than the least that is asked."""
+    from fcn_edge.engines.ort import Taps, tapped_model
+
+    x = input_from_frame(image, contract_from_onnx(fp32).spec.preprocess)
+    models = [onnx_from_file(path) for path in (fp32, file)]
+    theirs = {name for node in models[1].graph.node for name in node.output}
+    names = [name for node in models[0].graph.node for name in node.output if name in theirs]
+    wanted, found = (Taps(tapped_model(model, names), fp32.name).run(x) for model in models)
+    for name in names:
+        signal, lost = wanted[name].astype(np.float64), found[name] - wanted[name].astype(np.float64)
+        if decibels(float(np.square(signal).sum()), float(np.square(lost).sum())) < LEAST_KEPT_DB:
+            return name
+    return names[-1]
 
 
 def require_as_reference(engine: Engine, file: Path, options: EngineOptions) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from fcn_edge.engines.ort import Taps
+from fcn_edge.engines.ort import Taps, tapped_model
 from fcn_edge.errors import BadInput
 from fcn_edge.export.foreign_input import InputForm
 from fcn_edge.export.foreign_output import OutputForm
@@ -108,19 +108,10 @@ def _first_difference(original: Original, rewritten: Any, source: InputForm, fra
     names = {name: original.renamed.get(name, name) for node in model.graph.node for name in node.output if name}
     theirs = {name for node in rewritten.graph.node for name in node.output}
     shared = [name for name in names if names[name] in theirs]
-    wanted = _tapped(model, shared, original.path).run(source.array(frame))
-    found = _tapped(rewritten, [names[name] for name in shared], original.path).run(frame[None])
+    wanted = Taps(tapped_model(model, shared), original.path.name).run(source.array(frame))
+    found = Taps(tapped_model(rewritten, [names[name] for name in shared]), original.path.name).run(frame[None])
     for name in shared:
         one, other = np.asarray(wanted[name]), np.asarray(found[names[name]])
         if one.shape != other.shape or relative_error(one, other) > limit:
             return f"The first tensor that differs is {name}"
     return "All tensors inside are equal: the outputs differ"
-
-
-def _tapped(model: Any, names: Sequence[str], path: Path) -> Taps:
-    """The graph with these tensors as its outputs."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return Taps(copy.SerializeToString(), path.name)

@@ -85,7 +85,9 @@ def test_calibrate_writes_a_cache_for_dla_too(command, onnx_file, table_file, tm
 def test_calibrate_names_and_counts_broken_pictures_and_goes_on(command, onnx_file, broken_pairs, tmp_path):
     words = ["calibrate", onnx_file, "--calib", broken_pairs, "--out", tmp_path / "net.int8.onnx"]
     assert command(*words, "--json").json["skipped"] == ["street2.jpg"]
-    assert "skipped, 1 that do not decode: street2.jpg" in command(*words).out
+    done = command(*words)
+    assert "skipped, 1 that cannot be read: street2.jpg" in done.out
+    assert "street2.jpg: not an image that decodes" in done.err
 
 
 def test_calibrate_refines_as_it_is_told(command, onnx_file, table_file, tmp_path):

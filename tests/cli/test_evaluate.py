@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 KEYS = {"miou", "pixel_acc", "mean_acc", "fw_iou", "iou", "images", "target", "precision", "execution", "model_sha256",
-        "miou_ci", "iou_ci", "scores"}  # fmt: skip
+        "miou_ci", "iou_ci", "scores", "ignored_share", "classes_without_labels", "classes_never_predicted", "warnings",
+        "notes"}  # fmt: skip
 AGAINST_KEYS = {"name", "miou", "miou_ci", "difference", "difference_ci", "probability_better", "verdict", "pixel_acc",
                 "classes"}  # fmt: skip
 STREETS = "synthetic:street,seed=7,images=8,size=64x96"
@@ -56,6 +59,44 @@ def test_labels_of_another_size_are_refused(command, onnx_file, pairs, tmp_path,
     done = command("evaluate", onnx_file, "--data", f"folder:{root}", "--json")
     done.refuses(2, f"street{number}.png: 96x40 labels for a 96x64 image; a label image has its image's size")
     assert done.json["exit_code"] == 2
+
+
+def test_what_the_scores_say_nothing_of_is_reported(command, onnx_file, pairs, tmp_path):
+    root = tmp_path / "pairs"
+    shutil.copytree(pairs, root)
+    for number in range(2):
+        cv2.imwrite(str(root / "labels" / f"street{number}.png"), np.full((64, 96), 255, np.uint8))
+    for number in range(2, 4):
+        cv2.imwrite(str(root / "labels" / f"street{number}.png"), np.zeros((64, 96), np.uint8))
+    shutil.copyfile(root / "images" / "street2.jpg", root / "images" / "street1.jpg")
+    (root / "images" / "._street1.jpg").write_bytes(b"of another system")
+    words = ["evaluate", onnx_file, "--data", f"folder:{root}", "--target", "onnxruntime"]
+    found = command(*words, "--json").json
+    assert found["ignored_share"] == 0.5
+    assert len(found["classes_without_labels"]) == 10 and "sky" not in found["classes_without_labels"]
+    assert set(found["classes_never_predicted"]) <= set(found["iou"])
+    assert [("50.0%" in text, "street1 and street2" in text) for text in found["warnings"]] == [(1, 0), (0, 1)]
+    assert found["notes"] == ["._street1.jpg: hidden, passed over"]
+    done = command(*words)
+    for text in found["warnings"]:
+        assert f"warning: {text}" in done.err
+    for text in ("ignored: 50.0%", "in no label: building", "._street1.jpg: hidden"):
+        assert text in done.out
+
+
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "labels"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"{CASES} is not on this machine")
+def test_mask_of_0_and_255_is_refused_and_right_once_it_is_mapped(command, tmp_path):
+    words = ["evaluate", CASES / "bin_road.onnx", "--spec", CASES / "bin_road.toml", "--target", "onnxruntime"]
+    command(*words, "--data", f"folder:{CASES / 'binary_255'}").refuses(2, "label_values", "[0, 255]", "road")
+    root = tmp_path / "mapped"
+    shutil.copytree(CASES / "binary_255", root, copy_function=shutil.copyfile)
+    root.chmod(0o755)
+    (root / "classes.json").write_text('{"names": ["other", "road"], "ignore_index": 255, "label_values": [0, 255]}')
+    found = command(*words, "--data", f"folder:{root}", "--json").json
+    assert found["miou"] > 0.976 and found["ignored_share"] == 0
 
 
 def test_set_with_other_classes_is_refused(command, foreign_file, text_file, pairs):

@@ -59,6 +59,12 @@ def test_empty_list_is_refused(devkit):
         dataset_from_name(f"voc:{devkit}")
 
 
+def test_image_that_is_listed_twice_is_refused(devkit):
+    (devkit / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_000001\n2007_000001\n")
+    with pytest.raises(BadInput, match=r"val.txt: lists 2007_000001 more than once"):
+        dataset_from_name(f"voc:{devkit}")
+
+
 def test_plain_folders_are_read_without_a_list(tmp_path, write_pair):
     write_pair(tmp_path, "a")
     write_pair(tmp_path / "val", "b")

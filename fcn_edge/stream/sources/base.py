@@ -10,6 +10,7 @@ from types import TracebackType
 
 import cv2
 
+from fcn_edge.data.notes import note_line
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame
 
@@ -56,8 +57,7 @@ class Source:
     @property
     def notes(self) -> list[str]:
         """What was changed on the way in, one line a kind, such as "a.png and 2 more: grey made BGR"."""
-        more = {what: f" and {count - 1} more" if count > 1 else "" for what, (count, _) in self._notes.items()}
-        return [f"{first}{more[what]}: {what}" for what, (_, first) in self._notes.items()]
+        return [note_line(what, first, count) for what, (count, first) in self._notes.items()]
 
     def close(self) -> None:
         """Let go of the device or file; calling it again does nothing."""

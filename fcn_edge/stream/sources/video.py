@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fcn_edge.data.pictures import bgr_from_pixels
 from fcn_edge.errors import BadInput, SourceLost
 from fcn_edge.files import require_file
 from fcn_edge.frame import Frame
 from fcn_edge.stream.sources.base import Source, quiet_vendors
-from fcn_edge.stream.sources.images import bgr_from_pixels
 
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv",

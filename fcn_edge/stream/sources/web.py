@@ -11,10 +11,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import cv2
 import numpy as np
 
+from fcn_edge.data.pictures import picture_from_bytes
 from fcn_edge.errors import BadInput, FcnEdgeError, SourceLost, first_line
 from fcn_edge.stream.sources.base import Source
 from fcn_edge.stream.sources.cameras import TIMEOUTS, FfmpegConnection
-from fcn_edge.stream.sources.images import picture_from_bytes
 from fcn_edge.stream.sources.live import Connection, Live, Patience, Unreachable
 from fcn_edge.stream.sources.video import VideoFile, opened_capture
 
