@@ -18,9 +18,10 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from fcn_edge.accuracy import Accuracy, measured_accuracy, readable_images
 from fcn_edge.calib.budget import Budget, int8_within_budget
 from fcn_edge.calib.files import Calibrated, is_table_name, load_or_make_table, quantized_file
-from fcn_edge.calib.images import images_from_source, shared_images, spread_indices
+from fcn_edge.calib.images import images_from_source, shared_images
 from fcn_edge.calib.methods import Method
 from fcn_edge.calib.placement import PlacementName, placement_for
 from fcn_edge.calib.refine import Refinement
@@ -31,7 +32,6 @@ from fcn_edge.engines import (
     PACKAGES,
     EngineOptions,
     Target,
-    engine_on_target,
     model_path,
     require_engine_directory,
     require_package,
@@ -39,11 +39,10 @@ from fcn_edge.engines import (
 from fcn_edge.engines.manifest import sealed
 from fcn_edge.engines.reference_check import held_to_reference, require_quantized
 from fcn_edge.engines.trt.lines import PlanOptions
-from fcn_edge.errors import BadInput, CheckFailed, shown_as
-from fcn_edge.evaluate import Evaluation, evaluate_engine, require_fit_labels
+from fcn_edge.errors import BadInput, shown_as
+from fcn_edge.evaluate import require_fit_labels
 from fcn_edge.export import contract_file
 from fcn_edge.files import sha256_of_file, whole_folder, write_json
-from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import Quantization, contract_from_onnx
 from fcn_edge.onnxpairs import NOT_FOR_NVIDIA, require_signed_pairs
 from fcn_edge.schema import to_mapping
@@ -143,7 +142,19 @@ def build_engine(
                 on_progress=lambda what, share: on_image("compiling", round(100 * share), 100),
             )
         held = _held_to_reference(fp32, file.path, options, data, on_stage)
-        accuracy = _accuracy(fp32, file.path, options, data, on_stage, on_image)
+        accuracy = Accuracy(None, None)
+        if data is not None:
+            accuracy = measured_accuracy(
+                fp32,
+                file.path,
+                data,
+                target=_runs_on(options),
+                options=_engine_options(options),
+                precision=options.precision,
+                budget=options.max_miou_drop,
+                on_stage=on_stage,
+                on_image=on_image,
+            )
         manifest = _manifest(fp32, file, part, options, made, accuracy, held)
         manifest["warnings"] += notes + _warnings(file, data)
         write_json(part / "spec.json", to_mapping(contract_from_onnx(file.path).spec))
@@ -157,7 +168,7 @@ def build_engine(
 def _some_pictures(options: BuildOptions, data: Dataset | None) -> list[np.ndarray]:
     """Two pictures of the user's own, which a network made elsewhere is compared on; none where none decodes."""
     if data is not None:
-        return _readable_images(data, REAL_PICTURES)
+        return readable_images(data, REAL_PICTURES)
     if options.calib is None or is_table_name(options.calib):
         return []
     found = []
@@ -289,7 +300,7 @@ def _held_to_reference(
     on_stage("holding the engine against the reference run")
     height, width = contract_from_onnx(file).spec.preprocess.size
     scenes = data or dataset_from_name(f"{SCENES},size={height}x{width}")
-    images = _readable_images(scenes, HELD_IMAGES)
+    images = readable_images(scenes, HELD_IMAGES)
     held = contract_from_onnx(fp32).quantization.precision
     exact = fp32 if held == "fp32" and options.precision not in ("fp32", "bf16") else None
     found = held_to_reference(file, exact, images, target=options.target, options=_engine_options(options))
@@ -298,81 +309,9 @@ def _held_to_reference(
     return {**to_mapping(found), "data": scenes.name}
 
 
-def _readable_images(scenes: Dataset, count: int) -> list[np.ndarray]:
-    """At most `count` images of the set, evenly spread; those that do not decode are left out. Raises BadInput where none does."""
-    images, reasons = [], []
-    for index in spread_indices(len(scenes.items), count):
-        try:
-            images.append(scenes.items[index].image())
-        except BadInput as error:
-            reasons.append(error)
-    if not images:
-        raise reasons[0]
-    return images
-
-
 def _engine_options(options: BuildOptions) -> EngineOptions:
     """Of the engine that runs here."""
     return EngineOptions("bf16" if options.precision == "bf16" else "f32", options.threads)
-
-
-@dataclass(frozen=True)
-class _Accuracy:
-    """mIoU of the file and of fp32 on the same target; interval: of the drop, in points; None where not measured.
-
-    warnings: of the labels that it was measured with.
-    """
-
-    miou: float | None
-    reference: float | None
-    interval: tuple[float, float] | None = None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def drop(self) -> float | None:
-        """Points of mIoU lost against fp32 on the same target; None where not measured."""
-        return None if self.miou is None or self.reference is None else 100 * (self.reference - self.miou)
-
-
-def _accuracy(
-    fp32: Path,
-    file: Path,
-    options: BuildOptions,
-    data: Dataset | None,
-    on_stage: Report,
-    on_image: Callable[[str, int, int], None],
-) -> _Accuracy:
-    if data is None:
-        return _Accuracy(None, None)
-    target = _runs_on(options)
-
-    def evaluated(path: Path, label: str, chosen: EngineOptions) -> Evaluation:
-        on_stage(f"evaluating {label} on {data.name}")
-        with engine_on_target(path, target, chosen) as engine:
-            found = evaluate_engine(engine, data, on_image=lambda done, total: on_image(label, done, total))
-        for text in found.skipped:
-            on_stage(f"skipped: {text}")
-        return found
-
-    reached = evaluated(file, options.precision, _engine_options(options))
-    for line in data.notes.lines:
-        on_stage(f"{data.name}: {line}")
-    warnings = tuple(f"{data.name}: {text}" for text in reached.warnings)
-    if contract_from_onnx(fp32).quantization.precision != "fp32":
-        return _Accuracy(reached.scores.miou, None, warnings=warnings)
-    if options.precision == "fp32":
-        return _Accuracy(reached.scores.miou, reached.scores.miou, warnings=warnings)
-    reference = evaluated(fp32, "fp32", EngineOptions("f32", options.threads))
-    between = difference_from_images(reference.images, reached.images, len(data.classes)).intervals.miou
-    interval = None if between is None else (100 * between[0], 100 * between[1])
-    accuracy = _Accuracy(reached.scores.miou, reference.scores.miou, interval, warnings)
-    budget = options.max_miou_drop
-    if budget is not None and (accuracy.drop is None or accuracy.drop > budget):
-        lost = "an unknown amount" if accuracy.drop is None else f"{accuracy.drop:.2f} points"
-        raise CheckFailed(
-            f"{options.precision} loses {lost} of mIoU on {data.name}; the budget is {budget:g}. No engine was written"
-        )
-    return accuracy
 
 
 def _manifest(
@@ -381,7 +320,7 @@ def _manifest(
     part: Path,
     options: BuildOptions,
     compiled: Compiled,
-    accuracy: _Accuracy,
+    accuracy: Accuracy,
     held: dict[str, Any],
 ) -> dict[str, Any]:
     spec = contract_from_onnx(file.path).spec
@@ -432,7 +371,7 @@ def _warnings(file: Calibrated, data: Dataset | None) -> list[str]:
     return said
 
 
-def _miou_note(options: BuildOptions, accuracy: _Accuracy) -> str | None:
+def _miou_note(options: BuildOptions, accuracy: Accuracy) -> str | None:
     if accuracy.miou is None:
         return "not measured: no --data was given"
     reference = "of the reference run of the same file: this engine was compiled ahead of time and was not run"

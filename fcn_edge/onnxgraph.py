@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,6 +64,17 @@ def tensors_of(model: Any) -> Iterator[Any]:
             yield from (*([attribute.t] if attribute.HasField("t") else ()), *attribute.tensors)
         for inner in subgraphs(node):
             yield from inner.initializer
+
+
+def tapped_model(model: Any, names: Sequence[str]) -> bytes:
+    """`model`, an onnx.ModelProto, serialized with these tensors as its outputs."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.output[:]
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    return bytes(copy.SerializeToString())
 
 
 class Names:

@@ -195,6 +195,8 @@ def test_outside_packages_are_imported_only_in_their_homes():
 def test_engines_know_only_the_base_and_their_own_parts():
     strays = []
     for module, name in all_imports():
+        if module == "engines.reference_check":  # opens two engines of one file
+            continue
         if module.startswith("engines.") and matches(name, "fcn_edge.engines"):
             own = re.match(r"engines\.[a-z]+", module).group()  # engines.trt of engines.trt.vendor and engines.trt_rtx
             if not name.startswith(("fcn_edge.engines.base", f"fcn_edge.{own}")):

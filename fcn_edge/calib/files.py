@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fcn_edge.calib.collect import table_from_images
@@ -23,8 +24,10 @@ from fcn_edge.calib.table import (
     with_method,
 )
 from fcn_edge.data import Dataset
+from fcn_edge.data.probes import probe_pictures
+from fcn_edge.engines.reference_check import quantized_near
 from fcn_edge.errors import BadInput
-from fcn_edge.files import sha256_of_file
+from fcn_edge.files import sha256_of_file, whole_file
 from fcn_edge.onnxfile import (
     QUANTIZATION_KEY,
     Quantization,
@@ -83,19 +86,19 @@ def int8_from_onnx(
         on_image=on_image,
         on_note=on_note,
     )
-    made = quantized_file(model, out, precision="int8", table=table, placement=placement, refine=refine)
-    try:
-        quantized_near(out, model, probe_pictures(*table.preprocess.size)[:1])
-    except CheckFailed:
-        out.unlink()
-        raise
+    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
+        draft = Path(scratch) / out.name
+        made = quantized_file(model, draft, precision="int8", table=table, placement=placement, refine=refine)
+        quantized_near(draft, model, probe_pictures(*table.preprocess.size)[:1])
+        with whole_file(out) as part:
+            part.write_bytes(draft.read_bytes())
     if table_out is not None:
         try:
             table.save(table_out)
         except BadInput:  # both or none
             out.unlink()
             raise
-    return made
+    return replace(made, path=out)
 
 
 def is_table_name(calib: str) -> bool:

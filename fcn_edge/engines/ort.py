@@ -108,17 +108,6 @@ class Taps:
         return dict(zip(self.names, _run(self._session, feeds, self._name), strict=True))
 
 
-def tapped_model(model: Any, names: Sequence[str]) -> bytes:
-    """`model`, an onnx.ModelProto, serialized with these tensors as its outputs."""
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return bytes(copy.SerializeToString())
-
-
 def _run(session: Any, feeds: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
     """All outputs. Raises BadInput with ONNX Runtime's reason where a node fails."""
     try:

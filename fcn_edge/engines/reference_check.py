@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_edge.data.street import Street
+from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import PACKAGES, EngineOptions, Target, engine_on_target
 from fcn_edge.engines.base import Engine, Execution
 from fcn_edge.errors import BadInput, CheckFailed, FcnEdgeError
 from fcn_edge.frame import Style
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
+from fcn_edge.onnxgraph import tapped_model
 from fcn_edge.spec import Precision
 from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
 
-PICTURE_SEED = 11
 LEAST_KEPT_DB, LEAST_KEPT = 3.0, 0.5  # below, half of what a lower-precision file gives is noise
 EXACT_DB = 200.0  # stands for infinity: of float32 nothing above 150 dB is told apart
 
@@ -120,7 +120,7 @@ def quantized_near(file: Path, fp32: Path, images: Sequence[np.ndarray]) -> None
 
 def _first_lost(file: Path, fp32: Path, image: np.ndarray) -> str:
     """The first tensor, in the fp32 graph's order, of which the other file keeps less than the least that is asked."""
-    from fcn_edge.engines.ort import Taps, tapped_model
+    from fcn_edge.engines.ort import Taps
 
     x = input_from_frame(image, contract_from_onnx(fp32).spec.preprocess)
     models = [onnx_from_file(path) for path in (fp32, file)]
@@ -141,10 +141,9 @@ def require_as_reference(engine: Engine, file: Path, options: EngineOptions) -> 
     """
     if find_spec(PACKAGES["reference"][0]) is None:
         return
-    height, width = engine.spec.preprocess.size
-    pictures = [Street(PICTURE_SEED, height, width).render(0)[0]]
-    if engine.precision == "fp32":  # noise would lie beyond the ranges that a quantized file was made for
-        pictures.append(np.random.default_rng(PICTURE_SEED).integers(0, 256, pictures[0].shape, np.uint8))
+    pictures = probe_pictures(*engine.spec.preprocess.size)
+    if engine.precision != "fp32":  # noise lies beyond the ranges that a quantized file was made for
+        pictures = pictures[:1]
     with engine_on_target(file, "reference", EngineOptions(threads=options.threads)) as reference:
 
         def judged(target: Target, options: EngineOptions) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import require_package
 from fcn_edge.export.canonical import canonical_model
 from fcn_edge.export.contract import attach_contract
@@ -21,7 +22,6 @@ from fcn_edge.export.foreign_output import OutputForm, OutputQuery, output_form
 from fcn_edge.export.foreign_spec import ForeignSpec, classes_of, foreign_spec, warn_of_range
 from fcn_edge.export.foreign_tail import give_form
 from fcn_edge.export.parity import draws_the_same
-from fcn_edge.export.pictures import probe_pictures
 from fcn_edge.export.rewrite_check import original_of, require_same_meaning
 from fcn_edge.export.tidy import tidy_model
 from fcn_edge.geometry import Sampling, align_corners, stretch

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.export.pictures import probe_pictures
 from fcn_edge.geometry import Sampling
 from fcn_edge.onnxfile import save_onnx, spec_from_onnx
 from fcn_edge.spec import ModelSpec

@@ -15,11 +15,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from fcn_edge.engines.ort import Taps, tapped_model
+from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.export.foreign_input import InputForm
 from fcn_edge.export.foreign_output import OutputForm
 from fcn_edge.onnxfile import graph_inputs, spec_from_onnx
+from fcn_edge.onnxgraph import tapped_model
 from fcn_edge.transforms import class_map_from_output
 
 # Sums in another order and batch norms folded into weights round apart by less; half precision rounds each tensor.
