@@ -32,6 +32,7 @@ FLV_KINDS = (b"\x08", b"\x09", b"\x12")  # sound, pictures, script
 TS_STRIDES = ((188, 0), (192, 4))  # .ts, and .m2ts with a time stamp before each packet
 TS_PACKETS = 4096  # looked at at once
 FILE_BLOCK = 4096
+MIB = 2**20
 FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip")
 
 
@@ -136,16 +137,21 @@ def is_mp4(data: Content) -> bool:
 
 
 def _is_mp4_cut(data: Content) -> bool:
-    """A box of samples that is not whole, a fragment without its samples, or less than an index of segments lists."""
-    boxes, size = list(_boxes(data, 0, len(data))), len(data)
+    """A box of samples that is not whole, fragments out of reach, or less than an index of segments lists."""
+    size = len(data)
+    boxes = list(itertools.takewhile(lambda box: box.kind.isalnum(), _boxes(data, 0, size)))
     if not boxes:
         return False
     last = boxes[-1]
-    has_fragments = any(box.kind == b"moof" for box in boxes)
-    rest = size - last.end
     is_open = (last.end > size and last.kind == b"mdat") or last.kind == b"moof"
     listed = max((_listed_end(data, box) for box in boxes if box.kind == b"sidx"), default=0)
-    return is_open or (has_fragments and 0 < rest < 8) or listed > size
+    return is_open or listed > size or (is_fragmented(data) and _has_fragment(data, last.end))
+
+
+def _has_fragment(data: Content, start: int) -> bool:
+    """Whether behind the last box that can be read there is another fragment, or a piece of its head."""
+    blocks = (data[at : min(at + MIB + 3, len(data))] for at in range(start, len(data), MIB))
+    return 0 < len(data) - start < 8 or any(b"moof" in block for block in blocks)
 
 
 def _listed_end(data: Content, sidx: Part) -> int:

@@ -21,7 +21,8 @@ EARLIER = 2  # frames before the wanted one that a search aims at, since it roun
 class Stills:
     """Frames of a video file by index, for several threads. length: how many there are.
 
-    Where PyAV tells the time of each, a frame is searched by its time; else all before it are decoded.
+    Where PyAV tells the time of each, a frame is searched by it; else, and where OpenCV has another, all frames
+    before it are decoded.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,22 +30,24 @@ class Stills:
         self._video = video_from_file(path, str(path))
         self._path, self._lock = path, threading.Lock()
         self._capture, self._next, self._now_s = cv2.VideoCapture(), 0, float("inf")
-        times = shown_times(path) or []
-        self._times = [time for time in times if time is not None]
-        self._is_timed = bool(times) and len(self._times) == len(times)
-        self.length = len(times) or self._counted()
+        self._times = self._checked(shown_times(path) or [])
+        self.length = len(self._times) or self._counted()
 
     def image(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 BGR. Raises BadInput where that frame does not decode."""
         with self._lock:
-            if not (self._found_by_time(self._times[index]) if self._is_timed else self._is_at(index)):
-                raise BadInput(f"{self._path}: frame {index} does not decode")
-            arrived, image = self._capture.retrieve()
-        if not arrived:
+            is_found = (self._times and self._is_found(self._times[index])) or self._is_at(index)
+            is_decoded, image = self._capture.retrieve() if is_found else (False, None)
+        if not is_decoded or image is None:
             raise BadInput(f"{self._path}: frame {index} does not decode")
         return self._video.pixel_shape.squared(bgr_from_pixels(image)[0])
 
-    def _found_by_time(self, time_s: float) -> bool:
+    def _checked(self, times: list[float | None]) -> list[float]:
+        """The times, if each frame has one and the first is decoded: of a stream cut out of another it may not be."""
+        known = [time for time in times if time is not None]
+        return known if known and len(known) == len(times) and self._is_at_time(known[0], 0) else []
+
+    def _is_found(self, time_s: float) -> bool:
         if 0 < time_s - self._now_s < NEAR_S and self._is_at_time(time_s):
             return True
         searched = round(time_s * (self._video.fps or 0)) - EARLIER

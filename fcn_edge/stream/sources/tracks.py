@@ -12,7 +12,8 @@ TIMEOUT_S = 5.0
 def shown_times(path: Path) -> list[float | None] | None:
     """When each frame of the video is shown, in order, in seconds from the stream's own beginning; None without PyAV.
 
-    Frames that an edit list hides are left out. A time is None where the container has none.
+    Frames that an edit list hides are left out. A time is None where the container has none: raw streams, and AVI
+    where frames are stored in another order than they are shown.
     """
     if find_spec("av") is None:
         return None
@@ -23,9 +24,11 @@ def shown_times(path: Path) -> list[float | None] | None:
         with av.open(str(path)) as container:
             stream = _videos(container)[0]
             zero = stream.start_time or 0
+            is_timed = container.format.name != "avi" or not stream.codec_context.has_b_frames
             for packet in container.demux(stream):
                 if packet.size and not packet.is_discard:
-                    times.append(None if packet.pts is None else float((packet.pts - zero) * stream.time_base))
+                    is_known = is_timed and packet.pts is not None
+                    times.append(float((packet.pts - zero) * stream.time_base) if is_known else None)
     except (av.FFmpegError, IndexError):
         pass  # what came before it counts
     return times if None in times else sorted(times, key=lambda time: time or 0.0)
