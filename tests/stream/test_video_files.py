@@ -25,6 +25,7 @@ from fcn_edge.stream.sinks import SinkOptions, sink_from_uri, sinks_of_sources
 from fcn_edge.stream.sources import source_from_uri, tracks
 from fcn_edge.stream.sources.pacing import PresentationClock
 from tests.stream.videos import (
+    COLOURS,
     CONTAINERS,
     COUNT,
     STEP_MS,
@@ -233,8 +234,9 @@ def test_pause_of_a_recording_is_kept_however_long(tmp_path, engine):
     assert sink.notes == []
 
 
-def test_rules_hold_for_seconds_of_the_recording(tmp_path, engine):
-    times, red_from = TIMINGS["slower"], 6
+@pytest.mark.parametrize("times", [TIMINGS["slower"], TIMINGS["pause"], [3000 * index for index in range(COUNT)]])
+def test_rules_hold_for_seconds_of_the_recording(tmp_path, engine, times):
+    red_from = 6
     colours = [(250, 0, 0)] * red_from + [(0, 0, 250)] * (COUNT - red_from)
     source = source_from_uri(str(write_video(tmp_path / "v.mp4", times_ms=times, colours=colours)))
     options = SinkOptions(rules=(rule_from_text("red > 50% for 0.5s", engine.spec, ()),), events=tmp_path / "e.jsonl")
@@ -272,6 +274,16 @@ def test_clock_of_a_recording_rises_whatever_its_container_says():
     positions = [0.24, 0.28, 0.26, 0.32, 90.0, 0.5, 0.54, 0.0, 0.0]  # late, a jump, begun again, then no times
     seconds = [clock.seconds(position) for position in positions]
     assert seconds == pytest.approx([0, 0.04, 0.041, 0.08, 89.76, 89.8, 89.84, 89.88, 89.92])
+
+
+@pytest.mark.parametrize("second_ms", [0, 3_000_000])
+def test_recordings_that_were_appended_to_each_other_follow_without_a_pause(tmp_path, second_ms):
+    first, last_s = write_video(tmp_path / "v.ts", "ts", times_ms=TIMINGS["slower"]), TIMINGS["slower"][-1] / 1000
+    second = write_video(tmp_path / "w.ts", "ts", times_ms=[second_ms, second_ms + STEP_MS], colours=COLOURS[:2])
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    times = _times(_read(first)[1])
+    period_s = 1 / source_from_uri(str(first)).fps
+    assert times[COUNT - 1 :] == pytest.approx([last_s, last_s + period_s, last_s + period_s + 0.04], abs=0.002)
 
 
 class _Ranges(http.server.SimpleHTTPRequestHandler):

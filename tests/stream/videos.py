@@ -35,7 +35,7 @@ class Container(NamedTuple):
 
 QUALITY = {  # so that a grey stays apart from its neighbours
     "libx264": {"crf": "12", "bf": "2"},
-    "libvpx": {"deadline": "realtime", "crf": "4", "b": "4000000"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8", "crf": "4", "b": "4000000"},
     "wmv2": {"qmin": "1", "qmax": "2"},
     "mpeg4": {"qmin": "1", "qmax": "2"},
     "mpeg2video": {"qmin": "1", "qmax": "2", "bf": "2"},

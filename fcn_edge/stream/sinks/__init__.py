@@ -110,7 +110,7 @@ def sinks_of_sources(
             ends.callback(sinks[-1][-1].close)
         if log is not None:
             cover = Cover(options.regions, options.style.hidden_classes)
-            watches, clock = Watches(options.rules), StreamClock(source)
+            watches, clock = Watches(options.rules, is_live=source.is_live), StreamClock(source)
             sinks[-1].append(Events(log, watches, clock, cover, source=source.uri, stream=number))
             ends.callback(sinks[-1][-1].close)
     return sinks

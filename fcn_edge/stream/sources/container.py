@@ -24,8 +24,8 @@ IN_SEGMENT = (
     CLUSTER, b"\x11\x4d\x9b\x74", b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b", b"\x10\x43\xa7\x70",
     b"\x19\x41\xa4\x69", b"\x1c\x53\xbb\x6b", b"\x12\x54\xc3\x67", b"\xec", b"\xbf",
 )  # fmt: skip
-# Time, blocks, position, size before; the others follow a cluster of unknown size.
-IN_CLUSTER = (b"\xe7", b"\xa3", b"\xa0", b"\xa7", b"\xab", *IN_SEGMENT)
+# Time, blocks, silent tracks, position, size before; the others follow a cluster of unknown size.
+IN_CLUSTER = (b"\xe7", b"\xa3", b"\xa0", b"\x58\x54", b"\xa7", b"\xab", *IN_SEGMENT)
 IN_MOVIE = re.compile(rb"\d\d(dc|db|wb|pc|tx|sb)|ix\d\d|LIST|JUNK|idx1")
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 FLV_KINDS = (b"\x08", b"\x09", b"\x12")  # sound, pictures, script

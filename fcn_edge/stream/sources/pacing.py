@@ -16,10 +16,13 @@ SHORTEST_S = 0.001
 
 
 class PresentationClock:
-    """Seconds from the first picture of a recording to each, rising always."""
+    """Seconds from the first picture of a recording to each, rising always.
 
-    def __init__(self, fps: float | None) -> None:
-        self._period_s = 1 / (fps or USUAL_FPS)
+    jump_s: a longer step is no pause but another recording behind the first, whose clock shows another time.
+    """
+
+    def __init__(self, fps: float | None, *, jump_s: float = float("inf")) -> None:
+        self._period_s, self._jump_s = 1 / (fps or USUAL_FPS), jump_s
         self._zero_s: float | None = None
         self._now_s = 0.0
 
@@ -31,7 +34,7 @@ class PresentationClock:
         seconds = position_s - self._zero_s
         if position_s <= 0:
             self._now_s += self._period_s
-        elif seconds < self._now_s - DISORDER_S:
+        elif seconds < self._now_s - DISORDER_S or seconds > self._now_s + self._jump_s:
             self._now_s += self._period_s
             self._zero_s = position_s - self._now_s
         else:

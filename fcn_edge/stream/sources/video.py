@@ -38,6 +38,8 @@ VIDEO_SUFFIXES = (
 MAX_FPS = 1000.0
 MOST_BAD_READS = 250  # in a row: OpenCV says the same of a frame that does not decode and of the end
 WIDEST_PIXEL = 4.0
+SPLICED_SUFFIXES = (".ts", ".m2ts", ".mts", ".mpg", ".mpeg")  # may be several recordings one behind the other
+JUMP_S = 10.0  # in these, as FFmpeg has it
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class VideoFile(Source):
     def frames(self) -> Iterator[Frame]:
         self._begin()
         capture = opened_capture(self._address, cv2.CAP_FFMPEG)
-        clock = PresentationClock(self.fps)
+        is_spliced = self._address.lower().endswith(SPLICED_SUFFIXES)
+        clock = PresentationClock(self.fps, jump_s=JUMP_S if is_spliced else float("inf"))
         came = bad = 0
         try:
             while (read := self._next(capture)) is not None:
@@ -117,8 +120,8 @@ class VideoFile(Source):
         with suppress(OSError), self._content() as data:  # OSError: it was removed while it was read
             announced = None if is_fragmented(data) else self.length
             if is_cut_short(data) and (announced is None or came < announced):
-                expected = f"{announced} frames expected, " if announced else ""
-                raise SourceLost(f"{self.uri}: {expected}{came} came: the video is cut off or damaged")
+                counts = f"{announced} frames expected, {came} came" if announced else f"{came} frames came"
+                raise SourceLost(f"{self.uri}: {counts}: the video is cut off or damaged")
             missing = max(bad, self._missing(came, bad, data))
         if missing:
             words = f"{missing} of {came + missing} frames could not be decoded"
