@@ -38,6 +38,7 @@ from tests.stream.videos import (
     write_video,
 )
 
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "video"
 NOISE = [tuple(np.random.default_rng(n).integers(0, 255, 3).tolist()) for n in range(96)]
 GREY_TOLERANCE = 4  # of 9 between neighbours; compression moves a grey by less
 TOLERANCE_S = 0.0006  # half a tick of the containers that count milliseconds
@@ -172,6 +173,17 @@ def test_frames_that_an_edit_list_hides_are_no_loss(tmp_path, monkeypatch, suffi
     np.testing.assert_allclose(_times(frames), _expected_s(TIMINGS[timing][5:]), atol=TOLERANCE_S)
     if has_av:
         assert [image.name for image in images_from_source(str(path), COUNT).images][-1] == f"edit{suffix}#18"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"{CASES} is not on this machine")
+@pytest.mark.parametrize(
+    ("name", "count", "last_s"), [("vfr.mp4", 70, 5.8), ("vfr.mkv", 70, 5.8), ("edit.mp4", 52, 2.08)]
+)
+def test_videos_of_users_are_whole_and_their_frames_stand_where_ffprobe_says(name, count, last_s):
+    source, frames, is_lost = _read(CASES / name)
+    assert (len(frames), is_lost, source.skipped, source.notes) == (count, False, [], [])
+    assert frames[51].presented_s == pytest.approx(2.2 if "vfr" in name else 2.08) and _times(frames)[-1] == last_s
+    np.testing.assert_allclose(_times(frames), times_by_ffprobe(CASES / name), atol=TOLERANCE_S)
 
 
 @pytest.mark.parametrize("has_cover", [False, True])

@@ -87,7 +87,7 @@ def write_video(
         video: Any = container.add_stream(form.codec, rate=1000 // STEP_MS)
         video.height, video.width = SIZE
         video.pix_fmt, video.codec_context.gop_size = "yuv420p", 8
-        video.codec_context.sample_aspect_ratio = pixel_shape
+        video.codec_context.sample_aspect_ratio, video.codec_context.thread_count = pixel_shape, 1
         video.codec_context.time_base = Fraction(1, 1000) if form.is_free else Fraction(STEP_MS, 1000)
         video.codec_context.options = QUALITY[form.codec]
         if turned_by:

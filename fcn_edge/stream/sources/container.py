@@ -143,7 +143,7 @@ def _is_mp4_cut(data: Content) -> bool:
     if not boxes:
         return False
     last = boxes[-1]
-    is_open = (last.end > size and last.kind == b"mdat") or last.kind == b"moof"
+    is_open = last.end > size - (last.kind == b"moof") and last.kind in (b"mdat", b"moof")  # no moof is the last box
     listed = max((_listed_end(data, box) for box in boxes if box.kind == b"sidx"), default=0)
     return is_open or listed > size or (is_fragmented(data) and _has_fragment(data, last.end))
 

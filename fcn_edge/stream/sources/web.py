@@ -23,6 +23,8 @@ from fcn_edge.stream.sources.video import VideoFile, opened_capture
 
 TIMEOUT_S = 5.0  # for each answer and each piece of data
 BLOCK = 65_536
+HEAD = 4 * 2**20  # holds the index of an hour
+MOST_REQUESTS = 200  # to see whether a file is whole
 LARGEST_PART = 64 * 2**20
 LONGEST_LINE = 65_536
 MOST_BAD_PARTS = 25  # pictures in a row that do not decode until the stream is opened again
@@ -108,21 +110,23 @@ class MjpegConnection(Connection):
 
 
 class WebContent(Content):
-    """Of a file on a server, which may serve no ranges; empty where it tells no length."""
+    """Of a file on a server: by ranges, or only its head where the server gives none. Empty beyond MOST_REQUESTS."""
 
     def __init__(self, uri: str) -> None:
         super().__init__(0, BLOCK)
-        self._uri = uri
+        self._uri, self._requests, self._has_ranges = uri, 0, True
         self[0:1]
 
     def _read(self, start: int, end: int) -> bytes:
+        self._requests += 1
+        if self._requests > MOST_REQUESTS or (start > 0 and not self._has_ranges):
+            return b""
         try:
             with _answer(self._uri, f"bytes={start}-{end - 1}") as response:
-                if response.status == HTTPStatus.PARTIAL_CONTENT:
-                    self.size = int(response.headers["content-range"].rpartition("/")[2])
-                    return response.read()
-                self.size = int(response.headers.get("content-length", 0))
-                return response.read(end)[start:] if end <= LARGEST_PART else b""
+                self._has_ranges = response.status == HTTPStatus.PARTIAL_CONTENT
+                length = response.headers["content-range"].rpartition("/")[2] if self._has_ranges else response.length
+                self.size = int(length or 0)
+                return response.read(max(end - start, 0 if self._has_ranges else HEAD))
         except (FcnEdgeError, HTTPException, OSError, AttributeError, ValueError):
             return b""
 
