@@ -25,6 +25,7 @@ from fcn_edge.stream.pipeline import run
 from fcn_edge.stream.sinks import sink_from_uri
 from fcn_edge.stream.sinks.base import require_writable
 from fcn_edge.stream.sources import source_from_uri
+from fcn_edge.stream.sources.stills import Stills
 
 # Seeds of the training supplement (900), calibration (2), evaluation (3) and video (4) are disjoint.
 CALIBRATION = "synthetic_street"
@@ -161,12 +162,7 @@ def plan_in_words(manifest: dict[str, Any]) -> str:
 
 
 def _write_middle_frame(video: Path, index: int, picture: Path) -> None:
-    capture = cv2.VideoCapture(str(video))
-    capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-    arrived, image = capture.read()
-    capture.release()
-    if not arrived:
-        raise BadInput(f"{video}: was written but frame {index} does not decode")
+    image = Stills(video).image(index)
     with whole_file(picture) as part:
         cv2.imwrite(str(part), image)
 

@@ -19,6 +19,7 @@ class Frame:
     labels: (H, W) uint8 where the source is a labelled data set, else None.
     stream: number of the source among those of a run, from 0.
     sequence: frames of a stream follow each other while it stays the same.
+    presented_s: of a video, seconds from its first picture to this one by its own clock; None elsewhere.
     """
 
     image: np.ndarray
@@ -29,6 +30,7 @@ class Frame:
     labels: np.ndarray | None = None
     stream: int = 0
     sequence: str = ""
+    presented_s: float | None = None
 
 
 @dataclass(frozen=True)

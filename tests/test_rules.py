@@ -40,7 +40,7 @@ HOMES = {
     "google": ("export", "calib", "build", "compare", "deploy", "onnxfile"),  # protobuf, which ONNX files are
     "safetensors": ("models", "train", "export"),
     "typer": ("cli",),
-    "av": ("stream.sinks.video",),
+    "av": ("stream.sinks.video", "stream.sources.tracks"),
     "ray": ("cluster",),
 }
 # Import name -> the extra that brings it. A module that needs one fails by this name where it is missing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import json
 import os
@@ -10,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from fcn_edge.data import Dataset, dataset_from_name, is_dataset_name
@@ -21,9 +21,9 @@ from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file, whole_file
 from fcn_edge.schema import from_mapping, read_toml
 from fcn_edge.shelf import shelf_file, shelf_names
-from fcn_edge.stream.sources.base import quiet_vendors
+from fcn_edge.stream.sources.stills import Stills
+from fcn_edge.stream.sources.video import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 DEFAULT_COUNT = 100
 NAMED = 5  # so many names stand in a message; the rest are counted
 T = TypeVar("T")
@@ -186,30 +186,13 @@ def _from_file(path: Path, name: str, notes: Notes) -> CalibrationImage:
 
 
 def _from_video(path: Path) -> list[CalibrationImage]:
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; expected a video")
-    quiet_vendors()
-    capture = cv2.VideoCapture(str(path))
-    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-    capture.release()
-    if total < 1:
-        raise BadInput(f"{path}: not a video that opens")
-    return [_video_image(path, index) for index in range(total)]
+    stills = Stills(path)
+    return [_video_image(stills, path.name, index) for index in range(stills.length)]
 
 
-def _video_image(path: Path, index: int) -> CalibrationImage:
-    def read() -> np.ndarray:
-        capture = cv2.VideoCapture(str(path))
-        try:
-            capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-            arrived, image = capture.read()
-        finally:
-            capture.release()
-        if not arrived:
-            raise BadInput(f"{path}: frame {index} does not decode")
-        return np.asarray(image)
-
-    return CalibrationImage(f"{path.name}#{index}", read, lambda: sha256_of_pixels(read()))
+def _video_image(stills: Stills, name: str, index: int) -> CalibrationImage:
+    read = functools.partial(stills.image, index)
+    return CalibrationImage(f"{name}#{index}", read, lambda: sha256_of_pixels(read()))
 
 
 def _files(path: Path, source: str, notes: Notes) -> list[Path]:

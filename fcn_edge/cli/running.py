@@ -232,6 +232,8 @@ def _describe_run(summary: Summary) -> None:
     print(f"{summary.target}, {summary.precision}, executed in {summary.execution}")
     if summary.stage_runs:
         print(f"schedule {summary.schedule}: {stage_runs_in_words(summary.stage_runs)}")
+    if summary.not_finite:
+        print(f"warning: the scores of {summary.not_finite} frames hold NaN or infinity; their class maps mean nothing")
     for text in (*summary.outputs, *summary.notes):
         print(text)
     describe_skipped(summary.skipped)

@@ -173,7 +173,7 @@ def test_recording_taken_newest_is_played_at_its_own_speed(engine, monkeypatch):
     due = []
     from fcn_edge.stream import capture
 
-    monkeypatch.setattr(capture.Capture, "_waited_until", lambda self, at: due.append(at) or True)
+    monkeypatch.setattr(capture.Capture, "_wait_until", lambda self, at: due.append(at))
     source = Drawn(4)
     source.fps = 50.0
     run(source, engine, [], policy="newest")

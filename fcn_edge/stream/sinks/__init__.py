@@ -28,7 +28,7 @@ from fcn_edge.stream.viewer import Painter
 
 __all__ = ["KNOWN", "Sink", "SinkOptions", "sink_from_uri", "sinks_of_sources"]
 
-VIDEO_SUFFIXES = (".mp4", ".mkv")
+RECORDING_SUFFIXES = (".mp4", ".mkv")
 KNOWN = ("display://0", "FILE.mp4", "FILE.mkv", "FOLDER/", "FILE.jsonl", "http://127.0.0.1:8080", "null:")
 
 
@@ -72,7 +72,7 @@ def sink_from_uri(
         path, clock = Path(uri), StreamClock(source)
         if uri.endswith("/") or path.is_dir():
             return Masks(path, engine.spec.palette, video=source.uri, protected=source.files)
-        if path.suffix.lower() in VIDEO_SUFFIXES:
+        if path.suffix.lower() in RECORDING_SUFFIXES:
             from fcn_edge.stream.sinks.video import Video  # PyAV is needed by nothing else
 
             painter = Painter(engine, legend=options.legend)
@@ -110,7 +110,7 @@ def sinks_of_sources(
             ends.callback(sinks[-1][-1].close)
         if log is not None:
             cover = Cover(options.regions, options.style.hidden_classes)
-            watches, clock = Watches(options.rules), StreamClock(source)
+            watches, clock = Watches(options.rules, is_live=source.is_live), StreamClock(source)
             sinks[-1].append(Events(log, watches, clock, cover, source=source.uri, stream=number))
             ends.callback(sinks[-1][-1].close)
     return sinks

@@ -100,7 +100,8 @@ class Video(Sink):
         size = picture.shape[0], picture.shape[1]
         if self._finished:
             self._note(f"the stream is {_size_in_words(size)} now and goes on in {self._part_name().name}")
-        return Recording(self._recording_name(), self._codec, size, self._clock.fps)
+        longest_gap_s = MAX_GAP_S if self._is_live else float("inf")
+        return Recording(self._recording_name(), self._codec, size, self._clock.fps, longest_gap_s)
 
     def _part_name(self) -> Path:
         number = len(self._finished) + 1
@@ -169,9 +170,10 @@ class Video(Sink):
 class Recording:
     """One file that grows by fragments; it is locked while this process writes it."""
 
-    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float) -> None:
+    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float, longest_gap_s: float) -> None:
         """Raises OSError where the file cannot be made."""
         self.size, self.count, self.cut_s = size, 0, 0.0
+        self._longest_gap_s = longest_gap_s
         self._file = FileIO(path, "wb")  # unbuffered: what the muxer gives away survives a kill
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         kind, options = CONTAINERS[path.suffix.lower()]
@@ -183,29 +185,38 @@ class Recording:
         context.time_base, context.gop_size = Fraction(1, TICKS), max(1, round(fps * KEY_FRAME_S))
         context.colorspace, context.color_range = BT_601, LIMITED  # as cv2 converts; players guess by height
         context.thread_count = 1  # the network needs the other cores
-        self._shown: tuple[float, int] | None = None  # time of the last picture, and its tick in the file
+        self._zero_s = self._last_s = 0.0  # of the stream's clock: where the file begins, and its last picture
+        self._last_tick, self._shortest = -1, max(1, round(TICKS / fps))
 
     def add(self, picture: np.ndarray, seconds: float) -> None:
-        """Append (H, W, 3) uint8 BGR; a gap before it is at most MAX_GAP_S long. Raises one of FAILURES."""
+        """Append (H, W, 3) uint8 BGR; longer gaps before it are cut. Raises one of FAILURES."""
         planes: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = self._tick(seconds), Fraction(1, TICKS)
-        self._container.mux(self._stream.encode(frame))
+        self._mux(self._stream.encode(frame))
         self.count += 1
 
+    def _mux(self, packets: Sequence[Any]) -> None:
+        for packet in packets:
+            packet.duration = self._shortest  # of the last one; those before it last until the next
+            self._container.mux(packet)
+
     def _tick(self, seconds: float) -> int:
-        tick = 0
-        if self._shown is not None:
-            passed_s = seconds - self._shown[0]
-            self.cut_s += max(0.0, passed_s - MAX_GAP_S)
-            tick = self._shown[1] + max(1, round(min(passed_s, MAX_GAP_S) * TICKS))
-        self._shown = seconds, tick
+        """When the picture is shown in the file; later than the one before in any case."""
+        if self.count == 0:
+            self._zero_s = self._last_s = seconds
+        cut_s = max(0.0, seconds - self._last_s - self._longest_gap_s)
+        self.cut_s, self._zero_s, self._last_s = self.cut_s + cut_s, self._zero_s + cut_s, seconds
+        tick = max(self._last_tick + 1, round((seconds - self._zero_s) * TICKS))
+        if self.count:
+            self._shortest = min(self._shortest, tick - self._last_tick)
+        self._last_tick = tick
         return tick
 
     def close(self) -> None:
         """Raises one of FAILURES where the end cannot be written."""
         try:
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
             self._container.close()
         finally:
             self._file.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import urllib.error
 import urllib.request
+from contextlib import AbstractContextManager, nullcontext
+from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -15,10 +17,14 @@ from fcn_edge.data.pictures import picture_from_bytes
 from fcn_edge.errors import BadInput, FcnEdgeError, SourceLost, first_line
 from fcn_edge.stream.sources.base import Source
 from fcn_edge.stream.sources.cameras import TIMEOUTS, FfmpegConnection
+from fcn_edge.stream.sources.container import Content
 from fcn_edge.stream.sources.live import Connection, Live, Patience, Unreachable
 from fcn_edge.stream.sources.video import VideoFile, opened_capture
 
 TIMEOUT_S = 5.0  # for each answer and each piece of data
+BLOCK = 65_536
+HEAD = 4 * 2**20  # holds the index of an hour
+MOST_REQUESTS = 200  # to see whether a file is whole
 LARGEST_PART = 64 * 2**20
 LONGEST_LINE = 65_536
 MOST_BAD_PARTS = 25  # pictures in a row that do not decode until the stream is opened again
@@ -103,6 +109,35 @@ class MjpegConnection(Connection):
         return None
 
 
+class WebContent(Content):
+    """Of a file on a server: by ranges, or only its head where the server gives none. Empty beyond MOST_REQUESTS."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(0, BLOCK)
+        self._uri, self._requests, self._has_ranges = uri, 0, True
+        self[0:1]
+
+    def _read(self, start: int, end: int) -> bytes:
+        self._requests += 1
+        if self._requests > MOST_REQUESTS or (start > 0 and not self._has_ranges):
+            return b""
+        try:
+            with _answer(self._uri, f"bytes={start}-{end - 1}") as response:
+                self._has_ranges = response.status == HTTPStatus.PARTIAL_CONTENT
+                length = response.headers["content-range"].rpartition("/")[2] if self._has_ranges else response.length
+                self.size = int(length or 0)
+                return response.read(max(end - start, 0 if self._has_ranges else HEAD))
+        except (FcnEdgeError, HTTPException, OSError, AttributeError, ValueError):
+            return b""
+
+
+class WebVideo(VideoFile):
+    """A recorded video on a server."""
+
+    def _content(self) -> AbstractContextManager[Content]:
+        return nullcontext(WebContent(self._address))
+
+
 def video_from_http(uri: str, patience: Patience) -> Source:
     """A file where the server's video has a length, else live.
 
@@ -111,7 +146,7 @@ def video_from_http(uri: str, patience: Patience) -> Source:
     """
     try:
         if _is_recorded(uri):
-            return VideoFile(uri, uri)
+            return WebVideo(uri, uri)
     except Unreachable as error:
         if not patience.awaited:
             raise SourceLost(f"{Source(uri).uri}: {error}") from error
@@ -155,8 +190,8 @@ def _checked_head(response: HTTPResponse) -> bytes:
     return head
 
 
-def _answer(uri: str) -> HTTPResponse:
-    """The server's answer to GET, with user and password if the address has them."""
+def _answer(uri: str, wanted: str | None = None) -> HTTPResponse:
+    """The server's answer to GET, with user and password if the address has them. wanted: a range of bytes."""
     url = urlsplit(uri)
     address = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path or "/", url.query, ""))
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
@@ -164,7 +199,8 @@ def _answer(uri: str) -> HTTPResponse:
     kinds = (urllib.request.HTTPBasicAuthHandler, urllib.request.HTTPDigestAuthHandler)
     handlers = [kind(passwords) for kind in kinds] if url.username is not None else []
     try:
-        return urllib.request.build_opener(*handlers).open(address, timeout=TIMEOUT_S)
+        request = urllib.request.Request(address, headers={"Range": wanted} if wanted else {})
+        return urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
         raise _refusal(error.code, str(error.reason), has_user=url.username is not None) from error
