@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -43,6 +43,7 @@ from fcn_edge.fidelity import held_to_reference
 from fcn_edge.files import sha256_of_file, whole_folder, write_json
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import Quantization, contract_from_onnx
+from fcn_edge.outputs import require_apart, require_outputs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
 from fcn_edge.spec import Precision
@@ -112,6 +113,7 @@ def build_engine(
     """
     started = time.monotonic()
     _check(options, data, out)
+    _check_outputs(options, out, [model_path(model), options.calib, spec])
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, _engine_folder(out) as part:
         on_stage("reading the network")
         fp32 = contract_file(model_path(model), Path(scratch) / "model.fp32.onnx", spec=spec, recipe=recipe)
@@ -147,8 +149,15 @@ def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
     require_package(options.target)
     if options.max_miou_drop is not None and data is None:
         raise BadInput("--max-miou-drop is measured on labelled images: give --data KIND:PATH#SPLIT")
+
+
+def _check_outputs(options: BuildOptions, out: Path, inputs: Sequence[Path | str | None]) -> None:
+    """Raises BadInput where `out` or what stands beside it is not ours to replace, or is read."""
     if out.exists():
         require_engine_directory(out)
+    require_apart([out], inputs, whole=True)
+    require_outputs([_budget_file(out)] if options.max_miou_drop is not None else [], inputs)
+    require_apart([options.plan.timing_cache] if options.plan.timing_cache else [], inputs)
 
 
 def _check_idle_options(options: BuildOptions) -> None:
@@ -177,7 +186,7 @@ def _check_idle_options(options: BuildOptions) -> None:
 @contextmanager
 def _engine_folder(out: Path) -> Iterator[Path]:
     """The folder under its working name; what cannot be written there is told under its later one."""
-    with whole_folder(out) as part:
+    with whole_folder(out, require_ours=require_engine_directory) as part:
         try:
             yield part
         except BadInput as error:
@@ -192,8 +201,12 @@ def _runs_on(options: BuildOptions) -> Target:
 def _budget(options: BuildOptions, data: Dataset | None, out: Path) -> Budget | None:
     if options.max_miou_drop is None or data is None or not options.precision.startswith("int8"):
         return None
-    cache = out.with_name(f"{out.name}.budget.json")
-    return Budget(options.max_miou_drop, data, _runs_on(options), _engine_options(options), cache)
+    return Budget(options.max_miou_drop, data, _runs_on(options), _engine_options(options), _budget_file(out))
+
+
+def _budget_file(out: Path) -> Path:
+    """Where what a search within a budget has measured is kept."""
+    return out.with_name(f"{out.name}.budget.json")
 
 
 def _in_precision(

@@ -6,6 +6,8 @@ user can cause ends in one of these; a traceback is always a defect of ours.
 
 from __future__ import annotations
 
+from fcn_edge.redaction import redacted
+
 
 class FcnEdgeError(Exception):
     """Base of all errors that a user may see; `exit_code` is what the command returns."""
@@ -44,6 +46,6 @@ class Undecidable(FcnEdgeError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a vendor's message, at most 200 characters, for our own one-line errors."""
-    text = str(error).strip() or type(error).__name__
+    """The first line of a vendor's message, at most 200 characters and no credentials, for our own one-line errors."""
+    text = redacted(str(error).strip()) or type(error).__name__  # before an address is cut off in its middle
     return text.splitlines()[0][:200]

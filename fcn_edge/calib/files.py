@@ -33,6 +33,7 @@ from fcn_edge.onnxfile import (
     save_onnx,
     with_metadata,
 )
+from fcn_edge.outputs import require_outputs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import table_file, table_names
 from fcn_edge.spec import Precision
@@ -70,6 +71,7 @@ def int8_from_onnx(
 
     held_out: a set that none of the images may be in. verify: a source that a table must be made of.
     """
+    require_outputs([out, table_out], [model, calib, verify])
     table = load_or_make_table(
         model, calib, method=method, count=count, refine=refine, held_out=held_out, verify=verify, on_image=on_image
     )

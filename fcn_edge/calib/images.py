@@ -17,6 +17,7 @@ from fcn_edge.data import Dataset, dataset_from_name, is_dataset_name
 from fcn_edge.data.base import IMAGE_SUFFIXES, image_from_file, images_in, sha256_of_pixels
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file, whole_file
+from fcn_edge.outputs import MARK
 from fcn_edge.schema import from_mapping, read_toml
 from fcn_edge.shelf import shelf_file, shelf_names
 from fcn_edge.stream.sources.base import quiet_vendors
@@ -125,7 +126,7 @@ def save_recipe(path: Path, source: str, hashes: Mapping[str, str]) -> None:
     if _is_recipe(source):
         raise BadInput(f"{path}: the images come from {source}, which makes the set again already")
     lines = [f"{json.dumps(name)} = {json.dumps(sha256)}\n" for name, sha256 in hashes.items()]
-    text = f"source = {json.dumps(source)}\nimages = {len(hashes)}\n\n[sha256]\n{''.join(lines)}"
+    text = f"# {MARK}\nsource = {json.dumps(source)}\nimages = {len(hashes)}\n\n[sha256]\n{''.join(lines)}"
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
 

@@ -136,8 +136,6 @@ def train(
         raise BadInput("--qat goes on from a trained checkpoint: give --start, and --calib the images of its scales")
     if not qat and (calib, count, allow_overlap) != (None, None, False):
         raise BadInput("--calib, --images and --allow-overlap are for training with INT8's rounding: add --qat")
-    if qat and start is not None and start.resolve() == out.resolve():
-        raise BadInput(f"{out}: is what --start begins with; write the fine-tuned network to another file")
     require_package("pytorch")
     from fcn_edge.train import EpochReport, imagenet_weights, train_network
     from fcn_edge.train.qat import Int8Rounding, recipe_for_int8, rounding_from_checkpoint

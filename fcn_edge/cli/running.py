@@ -132,11 +132,12 @@ def run(
     from fcn_edge.engines import EngineOptions, available_targets, open_engine
     from fcn_edge.errors import BadInput, SourceLost
     from fcn_edge.frame import Style
+    from fcn_edge.outputs import require_apart
     from fcn_edge.schema import to_mapping
     from fcn_edge.spec import class_index
     from fcn_edge.stream.pipeline import Feed, run_feeds
     from fcn_edge.stream.regions import region_from_text, require_distinct, rule_from_text
-    from fcn_edge.stream.sinks import SinkOptions, sinks_of_sources
+    from fcn_edge.stream.sinks import SinkOptions, paths_of_sinks, sinks_of_sources
     from fcn_edge.stream.sources import Patience, recordings_of, source_from_uri
 
     patience = Patience(silence, retries, await_)
@@ -144,6 +145,8 @@ def run(
     if cluster:
         _require_files_of_recordings(uris, policy, event, events)
         addresses = [recording for uri in addresses for recording in recordings_of(uri)]
+    written = [path for path in (log, events, *paths_of_sinks(uris)) if path is not None]
+    require_apart(written, [model, spec, config, *addresses])
     with logged(log) as note, ExitStack() as ends:
         is_openvino = target in (Target.auto, Target.openvino) and "openvino" in available_targets()
         if execution is None and is_openvino and provider is Provider.cpu:
@@ -161,7 +164,8 @@ def run(
         regions = tuple(region_from_text(text) for text in roi or ())
         require_distinct(regions)
         rules = tuple(rule_from_text(text, engine.spec, regions) for text in event or ())
-        drawn = SinkOptions(legend, style, regions, rules, events, is_logged=log is not None and cluster is None)
+        read = (*(file for one in sources for file in one.files), path)
+        drawn = SinkOptions(legend, style, regions, rules, events, log is not None and cluster is None, read)
         if cluster:
             from fcn_edge.cluster import run_on_ray
 
@@ -198,7 +202,7 @@ def _require_files_of_recordings(
 ) -> None:
     """Raises BadInput where something was asked that no cluster can do."""
     from fcn_edge.errors import BadInput
-    from fcn_edge.stream.sources import redacted
+    from fcn_edge.redaction import redacted
 
     unfit = [redacted(uri) for uri in sinks if uri.startswith(("display://", "http://"))]
     unfit += ["--policy newest"] * (policy is Policy.newest) + ["--event"] * bool(event) + ["--events"] * bool(events)

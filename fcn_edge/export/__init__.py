@@ -13,6 +13,7 @@ from fcn_edge.export.equalise import equalise, equalised_file
 from fcn_edge.export.foreign import contract_from_foreign
 from fcn_edge.export.parity import Parity, parity_with_checkpoint
 from fcn_edge.onnxfile import onnx_from_file, save_onnx, spec_from_onnx, takes_frames
+from fcn_edge.outputs import require_outputs
 from fcn_edge.shelf import Recipe
 from fcn_edge.spec import HeadKind
 
@@ -57,6 +58,7 @@ def onnx_from_checkpoint(
     from fcn_edge.engines import require_package
 
     require_package("pytorch")
+    require_outputs([out], [checkpoint])
     from fcn_edge.export.trace import model_from_checkpoint
     from fcn_edge.models.checkpoint import checkpoint_from_file, with_same_padding
 
@@ -87,5 +89,6 @@ def contract_file(model: Path, out: Path, *, spec: Path | None = None, recipe: R
         if spec is not None:
             raise BadInput(f"{model}: already carries its own spec ({inside.name}); leave --spec out")
         return model
+    require_outputs([out], [model, spec])
     save_onnx(contract_from_foreign(graph, model, spec, inside), out)
     return out

@@ -32,12 +32,13 @@ from fcn_edge.models.checkpoint import (
     state_from_file,
 )
 from fcn_edge.models.fcn import Segmenter, padded
+from fcn_edge.outputs import require_outputs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
 from fcn_edge.stream.sinks.base import require_writable
 from fcn_edge.train.batches import EpochBatches, balance_weights, normalised, require_plan
 from fcn_edge.train.qat import Int8Rounding, round_network
-from fcn_edge.train.record import write_record
+from fcn_edge.train.record import files_of_training, write_record
 from fcn_edge.train.run import OnStep, Run
 
 
@@ -79,6 +80,7 @@ def train_network(
             finite; the best checkpoint so far is kept.
     """
     plan = require_plan(recipe)
+    require_outputs(files_of_training(out), [start, backbone_weights])
     _check_recipe_classes(recipe, data)
     for other in (validation, supplement):
         _check_classes(data, other)
@@ -97,6 +99,11 @@ def train_network(
     run.class_weights = None if weights is None else torch.from_numpy(weights)
     header = header_from_recipe(recipe, data.classes, data.palette, data.ignore_index)
     done = run.resume()
+    if not done and out.is_file() and out.stat().st_size:
+        raise BadInput(
+            f"{out}: exists, and {run.state_path.name}, which its training could go on from, does not;"
+            " move it away, or choose another name"
+        )
     if done and not out.is_file():
         raise BadInput(f"{run.state_path}: {done} epochs are done, but {out} is gone; delete the state to start anew")
     record: dict[str, Any] = {

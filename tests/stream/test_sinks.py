@@ -56,10 +56,11 @@ def test_video_appears_only_when_closed(tmp_path, engine, name):
 
 
 def test_older_video_stays_until_the_new_one_is_whole(tmp_path, engine):
-    (tmp_path / "o.mp4").write_bytes(b"older")
+    older = b"a video written by fcn-edge"
+    (tmp_path / "o.mp4").write_bytes(older)
     sink = sink_from_uri(str(tmp_path / "o.mp4"), engine, source=Drawn(1))
     _write(sink, engine, [0])
-    assert (tmp_path / "o.mp4").read_bytes() == b"older"
+    assert (tmp_path / "o.mp4").read_bytes() == older
     sink.close()
     assert len(_frames(tmp_path / "o.mp4")) == 1 and len(list(tmp_path.iterdir())) == 1
 
@@ -155,7 +156,7 @@ def test_live_stream_keeps_the_time_of_the_world_and_long_gaps_are_cut(tmp_path,
 
 def test_source_is_never_written_over(tmp_path, engine, write_video, write_images):
     path = write_video(tmp_path / "v.mp4", 2)
-    with pytest.raises(BadInput, match="is the source itself"):
+    with pytest.raises(BadInput, match="is read by this command"):
         sink_from_uri(str(path), engine, source=source_from_uri(str(path)))
     write_images(tmp_path / "a", 2)
     with pytest.raises(BadInput, match="holds the source's own files"):
