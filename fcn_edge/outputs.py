@@ -51,7 +51,7 @@ def require_lines(path: Path, kind: str, old: int) -> None:
 
     A terminal or a pipe takes lines too.
     """
-    if path.is_file() or path.is_dir():
+    if path.is_file() or path.is_dir() or not path.exists():
         for name in (path, *(path.with_name(f"{path.name}.{number + 1}") for number in range(old))):
             require_replaceable(name, kind)
 
@@ -65,7 +65,7 @@ def require_apart(outputs: Iterable[Path], inputs: Iterable[Path | str | None], 
     written = set[str]()
     for out in outputs:
         for path in read:
-            if _is_same(out, path) or (whole and any(_is_same(out, parent) for parent in path.absolute().parents)):
+            if _is_same(out, path) or (whole and _is_inside(path, out)):
                 named = "" if str(path) == str(out) else f", as {path}"
                 raise BadInput(f"{out}: is read by this command{named}; write to another place")
         name = os.path.realpath(out)
@@ -120,6 +120,12 @@ def _paths_of(source: Path | str) -> Iterator[Path]:
             yield Path(name)
         elif any(letter in name for letter in "*?["):
             yield from map(Path, glob(name, recursive=True))
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether `path`, or what it is a link to, lies in `folder`."""
+    parents = (*Path(os.path.abspath(path)).parents, *Path(os.path.realpath(path)).parents)
+    return any(_is_same(folder, parent) for parent in parents)
 
 
 def _is_same(one: Path, other: Path) -> bool:

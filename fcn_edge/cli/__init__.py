@@ -27,7 +27,6 @@ WrongUsage: Any = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run the command line; every error of ours, or of the user's words, becomes one sentence and its exit code."""
-    sys.excepthook = _print_defect
     threading.excepthook = lambda args: _print_defect(
         args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
     )
@@ -55,6 +54,9 @@ def main() -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}", BadInput.exit_code)
+    except Exception as error:  # a defect of ours: its traceback, and what an address in it would give away left out
+        _print_defect(type(error), error, error.__traceback__)
+        sys.exit(1)
     if code == INTERRUPTED:  # newer versions of typer catch Ctrl-C themselves and say nothing
         _complain("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -65,9 +65,9 @@ def gate(
     found = read_json(record)
     place = _baseline_for(found, baseline, update=update)
     if update:
-        require_outputs([place], [record, limits])
+        require_apart([place], [record, limits])
         verdict = verdict_from_records(found, read_json(place), chosen) if place.is_file() else None
-        write_json(place, updated_baseline(found, reason, verdict))
+        write_json(place, updated_baseline(found, reason, verdict), replaces=True)  # what stands there was read as one
         emit({"baseline": str(place), "reason": reason}, as_json=json, human=lambda: print(f"wrote {place}: {reason}"))
         return
     require_outputs([junit], [record, place, limits], kind="junit")

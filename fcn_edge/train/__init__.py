@@ -80,7 +80,7 @@ def train_network(
             finite; the best checkpoint so far is kept.
     """
     plan = require_plan(recipe)
-    require_outputs(files_of_training(out), [start, backbone_weights])
+    state = _state_of(out, [start, backbone_weights])
     _check_recipe_classes(recipe, data)
     for other in (validation, supplement):
         _check_classes(data, other)
@@ -94,16 +94,11 @@ def train_network(
         round_network(network, int8.pairs)
     batches = EpochBatches(recipe, data, supplement)
     origin = [recipe, data, supplement, validation, start, *([int8.table_sha256] if int8 else [])]
-    run = Run(network, plan, batches.per_epoch, out.with_name(out.name + ".state"), _fingerprint(origin))
+    run = Run(network, plan, batches.per_epoch, state, _fingerprint(origin))
     weights = balance_weights(batches.frequency, plan.class_balance)
     run.class_weights = None if weights is None else torch.from_numpy(weights)
     header = header_from_recipe(recipe, data.classes, data.palette, data.ignore_index)
     done = run.resume()
-    if not done and out.is_file() and out.stat().st_size:
-        raise BadInput(
-            f"{out}: exists, and {run.state_path.name}, which its training could go on from, does not;"
-            " move it away, or choose another name"
-        )
     if done and not out.is_file():
         raise BadInput(f"{run.state_path}: {done} epochs are done, but {out} is gone; delete the state to start anew")
     record: dict[str, Any] = {
@@ -130,6 +125,18 @@ def train_network(
         write_record(record, out)
         on_epoch(report)
     return record
+
+
+def _state_of(out: Path, inputs: list[Path | None]) -> Path:
+    """The file that training goes on from. Raises BadInput where `out` is an input, or no checkpoint of this run."""
+    require_outputs(files_of_training(out), inputs)
+    state = out.with_name(f"{out.name}.state")
+    if out.is_file() and out.stat().st_size and not state.is_file():
+        raise BadInput(
+            f"{out}: exists, and {state.name}, which its training could go on from, does not;"
+            " move it away, or choose another name"
+        )
+    return state
 
 
 def _check_recipe_classes(recipe: Recipe, data: Dataset) -> None:

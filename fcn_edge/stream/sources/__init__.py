@@ -54,8 +54,11 @@ def source_from_uri(uri: str, patience: Patience = Patience()) -> Source:  # noq
         return camera_from_device(Path(device[1]), device[2] or "", uri, patience)
     if is_dataset_name(uri):
         return LabelledImages(dataset_from_name(_as_video(uri)), uri)
+    if re.match(r"[^/\s]*:.*@", uri) and not re.match(r"gst:|[^@]*://", uri) and not os.path.exists(uri):
+        shown = f"***@{uri.rpartition('@')[2]}"
+        raise BadInput(f"{shown}: no such file; an address begins with what it speaks, such as rtsp://")
     scheme, colon, rest = uri.partition(":")
-    if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) and not Path(uri).exists():
+    if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) and not os.path.exists(uri):
         return _from_scheme(scheme.lower(), rest, uri, patience)
     return _from_path(uri, uri, patience)
 
@@ -91,8 +94,6 @@ def _from_scheme(scheme: str, rest: str, uri: str, patience: Patience) -> Source
         return camera_from_device(Path(name), query, uri, patience)
     if scheme == "file":
         return _from_path(unquote(rest.removeprefix("//")), uri, patience)
-    if "@" in uri and not rest.startswith("//"):  # user:password@host, which is none of these words
-        raise BadInput(f"***@{uri.rpartition('@')[2]}: no such file; an address begins with rtsp:// or http://")
     hint = nearest(scheme, (*SCHEMES, *KINDS))
     raise BadInput(f"{redacted(uri)}: no such file, and {scheme!r} is no kind of source{hint}")
 

@@ -52,9 +52,10 @@ class Address:
 
 def address_from_uri(uri: str) -> Address:
     """Parse `uri`. Raises BadInput, showing no piece of a password, where it is none or could mean two things."""
-    scheme, slashes, rest = uri.partition("://")
-    if not slashes or re.search(r"[\x00-\x1f\x7f]", uri):
-        raise BadInput(f"not an address; write {scheme.partition(':')[0]}://HOST/PATH")
+    scheme, _, behind_scheme = uri.partition(":")
+    rest = behind_scheme.removeprefix("//")
+    if rest == behind_scheme or re.search(r"[\x00-\x1f\x7f]", uri):
+        raise BadInput(f"not an address; write {scheme}://HOST/PATH")
     credentials, at, behind = rest.rpartition("@")
     found = _placed(behind)
     if re.search(r"[/?]", credentials) and _placed(_without_standard_credentials(rest)):
