@@ -105,7 +105,8 @@ def run(
     """Segment cameras, videos or folders into sinks.
 
     Several sources take turns on one engine. Each then has files of its own: out.mp4 becomes
-    out-0.mp4, out-1.mp4, and masks/ becomes masks/0/, masks/1/.
+    out-0.mp4, out-1.mp4, and masks/ becomes masks/0/, masks/1/. What fcn-edge did not write is
+    not replaced (docs/running.md).
 
     Ctrl-C and SIGTERM end a run cleanly: sinks are finished, the summary is printed, the exit
     code is 0. A sink that cannot write ends the run, and the code is 2.
