@@ -17,7 +17,7 @@ import numpy as np
 
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame, Times, View
-from fcn_edge.outputs import require_lines, require_outputs
+from fcn_edge.outputs import require_apart, require_lines, require_outputs
 from fcn_edge.spec import ModelSpec
 from fcn_edge.stream.clock import StreamClock
 from fcn_edge.stream.regions import Change, Cover, Watches
@@ -69,6 +69,7 @@ class Statistics(Sink):
         """protected: files to keep. Raises BadInput where the file is one of these, or not ours."""
         super().__init__(str(path))
         require_outputs([path], protected)
+        require_apart([unfinished_name(path)], protected)
         require_writable(path.parent)
         self._path, self._spec, self._clock, self._cover, self._source = path, spec, clock, cover, source
         self._part = path if is_live else unfinished_name(path)

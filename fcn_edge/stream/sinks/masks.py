@@ -59,7 +59,9 @@ class Masks(Sink):
         is_shared = self._pattern != "*.png"
         for entry in sorted(os.scandir(self.folder), key=lambda entry: entry.name):
             is_passed_over = entry.name.startswith(".") or entry.name in SYSTEM_FILES or entry.is_dir()
-            if is_passed_over or (is_shared and not fits(entry.name)) or is_own_mask(Path(entry.path)):
+            if is_passed_over or (is_shared and not fits(entry.name)):
+                continue
+            if entry.is_file() and is_own_mask(Path(entry.path)):
                 continue
             beside = "" if is_shared else f", or give masks names of their own: {self.folder}/*_mask.png"
             raise BadInput(

@@ -23,7 +23,7 @@ import numpy as np
 
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.frame import Frame, Times, View
-from fcn_edge.outputs import MARK, is_ours, require_outputs
+from fcn_edge.outputs import MARK, require_apart, require_outputs
 from fcn_edge.stream.clock import StreamClock
 from fcn_edge.stream.sinks.base import Sink, require_writable
 from fcn_edge.stream.sinks.unfinished import keep_unfinished, lock, unfinished_name
@@ -64,6 +64,8 @@ class Video(Sink):
         """Raises BadInput where nothing can be recorded at `path`, BackendMissing where nothing can be encoded."""
         super().__init__(str(path))
         require_outputs([path], protected)
+        require_apart([unfinished_name(path)], protected)
+        self._protected = protected
         self.path, self._painter, self._clock, self._is_live = path, painter, clock, is_live
         self._codec = next((name for name in CODECS if name in av.codecs_available), None)
         if self._codec is None:
@@ -106,10 +108,17 @@ class Video(Sink):
     def _part_name(self) -> Path:
         """The next name that is free, or holds a video of an earlier run."""
         name, number = self.path, 1
-        while name in self._finished or (name.exists() and not is_ours(name)):
+        while name in self._finished or not self._is_free(name):
             number += 1
             name = self.path.with_name(f"{self.path.stem}.{number}{self.path.suffix}")
         return name
+
+    def _is_free(self, name: Path) -> bool:
+        try:
+            require_outputs([name], self._protected)
+        except BadInput:
+            return False
+        return True
 
     def _require_disk(self) -> None:
         if shutil.disk_usage(self.path.parent).free < RESERVE_BYTES:
