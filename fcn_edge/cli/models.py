@@ -24,6 +24,7 @@ from fcn_edge.cli.app import (
     size_from_text,
 )
 from fcn_edge.errors import BadInput
+from fcn_edge.outputs import require_apart
 from fcn_edge.schema import to_mapping
 
 
@@ -132,6 +133,7 @@ def train(
 
     chosen = recipe_from_shelf(recipe)
     require_suffix(out, ".safetensors", "a checkpoint")
+    require_apart([out], [start, backbone])
     if qat and (start is None or calib is None):
         raise BadInput("--qat goes on from a trained checkpoint: give --start, and --calib the images of its scales")
     if not qat and (calib, count, allow_overlap) != (None, None, False):
