@@ -148,7 +148,7 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if begin and end:
-        with whole_file(path) as part:
+        with whole_file(path, replaces=True) as part:
             part.write_text(f"{before}{BEGIN}\n\n{table_of(rows)}\n{END}{after}", encoding="utf-8")
 
 
@@ -201,7 +201,7 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
     axes.legend(fontsize=8, loc="lower left")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    with whole_file(path) as part:
+    with whole_file(path, replaces=True) as part:
         figure.savefig(part, dpi=130, format="png")
     pyplot.close(figure)
 

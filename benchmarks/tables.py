@@ -35,7 +35,7 @@ ENGINES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "pytorch": "Py
 def main() -> None:
     for path in DOCUMENTS:
         text = with_tables(path.read_text(encoding="utf-8"))
-        with whole_file(path) as part:
+        with whole_file(path, replaces=True) as part:
             part.write_text(text, encoding="utf-8")
 
 

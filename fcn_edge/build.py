@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -45,6 +45,7 @@ from fcn_edge.export import contract_file
 from fcn_edge.files import sha256_of_file, whole_folder, write_json
 from fcn_edge.onnxfile import Quantization, contract_from_onnx
 from fcn_edge.onnxpairs import NOT_FOR_NVIDIA, require_signed_pairs
+from fcn_edge.outputs import require_apart, require_outputs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
 from fcn_edge.spec import Precision
@@ -113,6 +114,7 @@ def build_engine(
     """
     started = time.monotonic()
     _check(options, data, out)
+    _check_outputs(options, out, [model_path(model), options.calib, spec])
     if data is not None:
         require_fit_labels(data)
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, _engine_folder(out) as part:
@@ -191,8 +193,15 @@ def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
     require_package(options.target)
     if options.max_miou_drop is not None and data is None:
         raise BadInput("--max-miou-drop is measured on labelled images: give --data KIND:PATH#SPLIT")
+
+
+def _check_outputs(options: BuildOptions, out: Path, inputs: Sequence[Path | str | None]) -> None:
+    """Raises BadInput where `out` or what stands beside it is not ours to replace, or is read."""
     if out.exists():
         require_engine_directory(out)
+    require_apart([out], inputs, whole=True)
+    require_outputs([_budget_file(out)] if options.max_miou_drop is not None else [], inputs)
+    require_apart([options.plan.timing_cache] if options.plan.timing_cache else [], inputs)
 
 
 def _check_idle_options(options: BuildOptions) -> None:
@@ -221,7 +230,7 @@ def _check_idle_options(options: BuildOptions) -> None:
 @contextmanager
 def _engine_folder(out: Path) -> Iterator[Path]:
     """The folder under its working name; what cannot be written there is told under its later one."""
-    with whole_folder(out) as part:
+    with whole_folder(out, require_ours=require_engine_directory) as part:
         try:
             yield part
         except BadInput as error:
@@ -236,8 +245,12 @@ def _runs_on(options: BuildOptions) -> Target:
 def _budget(options: BuildOptions, data: Dataset | None, out: Path) -> Budget | None:
     if options.max_miou_drop is None or data is None or not options.precision.startswith("int8"):
         return None
-    cache = out.with_name(f"{out.name}.budget.json")
-    return Budget(options.max_miou_drop, data, _runs_on(options), _engine_options(options), cache)
+    return Budget(options.max_miou_drop, data, _runs_on(options), _engine_options(options), _budget_file(out))
+
+
+def _budget_file(out: Path) -> Path:
+    """Where what a search within a budget has measured is kept."""
+    return out.with_name(f"{out.name}.budget.json")
 
 
 def _in_precision(

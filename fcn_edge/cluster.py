@@ -28,8 +28,9 @@ from fcn_edge.engines import Engine, EngineOptions, Target, open_engine
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, first_line
 from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.metrics import scores_from_confusion
+from fcn_edge.outputs import require_apart
 from fcn_edge.stream.pipeline import Feed, run_feeds
-from fcn_edge.stream.sinks import SinkOptions, numbered, sinks_of_sources
+from fcn_edge.stream.sinks import SinkOptions, numbered, paths_of_sinks, sinks_of_sources
 from fcn_edge.stream.sources import none_readable, source_from_uri
 from fcn_edge.stream.summary import Part, StreamLog, Summary, part_from_logs, summary_from_parts
 
@@ -126,6 +127,7 @@ def run_on_ray(
         (uri, [numbered(sink, number) if total > 1 else sink for sink in sinks])
         for number, uri in enumerate(recordings)
     ]
+    require_apart(paths_of_sinks(sinks, total), [*drawn.read, *recordings])
     found: dict[int, Part] = {}
     interrupted = False
     task = functools.partial(_segmented, str(model.resolve()), target, options, drawn, limit)

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from fcn_edge.redaction import redacted
+
 
 class FcnEdgeError(Exception):
     """Base of all errors that a user may see; `exit_code` is what the command returns."""
@@ -62,8 +64,8 @@ def warn_user(text: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a vendor's message, at most 200 characters, for our own one-line errors."""
-    text = str(error).strip() or type(error).__name__
+    """The first line of a vendor's message, at most 200 characters and no credentials, for our own one-line errors."""
+    text = redacted(str(error).strip()) or type(error).__name__  # before an address is cut off in its middle
     return text.splitlines()[0][:200]
 
 

@@ -36,6 +36,7 @@ from fcn_edge.onnxfile import (
     save_onnx,
     with_metadata,
 )
+from fcn_edge.outputs import require_apart, require_outputs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import table_file, table_names
 from fcn_edge.spec import Precision
@@ -75,6 +76,7 @@ def int8_from_onnx(
     held_out: a set that none of the images may be in. verify: a source that a table must be made of.
     on_note: takes what was changed or passed over while the images were read.
     """
+    require_outputs([out, table_out], [model, calib, verify])
     table = load_or_make_table(
         model,
         calib,
@@ -169,6 +171,7 @@ def quantized_file(
     Raises:
         BadInput: int8 without a table, a table of another network, or a file that is not fp32.
     """
+    require_apart([out], [model])
     contract = contract_from_onnx(model)
     if contract.quantization.precision != "fp32":
         raise BadInput(f"{model}: is {contract.quantization.precision} already; start from the fp32 file")

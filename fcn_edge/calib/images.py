@@ -19,6 +19,7 @@ from fcn_edge.data.notes import Notes
 from fcn_edge.data.pictures import picture_from_file
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file, whole_file
+from fcn_edge.outputs import MARK
 from fcn_edge.schema import from_mapping, read_toml
 from fcn_edge.shelf import shelf_file, shelf_names
 from fcn_edge.stream.sources.stills import Stills
@@ -133,7 +134,7 @@ def save_recipe(path: Path, source: str, hashes: Mapping[str, str]) -> None:
     if _is_recipe(source):
         raise BadInput(f"{path}: the images come from {source}, which makes the set again already")
     lines = [f"{json.dumps(name)} = {json.dumps(sha256)}\n" for name, sha256 in hashes.items()]
-    text = f"source = {json.dumps(source)}\nimages = {len(hashes)}\n\n[sha256]\n{''.join(lines)}"
+    text = f"# {MARK}\nsource = {json.dumps(source)}\nimages = {len(hashes)}\n\n[sha256]\n{''.join(lines)}"
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
 

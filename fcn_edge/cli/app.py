@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from fcn_edge.errors import BadInput, shown_as
+from fcn_edge.redaction import redacted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,7 +121,7 @@ def _root(
 
 def say(text: str) -> None:
     """One line for people, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(redacted(text), file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:

@@ -54,9 +54,13 @@ def compare(
     """
     from dataclasses import replace
 
-    from fcn_edge.compare import Limits, compare_artefacts, write_comparison
+    from fcn_edge.compare import Limits, compare_artefacts, files_of_comparison, write_comparison
     from fcn_edge.errors import CheckFailed
+    from fcn_edge.outputs import require_apart, require_outputs
 
+    if out is not None:
+        require_outputs(files_of_comparison(out).values(), [a, b, images, spec_a, spec_b])
+        require_apart([out], [images])
     limits = Limits(max_levels, min_sqnr, None if min_agreement is None else min_agreement / 100)
     with ExitStack() as stack:
         first = stack.enter_context(runnable(a, spec_a, recipe_a))

@@ -186,6 +186,7 @@ def bench(
     from fcn_edge.cli.preparing import Preparation
     from fcn_edge.data import dataset_from_name
     from fcn_edge.errors import BadInput
+    from fcn_edge.outputs import require_apart
 
     given = {
         "data": data, "calib": calib, "rounds": rounds, "frames": frames, "threads": threads, "camera_fps": camera_fps,
@@ -199,6 +200,7 @@ def bench(
     if prepare and kept is None:
         raise BadInput("--prepare: where the files shall be kept says --files DIR")
     with ExitStack() as stack:
+        require_apart([out], [chosen.data, *chosen.models])
         if not prepare:
             stack.enter_context(report_folder(out))
         tick = stack.enter_context(progress())

@@ -25,6 +25,7 @@ from fcn_edge.cli.app import (
     warn,
 )
 from fcn_edge.errors import BadInput
+from fcn_edge.outputs import require_apart
 from fcn_edge.schema import to_mapping
 
 
@@ -133,12 +134,11 @@ def train(
 
     chosen = recipe_from_shelf(recipe)
     require_suffix(out, ".safetensors", "a checkpoint")
+    require_apart([out], [start, backbone])
     if qat and (start is None or calib is None):
         raise BadInput("--qat goes on from a trained checkpoint: give --start, and --calib the images of its scales")
     if not qat and (calib, count, allow_overlap) != (None, None, False):
         raise BadInput("--calib, --images and --allow-overlap are for training with INT8's rounding: add --qat")
-    if qat and start is not None and start.resolve() == out.resolve():
-        raise BadInput(f"{out}: is what --start begins with; write the fine-tuned network to another file")
     require_package("pytorch")
     from fcn_edge.train import EpochReport, imagenet_weights, train_network
     from fcn_edge.train.qat import Int8Rounding, recipe_for_int8, rounding_from_checkpoint

@@ -133,9 +133,14 @@ def compare_artefacts(
         return replace(_Run(first, second, limits).over(pictures, images, on_image), notes=tuple(notes.lines))
 
 
+def files_of_comparison(out: Path) -> dict[str, Path]:
+    """What a comparison writes into the folder `out`."""
+    return {"json": out / "compare.json", "png": out / "disagreement.png"}
+
+
 def write_comparison(found: Comparison, out: Path) -> dict[str, Path]:
     """Write compare.json and disagreement.png into the folder `out`. Raises BadInput where it cannot be written."""
-    paths = {"json": out / "compare.json", "png": out / "disagreement.png"}
+    paths = files_of_comparison(out)
     write_json(paths["json"], found.to_mapping())
     write_picture(found.picture, found.palette, paths["png"])
     return paths

@@ -17,6 +17,7 @@ from fcn_edge.export.foreign import contract_from_foreign
 from fcn_edge.export.parity import Parity, parity_with_checkpoint
 from fcn_edge.files import sha256_of_file
 from fcn_edge.onnxfile import ORIGIN_KEY, onnx_from_file, save_onnx, spec_from_onnx, takes_frames, with_metadata
+from fcn_edge.outputs import require_outputs
 from fcn_edge.shelf import Recipe
 from fcn_edge.spec import HeadKind
 
@@ -61,6 +62,7 @@ def onnx_from_checkpoint(
     from fcn_edge.engines import require_package
 
     require_package("pytorch")
+    require_outputs([out], [checkpoint])
     from fcn_edge.export.trace import model_from_checkpoint
     from fcn_edge.models.checkpoint import checkpoint_from_file, with_same_padding
 
@@ -100,6 +102,7 @@ def contract_file(
         if spec is not None:
             raise BadInput(f"{model}: already carries its own spec ({inside.name}); leave --spec out")
         return model
+    require_outputs([out], [model, spec])
     contract = contract_from_foreign(graph, model, spec, inside, images=images, warn=warn)
     save_onnx(with_metadata(contract, ORIGIN_KEY, sha256_of_file(model)), out)
     return out

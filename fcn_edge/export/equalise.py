@@ -20,8 +20,10 @@ from onnx import helper, numpy_helper
 
 from fcn_edge.engines import EngineOptions, engine_on_target
 from fcn_edge.errors import BadInput
+from fcn_edge.files import whole_file
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
 from fcn_edge.onnxgraph import operator
+from fcn_edge.outputs import require_outputs
 
 SCALES_ALONG = {"AveragePool", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Relu"}  # f(s x) = s f(x) for s > 0
 SWEEPS = 8  # over the pairs: what one evens out, its neighbour unsettles
@@ -45,14 +47,12 @@ def equalised_file(model: Path, out: Path) -> int:
     contract = contract_from_onnx(model)
     if contract.quantization.precision != "fp32":
         raise BadInput(f"{model}: is {contract.quantization.precision} already; equalise the fp32 file")
+    require_outputs([out], [model])
     graph = onnx_from_file(model)
     pairs = equalise(graph.graph, model)
-    save_onnx(graph, out)
-    try:
-        _require_same(model, out)
-    except BadInput:
-        out.unlink()
-        raise
+    with whole_file(out) as part:
+        save_onnx(graph, part)
+        _require_same(model, part, out)
     return pairs
 
 
@@ -121,8 +121,8 @@ def _share_out(pair: Pair, values: dict[str, np.ndarray]) -> None:
     by_group *= factors.reshape(groups, 1, -1, 1)
 
 
-def _require_same(before: Path, after: Path) -> None:
-    """Raises BadInput where the two do not compute the same scores of one noisy frame."""
+def _require_same(before: Path, after: Path, name: Path) -> None:
+    """Raises BadInput, under `name`, where the two do not compute the same scores of one noisy frame."""
     spec = contract_from_onnx(before).spec
     frame = np.random.default_rng(0).integers(0, 256, (1, *spec.preprocess.size, 3), np.uint8)
     outputs = []
@@ -131,4 +131,4 @@ def _require_same(before: Path, after: Path) -> None:
             outputs.append(engine.infer(frame).astype(np.float64))
     largest = np.abs(outputs[0]).max()
     if np.abs(outputs[0] - outputs[1]).max() > 1e-5 * largest:
-        raise BadInput(f"{after}: equalised, the network computes something else; it cannot be equalised")
+        raise BadInput(f"{name}: equalised, the network computes something else; it cannot be equalised")

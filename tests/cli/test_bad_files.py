@@ -130,7 +130,7 @@ def test_wrong_data_set_is_told(command, onnx_file, data, words):
         ("{text}/out.mp4", ["notes.txt", "cannot be written"]),
         ("{text}/masks/", ["masks", "cannot be written"]),
         ("/proc/out.mp4", ["/proc", "cannot be written"]),
-        ("{video}", ["is the source itself"]),
+        ("{video}", ["is read by this command"]),
     ],
 )
 def test_wrong_sink_is_told(command, onnx_file, video, text_file, uri, words):

@@ -99,7 +99,7 @@ def test_qat_goes_on_from_a_checkpoint_and_says_what_to_type_next(command, recip
         (["--qat"], "give --start, and --calib"),
         (["--qat", "--start", "CHECKPOINT"], "give --start, and --calib"),
         (["--calib", "images/"], "add --qat"),
-        (["--qat", "--calib", SETS[1], "--start", "net.safetensors"], "is what --start begins with"),
+        (["--qat", "--calib", SETS[1], "--start", "net.safetensors"], "no such file"),
         (["--qat", "--calib", SETS[1], "--start", "CHECKPOINT"], "is a tiny, not a fcn8s_resnet18_camvid"),
     ],
 )

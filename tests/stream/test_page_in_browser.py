@@ -113,7 +113,8 @@ def figures(stream: int = 0, **changes) -> StreamFigures:
     values = {
         "stream": stream, "source": f"camera {stream}", "state": "open", "trouble": "", "policy": "newest",
         "size": (48, 64), "frames_in": 9, "frames_out": 7, "dropped": 2, "duplicated": 0, "gaps": 0,
-        "longest_gap_ms": 0.0, "reconnects": 3, "skipped": 0, "not_finite": 0, "fps": 25.0, "last_frame_ms": 5.0, "first_frame_ms": 9.0,
+        "longest_gap_ms": 0.0, "reconnects": 3, "skipped": 0, "not_finite": 0, "fps": 25.0,
+        "last_frame_ms": 5.0, "first_frame_ms": 9.0,
         "stages_ms": dict.fromkeys(("capture", "input", "infer", "view", "sink"), NO_QUANTILES),
         "frame_age_ms": NO_QUANTILES, "end_to_end_ms": NO_QUANTILES,
     } | changes  # fmt: skip

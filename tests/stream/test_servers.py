@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from itertools import islice
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -130,6 +131,16 @@ def test_password_opens_and_a_wrong_one_is_told_without_being_told(kind):
         assert "s3cret" not in str(error.value)
         with pytest.raises(BadInput, match=r"asks for a user and a password \(401\)"):
             source_from_uri(server.url(), Patience())
+
+
+@pytest.mark.parametrize("kind", ["rtsp", "mjpeg"])
+def test_password_may_be_typed_as_it_is_or_encoded(kind):
+    password = "a#b@c[d]%e:f"
+    with serving(kind, login=("admin", password)) as server:
+        for typed in (password, quote(password, safe="")):
+            with source_from_uri(server.url().replace("://", f"://admin:{typed}@"), Patience()) as source:
+                assert read_mark(next(source.frames()).image) is not None
+                assert "a#b" not in source.uri and "***@127.0.0.1" in source.uri
 
 
 def test_wrong_addresses_get_a_clear_word_each():

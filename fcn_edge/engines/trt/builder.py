@@ -37,6 +37,7 @@ class Build:
     log: Log
     stop: Stop
     notes: list[str] = field(default_factory=list)
+    takes_timings: bool = True
 
     def run(
         self, logger: Any, model: Any, precision: Precision, options: PlanOptions, on_progress: Progress | None
@@ -64,7 +65,7 @@ class Build:
         memory = builder.build_serialized_network(network, config)
         if memory is None:
             raise BadInput(f"{self.path}: {self.runtime} cannot compile this file: {self._said()}")
-        if options.timing_cache is not None:
+        if options.timing_cache is not None and self.takes_timings:
             self._save_timings(config, options.timing_cache)
         return bytes(memory)
 
@@ -113,17 +114,20 @@ class Build:
             self._check(accepted, f"compute capability {sm}")
 
     def _load_timings(self, config: Any, file: Path) -> None:
-        """Start from the timings in `file`; those of another GPU or version are passed over, with a note."""
+        """Start from the timings in `file`; those of another GPU or version stay as they are, with a note."""
         known = file.read_bytes() if file.is_file() else b""
         if config.set_timing_cache(self._made(config.create_timing_cache(known), "a timing cache"), False):
             return
-        self.notes.append(f"{file}: the timings are of another GPU or TensorRT; all kernels are timed anew")
+        self.takes_timings = False
+        self.notes.append(
+            f"{file}: no timings of this GPU and TensorRT; it stays as it is, and all kernels are timed again"
+        )
         empty = self._made(config.create_timing_cache(b""), "a timing cache")
         self._check(config.set_timing_cache(empty, False), "an empty timing cache")
 
     def _save_timings(self, config: Any, file: Path) -> None:
         timings = self._made(self._made(config.get_timing_cache(), "its timings").serialize(), "a copy of its timings")
-        with whole_file(file) as part:
+        with whole_file(file, replaces=True) as part:  # of timings that TensorRT took as its own
             part.write_bytes(bytes(timings))
 
     def _made(self, thing: Any, what: str) -> Any:
