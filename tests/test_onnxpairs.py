@@ -32,9 +32,9 @@ def graph_with_pair(zero, *, joins=True, is_constant=False, reads_integers=False
         nodes.append(helper.make_node("Cast", ["q"], ["integers"], to=TensorProto.FLOAT))
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in "xy"]
     names = ("z", "integers")[: 1 + reads_integers]
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, 4, 4]) for name in names]
     graph = helper.make_graph(nodes, "g", inputs, outputs, stored)
-    graph.value_info.append(helper.make_tensor_value_info("q", TensorProto.INT8, None))
+    graph.value_info.append(helper.make_tensor_value_info("q", TensorProto.INT8, [1, None, 4, 4]))
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 

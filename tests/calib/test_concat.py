@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fcn_edge.calib.pairs import pairs_from_onnx
 from fcn_edge.calib.placement import activations_to_quantize
 from fcn_edge.calib.quantize import int8_model
 from fcn_edge.engines import EngineOptions
@@ -53,8 +54,12 @@ class Net:
         self.nodes.append(helper.make_node("Identity", [scores], ["scores"], "scores_node"))
         shape, read = [1, CHANNELS, SIDE, SIDE], {name for node in self.nodes for name in node.input}
         inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy" if name in read]
-        graph = helper.make_graph(self.nodes, "g", inputs, [onnx.ValueInfoProto(name="scores")], self.weights)
+        graph = helper.make_graph(self.nodes, "g", inputs, [scores_of_any_shape()], self.weights)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def scores_of_any_shape():
+    return helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, None, None, None])
 
 
 def behind(kind, *extra, **attributes):
@@ -259,6 +264,18 @@ def test_shifted_pair_holds_the_same_scale_and_values():
     symmetric, feeds = quantized(model, 0.0236, "any")
     shifted, _ = quantized(model, 0.0236, "x86")
     assert np.array_equal(reference(symmetric, feeds), reference(shifted, feeds))
+
+
+def test_pairs_of_a_shifted_file_read_as_the_steps_of_int8(tmp_path):
+    net = Net()
+    model = net.model(net.conv(net.both(), 2 * CHANNELS))
+    pairs = {}
+    for placement in ("any", "x86"):
+        file = tmp_path / f"{placement}.onnx"
+        file.write_bytes(quantized(model, 0.0236, placement)[0].SerializeToString())
+        ((pairs[placement],),) = pairs_from_onnx(file).values()
+    assert pairs["x86"].ends == pairs["any"].ends == (-128, 127)
+    assert (pairs["x86"].zero, pairs["any"].zero) == (128, 0) and pairs["x86"].scale == pairs["any"].scale
 
 
 def test_graph_without_concat_is_given_as_it_is():
