@@ -25,6 +25,7 @@ from fcn_edge.spec import ModelSpec
 from fcn_edge.transforms import input_from_frame
 
 CHANNEL_AXES = (0, 2, 3)  # of (N, C, H, W), all but the channels
+LEAST_BINNED = BINS / float(np.finfo(np.float32).max)  # bins of smaller ranges are narrower than float32 can divide by
 
 
 def table_from_images(
@@ -166,7 +167,7 @@ def _histograms(taps: Taps, reader: CalibrationReader, first: _FirstPass) -> dic
     for number, (_, x) in enumerate(reader.inputs()):
         for name, value in taps.run(x).items():
             amax = max(first.amax[name])
-            if amax > 0:
+            if amax > LEAST_BINNED:
                 bins = (np.abs(value.ravel()) * np.float32(BINS / amax)).astype(np.int32)
                 counts[name][number % 2] += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
     return counts
