@@ -52,24 +52,51 @@ class InputRecipe:
 
 
 @dataclass(frozen=True)
+class SceneRecipe:
+    """Pictures that are composed for training: figures of one class, cut out by their labels, on other backgrounds.
+
+    figure: the class that is cut out; background: the class of everything else. share: of the
+    pictures, composed or not, that are composed. empty: share of the composed pictures without a
+    figure. most: figures in one picture. scales: range of a cut-out photo's height, in heights of the
+    composed picture. drawn: share of the backgrounds that are drawn rooms, gradients and noise; all of
+    them where no background sets are given. figures_elsewhere: classes of background sets that
+    may show such figures; their pixels are ignored.
+    """
+
+    figure: str
+    background: str = "background"
+    share: float = 0.5
+    empty: float = 0.1
+    most: int = 3
+    scales: tuple[float, float] = (0.3, 1.5)
+    drawn: float = 0.3
+    figures_elsewhere: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TrainRecipe:
     """How it was trained.
 
-    crop: (height, width). scales: range of random resizing. full_size_epochs: so many last epochs
-    see whole pictures at the network's input size. learning_rate: rises over the `warm_up` share of
-    the steps, then falls to nothing; times `backbone_rate` for the pretrained layers. photometric:
-    strength of random colours; sensor: share of pictures that are blurred or get noise.
-    class_balance: exponent b of the class weights frequency ** -b in the loss. jaccard: weight of
-    1 - soft mean IU of the batch, added to the cross-entropy. rare_share: share
-    of crops laid around a pixel of a class below 2 % of the set. average: decay, a step, of the
-    moving average of weights that is validated and kept; 0 for the last weights themselves.
-    precision: of the arithmetic; weights stay fp32.
+    crop: (height, width). scales: range of random resizing. stretch: the ratio of the scales along x
+    and y is at most its exponential, either way. rotation: largest turn, in degrees. scenes: how pictures
+    are composed, where they are. full_size_epochs: so many last epochs see whole pictures at the
+    network's input size. learning_rate: rises over the `warm_up` share of the steps, then falls to
+    nothing; times `backbone_rate` for the pretrained layers. photometric: strength of random colours;
+    sensor: share of pictures that are blurred or get noise; camera: share of pictures, each, in another
+    light, with motion blur and with JPEG artefacts. class_balance: exponent b of the class weights
+    frequency ** -b in the loss. jaccard: weight of 1 - soft mean IU of the batch, added to the
+    cross-entropy. rare_share: share of crops laid around a pixel of a class below 2 % of the set.
+    average: decay, a step, of the moving average of weights that is validated and kept; 0 for the
+    last weights themselves. precision: of the arithmetic; weights stay fp32.
     """
 
     epochs: int
     batch: int = 8
     crop: tuple[int, int] = (256, 352)
     scales: tuple[float, float] = (0.75, 1.6)
+    stretch: float = 0.0
+    rotation: float = 0.0
+    scenes: SceneRecipe | None = None
     full_size_epochs: int = 0
     learning_rate: float = 1e-3
     backbone_rate: float = 1.0
@@ -78,6 +105,7 @@ class TrainRecipe:
     synthetic_share: float = 0.0
     photometric: float = 0.2
     sensor: float = 0.0
+    camera: float = 0.0
     class_balance: float = 0.0
     jaccard: float = 0.0
     rare_share: float = 0.0

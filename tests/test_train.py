@@ -23,16 +23,12 @@ from fcn_edge.engines import open_engine  # noqa: E402
 from fcn_edge.errors import BadInput  # noqa: E402
 from fcn_edge.metrics import confusion_from_maps, scores_from_confusion  # noqa: E402
 from fcn_edge.models.checkpoint import checkpoint_from_file, network_from_recipe  # noqa: E402
-from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe, TrainRecipe  # noqa: E402
+from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe, SceneRecipe, TrainRecipe  # noqa: E402
 from fcn_edge.train import layers_from_checkpoint, run, train_network  # noqa: E402
-from fcn_edge.train.batches import (  # noqa: E402
-    EpochBatches,
-    Reader,
-    prefetched,
-    random_crop,
-    whole_picture,
-    with_sensor,
-)
+from fcn_edge.train.batches import EpochBatches, prefetched  # noqa: E402
+from fcn_edge.train.camera import with_sensor  # noqa: E402
+from fcn_edge.train.crops import random_crop, whole_picture  # noqa: E402
+from fcn_edge.train.reader import Reader  # noqa: E402
 from tests.labelfiles import GREY, RGB, png_from_samples  # noqa: E402
 
 LABELS = np.arange(24).reshape(4, 6) % 5 % 2
@@ -202,6 +198,13 @@ def test_sets_with_other_classes_are_refused(streets, tmp_path, part):
         ({"batch": 0}, "batch 0"),
         ({"crop": (0, 96)}, "crop 0x96"),
         ({"scales": (1.6, 0.75)}, "scales"),
+        ({"stretch": -0.1}, r"stretch -0\.1"),
+        ({"rotation": 181.0}, "rotation 181, expected 0 to 180 degrees"),
+        ({"camera": 1.1}, r"camera 1\.1, expected 0 to 1"),
+        ({"scenes": SceneRecipe("sky", share=2.0)}, r"scenes\.share 2, expected 0 to 1"),
+        ({"scenes": SceneRecipe("sky", scales=(1.5, 0.3))}, r"scenes\.scales"),
+        ({"scenes": SceneRecipe("sky", most=0)}, r"scenes\.most 0, expected 1 or more"),
+        ({"scenes": SceneRecipe("sky", background="sky")}, r"scenes\.figure and scenes\.background are both 'sky'"),
         ({"learning_rate": 0.0}, "learning_rate 0, expected above 0"),
         ({"synthetic_share": 1.0}, "synthetic_share 1"),
         ({"jaccard": -1.0}, "jaccard -1, expected 0 or more"),

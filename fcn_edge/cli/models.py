@@ -95,6 +95,9 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Checkpoint to write (.safetensors).")],
     val: Annotated[str | None, typer.Option("--val", help="Keep the best on this set; else the last.")] = None,
     supplement: Annotated[str | None, typer.Option("--supplement", help="Synthetic set that is mixed in.")] = None,
+    backgrounds: Annotated[
+        list[str] | None, typer.Option("--backgrounds", help="Set behind the figures of composed scenes (repeatable).")
+    ] = None,
     backbone: Annotated[Path | None, typer.Option("--backbone", help="ImageNet weights of the backbone.")] = None,
     start: Annotated[Path | None, typer.Option("--start", help="Checkpoint to begin with, as 16s with 32s.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
@@ -120,6 +123,8 @@ def train(
         --out net.safetensors
       fcn-edge train fcn4s_lite0_camvid --data camvid:camvid#train,without=0006R0 \\
         --val camvid:camvid#train,only=0006R0 --out unseen.safetensors
+      fcn-edge train fcn4s_lite0_person --data folder:portraits#train --val folder:portraits#val \\
+        --backgrounds camvid:camvid#train --out person.safetensors
       fcn-edge train fcn16s_vgg16_voc --data voc:VOC2012#train --val voc:VOC2012#val \\
         --start fcn32s.safetensors --out fcn16s.safetensors
       fcn-edge train fcn8s_resnet18_camvid --qat --start net.safetensors --calib camvid:camvid#train \\
@@ -151,6 +156,7 @@ def train(
     images = dataset_from_name(data)
     validation = dataset_from_name(val) if val else None
     extra = dataset_from_name(supplement) if supplement else None
+    behind = [dataset_from_name(name) for name in backgrounds or ()]
     weights = backbone or (None if start else imagenet_weights(chosen.network.backbone))
     if weights is None and start is None:
         say("no ImageNet weights given or installed: the backbone starts from random weights")
@@ -173,8 +179,9 @@ def train(
             say(f"INT8's rounding at {len(int8.pairs)} places, held against the calibrated file: scores are"
                 f" {int8.held.closer_db:.1f} dB nearer to its than fp32's are")  # fmt: skip
         record = train_network(
-            chosen, out, data=images, validation=validation, supplement=extra, backbone_weights=weights, start=start,
-            int8=int8, on_epoch=report, on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
+            chosen, out, data=images, validation=validation, supplement=extra, backgrounds=behind,
+            backbone_weights=weights, start=start, int8=int8, on_epoch=report,
+            on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
         )  # fmt: skip
     for each in filter(None, (images, validation)):
         for line in each.notes.lines:

@@ -16,7 +16,7 @@ from fcn_edge.schema import nearest
 
 __all__ = ["ClassSet", "Dataset", "Item", "class_set", "dataset_from_name", "is_dataset_name"]
 
-CLASS_SETS = ("camvid", "voc", "cityscapes")
+CLASS_SETS = ("camvid", "voc", "cityscapes", "person")
 KINDS = ("camvid", "voc", "cityscapes", "folder", "synthetic")
 
 
@@ -34,6 +34,8 @@ def class_set(name: str, *, of: str = "") -> ClassSet:
 
     if name not in CLASS_SETS:
         raise BadInput(f"{of}{': ' if of else ''}no class set {name!r}{nearest(name, CLASS_SETS)}")
+    if name == "person":
+        return ClassSet(("background", "person"), ((0, 0, 0), (192, 128, 128)), voc.IGNORE)
     if name == "voc":
         return ClassSet(voc.CLASSES, voc.voc_palette(), voc.IGNORE)
     source = camvid if name == "camvid" else cityscapes

@@ -7,7 +7,7 @@ generator of its own, so a run that was killed goes on from the last whole epoch
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +36,8 @@ from fcn_edge.outputs import require_outputs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
 from fcn_edge.stream.sinks.base import require_writable
-from fcn_edge.train.batches import EpochBatches, balance_weights, normalised, require_plan
+from fcn_edge.train.batches import EpochBatches, balance_weights, normalised
+from fcn_edge.train.plan import require_plan
 from fcn_edge.train.qat import Int8Rounding, round_network
 from fcn_edge.train.record import files_of_training, write_record
 from fcn_edge.train.run import OnStep, Run
@@ -61,6 +62,7 @@ def train_network(
     data: Dataset,
     validation: Dataset | None = None,
     supplement: Dataset | None = None,
+    backgrounds: Sequence[Dataset] = (),
     backbone_weights: Path | None = None,
     start: Path | None = None,
     int8: Int8Rounding | None = None,
@@ -70,7 +72,8 @@ def train_network(
     """Train by `recipe` and write `out`, `out.state`, `out.record.json` and `out.record.png`, its curves.
 
     `out` is the best on `validation`, or without one the last. supplement: synthetic pictures
-    mixed in by the recipe's `synthetic_share`. start: a checkpoint whose layers this network
+    mixed in by the recipe's `synthetic_share`. backgrounds: pictures behind the figures of the recipe's
+    scenes. start: a checkpoint whose layers this network
     begins with, as FCN-16s begins with FCN-32s. int8: how `start` rounds in INT8; the network is
     trained with it (see `train.qat`). Where `out.state` is of an earlier call with the
     same recipe and data, training goes on after its last epoch. Returns the record.
@@ -92,8 +95,8 @@ def train_network(
     taken = [] if start is None else layers_from_checkpoint(network, data.classes, start)
     if int8 is not None:
         round_network(network, int8.pairs)
-    batches = EpochBatches(recipe, data, supplement)
-    origin = [recipe, data, supplement, validation, start, *([int8.table_sha256] if int8 else [])]
+    batches = EpochBatches(recipe, data, supplement, backgrounds)
+    origin = [recipe, data, supplement, validation, start, *backgrounds, *([int8.table_sha256] if int8 else [])]
     run = Run(network, plan, batches.per_epoch, state, _fingerprint(origin))
     weights = balance_weights(batches.frequency, plan.class_balance)
     run.class_weights = None if weights is None else torch.from_numpy(weights)
@@ -104,7 +107,7 @@ def train_network(
     record: dict[str, Any] = {
         "schema": 1, "recipe": to_mapping(recipe), "data": data.name, "images": len(data.items),
         "validation": validation.name if validation else None,
-        "supplement": supplement.name if supplement else None,
+        "supplement": supplement.name if supplement else None, "backgrounds": [each.name for each in backgrounds],
         "start": start.name if start else None, "layers_from_start": taken,
         "best_miou": run.best if validation else None, "epochs": run.history, "torch": torch.__version__,
     }  # fmt: skip

@@ -41,7 +41,7 @@ from fcn_edge.models.fcn import Segmenter
 from fcn_edge.onnxfile import onnx_from_file
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
-from fcn_edge.train.batches import require_plan
+from fcn_edge.train.plan import require_plan
 from fcn_edge.transforms import input_from_frame
 
 EPOCHS_SHARE, RATE_SHARE = 8, 10  # of the recipe's epochs and learning rate, so many times fewer
