@@ -24,9 +24,9 @@ from fcn_edge.compare.graph import (
     upsampling_tensors,
 )
 from fcn_edge.engines.ort import Taps
+from fcn_edge.engines.reference_check import decibels
 from fcn_edge.onnxgraph import operator
 
-EQUAL_DB = 200.0  # stands for "no difference at all", and is beyond what float32 can show
 SAME_WEIGHTS = 0.03  # relative: INT8 rounding of weights stays below
 FLOATS = (np.float32, np.float16)
 Tensors = Mapping[str, np.ndarray]
@@ -79,9 +79,8 @@ class LayerRuns:
         for name, (signal, carried, alone) in self._sums.items():
             node = writer[name]
             stage = "upsample" if name in upsampling else "network"
-            rows.append(
-                LayerSqnr(node.name or name, operator(node), name, stage, db(signal, carried), db(signal, alone))
-            )
+            found = decibels(signal, carried), decibels(signal, alone)
+            rows.append(LayerSqnr(node.name or name, operator(node), name, stage, *found))
         return tuple(rows)
 
     def why(self, layer: LayerSqnr) -> str:
@@ -91,15 +90,6 @@ class LayerRuns:
         if operator(ours) != operator(theirs):
             return f"A's is a {operator(ours)}, B's a {operator(theirs)}"
         return _other_constants(self.a.model, ours, self.b.model, theirs) or _other_attributes(ours, theirs)
-
-
-def db(signal: float, noise: float) -> float:
-    """10 log10 of signal over noise power, -200 to 200; 200 where there is no noise."""
-    if noise == 0:
-        return EQUAL_DB
-    if signal == 0 or not np.isfinite(noise):
-        return -EQUAL_DB
-    return float(np.clip(10 * np.log10(signal / noise), -EQUAL_DB, EQUAL_DB))
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:

@@ -97,3 +97,8 @@ def test_nothing_to_hold_it_with_is_refused(reference):
 
 def test_decibels():
     assert decibels(100.0, 1.0) == 20 and decibels(0.0, 0.0) == EXACT_DB and decibels(0.0, 1.0) == -EXACT_DB
+
+
+@pytest.mark.parametrize(("signal", "noise"), [(1.0, np.nan), (1.0, np.inf), (np.nan, np.nan), (np.nan, 1.0)])
+def test_scores_that_are_not_finite_are_never_close(signal, noise):
+    assert decibels(signal, noise) == -EXACT_DB
