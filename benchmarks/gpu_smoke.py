@@ -40,6 +40,7 @@ from fcn_edge.finding import Machine
 from fcn_edge.frame import Style
 from fcn_edge.geometry import Sampling, frame_sampling, pad100, stretch, stride
 from fcn_edge.nvidia import nvidia_findings
+from fcn_edge.percentiles import nearest_rank
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import packaged_file
 from fcn_edge.spec import ModelSpec, Preprocess
@@ -95,7 +96,8 @@ class Report:
         self._say(f"{'FAIL' if wrong else 'ok':4} {name}, {seconds} s{': ' if wrong else ''}{'; '.join(wrong)}")
 
     def timed(self, name: str, samples_ms: list[float]) -> None:
-        self.times[name] = {f"p{q}": round(float(np.percentile(samples_ms, q)), 4) for q in (50, 95, 99)}
+        wanted = (50, 95, 99)
+        self.times[name] = {f"p{q}": round(ms, 4) for q, ms in zip(wanted, nearest_rank(samples_ms, wanted))}
         self.times[name]["samples"] = len(samples_ms)
         self._say(f"     {name}, ms: " + ", ".join(f"{key} {value}" for key, value in self.times[name].items()))
 

@@ -15,6 +15,7 @@ from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style, Times
 from fcn_edge.metrics import ImageScore, Scores, confusion_from_maps, scores_from_confusion, sparse_cells
+from fcn_edge.spec import difference_of_classes
 from fcn_edge.stream.pipeline import stream
 from fcn_edge.stream.sources import source_from_dataset
 
@@ -188,10 +189,6 @@ def _has_labels(item: Item) -> bool:
 
 def require_same_classes(engine: Engine, dataset: Dataset) -> None:
     """Raises BadInput where names or order of the classes differ."""
-    if engine.spec.classes == dataset.classes:
-        return
-    ours, theirs = engine.spec.classes, dataset.classes
-    if len(ours) != len(theirs):
-        raise BadInput(f"{dataset.name} has {len(theirs)} classes, {engine.spec.name} has {len(ours)}")
-    first = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
-    raise BadInput(f"{dataset.name}: class {first} is {theirs[first]!r}; in {engine.spec.name} it is {ours[first]!r}")
+    found = difference_of_classes(dataset.name, dataset.classes, engine.spec.name, engine.spec.classes)
+    if found:
+        raise BadInput(found)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -164,3 +164,9 @@ def sha256_of_json(value: Any) -> str:
     """Hex SHA-256 of a JSON value in canonical form (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def with_checksum(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A JSON object with the SHA-256 of all the rest of it under `key`, in place of what stands there."""
+    rest = {name: part for name, part in value.items() if name != key}
+    return {**rest, key: sha256_of_json(rest)}

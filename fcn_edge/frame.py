@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,6 @@ class Frame:
     index: int
     captured_ns: int
     source: str
-    format: Literal["bgr"] = "bgr"
     labels: np.ndarray | None = None
     stream: int = 0
     sequence: str = ""

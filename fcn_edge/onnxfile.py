@@ -8,7 +8,7 @@ from typing import Any
 
 from fcn_edge.errors import BadInput, first_line
 from fcn_edge.files import json_from_text, require_file, whole_file
-from fcn_edge.onnxgraph import operator, tensors_of
+from fcn_edge.onnxgraph import operator, stored_tensors, tensors_of
 from fcn_edge.schema import from_mapping
 from fcn_edge.spec import ModelSpec, Precision, spec_from_json
 
@@ -140,7 +140,7 @@ def takes_frames(model: Any) -> bool:
 
 def graph_inputs(model: Any) -> list[Any]:
     """Inputs of the graph that are not initializers."""
-    weights = {tensor.name for tensor in model.graph.initializer}
+    weights = set(stored_tensors(model.graph))
     return [value for value in model.graph.input if value.name not in weights]
 
 

@@ -37,6 +37,23 @@ def subgraphs(node: Any) -> list[Any]:
     return held
 
 
+def writers(graph: Any) -> dict[str, Any]:
+    """Tensor -> the node of `graph`, subgraphs left out, that writes it."""
+    return {name: node for node in graph.node for name in node.output if name}
+
+
+def stored_tensors(graph: Any) -> dict[str, Any]:
+    """Name -> TensorProto of each initializer of `graph`, subgraphs left out."""
+    return {tensor.name: tensor for tensor in graph.initializer}
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """Attribute name -> value; text is bytes, as ONNX stores it."""
+    from onnx import helper
+
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
 def names_read(node: Any) -> set[str]:
     """Tensors that a node or a subgraph inside it reads; those made in the subgraph are among them."""
     inside = {name for graph in subgraphs(node) for inner in graph.node for name in names_read(inner)}

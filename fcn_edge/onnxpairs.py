@@ -13,7 +13,7 @@ import numpy as np
 
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import onnx_from_file
-from fcn_edge.onnxgraph import Names, operator
+from fcn_edge.onnxgraph import Names, operator, stored_tensors
 
 NOT_FOR_NVIDIA = "has uint8 activations, which TensorRT reads as int8"
 PAIR = ("QuantizeLinear", "DequantizeLinear")
@@ -86,7 +86,7 @@ def _symmetric_pairs(graph: Any, zeros: set[str]) -> list[list[Any]]:
 def _stored(graph: Any) -> set[str]:
     """Names of initializers and of what Constant nodes hold."""
     constants = (name for node in graph.node if operator(node) == "Constant" for name in node.output)
-    return {tensor.name for tensor in graph.initializer} | set(constants)
+    return set(stored_tensors(graph)) | set(constants)
 
 
 def _zero_points(graph: Any) -> dict[str, np.ndarray]:
@@ -94,7 +94,7 @@ def _zero_points(graph: Any) -> dict[str, np.ndarray]:
     from onnx import numpy_helper
 
     read = {node.input[2] for node in graph.node if operator(node) in PAIR and len(node.input) > 2}
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = stored_tensors(graph)
     constants = [node for node in graph.node if operator(node) == "Constant"]
     tensors.update((node.output[0], a.t) for node in constants for a in node.attribute if a.name == "value")
     return {name: numpy_helper.to_array(tensors[name]) for name in read & set(tensors)}

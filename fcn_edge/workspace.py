@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections import OrderedDict
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fcn_edge.device import usable_cpus
 from fcn_edge.kernels import native_kernels
 
 ARRAYS = 8  # of one shape: those in the queues at both ends and under way
@@ -66,8 +66,3 @@ class Workspace(ArrayPool):
         """The native workspace, or None where the kernels were not built."""
         native = native_kernels()
         return None if native is None else native.Workspace(min(self.threads, 256))
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -376,13 +376,13 @@ def test_other_classes_are_refused(planted, found, onnx_file, make_spec):
     def renamed(spec):
         return replace(spec, classes=(*spec.classes[:-1], "horse"))
 
-    with pytest.raises(BadInput, match=r"class 10 is 'bicyclist' in A \(tiny\) and 'horse' in B \(tiny\)"):
+    with pytest.raises(BadInput, match=r"A \(tiny\): class 10 is 'bicyclist'; in B \(tiny\) it is 'horse'"):
         found(planted(onnx_file, spec=renamed))
 
     def fewer(spec):
         return replace(spec, classes=spec.classes[:-1], palette=spec.palette[:-1])
 
-    with pytest.raises(BadInput, match=r"A \(tiny\) has 11 classes, B \(tiny\) has 10: .* cannot be compared"):
+    with pytest.raises(BadInput, match=r"A \(tiny\) has 11 classes, B \(tiny\) has 10; .* cannot be compared"):
         found(planted(onnx_file, spec=fewer))
 
 

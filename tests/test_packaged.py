@@ -11,7 +11,7 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.evaluate import evaluate_engine
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
-from fcn_edge.shelf import packaged_file, packaged_table
+from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file, table_file
 
 ROOT = Path(__file__).resolve().parents[1]
 CAMVID = ROOT.parent / "shared" / "datasets" / "camvid"
@@ -27,12 +27,14 @@ needs_camvid = pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not at 
 def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packaged network in INT8 for every runtime, from the table on the calib shelf."""
     out = tmp_path_factory.mktemp("packaged") / "packaged.int8.onnx"
-    return quantized_file(packaged_file(".onnx"), out, precision="int8", table=table_from_file(packaged_table())).path
+    return quantized_file(
+        packaged_file(".onnx"), out, precision="int8", table=table_from_file(table_file(PACKAGED_NETWORK))
+    ).path
 
 
 def test_packaged_int8_file_is_what_calibrate_makes_of_the_packaged_table(tmp_path: Path) -> None:
     out = tmp_path / "again.onnx"
-    int8_from_onnx(packaged_file(".onnx"), out, calib=str(packaged_table()), placement="x86")
+    int8_from_onnx(packaged_file(".onnx"), out, calib=str(table_file(PACKAGED_NETWORK)), placement="x86")
     made, packaged = onnx_from_file(out), onnx_from_file(packaged_file(".int8.onnx"))
     assert made.graph.SerializeToString() == packaged.graph.SerializeToString()
     assert contract_from_onnx(out) == contract_from_onnx(packaged_file(".int8.onnx"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fcn_edge.workspace import ARRAYS, SHAPES, ArrayPool, Workspace, usable_cpus
+from fcn_edge.device import usable_cpus
+from fcn_edge.workspace import ARRAYS, SHAPES, ArrayPool, Workspace
 
 
 def address(array):

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 from fcn_edge.calib.collect import float_tensors
 from fcn_edge.calib.table import Magnitude
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxgraph import operator, stored_tensors
 
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST_NORMAL = float(np.finfo(np.float16).tiny)  # 2**-14; below, half precision loses digits and then all
@@ -84,7 +84,7 @@ def _kept_nodes(graph: Any, unfit: dict[str, str]) -> dict[str, str]:
         out_of_range = next((name for name in [*node.output, *node.input] if name in reasons), None)
         if out_of_range is not None:
             kept[node.output[0]] = f"{out_of_range} {reasons[out_of_range]}"
-    stored = {tensor.name for tensor in graph.initializer}
+    stored = set(stored_tensors(graph))
     weights = {
         node.output[0] for node in graph.node if operator(node) == "DequantizeLinear" and node.input[0] in stored
     }
@@ -113,7 +113,7 @@ def _keep_weights(graph: Any, kept: dict[str, str]) -> None:
 
 def _raise_scales(graph: Any, kept: dict[str, str]) -> None:
     """No half-precision scale below 2**-14; channels of stored weights that had one are rounded to the new one."""
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = stored_tensors(graph)
     weights = {node.input[1]: tensors[node.input[0]] for node in graph.node
                if operator(node) == "DequantizeLinear" and node.input[0] in tensors}  # fmt: skip
     names = {node.input[1] for node in graph.node
@@ -199,7 +199,7 @@ def _in_float(node: Any, scales: Mapping[str, Any], output: str, graph: Any) -> 
     """The same DequantizeLinear with a float32 result; its scale is what half precision made of it."""
     integers, scale, *zero = node.input
     name = f"{scale}_exact"
-    if name not in {tensor.name for tensor in graph.initializer}:
+    if name not in stored_tensors(graph):
         values = numpy_helper.to_array(scales[scale]).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(values, name))
     return helper.make_node("DequantizeLinear", [integers, name, *zero], [output], f"{node.name}_float")

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from fcn_edge.onnxfile import onnx_from_file
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxgraph import operator, stored_tensors
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def pairs_from_onnx(path: Path) -> dict[str, tuple[Pair, ...]]:
     """Node -> the pairs that its activations come through: one of a Conv with rounded weights, two of an Add."""
     graph = onnx_from_file(path).graph
     makers = {node.output[0]: node for node in graph.node if operator(node) == "DequantizeLinear"}
-    stored = {tensor.name: tensor for tensor in graph.initializer}
+    stored = stored_tensors(graph)
     found = {}
     for node in graph.node:
         if operator(node) in ("Conv", "Add") and all(name in makers for name in node.input[:2]):

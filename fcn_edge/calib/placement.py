@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from onnx import numpy_helper
 
 from fcn_edge.device import Device
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxgraph import attributes, operator, stored_tensors
 from fcn_edge.onnxpairs import has_concat
 
 PlacementName = Literal["any", "x86", "nvidia"]
@@ -57,13 +57,13 @@ def placement_for(target: str, device: Device) -> PlacementName:
 
 def quantizable_convolutions(graph: Any) -> list[Any]:
     """Conv nodes whose weights are stored in the file."""
-    weights = {tensor.name for tensor in graph.initializer}
+    weights = set(stored_tensors(graph))
     return [node for node in graph.node if operator(node) == "Conv" and node.input[1] in weights]
 
 
 def residual_adds(graph: Any) -> list[Any]:
     """Adds of two activations whose sum goes on into a convolution; score fusions are none of them."""
-    weights, readers = {tensor.name for tensor in graph.initializer}, readers_by_tensor(graph)
+    weights, readers = set(stored_tensors(graph)), readers_by_tensor(graph)
     return [
         node
         for node in graph.node
@@ -114,7 +114,7 @@ def _keeps_values(node: Any, zeros: set[str]) -> bool:
     """Whether each output value is one of the inputs, or 0."""
     if operator(node) == "MaxPool":
         return len(node.output) == 1
-    mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+    mode = attributes(node).get("mode", b"constant")
     filled = [*node.input, "", ""][2]
     return bool(operator(node) == "Pad" and mode == b"constant" and (not filled or filled in zeros))
 
@@ -132,7 +132,7 @@ def activations_to_quantize(graph: Any) -> list[str]:
 
 def is_depthwise(node: Any) -> bool:
     """One input channel a filter and more than one group."""
-    return next((a.i for a in node.attribute if a.name == "group"), 1) > 1
+    return attributes(node).get("group", 1) > 1
 
 
 def unsigned_tensors(graph: Any, placement: PlacementName) -> set[str]:

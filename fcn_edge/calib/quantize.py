@@ -23,7 +23,7 @@ from fcn_edge.calib.placement import (
 )
 from fcn_edge.calib.rounding import LARGEST, SMALLEST_SCALE, mean_shift, nearest, scales_of
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxgraph import Names, names_read, operator
+from fcn_edge.onnxgraph import Names, names_read, operator, stored_tensors
 from fcn_edge.onnxpairs import SHIFT
 
 
@@ -96,7 +96,7 @@ class _Writer:
         self.graph, self.limits, self.signed, self.unsigned = graph, limits, signed, unsigned
         self.early, self.refined = early, refined
         self.readers, self.names = readers_by_tensor(graph), Names(graph)
-        self.weights = {tensor.name: tensor for tensor in graph.initializer}
+        self.weights = stored_tensors(graph)
         self.made: dict[str, str] = {}
         self.pairs: dict[str, list[Any]] = {}  # tensor -> nodes that must follow its producer
 

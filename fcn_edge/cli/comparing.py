@@ -104,9 +104,9 @@ def _describe_layers(found: Comparison) -> None:
     """The layers that lose most, in the network's order; the three lowest of them marked."""
     from rich.table import Table
 
-    from fcn_edge.compare.layers import EQUAL_DB
+    from fcn_edge.engines.reference_check import EXACT_DB
 
-    lowest = sorted((layer for layer in found.layers if layer.alone_db < EQUAL_DB), key=lambda layer: layer.alone_db)
+    lowest = sorted((layer for layer in found.layers if layer.alone_db < EXACT_DB), key=lambda layer: layer.alone_db)
     if not lowest:
         print(f"{found.matched[0]} tensors that both have, of A's {found.matched[1]}: all equal")
         return

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fcn_edge.compare.artefact import Artefact
-from fcn_edge.compare.graph import argmax_node, attributes
+from fcn_edge.compare.graph import argmax_node
 from fcn_edge.errors import BadInput
 from fcn_edge.geometry import Sampling
 from fcn_edge.metrics import Scores, confusion_from_maps, scores_from_confusion
+from fcn_edge.onnxgraph import attributes
 from fcn_edge.transforms import class_map_from_output, class_map_from_scores, is_finite
 
 NO_LABEL = 255

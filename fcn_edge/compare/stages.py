@@ -10,8 +10,9 @@ import numpy as np
 
 from fcn_edge.compare.artefact import Artefact
 from fcn_edge.compare.front import Front
-from fcn_edge.compare.layers import EQUAL_DB, LayerRuns, LayerSqnr
+from fcn_edge.compare.layers import LayerRuns, LayerSqnr
 from fcn_edge.compare.outputs import ClassMaps, Tails, argmax_words
+from fcn_edge.engines.reference_check import EXACT_DB
 from fcn_edge.spec import Preprocess
 
 State = Literal["same", "differs", "unknown"]
@@ -140,7 +141,7 @@ def network_stage(
         return Stage(name, "unknown", "no tensor has the same name and shape in both graphs")
     if not low:
         least = min(mine, key=lambda layer: layer.alone_db)
-        if least.alone_db == EQUAL_DB:
+        if least.alone_db == EXACT_DB:
             return Stage(name, "same", "every layer alone yields A's values exactly")
         return Stage(name, "same", f"every layer alone is at {least.alone_db:.0f} dB or more, the lowest {least.name}")
     first = low[0]

@@ -197,10 +197,15 @@ def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) ->
 
 
 def decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise), both sums of squares; EXACT_DB where nothing differs."""
+    """10 log10(signal / noise), both sums of squares, from -EXACT_DB to EXACT_DB.
+
+    EXACT_DB where nothing differs; -EXACT_DB where there is no signal, or either sum is not finite.
+    """
     if noise == 0:
         return EXACT_DB
-    return min(EXACT_DB, 10 * float(np.log10(signal / noise))) if signal > 0 else -EXACT_DB
+    if signal == 0 or not np.isfinite((signal, noise)).all():
+        return -EXACT_DB
+    return float(np.clip(10 * np.log10(signal / noise), -EXACT_DB, EXACT_DB))
 
 
 def require_faithful(found: Fidelity, engine: Engine, price: Fidelity | None = None) -> Limits:

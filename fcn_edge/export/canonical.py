@@ -16,7 +16,7 @@ from onnx import helper, inliner, numpy_helper, version_converter
 from fcn_edge.errors import BadInput, first_line
 from fcn_edge.export.tidy import lift_constants
 from fcn_edge.onnxfile import IR_VERSION, graph_inputs
-from fcn_edge.onnxgraph import Names, nodes_of, operator, opset_of, rename_tensors
+from fcn_edge.onnxgraph import Names, attributes, nodes_of, operator, opset_of, rename_tensors, stored_tensors
 
 MIN_OPSET = 13  # per-channel Q/DQ
 RESIZE_WITH_MODES = 11  # before it, Resize and Upsample have no coordinate_transformation_mode: they are asymmetric
@@ -93,7 +93,7 @@ def _state_resize_modes(graph: Any) -> None:
 
     Source: operator schemas of opsets 7 to 10. Nearest: floor, and ceil where ONNX Runtime makes maps smaller.
     """
-    known = {tensor.name: tensor for tensor in graph.initializer}
+    known = stored_tensors(graph)
     for node in graph.node:
         if operator(node) != "Resize":
             continue
@@ -113,7 +113,7 @@ def _lower_group_norms(model: Any) -> None:
     for position, node in reversed(list(enumerate(graph.node))):
         if operator(node) != "GroupNormalization":
             continue
-        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        given = attributes(node)
         groups = names.store(graph, "group_shape", np.array([0, given["num_groups"], -1], np.int64))
         shape, rows, normed = (names.fresh(f"{node.output[0]}_{what}") for what in ("shape", "groups", "normed"))
         epsilon = given.get("epsilon", 1e-5)

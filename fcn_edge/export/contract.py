@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import METADATA_KEY, graph_inputs, with_metadata
-from fcn_edge.onnxgraph import names_read, operator, rename_tensors
+from fcn_edge.onnxgraph import names_read, operator, rename_tensors, stored_tensors
 from fcn_edge.spec import ModelSpec
 
 FRAMES = "frames"
@@ -76,7 +76,7 @@ def _swap_first_convolution(graph: Any, tensor: str) -> bool:
         readers = _readers(graph, tensor)
     if len(readers) != 1 or operator(readers[0]) != "Conv" or readers[0].input[0] != tensor:
         return False
-    weights = next((w for w in graph.initializer if w.name == readers[0].input[1]), None)
+    weights = stored_tensors(graph).get(readers[0].input[1])
     if weights is None or list(weights.dims)[1:2] != [3] or _is_shared(graph, weights.name):
         return False
     swapped = np.ascontiguousarray(numpy_helper.to_array(weights)[:, ::-1])

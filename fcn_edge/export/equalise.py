@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from fcn_edge.engines import EngineOptions, engine_on_target
 from fcn_edge.errors import BadInput
 from fcn_edge.files import whole_file
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxgraph import attributes, operator, stored_tensors
 from fcn_edge.outputs import require_outputs
 
 SCALES_ALONG = {"AveragePool", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Relu"}  # f(s x) = s f(x) for s > 0
@@ -61,7 +61,7 @@ def equalise(graph: Any, name: Path) -> int:
     pairs = list(pairs_of(graph))
     if not pairs:
         raise BadInput(f"{name}: no two convolutions follow each other with ReLU or nothing between; none to equalise")
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = stored_tensors(graph)
     read = {name for pair in pairs for node in (pair.first, pair.second) for name in node.input[1:] if name}
     values = {name: numpy_helper.to_array(tensors[name]).astype(np.float32) for name in read}
     for _ in range(SWEEPS):
@@ -100,7 +100,7 @@ def _scales_along(node: Any, zeros: set[str]) -> bool:
     if operator(node) == "Clip":
         return given[1] in zeros and not given[2]
     if operator(node) == "Pad":
-        mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+        mode = attributes(node).get("mode", b"constant")
         return mode == b"constant" and (not given[2] or given[2] in zeros)
     return operator(node) in SCALES_ALONG
 
@@ -108,7 +108,7 @@ def _scales_along(node: Any, zeros: set[str]) -> bool:
 def _share_out(pair: Pair, values: dict[str, np.ndarray]) -> None:
     """Make the first's output channels and the second's input channels span alike."""
     first, second = values[pair.first.input[1]], values[pair.second.input[1]]
-    groups = next((helper.get_attribute_value(a) for a in pair.second.attribute if a.name == "group"), 1)
+    groups = attributes(pair.second).get("group", 1)
     by_group = second.reshape(groups, len(second) // groups, second.shape[1], -1)  # a view
     made, read = np.abs(first.reshape(len(first), -1)).max(1), np.abs(by_group).max((1, 3)).ravel()
     both = (made > 0) & (read > 0)

@@ -7,12 +7,21 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
-from fcn_edge.onnxgraph import Names, names_defined, names_read, operator, rename_tensors
+from fcn_edge.onnxgraph import (
+    Names,
+    attributes,
+    names_defined,
+    names_read,
+    operator,
+    rename_tensors,
+    stored_tensors,
+    writers,
+)
 
 
 def take_known_branches(graph: Any) -> None:
     """Put the branch of each If whose condition is a constant in its place."""
-    known = {tensor.name: tensor for tensor in graph.initializer}
+    known = stored_tensors(graph)
     while (node := next((n for n in graph.node if operator(n) == "If" and n.input[0] in known), None)) is not None:
         wanted = "then_branch" if numpy_helper.to_array(known[node.input[0]]).any() else "else_branch"
         branch = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
@@ -37,14 +46,14 @@ def _rename_what_collides(branch: Any, graph: Any) -> None:
 
 def fold_batch_norms(graph: Any) -> None:
     """Each BatchNormalization that alone reads a convolution becomes part of its weights and bias."""
-    known = {tensor.name: tensor for tensor in graph.initializer}
-    producers = {name: node for node in graph.node for name in node.output}
+    known = stored_tensors(graph)
+    producers = writers(graph)
     unused = Names(graph)
     for norm in [node for node in graph.node if operator(node) == "BatchNormalization"]:
         conv = producers.get(norm.input[0])
         if conv is None or not _is_foldable(conv, norm, graph, known):
             continue
-        epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+        epsilon = attributes(norm).get("epsilon", 1e-5)
         gamma, beta, mean, variance = (
             numpy_helper.to_array(known[name]).astype(np.float64) for name in norm.input[1:5]
         )
@@ -63,14 +72,10 @@ def fold_batch_norms(graph: Any) -> None:
 
 def _is_foldable(conv: Any, norm: Any, graph: Any, known: dict[str, Any]) -> bool:
     """Whether the norm uses stored statistics, and nothing else looks at what lies between the two."""
-    given = {attribute.name: attribute for attribute in (*conv.attribute, *norm.attribute)}
-    is_plain = operator(conv) == "Conv" or (operator(conv) == "ConvTranspose" and _integer(given, "group", 1) == 1)
+    group, is_training = attributes(conv).get("group", 1), attributes(norm).get("training_mode", 0)
+    is_plain = operator(conv) == "Conv" or (operator(conv) == "ConvTranspose" and group == 1)
     readers = sum(norm.input[0] in names_read(node) for node in graph.node)
     is_output = any(value.name == norm.input[0] for value in graph.output)
     constants = (*conv.input[1:], *norm.input[1:5])
-    is_trained = not _integer(given, "training_mode", 0) and len(norm.output) == 1
+    is_trained = not is_training and len(norm.output) == 1
     return is_plain and is_trained and readers == 1 and not is_output and all(name in known for name in constants)
-
-
-def _integer(given: dict[str, Any], name: str, default: int) -> int:
-    return int(given[name].i) if name in given else default

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.export.tidy import drop_dead, static_shapes
 from fcn_edge.geometry import Axis, Sampling
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxgraph import attributes, operator, stored_tensors, writers
 
 BILINEAR_TOLERANCE = 1e-5  # relative; kernels that were stored in half precision miss it, and stay
 ORDER_KEEPING = ("Softmax", "LogSoftmax")
@@ -58,8 +58,8 @@ class _Tail:
 
     def __init__(self, model: Any) -> None:
         self.shapes = static_shapes(model)
-        self.producers = {name: node for node in model.graph.node for name in node.output}
-        self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.producers = writers(model.graph)
+        self._weights = stored_tensors(model.graph)
         self.passed: list[str] = []
         self.cropped = ""
 
@@ -204,8 +204,3 @@ def _bound(kernel: np.ndarray) -> float:
 def _is_covered(axis: Axis, cells: int) -> bool:
     """Whether every pixel lies less than a cell beyond the map: further out a deconvolution gives nothing."""
     return axis.cell(0) > -1 and axis.cell(axis.valid - 1) < cells
-
-
-def attributes(node: Any) -> dict[str, Any]:
-    """Attributes of a node by name."""
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 from fcn_edge.export.tidy import static_shapes
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxgraph import attributes, operator, writers
 
 MOVES = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 SELECTS = MOVES | {"AveragePool", "Gather", "MaxPool", "Resize", "Slice"}  # and what lies between values
@@ -20,7 +20,7 @@ def argmax_channels(model: Any, name: str) -> int | None:
     node = _behind(model, name, MOVES)
     if node is None or operator(node) != "ArgMax":
         return None
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+    axis = attributes(node).get("axis", 0)
     shape = static_shapes(model).get(node.input[0])
     return None if shape is None else shape[axis]
 
@@ -56,8 +56,8 @@ def _clip_limits(node: Any, known: dict[str, np.ndarray]) -> tuple[float | None,
 
 def _behind(model: Any, name: str, passed: set[str]) -> Any | None:
     """The node that made tensor `name`, looked for behind those of `passed`."""
-    writers = {output: node for node in model.graph.node for output in node.output}
-    node = writers.get(name)
+    writer = writers(model.graph)
+    node = writer.get(name)
     while node is not None and operator(node) in passed:
-        node = writers.get(node.input[0])
+        node = writer.get(node.input[0])
     return node

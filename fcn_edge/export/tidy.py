@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from fcn_edge.export.fitting import fold_batch_norms, take_known_branches
-from fcn_edge.onnxgraph import names_read, operator, subgraphs
+from fcn_edge.onnxgraph import attributes, names_read, operator, stored_tensors, subgraphs
 
 # Shape arithmetic that exporters leave behind; nothing here works on feature maps.
 FOLDABLE = {
@@ -89,7 +89,7 @@ def _read_from_elsewhere(graph: Any) -> set[str]:
 def _fold_known(model: Any) -> None:
     graph = model.graph
     shapes = static_shapes(model)
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    weights = stored_tensors(graph)
     small = {name for name, tensor in weights.items() if int(np.prod(tensor.dims)) <= MAX_FOLDED_VALUES}
     known = {name: numpy_helper.to_array(weights[name]) for name in small}
     outputs = {value.name for value in graph.output}
@@ -129,7 +129,7 @@ def _fold_borders(graph: Any) -> None:
 
 def _border_of_zeros(node: Any, known: dict[str, np.ndarray]) -> list[int] | None:
     """(top, left, bottom, right) of zeros that a Pad of an (N, C, H, W) map adds, in the order of Conv's pads."""
-    mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+    mode = attributes(node).get("mode", b"constant")
     names = [*node.input, "", "", ""][1:4]  # pads, constant_value, axes
     if mode != b"constant" or names[0] not in known or names[2] or (names[1] and names[1] not in known):
         return None
@@ -144,7 +144,7 @@ def _takes_border(node: Any, border: list[int], known: dict[str, np.ndarray]) ->
     """Whether `node` is a Conv with pads of its own choice; some engines refuse pads as wide as a kernel."""
     if operator(node) != "Conv" or node.input[1] not in known:
         return False
-    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    given = attributes(node)
     kernel = known[node.input[1]].shape[2:]
     total = [old + new for old, new in zip(given.get("pads", [0, 0, 0, 0]), border, strict=True)]
     return given.get("auto_pad", b"NOTSET") == b"NOTSET" and all(
@@ -178,7 +178,7 @@ def _without_weights(model: Any) -> Any:
 
 
 def _shape_slice(node: Any, shape: list[int]) -> np.ndarray:
-    given = {attribute.name: attribute.i for attribute in node.attribute}
+    given = attributes(node)
     return np.array(shape[given.get("start", 0) : given.get("end", len(shape))], np.int64)
 
 

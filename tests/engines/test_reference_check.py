@@ -106,3 +106,8 @@ def test_decibels():
 def test_engine_may_differ_from_its_file_as_two_independent_roundings_do(sqnr_db, agreement, limits):
     found = reference_check.limits_for("int8", "f32", Fidelity(1, sqnr_db, agreement, agreement))
     assert (found.sqnr_db, found.agreement) == pytest.approx(limits)
+
+
+@pytest.mark.parametrize(("signal", "noise"), [(1.0, np.nan), (1.0, np.inf), (np.nan, np.nan), (np.nan, 1.0)])
+def test_scores_that_are_not_finite_are_never_close(signal, noise):
+    assert decibels(signal, noise) == -EXACT_DB
