@@ -73,7 +73,7 @@ def test_interface_and_kernels_agree_on_the_shim(smoke, report, gpu, small):
     gpu.driver.check_margins()
 
 
-@pytest.mark.parametrize("kernel", ["view_bgr_f32", "input_frames_nv12", "input_planar_bgr_f16"])
+@pytest.mark.parametrize("kernel", ["view_bgr_f32", "input_frames_nv12", "input_frames_bgr"])
 def test_kernel_that_is_wrong_is_found(smoke, report, gpu, small, kernel):
     def silent(driver, grid, block, args):
         """Writes nothing: what is read back is poison."""

@@ -21,8 +21,8 @@ __all__ = ["app", "main", "register_verbs"]
 
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 EXTRAS = {"av": "cpu", "cv2": "cpu", "PIL": "cpu", "openvino": "cpu", "onnxruntime": "cpu", "torch": "train"}
-# Some versions of typer carry a click of their own: what a wrong option raises is the base of what they export.
-WrongUsage: Any = typer.BadParameter.__mro__[2]
+# What a wrong option raises. Some versions of typer carry a click of their own, which is found by what they export.
+ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
         if (error.name or "fcn_edge").startswith("fcn_edge"):
             raise
         _complain(_missing_sentence(error), BackendMissing.exit_code)
-    except WrongUsage as error:
+    except ClickException as error:
         _complain(_usage_sentence(error), BadInput.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted", INTERRUPTED)

@@ -120,9 +120,10 @@ def _normalising(
 ) -> Stage:
     if levels > limits.levels:
         found = f"A has {_three(done[0])}, B {_three(done[1])}: inputs differ by up to {levels:.1f} levels"
-        liars = [side for side, d, s in zip("AB", done, said) if _off(d, s) > limits.levels and tuple(s) not in UNSAID]
-        lies = "".join(f" ({side}'s spec says {_three(said['AB'.index(side)])})" for side in liars)
-        return Stage(name, "differs", found + lies)
+        for side, has, says in zip("AB", done, said, strict=True):
+            if _off(has, says) > limits.levels and tuple(says) not in UNSAID:
+                found += f" ({side}'s spec says {_three(says)})"
+        return Stage(name, "differs", found)
     if _off(*said) > limits.levels and not any(tuple(s) in UNSAID for s in said):
         words = f"A's spec says {_three(said[0])}, B's {_three(said[1])}"
         return Stage(name, "differs", f"{words}, yet both graphs have {_three(done[0])}")

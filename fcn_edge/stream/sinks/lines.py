@@ -31,7 +31,7 @@ DIGITS = 5
 
 
 class LineFile(RotatingFileHandler):
-    """Lines on a file; the oldest go where it may not grow without end. Raises OSError where one is not written."""
+    """Lines on a file; the oldest go where it may not grow without end."""
 
     def __init__(self, path: Path, *, is_endless: bool) -> None:
         """Raises BadInput where an older file is not ours."""
@@ -41,11 +41,15 @@ class LineFile(RotatingFileHandler):
         if not is_endless and self.stream is not None:
             lock(self.stream)
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        raise
-
     def add(self, value: Mapping[str, Any]) -> None:
-        self.emit(logging.makeLogRecord({"msg": json.dumps(value, allow_nan=False)}))
+        """Raises OSError; `emit`, which logging calls, would keep it to itself."""
+        record = logging.makeLogRecord({"msg": json.dumps(value, allow_nan=False)})
+        if self.shouldRollover(record):
+            self.doRollover()
+        if self.stream is None:  # a file that could not be opened after it was renamed
+            self.stream = self._open()
+        self.stream.write(record.getMessage() + self.terminator)
+        self.flush()
 
 
 class Statistics(Sink):
