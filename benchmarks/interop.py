@@ -3,13 +3,13 @@
     pip install -e '.[cpu,interop]'
     python -m benchmarks.interop --out record.json
     python -m benchmarks.interop --out record.json --family MAnet     # those whose name has it, measured again
-    python -m benchmarks.interop --out record.json --quick            # only what exporters write by default, INT8 once
+    python -m benchmarks.interop --out record.json --quick            # only what exporters write by default
     cp record.json benchmarks/interop.<device>.json && python benchmarks/tables.py
 
 Each file goes through the contract as a user's would, with a spec beside it. In fp32 the class maps of each engine are
-compared with those of a plain ONNX Runtime loop on the exporter's own file. In INT8, calibrated on synthetic streets,
-`build-engine` accepts or refuses each engine; SQNR and equal pixels are measured either way. A record that was begun
-goes on with the families that it lacks; progress is on stderr, a table on stdout.
+compared with those of a plain ONNX Runtime loop on the exporter's own file. In INT8, once for each network, calibrated
+on synthetic streets, `build-engine` accepts or refuses each engine; SQNR and equal pixels are measured either way. A
+record that was begun goes on with the families that it lacks; progress is on stderr, a table on stdout.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the record; what it holds already is kept")
     parser.add_argument("--family", help="measure those whose name contains this, even if the record has them")
-    parser.add_argument("--quick", action="store_true", help="no other opsets and sizes, and one INT8 file a family")
+    parser.add_argument("--quick", action="store_true", help="no other opsets and no free sizes")
     given = parser.parse_args()
     record = read_json(given.out) if given.out.exists() else new_record()
     for family in chosen(record, given.family):
         started = time.monotonic()
         variants = VARIANTS[:1] if given.quick else VARIANTS
-        row = row_of_family(family, variants=variants, int8_files=1 if given.quick else 2, on_step=progress)
+        row = row_of_family(family, variants=variants, on_step=progress)
         others = [each for each in record["rows"] if each["family"] != family.name]
         record["rows"] = sorted([*others, row], key=lambda each: [f.name for f in FAMILIES].index(each["family"]))
         write_json(given.out, record)
@@ -116,10 +116,9 @@ def row_of_family(
     *,
     exporters: Sequence[Exporter] = EXPORTERS,
     variants: Sequence[Variant] = VARIANTS,
-    int8_files: int = 2,
     on_step: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Export and measure one family. int8_files: how many of those that exporters write by default are quantized."""
+    """Export and measure one family. INT8 is made of the first file that an exporter writes by default."""
     network = network_of(family, pictures(CALIBRATION, family.size))
     row: dict[str, Any] = {
         "family": family.name, "size": list(family.size),
@@ -135,8 +134,7 @@ def row_of_family(
                 except Exception as error:  # the exporter's own; not a fault of what is measured here
                     entry["exporter_error"] = words(error, Path(folder))
                 else:
-                    quantized = [each for each in row["files"] if "int8" in each]
-                    with_int8 = variant == "default" and len(quantized) < int8_files
+                    with_int8 = variant == "default" and not any("int8" in each for each in row["files"])
                     entry |= measured_file(file, family, with_int8, Path(folder))
                 row["files"].append(entry)
     return row
