@@ -48,7 +48,7 @@ from fcn_edge.build import BuildOptions, build_engine
 from fcn_edge.calib import CalibrationTable, images_from_source, quantized_file, table_from_images
 from fcn_edge.calib.placement import placement_for, quantizable_convolutions
 from fcn_edge.data import dataset_from_name
-from fcn_edge.device import this_device
+from fcn_edge.device import git_commit, this_device
 from fcn_edge.engines import Engine, EngineOptions, Target, engine_on_target
 from fcn_edge.errors import FcnEdgeError
 from fcn_edge.export import contract_file
@@ -88,7 +88,7 @@ def progress(text: str) -> None:
 def new_record() -> dict[str, Any]:
     device = this_device()
     return {
-        "schema": 1, "device": device.name, "instruction_sets": list(device.instruction_sets),
+        "schema": 1, "commit": git_commit(), "device": device.name, "instruction_sets": list(device.instruction_sets),
         "versions": {name: version_of(name) for name in PACKAGES}, "calibration": CALIBRATION, "compared": COMPARED,
         "classes": CLASSES, "rows": [],
     }  # fmt: skip
