@@ -88,7 +88,7 @@ def progress(text: str) -> None:
 def new_record() -> dict[str, Any]:
     device = this_device()
     return {
-        "schema": 1, "commit": git_commit(), "device": device.name, "instruction_sets": list(device.instruction_sets),
+        "schema": 1, "device": device.name, "instruction_sets": list(device.instruction_sets),
         "versions": {name: version_of(name) for name in PACKAGES}, "calibration": CALIBRATION, "compared": COMPARED,
         "classes": CLASSES, "rows": [],
     }  # fmt: skip
@@ -121,7 +121,7 @@ def row_of_family(
     """Export and measure one family. INT8 is made of the first file that an exporter writes by default."""
     network = network_of(family, pictures(CALIBRATION, family.size))
     row: dict[str, Any] = {
-        "family": family.name, "size": list(family.size),
+        "family": family.name, "commit": git_commit(), "size": list(family.size),
         "parameters_m": round(sum(weights.numel() for weights in network.parameters()) / 1e6, 2), "files": [],
     }  # fmt: skip
     for exporter in exporters:
