@@ -58,10 +58,13 @@ def interop_record():
     """One network: a file that is right, one that the contract refuses, one that no exporter wrote."""
     near = {"file": [20.0, 0.9], "engine": [30.0, 0.95], "whole": [19.0, 0.89], "convolutions": [2, 3]}
     right = {
-        "exporter": "TorchScript", "variant": "default", "opset": 20, "refused": None,
+        "exporter": "TorchScript",
+        "variant": "default",
+        "opset": 20,
+        "refused": None,
         "fp32": {"onnxruntime": {"agreement": 1.0}, "openvino": {"agreement": 0.999999}},
         "int8": {"onnxruntime": {"refused": None, **near}, "openvino": {"refused": "wrong | here", **near}},
-    }  # fmt: skip
+    }
     refused = {"exporter": "TorchScript", "variant": "free size", "opset": 20, "refused": "no size"}
     unwritten = {"exporter": "dynamo", "variant": "default", "exporter_error": "no such operator"}
     return {"rows": [{"family": "net", "files": [right, refused, unwritten]}]}
