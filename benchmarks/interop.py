@@ -27,6 +27,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from fcn_edge.fidelity import Fidelity, fidelity
 
 from benchmarks.interop_networks import (
     CLASSES,
@@ -52,7 +53,6 @@ from fcn_edge.device import git_commit, this_device
 from fcn_edge.engines import Engine, EngineOptions, Target, engine_on_target
 from fcn_edge.errors import FcnEdgeError
 from fcn_edge.export import contract_file
-from fcn_edge.fidelity import Fidelity, fidelity
 from fcn_edge.files import read_json, write_json
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 

@@ -180,7 +180,9 @@ def _range(first: _FirstPass, name: str, histograms: np.ndarray, images: int) ->
         own = first.amax[name][half]
         return own if method == "minmax" else limit_from_histogram(histograms[half], amax, method)
 
-    halves = {method: (limit(0, method), limit(1, method)) for method in METHODS} if images > 1 else None
+    halves: dict[str, tuple[float, float]] | None = None
+    if images > 1:
+        halves = {method: (limit(0, method), limit(1, method)) for method in METHODS}
     counts = histograms.sum(0)
     channels = first.channels.get(name, np.empty(0))
     means = [float(f"{mean:.7g}") for mean in first.sums.get(name, np.empty(0)) / images]

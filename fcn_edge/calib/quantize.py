@@ -54,7 +54,8 @@ def int8_model(
     quantized = onnx.ModelProto()
     quantized.CopyFrom(model)
     graph, rules = quantized.graph, PLACEMENT[placement]
-    layers, kept = [], []
+    layers: list[Any] = []
+    kept: list[Any] = []
     for node in [*quantizable_convolutions(graph), *residual_adds(graph)]:
         is_float = node.name in kept_float or (is_depthwise(node) and not rules.depthwise)
         (kept if is_float else layers).append(node)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class CalibrationTable:
     roundings: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return sha256_of_json(to_mapping(self))
 

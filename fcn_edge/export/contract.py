@@ -38,7 +38,7 @@ def attach_contract(model: Any, spec: ModelSpec) -> Any:
     _add_initializer(model.graph, "frames_mean", mean.reshape(1, 3, 1, 1))
     _add_initializer(model.graph, "frames_scale", (1 / std.astype(np.float64)).astype(np.float32).reshape(1, 3, 1, 1))
     del model.graph.input[:]
-    shape = ["batch", "height", "width", 3] if spec.dynamic else [1, *spec.preprocess.size, 3]
+    shape: list[str | int] = ["batch", "height", "width", 3] if spec.dynamic else [1, *spec.preprocess.size, 3]
     model.graph.input.append(helper.make_tensor_value_info(FRAMES, TensorProto.UINT8, shape))
     for offset, node in enumerate(nodes):
         model.graph.node.insert(offset, node)
@@ -59,7 +59,7 @@ def plain_from_contract(model: Any, spec: ModelSpec) -> Any:
     weights = [w for w in model.graph.initializer if not w.name.startswith("frames_")]
     del model.graph.initializer[:], model.graph.input[:]
     model.graph.initializer.extend(weights)
-    shape = ["batch", 3, "height", "width"] if spec.dynamic else [1, 3, *spec.preprocess.size]
+    shape: list[str | int] = ["batch", 3, "height", "width"] if spec.dynamic else [1, 3, *spec.preprocess.size]
     model.graph.input.append(helper.make_tensor_value_info(f"{FRAMES}_ready", TensorProto.FLOAT, shape))
     return model
 

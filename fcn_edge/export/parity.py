@@ -56,8 +56,8 @@ def draws_the_same(whole: Any, folded: Any) -> bool:
 
     `folded` ends in scores. A tie: its scores of the two classes differ by no more than rounding.
     """
-    specs = [spec_from_onnx(model, "folded") for model in (whole, folded)]
-    assert specs[0] is not None and specs[1] is not None
+    specs = [spec for model in (whole, folded) if (spec := spec_from_onnx(model, "folded")) is not None]
+    assert len(specs) == 2
     size = specs[0].preprocess.size
     frames = _probe_frames(*size)
     for one, other in zip(_outputs(whole, frames)[0], _outputs(folded, frames)[0], strict=True):

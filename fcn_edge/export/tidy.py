@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -187,7 +187,8 @@ def _evaluated(node: Any, known: dict[str, np.ndarray], opsets: Any) -> np.ndarr
     inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(known[n].dtype), None) for n in names]
     graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name=node.output[0])])
     runner = ReferenceEvaluator(helper.make_model(graph, opset_imports=list(opsets)))
-    return np.asarray(runner.run(None, {name: known[name] for name in names})[0])
+    outputs = cast(list[Any], runner.run(None, {name: known[name] for name in names}))  # a dict for intermediate ones
+    return np.asarray(outputs[0])
 
 
 def drop_dead(graph: Any) -> None:

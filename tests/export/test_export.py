@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -32,6 +33,19 @@ MAX_RELATIVE_ERROR = 1e-4
 # Enlarged in the graph or sampled outside it: at a seam between two classes the rounding decides.
 MIN_AGREEMENT = 0.999
 NARROW = 1 / 16  # of VGG's channels: the paper's geometry without half a gigabyte of weights
+
+
+class Unlabelled:
+    """An item of a data set whose labels are all ignored."""
+
+    def __init__(self, item):
+        self._item = item
+
+    def __getattr__(self, name):
+        return getattr(self._item, name)
+
+    def labels(self):
+        return np.full_like(self._item.labels(), 255)
 
 
 def colourful(height, width):
@@ -270,6 +284,13 @@ def test_the_price_of_same_padding_is_what_evaluating_both_files_says(write_chec
     assert price.difference == price.miou - price.miou_original and price.images == 8
     assert price.interval[0] <= price.difference <= price.interval[1]
     assert ticks == [(n, 16) for n in range(1, 17)]
+
+
+def test_same_padding_cannot_be_compared_without_a_labelled_pixel(write_checkpoint, tmp_path):
+    streets = dataset_from_name("synthetic:street,seed=1,images=1,size=64x96")
+    data = replace(streets, items=[Unlabelled(streets.items[0])])
+    with pytest.raises(BadInput, match="no pixel has a label"):
+        same_padding_from_checkpoint(write_checkpoint(PAD100), tmp_path / "same.onnx", data, options=ExportOptions())
 
 
 @pytest.mark.parametrize("backbone", ["alexnet", "googlenet", "resnet18"])

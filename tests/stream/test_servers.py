@@ -133,6 +133,16 @@ def test_password_opens_and_a_wrong_one_is_told_without_being_told(kind):
             source_from_uri(server.url(), Patience())
 
 
+@pytest.mark.parametrize("path", ["", "nowhere"])
+def test_refused_connections_are_closed_while_the_error_lives(path):
+    password = "wrong" if not path else LOGIN[1]
+    with serving("mjpeg", login=LOGIN) as server:
+        before = _sockets()
+        with pytest.raises(BadInput) as refused:
+            source_from_uri(server.url(path, login=(LOGIN[0], password)))
+        assert _sockets() == before, refused
+
+
 @pytest.mark.parametrize("kind", ["rtsp", "mjpeg"])
 def test_password_may_be_typed_as_it_is_or_encoded(kind):
     password = "a#b@c[d]%e:f"

@@ -132,6 +132,16 @@ class WebContent(Content):
             return b""
 
 
+class CloseRefused(urllib.request.BaseHandler):
+    """Closes a 401 answer: urllib asks again on another connection and leaves the first open as long as errors live."""
+
+    handler_order = 0  # before urllib's own
+
+    def http_error_401(self, request: object, answer: HTTPResponse, code: int, words: str, headers: object) -> None:
+        """Told by urllib; None lets the next handler take it."""
+        answer.close()
+
+
 class WebVideo(VideoFile):
     """A recorded video on a server."""
 
@@ -198,7 +208,7 @@ def _answer(address: Address, wanted: str | None = None) -> HTTPResponse:
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
     passwords.add_password(None, address.bare, address.user or "", address.password)
     kinds = (urllib.request.HTTPBasicAuthHandler, urllib.request.HTTPDigestAuthHandler)
-    handlers = [kind(passwords) for kind in kinds] if address.user is not None else []
+    handlers = [CloseRefused(), *(kind(passwords) for kind in kinds)] if address.user is not None else []
     try:
         request = urllib.request.Request(address.bare, headers={"Range": wanted} if wanted else {})
         return urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_S)
