@@ -34,7 +34,8 @@ class Family:
     """A network to be built with random weights. package: what it needs. output: of several, the one with the scores.
 
     size: height and width. Where adaptive pooling to 6x6 cells is part of the network they are chosen so that its
-    bins are equally large, which the TorchScript exporter asks for.
+    bins are equally large, which the TorchScript exporter asks for. vanishes: with batch norms as they are initialised
+    the activations of this network shrink to nothing, so they take their statistics from pictures.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Family:
     build: Callable[[], torch.nn.Module]
     size: tuple[int, int] = (128, 160)
     output: str | None = None
+    vanishes: bool = False
 
     @property
     def is_installed(self) -> bool:
@@ -66,23 +68,23 @@ def smp(architecture: str, encoder: str, size: tuple[int, int] = (128, 160), **o
     return Family(f"smp {architecture}, {encoder}", "segmentation_models_pytorch", build, size)
 
 
-def torchvision(name: str, output: str | None = None, **options: Any) -> Family:
+def torchvision(name: str, output: str | None = None, vanishes: bool = False, **options: Any) -> Family:
     def build() -> torch.nn.Module:
         from torchvision.models import segmentation
 
         return getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=CLASSES, **options)
 
-    return Family(f"torchvision {name}", "torchvision", build, output=output)
+    return Family(f"torchvision {name}", "torchvision", build, output=output, vanishes=vanishes)
 
 
-def transformers(kind: str, size: tuple[int, int] = (128, 160), **options: Any) -> Family:
+def transformers(kind: str, size: tuple[int, int] = (128, 160), vanishes: bool = False, **options: Any) -> Family:
     def build() -> torch.nn.Module:
         import transformers as library
 
         config = getattr(library, f"{kind}Config")(num_labels=CLASSES, **options)
         return getattr(library, f"{kind}ForSemanticSegmentation")(config)
 
-    return Family(f"transformers {kind}", "transformers", build, size)
+    return Family(f"transformers {kind}", "transformers", build, size, vanishes=vanishes)
 
 
 SMALL_VIT = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 128}
@@ -102,12 +104,12 @@ FAMILIES = (
     torchvision("fcn_resnet50"),
     torchvision("fcn_resnet101", output="out", aux_loss=True),
     torchvision("deeplabv3_resnet50"),
-    torchvision("deeplabv3_mobilenet_v3_large"),
+    torchvision("deeplabv3_mobilenet_v3_large", vanishes=True),
     torchvision("lraspp_mobilenet_v3_large"),
     transformers("Segformer"),
-    transformers("MobileNetV2"),
-    transformers("MobileViT"),
-    transformers("MobileViTV2"),
+    transformers("MobileNetV2", vanishes=True),
+    transformers("MobileViT", vanishes=True),
+    transformers("MobileViTV2", vanishes=True),
     transformers("Beit", (192, 192), image_size=192, out_indices=[0, 1, 2, 3], **SMALL_VIT),
     transformers("DPT", (128, 128), image_size=128, backbone_out_indices=[0, 1, 2, 3],
                  neck_hidden_sizes=[16, 32, 64, 64], fusion_hidden_size=32, **SMALL_VIT),
@@ -118,12 +120,24 @@ def network_of(family: Family, pictures: list[np.ndarray]) -> torch.nn.Module:
     """The network for inference. pictures: (H, W, 3) uint8 BGR of the family's size, for its last bias."""
     torch.manual_seed(0)
     network = family.build().eval()
+    batch = torch.from_numpy(np.concatenate([network_input(picture) for picture in pictures]))
     last_bias = _last_convolution(network).bias
     assert last_bias is not None
     with torch.no_grad():
-        scores = _scores(network(torch.from_numpy(np.concatenate([network_input(picture) for picture in pictures]))))
-        last_bias -= scores.mean((0, 2, 3))
+        if family.vanishes:
+            _take_statistics(network, batch)
+        last_bias -= _scores(network(batch)).mean((0, 2, 3))
     return network
+
+
+def _take_statistics(network: torch.nn.Module, batch: torch.Tensor) -> None:
+    """Give each batch norm the mean and variance of what reaches it."""
+    norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    for layer in norms:
+        layer.train()
+        layer.momentum = None  # the mean over all that it sees
+    network(batch)
+    network.eval()
 
 
 def network_input(picture: np.ndarray) -> np.ndarray:
