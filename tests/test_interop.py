@@ -24,18 +24,23 @@ LEAST_EQUAL = 0.999
 # A reference run and an engine of one INT8 file, in dB: two right engines differ by roundings, which random weights
 # amplify; a wrong one was at 2 dB and below.
 LEAST_DB = 12.0
+# An engine may be so much further from fp32 than the file that it runs, in dB; a wrong one was 10 dB further.
+FURTHER_DB = 1.0
 HANDFUL = (
     "smp Unet, resnet18",
-    "smp MAnet, resnet18",
+    "smp FPN, efficientnet-b0",
     "smp Segformer, mit_b0",
     "torchvision lraspp_mobilenet_v3_large",
     "transformers Segformer",
 )
+CONCATENATING = ("smp UnetPlusPlus, resnet18", "smp MAnet, resnet18", "smp UPerNet, resnet18")
 SIZE = (64, 96)
 
 
-def by_name(name):
-    return next(family for family in interop_networks.FAMILIES if family.name == name)
+def installed(name):
+    family = next(family for family in interop_networks.FAMILIES if family.name == name)
+    pytest.importorskip(family.package, reason=f"{family.package} is not installed: pip install 'fcn-edge[interop]'")
+    return family
 
 
 def tiny(build=None, size=SIZE):
@@ -55,8 +60,7 @@ def tiny(build=None, size=SIZE):
 @pytest.mark.parametrize("name", HANDFUL)
 @pytest.mark.parametrize("exporter", interop_networks.EXPORTERS)
 def test_exported_network_is_right_in_fp32_and_int8_on_both_engines(name, exporter):
-    family = by_name(name)
-    pytest.importorskip(family.package, reason=f"{family.package} is not installed: pip install 'fcn-edge[interop]'")
+    family = installed(name)
     if exporter == "dynamo":
         pytest.importorskip("onnxscript", reason="onnxscript is not installed: pip install 'fcn-edge[interop]'")
     row = interop.row_of_family(family, exporters=(exporter,))
@@ -72,9 +76,17 @@ def test_exported_network_is_right_in_fp32_and_int8_on_both_engines(name, export
     assert integers == convolutions > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONCATENATING)
+def test_each_engine_is_as_near_to_fp32_as_the_int8_file_that_it_runs(name):
+    row = interop.row_of_family(installed(name), exporters=("TorchScript",), variants=("default",))
+    for figures in row["files"][0]["int8"].values():
+        assert figures["whole"][0] > figures["file"][0] - FURTHER_DB, figures
+
+
 def test_every_family_is_named_once_and_fits_its_package():
     names = [family.name for family in interop_networks.FAMILIES]
-    assert len(set(names)) == len(names) and set(HANDFUL) <= set(names)
+    assert len(set(names)) == len(names) and set(HANDFUL + CONCATENATING) <= set(names)
     assert {family.package for family in interop_networks.FAMILIES} == {
         "segmentation_models_pytorch",
         "torchvision",
