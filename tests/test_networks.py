@@ -165,11 +165,11 @@ def test_int8_file_that_is_wrong_is_told_from_its_float_sibling(contract):
     assert found.agreement < 0.8 and found.b["precision"] == "int8"
 
 
-def test_int8_is_built_for_both_engines(contract, tmp_path):
-    """From one calibration: the second takes the first one's table."""
-    calib, found = {"calib": f"folder:{PORTRAITS}#train", "calib_images": 2}, []
+def test_int8_is_built_for_both_engines(contract, roads, tmp_path):
+    """From one calibration: the second takes the first one's table. The network concatenates, and one branch is off."""
+    calib = {"calib": roads, "calib_images": IMAGES}
     for target in ("onnxruntime", "openvino"):
-        built = build_engine(contract(SINET), tmp_path / target, options=BuildOptions(target, "int8", **calib))
-        found.append(built.manifest["reference"])
+        built = build_engine(contract(TWIN), tmp_path / target, options=BuildOptions(target, "int8", **calib))
+        reference = built.manifest["reference"]
+        assert reference["agreement"] >= reference["limits"]["agreement"] and reference["sqnr_db"] > 15
         calib = {"calib": str(tmp_path / target / "table.json")}
-    assert all(reference["agreement"] >= reference["limits"]["agreement"] for reference in found)

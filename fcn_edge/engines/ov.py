@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ class OpenVinoEngine(Engine):
     def _finish(self) -> np.ndarray:
         request = self._running.popleft()
         self._idle.append(request)
-        request.wait()
+        with _run_errors(self.path.name):
+            request.wait()
         found = request.get_output_tensor(0).data
         result = self.workspace.take(found.shape, found.dtype)
         result[...] = found
@@ -84,7 +86,7 @@ class OpenVinoGraph:
 
     def __init__(self, model: bytes, name: str, options: EngineOptions) -> None:
         self.execution: Execution = options.execution or "f32"
-        self.runtime = _runtime()
+        self.runtime, self._name = _runtime(), name
         compiled = _compiled(model_with_shifted_pairs(model), name, replace(options, in_flight=1))
         is_static = all(output.partial_shape.is_static for output in compiled.outputs)
         shapes = [(tuple(out.shape), out.element_type.to_dtype()) for out in compiled.outputs] if is_static else None
@@ -96,12 +98,14 @@ class OpenVinoGraph:
         import openvino
 
         if self._shapes is None:  # known only once it has run
-            self._request.infer(list(arrays), share_inputs=True)
+            with _run_errors(self._name):
+                self._request.infer(list(arrays), share_inputs=True)
             return [filled(take, tensor.data) for tensor in self._request.output_tensors]
         found = [take(shape, kind) for shape, kind in self._shapes]
         for index, array in enumerate(found):
             self._request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
-        self._request.infer(list(arrays), share_inputs=True)
+        with _run_errors(self._name):
+            self._request.infer(list(arrays), share_inputs=True)
         return found
 
 
@@ -130,6 +134,15 @@ def _compiled(model: Path | bytes, name: str, options: EngineOptions) -> Any:
         raise NotTaken(f"{name}: OpenVINO cannot compile this file ({_reason(error)})") from error
     _check_taken(compiled, execution)
     return compiled
+
+
+@contextmanager
+def _run_errors(name: str) -> Iterator[None]:
+    """A node that fails while it runs is an error of the file, in OpenVINO's words."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise BadInput(f"{name}: OpenVINO cannot run this file ({_reason(error)})") from error
 
 
 def _reason(error: Exception) -> str:

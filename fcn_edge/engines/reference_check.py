@@ -19,6 +19,7 @@ from fcn_edge.onnxgraph import tapped_model
 from fcn_edge.spec import Precision
 from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
 
+APART_DB, APART_PIXELS = 3.0, 1.5  # of two independent roundings, against one of them and no rounding
 LEAST_KEPT_DB, LEAST_KEPT = 3.0, 0.5  # below, half of what a lower-precision file gives is noise
 EXACT_DB = 200.0  # stands for infinity: of float32 nothing above 150 dB is told apart
 
@@ -48,15 +49,16 @@ class Fidelity:
 def limits_for(precision: Precision, execution: Execution, price: Fidelity | None = None) -> Limits:
     """What an engine must reach.
 
-    price: how far the quantized file itself is from fp32, both as reference runs. Where a coarse
-    scale makes each rounding large, two right engines differ by as much: an engine may stray from
-    the file by what the file strays from fp32.
+    price: how far the quantized file itself is from fp32, both as reference runs. Where a coarse scale makes each
+    rounding large, two right engines round apart: independent errors of the size that the file has against fp32
+    differ by 3 dB more than that, and by up to half as many pixels again.
     """
     if (precision, execution) == ("fp32", "f32"):
         return Limits(60.0, 0.999)
     if price is None:
         return Limits(15.0, 0.85)
-    return Limits(15.0 if price.sqnr_db is None else min(15.0, price.sqnr_db), min(0.97, price.agreement))
+    sqnr_db = 15.0 if price.sqnr_db is None else min(15.0, price.sqnr_db - APART_DB)
+    return Limits(sqnr_db, min(0.97, 1 - APART_PIXELS * (1 - price.agreement)))
 
 
 @dataclass(frozen=True)

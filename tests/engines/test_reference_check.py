@@ -9,7 +9,7 @@ import pytest
 
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine, reference_check
-from fcn_edge.engines.reference_check import EXACT_DB, decibels, fidelity, held_to_reference, require_faithful
+from fcn_edge.engines.reference_check import EXACT_DB, Fidelity, decibels, fidelity, held_to_reference, require_faithful
 from fcn_edge.errors import BadInput, CheckFailed
 
 STREETS = dataset_from_name("synthetic:street,seed=1,images=3,size=64x96")
@@ -67,7 +67,7 @@ def test_engine_that_computes_something_else_is_refused(reference, change):
         require_faithful(fidelity(wrong, reference, IMAGES), wrong)
 
 
-@pytest.mark.parametrize("broken", [{"openvino"}, {"onnxruntime"}, {"openvino", "onnxruntime"}], ids=" and ".join)
+@pytest.mark.parametrize("broken", [("openvino",), ("onnxruntime",), ("openvino", "onnxruntime")], ids=" and ".join)
 def test_refusal_names_the_target_that_computes_what_the_file_says(int8_file, monkeypatch, broken):
     open_right = reference_check.engine_on_target
 
@@ -97,3 +97,12 @@ def test_nothing_to_hold_it_with_is_refused(reference):
 
 def test_decibels():
     assert decibels(100.0, 1.0) == 20 and decibels(0.0, 0.0) == EXACT_DB and decibels(0.0, 1.0) == -EXACT_DB
+
+
+@pytest.mark.parametrize(
+    ("sqnr_db", "agreement", "limits"),
+    [(40.0, 0.999, (15.0, 0.97)), (16.0, 0.9, (13.0, 0.85)), (None, 0.9, (15.0, 0.85))],
+)
+def test_engine_may_differ_from_its_file_as_two_independent_roundings_do(sqnr_db, agreement, limits):
+    found = reference_check.limits_for("int8", "f32", Fidelity(1, sqnr_db, agreement, agreement))
+    assert (found.sqnr_db, found.agreement) == pytest.approx(limits)

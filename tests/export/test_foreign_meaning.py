@@ -388,3 +388,19 @@ def test_pictures_of_the_user_are_compared_too(convert, monkeypatch):
 def test_network_keeps_its_contract_through_the_conversion(convert):
     contract = contract_from_onnx(convert(network(), FIVE + 'name = "mine"\n'))
     assert contract.spec.name == "mine" and contract.spec.preprocess.mean == (123.675, 116.28, 103.53)
+
+
+def test_node_that_fails_while_it_runs_is_an_error_of_the_file(convert):
+    """The row to gather depends on the picture: the pictures tried have it, a black one has not."""
+    tail = [
+        helper.make_node("ReduceMax", ["x"], ["light"], keepdims=0),
+        helper.make_node("Less", ["light", "dark"], ["is_dark"]),
+        helper.make_node("Cast", ["is_dark"], ["count"], to=INT64),
+        helper.make_node("Mul", ["count", "many"], ["row"]),
+        helper.make_node("Unsqueeze", ["row", "zero"], ["rows"]),
+        helper.make_node("Gather", ["scores", "rows"], ["y"], axis=0),
+    ]
+    weights = {"dark": np.float32(-1.7), "many": np.array(7), "zero": np.array([0])}
+    path = convert(network(tail, [("y", FLOAT, 4)], weights=weights), FIVE)
+    with open_engine(path, target="onnxruntime") as engine, pytest.raises(BadInput, match=r"out\.onnx"):
+        engine.infer(np.zeros((1, *SIZE, 3), np.uint8))
