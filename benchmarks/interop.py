@@ -58,8 +58,17 @@ from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 
 TARGETS: tuple[Target, ...] = ("onnxruntime", "openvino")
 CALIBRATION, COMPARED = "synthetic:street,seed=2,images=8", "synthetic:street,seed=1,images=4"
-PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "timm", "transformers", "onnxscript", "onnx",
-            "onnxruntime", "openvino")  # fmt: skip
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "segmentation-models-pytorch",
+    "timm",
+    "transformers",
+    "onnxscript",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+)
 WORDS = 400  # of a message that is kept
 
 
@@ -88,10 +97,15 @@ def progress(text: str) -> None:
 def new_record() -> dict[str, Any]:
     device = this_device()
     return {
-        "schema": 1, "commit": git_commit(), "device": device.name, "instruction_sets": list(device.instruction_sets),
-        "versions": {name: version_of(name) for name in PACKAGES}, "calibration": CALIBRATION, "compared": COMPARED,
-        "classes": CLASSES, "rows": [],
-    }  # fmt: skip
+        "schema": 1,
+        "device": device.name,
+        "instruction_sets": list(device.instruction_sets),
+        "versions": {name: version_of(name) for name in PACKAGES},
+        "calibration": CALIBRATION,
+        "compared": COMPARED,
+        "classes": CLASSES,
+        "rows": [],
+    }
 
 
 def version_of(package: str) -> str | None:
@@ -121,9 +135,12 @@ def row_of_family(
     """Export and measure one family. INT8 is made of the first file that an exporter writes by default."""
     network = network_of(family, pictures(CALIBRATION, family.size))
     row: dict[str, Any] = {
-        "family": family.name, "size": list(family.size),
-        "parameters_m": round(sum(weights.numel() for weights in network.parameters()) / 1e6, 2), "files": [],
-    }  # fmt: skip
+        "family": family.name,
+        "commit": git_commit(),
+        "size": list(family.size),
+        "parameters_m": round(sum(weights.numel() for weights in network.parameters()) / 1e6, 2),
+        "files": [],
+    }
     for exporter in exporters:
         for variant in variants:
             on_step(f"{family.name}: {exporter}, {variant}")
@@ -160,8 +177,11 @@ def measured_file(file: Exported, family: Family, with_int8: bool, folder: Path)
         return entry | {"refused": words(error, folder), "is_ours": isinstance(error, FcnEdgeError)}
     compared = pictures(COMPARED, family.size)
     wanted = plain_class_maps(file.path, family, compared)
-    entry |= {"refused": None, "head": contract_from_onnx(contract).spec.head.kind,
-              "classes_seen": len(np.unique(np.stack(wanted)))}  # fmt: skip
+    entry |= {
+        "refused": None,
+        "head": contract_from_onnx(contract).spec.head.kind,
+        "classes_seen": len(np.unique(np.stack(wanted))),
+    }
     entry["fp32"] = {target: fp32_on(target, contract, compared, wanted) for target in TARGETS}
     if with_int8:
         entry["int8"] = int8_of(contract, family, compared, folder)

@@ -88,6 +88,14 @@ def transformers(kind: str, size: tuple[int, int] = (128, 160), vanishes: bool =
 
 
 SMALL_VIT = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 128}
+SMALL_BEIT = {**SMALL_VIT, "image_size": 192, "out_indices": [0, 1, 2, 3]}
+SMALL_DPT = {
+    **SMALL_VIT,
+    "image_size": 128,
+    "backbone_out_indices": [0, 1, 2, 3],
+    "neck_hidden_sizes": [16, 32, 64, 64],
+    "fusion_hidden_size": 32,
+}
 FAMILIES = (
     smp("Unet", "resnet18"),
     smp("Unet", "efficientnet-b0"),
@@ -110,10 +118,9 @@ FAMILIES = (
     transformers("MobileNetV2", vanishes=True),
     transformers("MobileViT", vanishes=True),
     transformers("MobileViTV2", vanishes=True),
-    transformers("Beit", (192, 192), image_size=192, out_indices=[0, 1, 2, 3], **SMALL_VIT),
-    transformers("DPT", (128, 128), image_size=128, backbone_out_indices=[0, 1, 2, 3],
-                 neck_hidden_sizes=[16, 32, 64, 64], fusion_hidden_size=32, **SMALL_VIT),
-)  # fmt: skip
+    transformers("Beit", (192, 192), **SMALL_BEIT),
+    transformers("DPT", (128, 128), **SMALL_DPT),
+)
 
 
 def network_of(family: Family, pictures: list[np.ndarray]) -> torch.nn.Module:

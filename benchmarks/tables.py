@@ -8,6 +8,7 @@ and FILE#int8 are the two tables of a record of `interop.py`. tests/test_tables.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ DOCUMENTS = (
 METHODS = ("minmax", "entropy", "percentile", "mse")
 RESULTS = ROOT / "benchmarks" / "results"
 PLACE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+MESSAGE = 120  # characters of an exporter's, which can be a whole graph
 MANY = 5  # networks and sizes: beyond them a line holds all precisions of one
 ENGINES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "pytorch": "PyTorch", "tensorrt": "TensorRT"}
 
@@ -193,12 +195,14 @@ def _fp32_cell(file: Mapping[str, Any]) -> str:
     if file["refused"] or not shares:
         return f"{file['opset']}: **refused**"
     missing = "" if len(shares) == len(file["fp32"]) else ", one engine **refused**"
-    return f"{file['opset']}: {100 * min(shares):.2f} %{missing}"
+    return f"{file['opset']}: {_percent(min(shares), 2)}{missing}"
 
 
 def _messages_of(file: Mapping[str, Any]) -> list[str]:
     """Of an exporter, the contract, an engine in fp32 or a build in INT8."""
-    messages = [file[key] for key in ("exporter_error", "refused") if file.get(key)]
+    messages = [file["refused"]] if file.get("refused") else []
+    if "exporter_error" in file:
+        messages.append(f"{file['exporter_error'][:MESSAGE]} …")
     for precision in ("fp32", "int8"):
         entries = file.get(precision, {})
         if "error" in entries:
@@ -236,7 +240,12 @@ def _int8_cells(entry: Mapping[str, Any]) -> list[str]:
 
 def _nearness(pair: Sequence[float]) -> str:
     sqnr_db, agreement = pair
-    return f"{sqnr_db:.1f} dB, {100 * agreement:.1f} %"
+    return f"{sqnr_db:.1f} dB, {_percent(agreement, 1)}"
+
+
+def _percent(share: float, digits: int) -> str:
+    """Rounded down: 100 % is all."""
+    return f"{math.floor(share * 10 ** (2 + digits)) / 10**digits:.{digits}f} %"
 
 
 def results() -> list[tuple[str, dict[str, Any]]]:

@@ -96,7 +96,10 @@ def test_every_family_is_named_once_and_fits_its_package():
 
 @pytest.fixture(scope="module")
 def tiny_row():
-    return interop.row_of_family(tiny(), exporters=("TorchScript",), variants=("default", "free size"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interop, "CALIBRATION", "synthetic:street,seed=2,images=2")
+        patch.setattr(interop, "COMPARED", "synthetic:street,seed=1,images=2")
+        return interop.row_of_family(tiny(), exporters=("TorchScript",), variants=("default", "free size"))
 
 
 def test_row_holds_fp32_of_every_file_and_int8_of_the_default_one(tiny_row):

@@ -58,10 +58,13 @@ def interop_record():
     """One network: a file that is right, one that the contract refuses, one that no exporter wrote."""
     near = {"file": [20.0, 0.9], "engine": [30.0, 0.95], "whole": [19.0, 0.89], "convolutions": [2, 3]}
     right = {
-        "exporter": "TorchScript", "variant": "default", "opset": 20, "refused": None,
-        "fp32": {"onnxruntime": {"agreement": 1.0}, "openvino": {"agreement": 0.9991}},
+        "exporter": "TorchScript",
+        "variant": "default",
+        "opset": 20,
+        "refused": None,
+        "fp32": {"onnxruntime": {"agreement": 1.0}, "openvino": {"agreement": 0.999999}},
         "int8": {"onnxruntime": {"refused": None, **near}, "openvino": {"refused": "wrong | here", **near}},
-    }  # fmt: skip
+    }
     refused = {"exporter": "TorchScript", "variant": "free size", "opset": 20, "refused": "no size"}
     unwritten = {"exporter": "dynamo", "variant": "default", "exporter_error": "no such operator"}
     return {"rows": [{"family": "net", "files": [right, refused, unwritten]}]}
@@ -69,9 +72,9 @@ def interop_record():
 
 def test_table_of_other_libraries_shows_the_engine_with_fewer_equal_pixels_and_every_message():
     lines = tables.interop_fp32_table(interop_record())
-    assert lines[2] == "| net | 20: 99.91 % | 20: **refused** | not written |"
+    assert lines[2] == "| net | 20: 99.99 % | 20: **refused** | not written |"
     notes = [line.rpartition(": ")[2] for line in lines[4:]]
-    assert notes == [r"wrong \| here", "no size", "no such operator"]
+    assert notes == [r"wrong \| here", "no size", "no such operator …"]
 
 
 def test_table_of_other_libraries_in_int8_keeps_the_figures_of_a_refused_engine():
