@@ -81,6 +81,7 @@ def test_exported_network_is_right_in_fp32_and_int8_on_both_engines(name, export
 def test_each_engine_is_as_near_to_fp32_as_the_int8_file_that_it_runs(name):
     row = interop.row_of_family(installed(name), exporters=("TorchScript",), variants=("default",))
     for figures in row["files"][0]["int8"].values():
+        assert figures["refused"] is None, figures
         assert figures["whole"][0] > figures["file"][0] - FURTHER_DB, figures
 
 
