@@ -19,13 +19,13 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 import torch
-from fcn_edge.fidelity import fidelity
 from torch import nn
 
 from fcn_edge.calib import images_from_source, quantized_file, table_from_images
 from fcn_edge.calib.placement import PLACEMENT, PlacementName
 from fcn_edge.data import class_set, dataset_from_name
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
+from fcn_edge.engines.reference_check import fidelity
 from fcn_edge.export import contract_file, onnx_from_checkpoint
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint
 from fcn_edge.shelf import recipe_from_shelf

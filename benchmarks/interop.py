@@ -27,7 +27,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from fcn_edge.fidelity import Fidelity, fidelity
 
 from benchmarks.interop_networks import (
     CLASSES,
@@ -51,6 +50,7 @@ from fcn_edge.calib.placement import placement_for, quantizable_convolutions
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, this_device
 from fcn_edge.engines import Engine, EngineOptions, Target, engine_on_target
+from fcn_edge.engines.reference_check import Fidelity, fidelity
 from fcn_edge.errors import FcnEdgeError
 from fcn_edge.export import contract_file
 from fcn_edge.files import read_json, write_json

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import sys
 import types
 import typing
@@ -47,7 +46,7 @@ def from_mapping(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
     for key in mapping:
         if key not in fields:
             raise BadInput(f"{where}: unknown key {key!r}{nearest(key, fields)}")
-    hints = _types_of(typing.cast("type[object]", kind))
+    hints = _types_of(kind)
     values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in mapping.items()}
     missing = [name for name, field in fields.items() if name not in values and _is_required(field)]
     if missing:
@@ -55,10 +54,14 @@ def from_mapping(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
     return kind(**values)
 
 
-@functools.cache
+_TYPES: dict[type, dict[str, Any]] = {}
+
+
 def _types_of(kind: type) -> dict[str, Any]:
     """The type of each field; annotations are evaluated once."""
-    return typing.get_type_hints(kind)
+    if kind not in _TYPES:
+        _TYPES[kind] = typing.get_type_hints(kind)
+    return _TYPES[kind]
 
 
 def to_mapping(value: Any) -> Any:
