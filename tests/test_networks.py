@@ -30,10 +30,13 @@ IMAGES = 4
 POINT = 0.005  # of mIoU: pictures and scores are resized by other code here, which rounds apart at seams
 LEAST_EQUAL = 0.999
 
-pytestmark = pytest.mark.skipif(
-    not (NETWORKS.is_dir() and PORTRAITS.is_dir() and CAMVID.is_dir()),
-    reason=f"networks and data sets are not at {SHARED}",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (NETWORKS.is_dir() and PORTRAITS.is_dir() and CAMVID.is_dir()),
+        reason=f"networks and data sets are not at {SHARED}",
+    ),
+]
 
 
 @dataclass(frozen=True)

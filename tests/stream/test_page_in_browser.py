@@ -36,7 +36,7 @@ SMALLEST_TARGET = 24  # CSS pixels, WCAG 2.2, success criterion 2.5.8
 TIMES = Times(1_000_000, 2_000_000, 3_000_000, 7_000_000, 500_000)
 NO_QUANTILES = Quantiles(2.0, 3.0)
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
