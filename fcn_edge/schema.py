@@ -46,7 +46,7 @@ def from_mapping(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
     for key in mapping:
         if key not in fields:
             raise BadInput(f"{where}: unknown key {key!r}{nearest(key, fields)}")
-    hints = _types_of(kind)
+    hints = _types_of(typing.cast(type, kind))
     values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in mapping.items()}
     missing = [name for name, field in fields.items() if name not in values and _is_required(field)]
     if missing:

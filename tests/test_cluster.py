@@ -124,6 +124,7 @@ def test_cluster_of_our_own_listens_on_this_machine_only(started):
         assert [node["NodeManagerAddress"] for node in ray.nodes()] == [cluster.LOOPBACK]
 
 
+@pytest.mark.slow
 def test_killed_worker_loses_nothing_and_counts_nothing_twice(started, onnx_file):
     with open_engine(onnx_file, target="onnxruntime", options=ONE) as engine:
         local = evaluate_engine(engine, dataset_from_name(STREETS))
@@ -142,6 +143,7 @@ def test_killed_worker_loses_nothing_and_counts_nothing_twice(started, onnx_file
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "Ray's own handler is gone with it"
 
 
+@pytest.mark.slow
 def test_killed_worker_begins_its_recording_again(started, onnx_file, archive, tmp_path):
     recordings = [str(archive / f"{name}.mp4") for name in "abc"]
     local, spread = ([f"{tmp_path}/{where}/masks/", f"{tmp_path}/{where}/out.mp4"] for where in ("local", "spread"))

@@ -21,8 +21,8 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.evaluate import evaluate_engine
 from fcn_edge.export import contract_file
+from tests.shared_data import SHARED
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 NETWORKS, PORTRAITS, CAMVID = SHARED / "networks", SHARED / "datasets" / "portraits", SHARED / "datasets" / "camvid"
 TWIN_SPEC = 'classes = ["other", "drivable"]\nmean = [0, 0, 0]\nstd = [255, 255, 255]\noutput = "drivable_area"\n'
 ROAD = 3  # CamVid's class that TwinLiteNet calls drivable
@@ -30,10 +30,13 @@ IMAGES = 4
 POINT = 0.005  # of mIoU: pictures and scores are resized by other code here, which rounds apart at seams
 LEAST_EQUAL = 0.999
 
-pytestmark = pytest.mark.skipif(
-    not (NETWORKS.is_dir() and PORTRAITS.is_dir() and CAMVID.is_dir()),
-    reason="networks and data sets are not at ../shared",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (NETWORKS.is_dir() and PORTRAITS.is_dir() and CAMVID.is_dir()),
+        reason=f"networks and data sets are not at {SHARED}",
+    ),
+]
 
 
 @dataclass(frozen=True)

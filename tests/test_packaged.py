@@ -12,15 +12,16 @@ from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.evaluate import evaluate_engine
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file, table_file
+from tests.shared_data import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
-CAMVID = ROOT.parent / "shared" / "datasets" / "camvid"
+CAMVID = SHARED / "datasets" / "camvid"
 STREETS = "synthetic:street,seed=3,images=16,size=360x480"
 LEAST_MIOU_CAMVID = 0.65  # what the first packaged network promises on CamVid val
 LEAST_MIOU_STREETS = 0.60  # drawn streets of a seed it never saw
 MOST_LOST_BY_INT8 = 0.010  # one point of mIoU, on either engine
 
-needs_camvid = pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not at ../shared/datasets/camvid")
+needs_camvid = pytest.mark.skipif(not CAMVID.is_dir(), reason=f"CamVid is not at {CAMVID}")
 
 
 @pytest.fixture(scope="module")

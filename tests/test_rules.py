@@ -242,6 +242,12 @@ def test_modules_are_short():
     assert {name: length for name, length in lengths.items() if length >= LONGEST_MODULE} == {}
 
 
+def test_shared_data_is_found_in_one_place():
+    constants = ((place, node.value) for place, node in nodes(SOURCES) if isinstance(node, ast.Constant))
+    homes = {place.split(":")[0] for place, value in constants if value == "shared"}
+    assert homes - {Path(__file__).relative_to(ROOT).as_posix()} == {"tests/shared_data.py"}
+
+
 def test_missing_packages_are_not_turned_into_flags():
     flags = []
     for place, node in nodes(MODULES.values()):

@@ -15,11 +15,12 @@ from fcn_edge.calib.quantize import int8_model
 from fcn_edge.engines import EngineOptions
 from fcn_edge.engines.ort import Taps
 from fcn_edge.onnxpairs import model_with_shifted_pairs
+from tests.shared_data import SHARED
 
 openvino = pytest.importorskip("openvino")
 
 ROOT = Path(__file__).resolve().parents[2]
-CASES = ROOT.parent / "shared" / "cases" / "int8"
+CASES = SHARED / "cases" / "int8"
 SIDE, CHANNELS = 12, 8
 SCALES = (0.003936, 0.00394, 0.0236, 0.1)  # 127 * scale is 0.4999 and 0.5004 at the first two
 # A value halfway between two integers may go either way, which leaves 45 dB and more; rounding to whole numbers
@@ -294,7 +295,7 @@ def test_weights_that_a_file_rounds_itself_and_integers_that_it_gives_out_stay_i
     assert model_with_shifted_pairs(given) is given
 
 
-# The two files of ../shared/cases
+# The two files of shared/cases/int8
 
 
 def float_version(model):
@@ -320,7 +321,7 @@ def float_version(model):
     return made
 
 
-@pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not at ../shared/cases/int8")
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"the cases are not at {CASES}")
 @pytest.mark.parametrize("file", ["concat.onnx", "concat_3.onnx"])
 @pytest.mark.parametrize("placement", ["any", "x86"])
 def test_int8_of_a_case_is_right_on_openvino(file, placement):
@@ -333,7 +334,7 @@ def test_int8_of_a_case_is_right_on_openvino(file, placement):
     assert decibels(scores, reference(made, feeds, output)) >= LEAST_DB and precisions <= {"u8", "i8"}
 
 
-@pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not at ../shared/cases/int8")
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"the cases are not at {CASES}")
 def test_case_that_is_quantized_already_is_right_as_the_engine_gives_it():
     from fcn_edge.engines.ov import OpenVinoGraph
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from importlib.util import find_spec
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from tests.shared_data import SHARED
 
 KEYS = {"miou", "pixel_acc", "mean_acc", "fw_iou", "iou", "images", "target", "precision", "execution", "model_sha256",
         "miou_ci", "iou_ci", "scores", "ignored_share", "classes_without_labels", "classes_never_predicted", "warnings",
@@ -84,7 +85,7 @@ def test_what_the_scores_say_nothing_of_is_reported(command, onnx_file, pairs, t
         assert text in done.out
 
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "labels"
+CASES = SHARED / "cases" / "labels"
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason=f"{CASES} is not on this machine")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from fcn_edge.data import dataset_from_name
 from fcn_edge.data.voc import voc_palette
 from fcn_edge.errors import BadInput
+from tests.shared_data import SHARED
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_ignored_value_that_8_bits_do_not_hold_is_255_in_labels(two_classes, ign
     assert dataset_from_name(two_classes([0, 1], ignore_index=ignore)).ignore_index == 255
 
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "labels"
+CASES = SHARED / "cases" / "labels"
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason=f"{CASES} is not on this machine")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
 from fcn_edge.data import dataset_from_name, voc
 from fcn_edge.errors import BadInput
+from tests.shared_data import SHARED
 
-VOC_MINI = Path(__file__).resolve().parents[3] / "shared" / "datasets" / "voc_mini"  # beside the repository
+VOC_MINI = SHARED / "datasets" / "voc_mini"
 
 
 def test_palette_is_the_published_one():

@@ -17,8 +17,9 @@ from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput, NotTaken
 from fcn_edge.export import contract_file, foreign
 from fcn_edge.onnxfile import contract_from_onnx
+from tests.shared_data import SHARED
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "onnx"
+CASES = SHARED / "cases" / "onnx"
 NORMALISED = "mean = [123.675, 116.28, 103.53]\nstd = [58.395, 57.12, 57.375]\n"
 FIVE = 'classes = ["c0", "c1", "c2", "c3", "c4"]\n' + NORMALISED
 TWO = 'classes = ["c0", "c1"]\n' + NORMALISED

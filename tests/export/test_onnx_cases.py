@@ -22,6 +22,7 @@ from tests.export.onnx_tables.case import SIZE, Case, scores
 LEAST_EQUAL = 0.999  # sums in another order round apart where two classes meet
 LEAST_ROWS = 200
 EVERY_NTH = {"openvino": 17, "reference": 13}  # of the rows: compiling each for every engine would take minutes
+QUICK_NTH = 10
 ONE_THREAD = EngineOptions(threads=1)
 
 
@@ -82,7 +83,13 @@ def targets_of(number: int) -> list[str]:
     return ["onnxruntime", *(target for target, nth in EVERY_NTH.items() if number % nth == 0)]
 
 
-@pytest.mark.parametrize(("number", "name"), list(enumerate(CASES)), ids=list(CASES))
+def rows() -> list:
+    """Every case by number and name; all but some are slow."""
+    marks = [() if number % QUICK_NTH == 0 else pytest.mark.slow for number in range(len(CASES))]
+    return [pytest.param(number, name, id=name, marks=mark) for (number, name), mark in zip(enumerate(CASES), marks)]
+
+
+@pytest.mark.parametrize(("number", "name"), rows())
 def test_file_means_what_it_meant_or_is_refused(number, name, tmp_path):
     case = CASES[name]
     picture = frame(case)

@@ -35,7 +35,11 @@ RUNNABLE = [
 ]
 
 
-@pytest.fixture(scope="module", params=shelf_names("export"))
+QUICK = "fcn8s_vgg16_voc"
+RECIPES = [pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in shelf_names("export")]
+
+
+@pytest.fixture(scope="module", params=RECIPES)
 def name(request):
     return request.param
 

@@ -19,9 +19,10 @@ from fcn_edge.stream.sinks import sink_from_uri
 from fcn_edge.stream.sinks.base import Null, Sink
 from fcn_edge.stream.sources import source_from_uri
 from fcn_edge.stream.window import quantiles_ms
+from tests.shared_data import SHARED
 from tests.stream.conftest import SIZE, ColourEngine, Drawn, expected_class_map, picture
 
-REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
+REAL_VIDEO = SHARED / "video" / "solidWhiteRight.mp4"
 
 
 class Collect(Sink):

@@ -23,6 +23,8 @@ from tests.stream.servers import ROOT, Server, free_port, missing, wait_until
 from tests.stream.servers.marks import grey_picture, read_mark
 from tests.stream.servers.watching import Watching
 
+pytestmark = pytest.mark.slow
+
 LOGIN = ("admin", "hunter2")
 SMALL, LARGE = (240, 320), (360, 480)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,8 +13,9 @@ from fcn_edge.data.pictures import MAX_SIDE, TURNED, picture_from_bytes
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, SourceLost
 from fcn_edge.stream.sources import cameras, recordings_of, source_from_uri
 from tests.labelfiles import GREY, RGB, png_from_samples
+from tests.shared_data import SHARED
 
-REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
+REAL_VIDEO = SHARED / "video" / "solidWhiteRight.mp4"
 
 
 def _with_index_first(mp4: bytes) -> bytes:

@@ -24,6 +24,7 @@ from fcn_edge.stream.regions import rule_from_text
 from fcn_edge.stream.sinks import SinkOptions, sink_from_uri, sinks_of_sources
 from fcn_edge.stream.sources import source_from_uri, tracks
 from fcn_edge.stream.sources.pacing import PresentationClock
+from tests.shared_data import SHARED
 from tests.stream.videos import (
     COLOURS,
     CONTAINERS,
@@ -38,7 +39,7 @@ from tests.stream.videos import (
     write_video,
 )
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "video"
+CASES = SHARED / "cases" / "video"
 NOISE = [tuple(np.random.default_rng(n).integers(0, 255, 3).tolist()) for n in range(96)]
 GREY_TOLERANCE = 4  # of 9 between neighbours; compression moves a grey by less
 TOLERANCE_S = 0.0006  # half a tick of the containers that count milliseconds
