@@ -96,7 +96,7 @@ def _laid_out(value: Any, margin: str) -> str:
     if isinstance(value, dict) and value:
         lines = [f"{inner}{json.dumps(str(key))}: {_laid_out(item, inner)}" for key, item in value.items()]
         return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
-    if isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value):
+    if isinstance(value, (list, tuple)) and any(issubclass(kind, dict) for kind in set(map(type, value))):
         return "[\n" + ",\n".join(f"{inner}{_laid_out(item, inner)}" for item in value) + f"\n{margin}]"
     return json.dumps(value, allow_nan=False)
 

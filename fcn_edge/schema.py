@@ -115,7 +115,7 @@ def _tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise BadInput(f"{where}: expected a list, found {value!r}")
     if len(args) == 2 and args[1] is Ellipsis:
-        if args[0] in (int, str) and all(type(item) is args[0] for item in value):
+        if args[0] in (int, str) and set(map(type, value)) <= {args[0]}:
             return tuple(value)
         if args[0] in PLAIN:
             return tuple(_scalar(args[0], item, where) for item in value)
