@@ -66,6 +66,7 @@ def test_without_a_gpu_it_says_what_is_missing_and_writes_nothing(tmp_path):
     assert done.stdout == "" and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_interface_and_kernels_agree_on_the_shim(smoke, report, gpu, small):
     smoke.check_interface(gpu, report)
     smoke.check_kernels(gpu, report, IMAGE)

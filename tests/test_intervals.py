@@ -64,17 +64,20 @@ def coverage(sets):
     return np.mean([low <= TRUTH <= high for low, high in found])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.8])
 def test_covers_93_to_97_percent_of_independent_images_and_of_video(correlation):
     sets = confusions(np.random.default_rng(1), 100, correlation, DRAWS)
     assert 0.93 <= coverage(sets) <= 0.97
 
 
+@pytest.mark.slow
 def test_where_neighbours_are_nearly_equal_it_covers_less():
     sets = confusions(np.random.default_rng(1), 100, 0.9, FEWER)
     assert 0.88 <= coverage(sets) <= 0.95
 
 
+@pytest.mark.slow
 def test_sequences_are_drawn_from_as_one():
     drives = confusions(np.random.default_rng(1), 20, 0.8, 5 * FEWER).reshape(FEWER, 5, 20, CLASSES, CLASSES)
     sets = [
@@ -84,6 +87,7 @@ def test_sequences_are_drawn_from_as_one():
     assert coverage(sets) >= 0.88
 
 
+@pytest.mark.slow
 def test_difference_of_two_runs_is_covered():
     seeds = range(FEWER)
     usual, better = ([confusions(np.random.default_rng(n), 100, 0.5, skill=s)[0] for n in seeds] for s in (0.0, 0.1))

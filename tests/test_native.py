@@ -77,6 +77,7 @@ def draw_scores(seed, shape, kind):
     return np.ascontiguousarray(scores, np.float32)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -86,6 +86,7 @@ def test_providers_that_are_tensorrt_refuse_unsigned_activations(unsigned_file, 
         open_engine(unsigned_file, target="onnxruntime", options=EngineOptions(provider=provider))
 
 
+@pytest.mark.slow
 def test_tensorrt_refuses_unsigned_activations_before_it_compiles(unsigned_file, monkeypatch):
     monkeypatch.setattr(plan_module, "require_target", lambda target: None)
     with pytest.raises(BadInput, match="uint8"):

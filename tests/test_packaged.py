@@ -33,6 +33,7 @@ def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).path
 
 
+@pytest.mark.slow
 def test_packaged_int8_file_is_what_calibrate_makes_of_the_packaged_table(tmp_path: Path) -> None:
     out = tmp_path / "again.onnx"
     int8_from_onnx(packaged_file(".onnx"), out, calib=str(table_file(PACKAGED_NETWORK)), placement="x86")
@@ -46,6 +47,7 @@ def miou(model: Path, target: str, data: str) -> float:
         return evaluate_engine(engine, dataset_from_name(data)).scores.miou or 0.0
 
 
+@pytest.mark.slow
 @needs_camvid
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
 def test_real_streets_reach_the_promised_miou_and_int8_keeps_it(target: str, int8: Path) -> None:
@@ -54,6 +56,7 @@ def test_real_streets_reach_the_promised_miou_and_int8_keeps_it(target: str, int
     assert miou(int8, target, f"camvid:{CAMVID}#val") >= reference - MOST_LOST_BY_INT8
 
 
+@pytest.mark.slow
 def test_drawn_streets_reach_the_promised_miou() -> None:
     assert miou(packaged_file(".onnx"), "openvino", STREETS) >= LEAST_MIOU_STREETS
 

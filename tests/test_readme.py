@@ -76,6 +76,7 @@ def test_every_verb_is_in_the_readme():
     assert [name for name in typer.main.get_command(app).commands if f"fcn-edge {name}" not in text] == []
 
 
+@pytest.mark.slow
 def test_examples_of_every_verb_are_understood():
     for name, verb in typer.main.get_command(app).commands.items():
         examples = re.findall(r"^ *(fcn-edge .*)$", (verb.help or "").replace("\\\n", " "), re.MULTILINE)

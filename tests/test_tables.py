@@ -18,6 +18,7 @@ tables = importlib.util.module_from_spec(FOUND)
 FOUND.loader.exec_module(tables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", tables.DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_tables_are_those_of_their_records(path):
     text = path.read_text(encoding="utf-8")

@@ -82,6 +82,7 @@ def test_training_reads_pictures_and_labels_upright(tmp_path):
     np.testing.assert_array_equal(labels, np.rot90(LABELS, -1))
 
 
+@pytest.mark.slow
 def test_run_leaves_a_checkpoint_that_runs_a_state_and_a_record(finished, streets):
     out, record, reports = finished
     assert sorted(path.name for path in out.parent.iterdir()) == [
@@ -95,6 +96,7 @@ def test_run_leaves_a_checkpoint_that_runs_a_state_and_a_record(finished, street
         assert engine.spec.classes == streets["data"].classes and engine.spec.weights_terms == "drawn by us"
 
 
+@pytest.mark.slow
 def test_run_that_was_killed_goes_on_to_the_same_weights(finished, streets, tmp_path):
     unbroken, record, _ = finished
     out, steps = tmp_path / "net.safetensors", []
@@ -125,6 +127,7 @@ def test_finished_run_is_not_trained_again(finished, streets):
     assert again == record and out.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_best_checkpoint_is_kept_when_a_later_epoch_is_worse(streets, tmp_path, monkeypatch):
     mious, kept = iter([0.3, 0.2]), []
     monkeypatch.setattr(train, "validation_miou", lambda *_: next(mious))
@@ -134,6 +137,7 @@ def test_best_checkpoint_is_kept_when_a_later_epoch_is_worse(streets, tmp_path, 
     assert record["best_miou"] == 0.3 and [entry["best_miou"] for entry in record["epochs"]] == [0.3, 0.3]
 
 
+@pytest.mark.slow
 def test_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(streets, tmp_path, monkeypatch):
     real, calls, kept = run.Run._head_loss, [], []
 
@@ -232,6 +236,7 @@ def test_data_with_other_classes_than_the_recipe_s_are_refused(streets, tmp_path
                       data=streets["data"])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_classes_of_the_data_itself_are_taken(streets, tmp_path):
     own = replace(streets["data"], classes=tuple("abcdefghijk"))
     recipe = replace(RECIPE, network=replace(RECIPE.network, classes="data"), train=replace(PLAN, epochs=1))
@@ -249,6 +254,7 @@ def test_soft_mean_iu_of_hard_classes_is_mean_iu():
     assert run.soft_mean_iu(shares, torch.from_numpy(labels), 9).item() == pytest.approx(wanted)
 
 
+@pytest.mark.slow
 def test_jaccard_term_is_added_and_has_a_gradient(streets, tmp_path):
     losses = []
     for weight in (0.0, 1.0):
@@ -387,6 +393,7 @@ def test_sensor_blurs_and_adds_noise_to_its_share(frame):
 AVERAGED = replace(RECIPE, train=replace(PLAN, average=0.5, backbone_rate=0.1))
 
 
+@pytest.mark.slow
 def test_moving_average_is_what_is_kept_and_survives_a_kill(streets, tmp_path):
     outs = [tmp_path / name for name in ("unbroken.safetensors", "killed.safetensors")]
 
@@ -405,6 +412,7 @@ def test_moving_average_is_what_is_kept_and_survives_a_kill(streets, tmp_path):
     assert any(not torch.equal(value, state["network"][name]) for name, value in kept.items())
 
 
+@pytest.mark.slow
 def test_fcn16s_begins_with_the_layers_of_fcn32s(finished, streets, tmp_path):
     first, _, _ = finished
     staged = replace(RECIPE, network=replace(RECIPE.network, stride=4), train=replace(PLAN, epochs=1))
@@ -428,6 +436,7 @@ def test_start_with_other_classes_or_another_backbone_is_refused(finished, stree
         layers_from_checkpoint(network, streets["data"].classes, first)
 
 
+@pytest.mark.slow
 def test_disk_that_fills_while_saving_leaves_the_last_checkpoint(streets, tmp_path, monkeypatch):
     out, real, calls = tmp_path / "net.safetensors", run.torch.save, []
 
@@ -470,6 +479,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_freed_memory_is_not_handed_back_to_the_kernel():
     """Page faults of 64 MiB arrays that come and go."""

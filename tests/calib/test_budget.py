@@ -199,6 +199,7 @@ def own_labels(planted):
     return model, replace(streets, items=[Own(streets.items[i], labels) for i, labels in enumerate(maps)])
 
 
+@pytest.mark.slow
 def test_planted_outlier_is_found_and_repaired(own_labels, tmp_path):
     model, data = own_labels
     options = BuildOptions("onnxruntime", "int8", calib=CALIB, method="minmax", placement="any", max_miou_drop=100)

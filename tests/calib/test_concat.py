@@ -349,6 +349,7 @@ def test_case_that_is_quantized_already_is_right_as_the_engine_gives_it():
 # docs/openvino-concat.md
 
 
+@pytest.mark.slow
 def test_script_of_the_bug_report_shows_what_its_page_says(capsys):
     """A newer OpenVINO may be right in int8 too: then placement x86 needs no zero point 128."""
     page = (ROOT / "docs" / "openvino-concat.md").read_text(encoding="utf-8")

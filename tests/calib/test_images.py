@@ -97,6 +97,7 @@ def test_video_gives_frames_spread_over_it(video):
     assert len({image.sha256() for image in chosen.images}) == 4
 
 
+@pytest.mark.slow
 def test_network_is_calibrated_on_a_video(video, onnx_file):
     table = table_from_images(onnx_file, images_from_source(str(video), 3))
     assert table.source == str(video) and len(set(table.images_sha256)) == 3 and table.skipped == ()

@@ -22,6 +22,7 @@ def broken_table(table_file, tmp_path):
     return tmp_path / "broken.json", name
 
 
+@pytest.mark.slow
 def test_broken_int8_file_is_not_written_and_the_lost_tensor_is_named(onnx_file, broken_table, tmp_path):
     path, name = broken_table
     out = tmp_path / "net.int8.onnx"

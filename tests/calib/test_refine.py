@@ -198,6 +198,7 @@ def test_layer_in_float_keeps_its_bias(onnx_file, table_file, tmp_path):
     assert np.array_equal(biases(onnx_file)[name], biases(made.path)[name])
 
 
+@pytest.mark.slow
 def test_file_and_table_say_how_they_were_rounded(rounded, onnx_file, tmp_path):
     made, table = rounded
     assert made.quantization.refined == contract_from_onnx(made.path).quantization.refined == ("bias", "rounding")

@@ -53,11 +53,13 @@ def peak(onnx_file, count):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(onnx_file):
     peak(onnx_file, 2)  # what is loaded and cached once
     assert peak(onnx_file, MANY) <= MORE * peak(onnx_file, FEW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_gives_the_same_bits_on_every_run(onnx_file, tmp_path, method):
     for name in ("a", "b"):
@@ -68,6 +70,7 @@ def test_every_method_gives_the_same_bits_on_every_run(onnx_file, tmp_path, meth
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_methods_give_different_files(onnx_file, table_file, tmp_path):
     files = set()
     for method in METHODS:
@@ -76,6 +79,7 @@ def test_methods_give_different_files(onnx_file, table_file, tmp_path):
     assert len(files) == len(METHODS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["entropy", "mse"])
 def test_unsigned_tensors_are_scaled_for_255_levels(onnx_file, table_file, tmp_path, method):
     """The limits differ with the levels, and both are those of the table."""
@@ -90,6 +94,7 @@ def test_unsigned_tensors_are_scaled_for_255_levels(onnx_file, table_file, tmp_p
     assert kinds == {127, 255}
 
 
+@pytest.mark.slow
 def test_tensor_of_subnormal_numbers_is_calibrated_as_zeros_are(onnx_file, tmp_path):
     """A branch that training has switched off: float32 cannot divide by the width of its histogram's bins."""
     model = onnx_from_file(onnx_file)

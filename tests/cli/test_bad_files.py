@@ -35,6 +35,7 @@ def leaves_nothing(tmp_path):
 @pytest.mark.usefixtures("leaves_nothing")
 @pytest.mark.parametrize("verb", MODEL_VERBS)
 class TestModel:
+    @pytest.mark.slow
     def test_missing_file(self, command, words_for, tmp_path, verb):
         command(verb, tmp_path / "none.onnx", *words_for(verb)).refuses(2, "none.onnx: no such file")
 

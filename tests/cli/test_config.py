@@ -121,6 +121,7 @@ def test_log_forgets_credentials_that_somebody_else_forgot(tmp_path):
     assert "rtsp://***@camera/1 does not answer" in (tmp_path / "run.log").read_text()
 
 
+@pytest.mark.slow
 def test_example_is_understood_and_only_asks_for_its_camera(command, monkeypatch, tmp_path):
     monkeypatch.setenv("CAMERA_PASSWORD", "hunter2")
     monkeypatch.chdir(tmp_path)

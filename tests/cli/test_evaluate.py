@@ -36,12 +36,14 @@ def test_people_read_the_paper_s_names_and_what_ran(command, onnx_file, pairs):
         assert words in done.out
 
 
+@pytest.mark.slow
 def test_checkpoint_and_int8_file_are_evaluated_alike(command, checkpoint_file, int8_file, pairs):
     for model, precision in ((checkpoint_file, "fp32"), (int8_file, "int8")):
         found = command("evaluate", model, "--data", f"folder:{pairs}", "--limit", 2, "--json").json
         assert (found["images"], found["precision"]) == (2, precision)
 
 
+@pytest.mark.slow
 def test_broken_picture_is_named_and_counted_and_the_rest_goes_on(command, onnx_file, broken_pairs):
     words = ["evaluate", onnx_file, "--data", f"folder:{broken_pairs}"]
     found = command(*words, "--json").json
@@ -88,6 +90,7 @@ def test_what_the_scores_say_nothing_of_is_reported(command, onnx_file, pairs, t
 CASES = SHARED / "cases" / "labels"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CASES.is_dir(), reason=f"{CASES} is not on this machine")
 def test_mask_of_0_and_255_is_refused_and_right_once_it_is_mapped(command, tmp_path):
     words = ["evaluate", CASES / "bin_road.onnx", "--spec", CASES / "bin_road.toml", "--target", "onnxruntime"]
@@ -131,6 +134,7 @@ def saved(text_file, result):
     return text_file("before.json", result)
 
 
+@pytest.mark.slow
 def test_scores_have_intervals_and_each_image_its_own_counts(command, onnx_file):
     words = ["evaluate", onnx_file, "--data", STREETS]
     found = command(*words, "--json").json
@@ -144,6 +148,7 @@ def test_scores_have_intervals_and_each_image_its_own_counts(command, onnx_file)
     assert f"mean IU {100 * found['miou']:.1f} ({100 * low:.1f} to {100 * high:.1f})" in command(*words).out
 
 
+@pytest.mark.slow
 def test_too_few_images_have_no_interval_and_the_reason_is_told(command, onnx_file, pairs):
     words = ["evaluate", onnx_file, "--data", f"folder:{pairs}"]
     found = command(*words, "--against", onnx_file, "--json").json
@@ -152,6 +157,7 @@ def test_too_few_images_have_no_interval_and_the_reason_is_told(command, onnx_fi
     assert "no interval: 4 images are too few for an interval, which takes 6" in command(*words).out
 
 
+@pytest.mark.slow
 def test_difference_to_a_second_model_is_told_with_its_interval(command, onnx_file, int8_file):
     words = ["evaluate", int8_file, "--data", STREETS, "--against", onnx_file]
     found = command(*words, "--json").json
@@ -170,11 +176,13 @@ def test_difference_to_a_second_model_is_told_with_its_interval(command, onnx_fi
     assert ("real: the interval excludes 0" if excludes_0 else "not distinguishable with 8 images") in shown
 
 
+@pytest.mark.slow
 def test_saved_scores_stand_in_for_the_other_model(command, onnx_file, int8_file, saved):
     words = ["evaluate", int8_file, "--data", STREETS, "--json", "--against"]
     assert command(*words, saved).json["against"] == command(*words, onnx_file).json["against"]
 
 
+@pytest.mark.slow
 def test_difference_that_is_everywhere_is_real(command, onnx_file, saved):
     """As many pixels of each image moved from right to wrong as right ones are left."""
     worse = json.loads(saved.read_text())
@@ -194,6 +202,7 @@ def halved(index, count):
     return [[index, count - count // 2], [11 * label + (label + 1) % 11, count // 2]]
 
 
+@pytest.mark.slow
 def test_row_of_a_bench_record_stands_in_too(command, onnx_file, saved, text_file):
     row = {**json.loads(saved.read_text()), "target": "openvino"}
     one, two = (text_file(f"record{n}.json", json.dumps({"schema": 1, "rows": [row] * n})) for n in (1, 2))
@@ -204,6 +213,7 @@ def test_row_of_a_bench_record_stands_in_too(command, onnx_file, saved, text_fil
         command(*words, given).refuses(2, "which row? write", "#1 tiny openvino fp32 f32, #2 tiny openvino")
 
 
+@pytest.mark.slow
 def test_runs_on_other_images_or_labels_are_refused(command, onnx_file, saved):
     words = ["evaluate", onnx_file, "--data", STREETS, "--against", saved]
     command(*words, "--limit", 6).refuses(2, "this run scored 6 images, the other 8, and 6 of them are the same")
@@ -240,6 +250,7 @@ def test_other_that_is_not_there_is_refused_before_anything_runs(command, onnx_f
     command("evaluate", onnx_file, "--data", STREETS, "--against", tmp_path / name).refuses(2, f"{name}: no such file")
 
 
+@pytest.mark.slow
 def test_other_with_other_classes_is_refused(command, onnx_file, saved):
     value = json.loads(saved.read_text())
     value["scores"]["iou"].append(None)

@@ -91,6 +91,7 @@ IS_AN_INPUT = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ALIASES)
 @pytest.mark.parametrize("case", IS_AN_INPUT)
 def test_output_that_is_an_input_is_refused_by_identity(command, work, case, alias):
@@ -122,6 +123,7 @@ FOLDERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FOLDERS)
 def test_folder_that_is_an_input_or_holds_one_is_refused(command, work, int8_file, case):
     shutil.copy(int8_file, "net.int8.onnx")
@@ -180,6 +182,7 @@ IS_FOREIGN = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", IS_FOREIGN)
 def test_file_of_the_users_own_is_not_replaced(command, work, case):
     words, name = IS_FOREIGN[case]
@@ -201,6 +204,7 @@ AGAIN = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", AGAIN)
 def test_same_command_works_again(command, work, case):
     before = contents(work)
@@ -212,6 +216,7 @@ def test_same_command_works_again(command, work, case):
     }
 
 
+@pytest.mark.slow
 def test_mask_that_was_corrected_by_hand_is_kept(command, work):
     words = shlex.split("run net.onnx --source streets/images --sink masks/")
     assert command(*words).code == 0

@@ -36,6 +36,7 @@ TYPED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("password", PASSWORDS)
 @pytest.mark.parametrize("case", TYPED)
 def test_address_typed_anywhere_gives_nothing_away(

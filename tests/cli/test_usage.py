@@ -48,6 +48,7 @@ def run_without(hidden: tuple[str, ...], *commands: list[str]) -> subprocess.Com
     return subprocess.run([sys.executable, "-c", WITHOUT, task], capture_output=True, text=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_help_of_every_verb_needs_no_package_beyond_the_base():
     done = run_without(HEAVY, ["--help"], *([verb, "--help"] for verb in VERBS))
     assert done.stderr == ""

@@ -30,6 +30,7 @@ def test_random_access_gives_the_same_bytes():
     assert forward == backward[::-1]
 
 
+@pytest.mark.slow
 def test_new_process_gives_the_same_bytes():
     code = (
         "import hashlib; from fcn_edge.data.street import Street;"
@@ -67,6 +68,7 @@ def test_motion_is_smooth():
         assert (old != new).mean() < 0.12
 
 
+@pytest.mark.slow
 def test_forty_streets_show_every_class():
     counts = np.zeros((40, 11))
     for seed in range(40):

@@ -113,6 +113,7 @@ def test_geometry_that_no_resize_has_is_refused(onnx_file, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"head": "classes"}, {"dynamic": True}])
 def test_files_that_nvinfer_cannot_run_are_refused(exported, tmp_path, options):
     with pytest.raises(BadInput, match="nvinfer needs a fixed size and scores"):

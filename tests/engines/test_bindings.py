@@ -53,6 +53,7 @@ def calls_made(gpu, path, tmp_path):
     return used
 
 
+@pytest.mark.slow
 def test_whatever_is_called_is_everywhere_or_probed_for(gpu, exported, onnx_file, tmp_path):
     files = {"scores": onnx_file, "dynamic": exported(dynamic=True)}
     used = calls_made(gpu, files.__getitem__, tmp_path)

@@ -131,6 +131,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize(("shape", "sampling"), SHAPES.values(), ids=SHAPES)
 def test_class_maps_are_those_of_the_reference(gpu, shape, sampling, dtype):
@@ -251,6 +252,7 @@ def test_kernels_that_were_not_built_are_told_with_what_to_do(monkeypatch, tmp_p
         kernels_image()
 
 
+@pytest.mark.slow
 def test_nvcc_compiles_every_kernel(tmp_path):
     nvcc = shutil.which("nvcc")
     if nvcc is None:

@@ -27,6 +27,7 @@ def test_reference_agrees_with_itself(reference):
     assert (found.images, found.sqnr_db, found.agreement, found.worst) == (3, EXACT_DB, 1.0, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("file", ["onnx_file", "int8_file"])
 def test_engines_compute_what_their_file_says(request, target, file):
@@ -67,6 +68,7 @@ def test_engine_that_computes_something_else_is_refused(reference, change):
         require_faithful(fidelity(wrong, reference, IMAGES), wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [("openvino",), ("onnxruntime",), ("openvino", "onnxruntime")], ids=" and ".join)
 def test_refusal_names_the_target_that_computes_what_the_file_says(int8_file, monkeypatch, broken):
     open_right = reference_check.engine_on_target

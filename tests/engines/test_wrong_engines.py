@@ -88,6 +88,7 @@ def test_spec_of_another_model_is_told(directory):
     assert "spec.json: is of another network than manifest.json" in refusal(path)
 
 
+@pytest.mark.slow
 def test_plan_of_other_shapes_is_told(gpu, exported, onnx_file, tmp_path):
     gpu("10.3")
     plan = plan_from_onnx(onnx_file, target="tensorrt").data
@@ -209,6 +210,7 @@ def test_without_a_gpu_all_that_is_missing_is_named_and_what_runs_instead(monkey
     assert text.endswith(f"fcn-edge run {path}/model.fp32.onnx --target openvino") and "\n" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed: its plan was not opened")
 def test_real_rtx_engine_says_what_it_needs(onnx_file, tmp_path, monkeypatch):
     from fcn_edge.build import BuildOptions, build_engine

@@ -35,6 +35,7 @@ def test_suite_gives_labelled_images(suite):
     assert suite.title and suite.rounds > 0 and suite.frames > 0
 
 
+@pytest.mark.slow
 def test_suite_and_its_calibration_share_no_picture(suite):
     items = dataset_from_name(suite.data).items
     measured = {items[index].sha256() for index in range(len(items))}
@@ -45,6 +46,7 @@ def test_suite_and_its_calibration_share_no_picture(suite):
     assert calibrated and measured.isdisjoint(calibrated)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
 def test_baseline_is_whole_and_does_not_fail_against_itself(path):
     record = read_json(path)

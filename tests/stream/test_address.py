@@ -80,6 +80,7 @@ def pieces(secret: str) -> set[str]:
     return {part for part in parts if LETTERS & set(part)}
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.sampled_from(ALL_KINDS), NASTY, NASTY, st.sampled_from(["", "/live", "/live?channel=1"]))
 def test_no_piece_of_a_login_is_told_or_looked_up(kind, user, password, path):

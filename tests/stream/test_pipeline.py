@@ -45,6 +45,7 @@ def _played(path: Path) -> int:
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL_VIDEO.is_file(), reason=f"{REAL_VIDEO} is not on this machine")
 def test_real_video_221_frames_in_221_out(tmp_path, engine):
     source = source_from_uri(str(REAL_VIDEO))

@@ -339,6 +339,7 @@ def _served(folder, handler):
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("handler", [_Ranges, _Plain])
 def test_files_on_a_server_end_as_files_here_do(tmp_path, handler):
     whole = write_video(tmp_path / "whole.mp4", "faststart")
