@@ -110,6 +110,7 @@ def check_nvidia_account(out, manifest):
     assert "sm" in manifest["device"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_network_made_elsewhere_becomes_an_int8_engine_in_one_call(foreign, tmp_path, target):
     model, spec = foreign

@@ -95,6 +95,7 @@ def test_gitlab_job_measures_and_judges(measured):
     assert (measured / job["artifacts"]["reports"]["junit"]).is_file()
 
 
+@pytest.mark.slow
 def test_gate_stops_a_file_that_grew_and_says_so_to_github(measured, tmp_path):
     found = read_json(measured / "baseline.json")
     found["rows"][0]["size_mb"] *= 2

@@ -126,6 +126,7 @@ def built(smoke, monkeypatch, onnx_file, frame):
     return smoke
 
 
+@pytest.mark.slow
 def test_engine_that_agrees_is_timed_with_and_without_a_graph(built, report, tmp_path):
     built.check_engine("tensorrt", "fp32", tmp_path, report, 2)
     assert report.failed == []

@@ -80,6 +80,7 @@ def unsigned_file(onnx_file, table_file, tmp_path):
     return int8_from_onnx(onnx_file, tmp_path / "x86.onnx", calib=str(table_file), placement="x86").path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ["tensorrt", "nv-tensorrt-rtx"])
 def test_providers_that_are_tensorrt_refuse_unsigned_activations(unsigned_file, provider):
     with pytest.raises(BadInput, match="uint8"):

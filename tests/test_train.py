@@ -181,6 +181,7 @@ def test_broken_state_is_told(streets, tmp_path, content):
         train_network(RECIPE, tmp_path / "net.safetensors", **streets)
 
 
+@pytest.mark.slow
 def test_state_whose_checkpoint_is_gone_is_told(finished, streets, tmp_path):
     state = finished[0].with_name("net.safetensors.state")
     (tmp_path / state.name).write_bytes(state.read_bytes())

@@ -280,6 +280,7 @@ def test_memory_and_starts_are_those_of_a_process_of_its_own(onnx_file, target):
     assert found["cold_start_ms"] > found["warm_start_ms"] > 0
 
 
+@pytest.mark.slow
 def test_memory_of_what_does_not_open_is_unknown(tmp_path):
     assert fresh.fresh_process(Variant(tmp_path / "none.onnx", "onnxruntime", "f32")) == fresh.NOTHING
 

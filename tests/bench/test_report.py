@@ -132,6 +132,7 @@ def test_several_models_are_told_apart_and_a_row_without_miou_is_drawn(record, t
     assert write_report(record | {"rows": [*record["rows"], nothing]}, tmp_path)["png"].stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_of_many_rows_only_the_front_is_named_and_colours_tell_the_networks(record, tmp_path, monkeypatch):
     rows = [row("int8", ms=10.0 + number, model=f"net{number % 3}", pareto=number == 0) for number in range(30)]
     colours = report.colours_of(rows)

@@ -203,6 +203,7 @@ def reference(model, feeds, output="scores"):
     return Taps(model.SerializeToString(), "graph").run_with(feeds)[output]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_openvino_is_right_at_every_scale_and_convolves_integers(shape):
     net = Net()

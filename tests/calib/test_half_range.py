@@ -144,6 +144,7 @@ def test_network_that_fits_has_no_node_in_float(onnx_file, table_file, tmp_path)
     assert onnx_from_file(checked.path).graph == onnx_from_file(bare.path).graph
 
 
+@pytest.mark.slow
 def test_every_float_tensor_is_measured(onnx_file, table_file):
     """The largest, the smallest that is not zero, and the root mean square."""
     model, table = onnx_from_file(onnx_file), table_from_file(table_file)

@@ -175,6 +175,7 @@ def biases(path):
     return {node.name: values[node.input[2]] for node in model.graph.node if node.op_type == "Conv"}
 
 
+@pytest.mark.slow
 def test_bias_is_corrected_where_asked_for(onnx_file, table_file, tmp_path):
     table = table_from_file(table_file)
     made = {

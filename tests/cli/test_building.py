@@ -250,6 +250,7 @@ class TestFullDisk:
         out = folder / "net.onnx"
         command("export", checkpoint_file, "--out", out).refuses(2, f"{out}: the disk is full")
 
+    @pytest.mark.slow
     def test_calibrate(self, command, onnx_file, table_file, folder):
         out = folder / "net.onnx"
         command("calibrate", onnx_file, "--calib", table_file, "--out", out).refuses(2, f"{out}: the disk is full")
@@ -262,6 +263,7 @@ class TestFullDisk:
         command(*words).refuses(2, str(out), "the disk is full")
 
 
+@pytest.mark.slow
 def test_table_that_cannot_be_written_takes_the_int8_file_with_it(
     command, onnx_file, table_file, tmp_path, monkeypatch
 ):

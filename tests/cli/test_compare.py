@@ -75,6 +75,7 @@ def test_mean_passes_where_levels_are_allowed(command, onnx_file, other_mean):
     assert done.code == 0 and done.json["a"]["mean"][2] == 127 and done.json["b"]["mean"][2] == pytest.approx(103.5)
 
 
+@pytest.mark.slow
 def test_files_made_elsewhere_are_compared_by_their_specs(command, foreign_file, spec_file, text_file):
     spec = spec_file("camvid")
     words = ("compare", foreign_file, foreign_file, *IMAGES, "--spec-a", spec, "--spec-b")
@@ -84,6 +85,7 @@ def test_files_made_elsewhere_are_compared_by_their_specs(command, foreign_file,
     assert done.code == 1 and done.json["first"] == "colour" and done.json["b"]["file"] == str(foreign_file)
 
 
+@pytest.mark.slow
 def test_unrelated_networks_are_compared_layer_by_layer_as_far_as_they_go(command, onnx_file, foreign_file, spec_file):
     done = command("compare", onnx_file, foreign_file, *IMAGES, "--spec-b", spec_file("camvid"), "--json")
     assert done.code == 1 and done.json["layers"] == []

@@ -64,6 +64,7 @@ def test_labels_of_another_size_are_refused(command, onnx_file, pairs, tmp_path,
     assert done.json["exit_code"] == 2
 
 
+@pytest.mark.slow
 def test_what_the_scores_say_nothing_of_is_reported(command, onnx_file, pairs, tmp_path):
     root = tmp_path / "pairs"
     shutil.copytree(pairs, root)

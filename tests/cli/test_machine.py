@@ -29,6 +29,7 @@ def test_models_lists_the_shelf_with_its_cost(command):
     assert "3.41 M" in table and "pool4 pool3" in table
 
 
+@pytest.mark.slow
 def test_inspect_tells_each_kind_of_file(command, checkpoint_file, onnx_file, int8_file, table_file, foreign_file):
     facts = {
         path: command("inspect", path, "--json").json

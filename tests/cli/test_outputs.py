@@ -130,6 +130,7 @@ def test_folder_that_is_an_input_or_holds_one_is_refused(command, work, int8_fil
     refused(command, work, FOLDERS[case][0].split())
 
 
+@pytest.mark.slow
 def test_files_that_would_be_written_twice_are_refused(command, work):
     words = shlex.split("run net.onnx --source v.mp4 --sink")
     refused(command, work, [*words, "o.mp4", "--sink", "./o.mp4"])
@@ -236,6 +237,7 @@ def test_mask_that_was_corrected_by_hand_is_kept(command, work):
     assert "street1.png" in refused(command, work, words)
 
 
+@pytest.mark.slow
 def test_masks_are_labels_as_before(command, work):
     assert command(*shlex.split("run net.onnx --source streets/images --sink masks/")).code == 0
     assert sorted(os.listdir("masks")) == [f"street{n}.png" for n in range(4)]

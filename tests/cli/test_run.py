@@ -42,6 +42,7 @@ def frames_in(path: Path) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_json_has_the_keys_that_others_read(command, onnx_file, video, tmp_path):
     done = command("run", onnx_file, "--source", video, "--sink", tmp_path / "out.mp4", "--json")
     summary = done.json
@@ -97,6 +98,7 @@ def test_broken_pictures_are_named_and_counted_and_the_rest_goes_on(command, onn
     assert summary["frames_out"] == 3 and len(summary["skipped"]) == 1
 
 
+@pytest.mark.slow
 def test_recording_that_was_cut_off_exits_4_and_keeps_what_came(command, onnx_file, cut_video, tmp_path):
     out = tmp_path / "out.mp4"
     done = command("run", onnx_file, "--source", cut_video, "--sink", out, "--json")

@@ -18,6 +18,7 @@ def test_run_tells_how_often_each_stage_ran_and_how_old_its_scores_were(command,
     assert "stride 8 on 7 of 7 frames, stride 16 on 5 (up to 1 old), stride 32 on 3 (up to 2 old)" in shown
 
 
+@pytest.mark.slow
 def test_without_schedule_nothing_is_said_of_stages(command, onnx_file):
     done = command("run", onnx_file, "--source", DATA, "--sink", "null:", "--limit", 2, "--json")
     assert (done.json["schedule"], done.json["stage_runs"]) == ("every", [])

@@ -123,6 +123,7 @@ def test_nonsense_sizes_are_refused(command, checkpoint_file, tmp_path, size):
     done.refuses(2, f"--size {size}", "360x480")
 
 
+@pytest.mark.slow
 def test_missing_package_is_named_with_what_brings_it(onnx_file):
     done = run_without(("cv2",), ["run", str(onnx_file), "--source", "0"], ["evaluate", "--data", "x", "--json"])
     sentence = "the package cv2 is not installed: pip install 'fcn-edge[cpu]', and see fcn-edge doctor"

@@ -49,6 +49,7 @@ def test_any_size(size: tuple[int, int]):
     assert labels.max() <= 10
 
 
+@pytest.mark.slow
 def test_full_hd():
     image, labels = Street(3, 1080, 1920).render(5)
     assert image.shape == (1080, 1920, 3) and len(np.unique(labels)) >= 7

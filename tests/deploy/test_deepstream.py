@@ -64,6 +64,7 @@ def test_half_precision_file_still_computes_in_half(onnx_file, tmp_path, frame):
     assert (nvinfer_class_map(folder, frame) == wanted).mean() >= SOFTMAX_TIES
 
 
+@pytest.mark.slow
 def test_file_with_unsigned_activations_is_refused(onnx_file, table_file, tmp_path):
     from fcn_edge.calib import int8_from_onnx
 

@@ -177,6 +177,7 @@ def test_portable_rtx_plan_needs_ampere(gpu, onnx_file, tmp_path):
     assert "built for SM 8.6, 8.9; this is SM 7.5" in refusal(listed)
 
 
+@pytest.mark.slow
 def test_engine_of_another_machine_is_rebuilt_once_into_the_cache(directory, gpu, frame, caplog):
     path = directory(flags={"tf32": True, "workspace_mb": 64})
     found = gpu("11.4", sm=89)

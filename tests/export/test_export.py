@@ -120,6 +120,7 @@ def test_heads_agree(exported, checkpoint_file, head, shape, frame):
     assert_same_network(checkpoint_file, exported(head=head), (64, 96))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
 @pytest.mark.parametrize("io", ["contract", "plain"])
 def test_colours_reach_the_weights_in_their_order(write_checkpoint, tmp_path, channels, io):

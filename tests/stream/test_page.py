@@ -161,6 +161,7 @@ def test_ten_viewers_get_what_was_encoded_once_and_nobody_costs_nothing(live, mo
     assert sorted(encoded) == sorted(set(encoded)) and len(encoded) <= 4
 
 
+@pytest.mark.slow
 def test_viewer_that_takes_nothing_holds_up_neither_the_run_nor_others(live):
     page = live()
     with viewer(page), viewer(page) as read:  # the first is sent to until its buffers are full
