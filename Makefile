@@ -1,4 +1,4 @@
-# Each target sets itself up in .venv, also in a fresh clone: make demo | test | lint | bench | gate | clean
+# Each target sets itself up in .venv, also in a fresh clone: make demo | test | quick | lint | bench | gate | clean
 #   make test PYTHON=python3.12        another interpreter
 #   make test EXTRAS=cpu,train,dev     other extras (pyproject.toml)
 #   make test CONSTRAINTS=             newest packages in place of the pinned ones
@@ -7,18 +7,22 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 comma := ,
 # TensorRT-RTX has wheels for this platform only; it needs no GPU to be imported.
-EXTRAS ?= cpu,train,dev$(if $(findstring Linux x86_64,$(shell uname -sm)),$(comma)rtx)
+EXTRAS ?= cpu,cluster,train,dev$(if $(findstring Linux x86_64,$(shell uname -sm)),$(comma)rtx)
 
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint bench gate clean
+.PHONY: demo test quick lint bench gate clean
 
 demo: $(READY)
 	$(BIN)/fcn-edge demo
 
 test: $(READY)
 	$(BIN)/pytest -n 2
+
+# Without the tests that take long.
+quick: $(READY)
+	$(BIN)/pytest -n 2 -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

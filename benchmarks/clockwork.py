@@ -24,6 +24,7 @@ from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.files import read_json, whole_file, write_json
 from fcn_edge.frame import Frame
 from fcn_edge.intervals import difference_from_images
+from fcn_edge.percentiles import nearest_rank
 from fcn_edge.schema import to_mapping
 from fcn_edge.stream.sources import source_from_dataset
 from fcn_edge.transforms import input_from_frame
@@ -117,7 +118,7 @@ def row_of(
         "miou": found.scores.miou, "difference": difference.miou,
         "difference_ci": to_mapping(difference.intervals.miou),
         "time_ms": {"mean": round(typical_mean(times), 3)}
-        | {f"p{q}": round(float(np.percentile(times, q, method="nearest")), 3) for q in (50, 99)},
+        | {f"p{q}": round(ms, 3) for q, ms in zip((50, 99), nearest_rank(times, (50, 99)))},
         "ratio": round(typical_mean(every_times) / typical_mean(times), 3),
         "passes": len(times), "frames": times.shape[1],
     }  # fmt: skip
@@ -148,7 +149,7 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if begin and end:
-        with whole_file(path) as part:
+        with whole_file(path, replaces=True) as part:
             part.write_text(f"{before}{BEGIN}\n\n{table_of(rows)}\n{END}{after}", encoding="utf-8")
 
 
@@ -201,7 +202,7 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
     axes.legend(fontsize=8, loc="lower left")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    with whole_file(path) as part:
+    with whole_file(path, replaces=True) as part:
         figure.savefig(part, dpi=130, format="png")
     pyplot.close(figure)
 

@@ -32,7 +32,7 @@ import numpy as np
 
 from fcn_edge.calib import int8_from_onnx
 from fcn_edge.data import dataset_from_name
-from fcn_edge.device import git_commit, package_versions, this_device
+from fcn_edge.device import git_commit, package_versions, this_device, usable_cpus
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import FcnEdgeError
@@ -55,7 +55,7 @@ from fcn_edge.transforms import (
     use_threads,
     view_from_scores,
 )
-from fcn_edge.workspace import Workspace, usable_cpus
+from fcn_edge.workspace import Workspace
 
 SIZES = {"960x540": (540, 960), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
 CASES = 500

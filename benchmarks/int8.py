@@ -30,8 +30,8 @@ from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.engines import Engine, EngineOptions, engine_on_target
 from fcn_edge.engines.base import Execution
+from fcn_edge.engines.reference_check import fidelity
 from fcn_edge.evaluate import Evaluation, evaluate_engine
-from fcn_edge.fidelity import fidelity
 from fcn_edge.files import read_json, sha256_of_file, write_json
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from loops import LOOPS, OPACITY, Files, Loop, Unable
 
 from fcn_edge.calib import int8_from_onnx
-from fcn_edge.device import git_commit, package_versions, this_device
+from fcn_edge.device import git_commit, package_versions, this_device, usable_cpus
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import FcnEdgeError
@@ -51,7 +51,6 @@ from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
 from fcn_edge.stream.pipeline import stream
 from fcn_edge.stream.sources import source_from_uri
-from fcn_edge.workspace import usable_cpus
 
 SIZES = {"960x540": (540, 960), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
 JUDGED = "1280x720"

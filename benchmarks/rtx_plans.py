@@ -148,7 +148,7 @@ def write_table(page: Path, record: dict[str, Any]) -> None:
     text = page.read_text(encoding="utf-8")
     if not TABLE.search(text):
         raise SystemExit(f"{page}: has no place for the table (<!-- rtx_plans --> and <!-- end -->)")
-    with whole_file(page) as part:
+    with whole_file(page, replaces=True) as part:
         part.write_text(TABLE.sub(lambda match: match[1] + table + match[2], text), encoding="utf-8")
 
 

@@ -47,7 +47,7 @@ def main() -> None:
     panels.insert(1, ("labels", painted(street.labels(), data)))
     record = {"schema": 1, "data": data.name, "images": len(data.items), "trimap_pixels": TRIMAP, "rows": rows}
     write_json(given.out / "skips.json", record)
-    with whole_file(given.out / "skips.png") as part:
+    with whole_file(given.out / "skips.png", replaces=True) as part:
         cv2.imwrite(str(part), side_by_side(panels))
 
 

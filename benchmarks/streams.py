@@ -22,6 +22,7 @@ import numpy as np
 
 from fcn_edge.device import git_commit, package_versions, this_device
 from fcn_edge.files import write_json
+from fcn_edge.percentiles import nearest_rank
 from fcn_edge.stream.sources import Patience, source_from_uri
 from tests.stream.conftest import ColourEngine
 from tests.stream.servers import Server, missing, wait_until
@@ -154,8 +155,8 @@ def truth(watching: Watching) -> dict[str, Any]:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    p50, p99 = np.percentile(values, (50, 99), method="inverted_cdf")
-    return {"p50": float(p50), "p99": float(p99), "max": max(values)}
+    p50, p99 = nearest_rank(values, (50, 99))
+    return {"p50": p50, "p99": p99, "max": max(values)}
 
 
 def main() -> None:

@@ -2,12 +2,13 @@
 
     python benchmarks/tables.py
 
-A table stands between `<!-- table of FILE -->`, or of `devices` or `methods`, and `<!-- end of table -->`;
-tests/test_tables.py holds it against its record.
+A table stands between `<!-- table of FILE -->`, or of `devices` or `methods`, and `<!-- end of table -->`; FILE#fp32
+and FILE#int8 are the two tables of a record of `interop.py`. tests/test_tables.py holds each against its record.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,11 +24,13 @@ DOCUMENTS = (
     ROOT / "benchmarks" / "README.md",
     ROOT / "benchmarks" / "METHOD.md",
     ROOT / "docs" / "int8.md",
+    ROOT / "docs" / "interop.md",
     ROOT / "docs" / "sweep.md",
 )
 METHODS = ("minmax", "entropy", "percentile", "mse")
 RESULTS = ROOT / "benchmarks" / "results"
 PLACE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+MESSAGE = 120  # characters of an exporter's, which can be a whole graph
 MANY = 5  # networks and sizes: beyond them a line holds all precisions of one
 ENGINES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "pytorch": "PyTorch", "tensorrt": "TensorRT"}
 
@@ -35,7 +38,7 @@ ENGINES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "pytorch": "Py
 def main() -> None:
     for path in DOCUMENTS:
         text = with_tables(path.read_text(encoding="utf-8"))
-        with whole_file(path) as part:
+        with whole_file(path, replaces=True) as part:
             part.write_text(text, encoding="utf-8")
 
 
@@ -50,7 +53,10 @@ def table_named(name: str) -> str:
         return "\n".join(device_table(results()))
     if name == "methods":
         return "\n".join(method_table([read_json(path) for path in sorted((ROOT / "benchmarks").glob("int8.*.json"))]))
-    found = read_json(ROOT / name)
+    file, _, part = name.partition("#")
+    found = read_json(ROOT / file)
+    if part:
+        return "\n".join({"fp32": interop_fp32_table, "int8": interop_int8_table}[part](found))
     if name.startswith("benchmarks/int8."):
         return "\n".join(int8_table(found))
     if "trials" in found:
@@ -163,6 +169,83 @@ def method_table(records: Sequence[Mapping[str, Any]]) -> list[str]:
             cells.append(f"{points}{rows[method]['sqnr_db']:.1f} dB")
         lines.append(f"| {' | '.join([record['model'], *cells])} |")
     return lines
+
+
+def interop_fp32_table(record: Mapping[str, Any]) -> list[str]:
+    """The opset of each exported file, and equal pixels of the engine that has fewer; below it all messages."""
+    files = [(row["family"], file) for row in record["rows"] for file in row["files"]]
+    columns = list(dict.fromkeys((file["exporter"], file["variant"]) for _, file in files))
+    cells = {(family, file["exporter"], file["variant"]): _fp32_cell(file) for family, file in files}
+    lines = [f"| network | {' | '.join(', '.join(column) for column in columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for family in dict.fromkeys(family for family, _ in files):
+        shown = (cells.get((family, *column), "-") for column in columns)
+        lines.append(f"| {family} | {' | '.join(shown)} |")
+    notes = [
+        f"- {family}, {file['exporter']}, {file['variant']}: {text}"
+        for family, file in files
+        for text in _messages_of(file)
+    ]
+    return [*lines, "", *notes] if notes else lines
+
+
+def _fp32_cell(file: Mapping[str, Any]) -> str:
+    if "exporter_error" in file:
+        return "not written"
+    shares = [engine["agreement"] for engine in file.get("fp32", {}).values() if "agreement" in engine]
+    if file["refused"] or not shares:
+        return f"{file['opset']}: **refused**"
+    missing = "" if len(shares) == len(file["fp32"]) else ", one engine **refused**"
+    return f"{file['opset']}: {_percent(min(shares), 2)}{missing}"
+
+
+def _messages_of(file: Mapping[str, Any]) -> list[str]:
+    """Of an exporter, the contract, an engine in fp32 or a build in INT8."""
+    messages = [file["refused"]] if file.get("refused") else []
+    if "exporter_error" in file:
+        messages.append(f"{file['exporter_error'][:MESSAGE]} …")
+    for precision in ("fp32", "int8"):
+        entries = file.get(precision, {})
+        if "error" in entries:
+            messages.append(f"{precision}: {entries['error']}")
+            continue
+        said = {target: entry.get("refused") or entry.get("error") for target, entry in entries.items()}
+        messages += [f"{ENGINES[target]}, {precision}: {text}" for target, text in said.items() if text]
+    return [text.replace("|", r"\|") for text in messages]
+
+
+def interop_int8_table(record: Mapping[str, Any]) -> list[str]:
+    """SQNR and equal pixels of each INT8 file and of each engine that runs it, and its convolutions on integers."""
+    heads = ["network", "exporter", "INT8 file"]
+    for target in ("onnxruntime", "openvino"):
+        heads += [ENGINES[target], "against the file", "convolutions"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in record["rows"]:
+        for file in row["files"]:
+            entries = file.get("int8", {})
+            measured = [entry["file"] for entry in entries.values() if "file" in entry]
+            if measured:
+                cells = [row["family"], file["exporter"], _nearness(measured[0])]
+                cells += [*_int8_cells(entries["onnxruntime"]), *_int8_cells(entries["openvino"])]
+                lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _int8_cells(entry: Mapping[str, Any]) -> list[str]:
+    if "whole" not in entry:
+        return ["**refused**", "-", "-"]
+    verdict = "**refused**: " if entry["refused"] else ""
+    integers, all_of_them = entry["convolutions"]
+    return [verdict + _nearness(entry["whole"]), _nearness(entry["engine"]), f"{integers} of {all_of_them}"]
+
+
+def _nearness(pair: Sequence[float]) -> str:
+    sqnr_db, agreement = pair
+    return f"{sqnr_db:.1f} dB, {_percent(agreement, 1)}"
+
+
+def _percent(share: float, digits: int) -> str:
+    """Rounded down: 100 % is all."""
+    return f"{math.floor(share * 10 ** (2 + digits)) / 10**digits:.{digits}f} %"
 
 
 def results() -> list[tuple[str, dict[str, Any]]]:

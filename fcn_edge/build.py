@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
+
+from fcn_edge.accuracy import Accuracy, measured_accuracy, readable_images
 from fcn_edge.calib.budget import Budget, int8_within_budget
-from fcn_edge.calib.files import Calibrated, load_or_make_table, quantized_file
-from fcn_edge.calib.images import shared_images, spread_indices
+from fcn_edge.calib.files import Calibrated, is_table_name, load_or_make_table, quantized_file
+from fcn_edge.calib.images import images_from_source, shared_images
 from fcn_edge.calib.methods import Method
 from fcn_edge.calib.placement import PlacementName, placement_for
 from fcn_edge.calib.refine import Refinement
@@ -29,20 +32,20 @@ from fcn_edge.engines import (
     PACKAGES,
     EngineOptions,
     Target,
-    engine_on_target,
     model_path,
     require_engine_directory,
     require_package,
 )
 from fcn_edge.engines.manifest import sealed
+from fcn_edge.engines.reference_check import held_to_reference, require_quantized
 from fcn_edge.engines.trt.lines import PlanOptions
-from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.evaluate import Evaluation, evaluate_engine
+from fcn_edge.errors import BadInput, shown_as
+from fcn_edge.evaluate import require_fit_labels
 from fcn_edge.export import contract_file
-from fcn_edge.fidelity import held_to_reference
 from fcn_edge.files import sha256_of_file, whole_folder, write_json
-from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import Quantization, contract_from_onnx
+from fcn_edge.onnxpairs import NOT_FOR_NVIDIA, require_signed_pairs
+from fcn_edge.outputs import require_apart, require_outputs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
 from fcn_edge.spec import Precision
@@ -54,8 +57,7 @@ ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {
     "tensorrt-rtx": ("fp32", "fp16", "int8", "int8-fp16"),
     "tensorrt": ("fp32", "fp16", "int8", "int8-fp16"),
 }
-# Its importer warns and goes on in int8, with scales made for 0..255: all that is large would be cut off.
-NOT_FOR_NVIDIA = "has uint8 activations, which TensorRT reads as int8"
+REAL_PICTURES = 2  # of the user's own, that a rewritten network is compared on
 SCENES, HELD_IMAGES = "synthetic:street,seed=1,images=4", 8  # what an engine is held against its reference with
 
 
@@ -112,26 +114,70 @@ def build_engine(
     """
     started = time.monotonic()
     _check(options, data, out)
+    _check_outputs(options, out, [model_path(model), options.calib, spec])
+    if data is not None:
+        require_fit_labels(data)
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, _engine_folder(out) as part:
         on_stage("reading the network")
-        fp32 = contract_file(model_path(model), Path(scratch) / "model.fp32.onnx", spec=spec, recipe=recipe)
+        given, notes = model_path(model), list[str]()
+        fp32 = contract_file(
+            given,
+            Path(scratch) / given.with_suffix(".onnx").name,
+            spec=spec,
+            recipe=recipe,
+            images=_some_pictures(options, data) if spec else (),
+            warn=notes.append,
+        )
+        for note in notes:
+            on_stage(f"warning: {note}")
         budget = _budget(options, data, out)
         file = _in_precision(fp32, part, options, data, budget, on_stage, on_image)
         on_stage(f"compiling for {options.target}")
-        made = compiled(
-            file.path, part, target=options.target, options=_engine_options(options), plan=options.plan, fp32=fp32,
-            on_progress=lambda what, share: on_image("compiling", round(100 * share), 100),
-        )  # fmt: skip
+        with shown_as({file.path: given}):
+            made = compiled(
+                file.path,
+                part,
+                target=options.target,
+                options=_engine_options(options),
+                plan=options.plan,
+                fp32=fp32,
+                on_progress=lambda what, share: on_image("compiling", round(100 * share), 100),
+            )
         held = _held_to_reference(fp32, file.path, options, data, on_stage)
-        accuracy = _accuracy(fp32, file.path, options, data, on_stage, on_image)
+        accuracy = Accuracy(None, None)
+        if data is not None:
+            accuracy = measured_accuracy(
+                fp32,
+                file.path,
+                data,
+                target=_runs_on(options),
+                options=_engine_options(options),
+                precision=options.precision,
+                budget=options.max_miou_drop,
+                on_stage=on_stage,
+                on_image=on_image,
+            )
         manifest = _manifest(fp32, file, part, options, made, accuracy, held)
-        manifest["warnings"] += _warnings(file, data)
+        manifest["warnings"] += notes + _warnings(file, data)
         write_json(part / "spec.json", to_mapping(contract_from_onnx(file.path).spec))
         if file.table is not None:
             file.table.save(part / "table.json")
         manifest = sealed(manifest)
         write_json(part / "manifest.json", manifest)
     return Built(out, manifest, time.monotonic() - started)
+
+
+def _some_pictures(options: BuildOptions, data: Dataset | None) -> list[np.ndarray]:
+    """Two pictures of the user's own, which a network made elsewhere is compared on; none where none decodes."""
+    if data is not None:
+        return readable_images(data, REAL_PICTURES)
+    if options.calib is None or is_table_name(options.calib):
+        return []
+    found = []
+    for image in images_from_source(options.calib, REAL_PICTURES).images:
+        with suppress(BadInput):  # named later, where calibrating skips it
+            found.append(image.read())
+    return found
 
 
 def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
@@ -147,8 +193,15 @@ def _check(options: BuildOptions, data: Dataset | None, out: Path) -> None:
     require_package(options.target)
     if options.max_miou_drop is not None and data is None:
         raise BadInput("--max-miou-drop is measured on labelled images: give --data KIND:PATH#SPLIT")
+
+
+def _check_outputs(options: BuildOptions, out: Path, inputs: Sequence[Path | str | None]) -> None:
+    """Raises BadInput where `out` or what stands beside it is not ours to replace, or is read."""
     if out.exists():
         require_engine_directory(out)
+    require_apart([out], inputs, whole=True)
+    require_outputs([_budget_file(out)] if options.max_miou_drop is not None else [], inputs)
+    require_apart([options.plan.timing_cache] if options.plan.timing_cache else [], inputs)
 
 
 def _check_idle_options(options: BuildOptions) -> None:
@@ -177,7 +230,7 @@ def _check_idle_options(options: BuildOptions) -> None:
 @contextmanager
 def _engine_folder(out: Path) -> Iterator[Path]:
     """The folder under its working name; what cannot be written there is told under its later one."""
-    with whole_folder(out) as part:
+    with whole_folder(out, require_ours=require_engine_directory) as part:
         try:
             yield part
         except BadInput as error:
@@ -192,8 +245,12 @@ def _runs_on(options: BuildOptions) -> Target:
 def _budget(options: BuildOptions, data: Dataset | None, out: Path) -> Budget | None:
     if options.max_miou_drop is None or data is None or not options.precision.startswith("int8"):
         return None
-    cache = out.with_name(f"{out.name}.budget.json")
-    return Budget(options.max_miou_drop, data, _runs_on(options), _engine_options(options), cache)
+    return Budget(options.max_miou_drop, data, _runs_on(options), _engine_options(options), _budget_file(out))
+
+
+def _budget_file(out: Path) -> Path:
+    """Where what a search within a budget has measured is kept."""
+    return out.with_name(f"{out.name}.budget.json")
 
 
 def _in_precision(
@@ -219,9 +276,8 @@ def _in_precision(
             fp32, options.calib, method=options.method, count=options.calib_images, refine=options.refine,
             held_out=None if options.allow_overlap else data,
             on_image=lambda done, total: on_image("calibrating", done, total),
+            on_note=lambda text: on_stage(f"calibration images: {text}"),
         )  # fmt: skip
-        for name in table.skipped:
-            on_stage(f"skipped, does not decode: {name}")
     wanted = cast(Precision, options.precision)
     placement = options.placement or placement_for(options.target, this_device())
     if budget is None or table is None:
@@ -240,8 +296,8 @@ def _require_as_it_is(file: Path, quantization: Quantization, options: BuildOpti
     held = quantization.precision
     if held != options.precision:
         raise BadInput(f"{file}: is {held} already; {options.precision} is made from the fp32 file")
-    if quantization.placement == "x86" and options.target.startswith("tensorrt"):
-        raise BadInput(f"{file}: placement x86 {NOT_FOR_NVIDIA}; build from the fp32 file")
+    if options.target.startswith("tensorrt"):
+        require_signed_pairs(file, str(file))
     if options.calib is not None:
         raise BadInput(f"{file}: is {held} already, with scales of its own; leave --calib out, or give the fp32 file")
     if options.max_miou_drop is not None:
@@ -257,11 +313,12 @@ def _held_to_reference(
     on_stage("holding the engine against the reference run")
     height, width = contract_from_onnx(file).spec.preprocess.size
     scenes = data or dataset_from_name(f"{SCENES},size={height}x{width}")
-    count = len(scenes.items)
-    images = [scenes.items[index].image() for index in spread_indices(count, min(count, HELD_IMAGES))]
+    images = readable_images(scenes, HELD_IMAGES)
     held = contract_from_onnx(fp32).quantization.precision
     exact = fp32 if held == "fp32" and options.precision not in ("fp32", "bf16") else None
     found = held_to_reference(file, exact, images, target=options.target, options=_engine_options(options))
+    if exact is not None and found.from_fp32 is not None and options.max_miou_drop is None:  # else the budget judges
+        require_quantized(found.from_fp32, file, exact, images[0])
     return {**to_mapping(found), "data": scenes.name}
 
 
@@ -270,65 +327,13 @@ def _engine_options(options: BuildOptions) -> EngineOptions:
     return EngineOptions("bf16" if options.precision == "bf16" else "f32", options.threads)
 
 
-@dataclass(frozen=True)
-class _Accuracy:
-    """mIoU of the file and of fp32 on the same target; interval: of the drop, in points; None where not measured."""
-
-    miou: float | None
-    reference: float | None
-    interval: tuple[float, float] | None = None
-
-    @property
-    def drop(self) -> float | None:
-        """Points of mIoU lost against fp32 on the same target; None where not measured."""
-        return None if self.miou is None or self.reference is None else 100 * (self.reference - self.miou)
-
-
-def _accuracy(
-    fp32: Path,
-    file: Path,
-    options: BuildOptions,
-    data: Dataset | None,
-    on_stage: Report,
-    on_image: Callable[[str, int, int], None],
-) -> _Accuracy:
-    if data is None:
-        return _Accuracy(None, None)
-    target = _runs_on(options)
-
-    def evaluated(path: Path, label: str, chosen: EngineOptions) -> Evaluation:
-        on_stage(f"evaluating {label} on {data.name}")
-        with engine_on_target(path, target, chosen) as engine:
-            found = evaluate_engine(engine, data, on_image=lambda done, total: on_image(label, done, total))
-        for text in found.skipped:
-            on_stage(f"skipped: {text}")
-        return found
-
-    reached = evaluated(file, options.precision, _engine_options(options))
-    if contract_from_onnx(fp32).quantization.precision != "fp32":
-        return _Accuracy(reached.scores.miou, None)
-    if options.precision == "fp32":
-        return _Accuracy(reached.scores.miou, reached.scores.miou)
-    reference = evaluated(fp32, "fp32", EngineOptions("f32", options.threads))
-    between = difference_from_images(reference.images, reached.images, len(data.classes)).intervals.miou
-    interval = None if between is None else (100 * between[0], 100 * between[1])
-    accuracy = _Accuracy(reached.scores.miou, reference.scores.miou, interval)
-    budget = options.max_miou_drop
-    if budget is not None and (accuracy.drop is None or accuracy.drop > budget):
-        lost = "an unknown amount" if accuracy.drop is None else f"{accuracy.drop:.2f} points"
-        raise CheckFailed(
-            f"{options.precision} loses {lost} of mIoU on {data.name}; the budget is {budget:g}. No engine was written"
-        )
-    return accuracy
-
-
 def _manifest(
     fp32: Path,
     file: Calibrated,
     part: Path,
     options: BuildOptions,
     compiled: Compiled,
-    accuracy: _Accuracy,
+    accuracy: Accuracy,
     held: dict[str, Any],
 ) -> dict[str, Any]:
     spec = contract_from_onnx(file.path).spec
@@ -354,7 +359,7 @@ def _manifest(
         "kept_float": [*file.quantization.kept_float, *compiled.kept_float],
         "placement": file.quantization.placement or None,
         "refined": list(file.quantization.refined),
-        "warnings": list(compiled.warnings),
+        "warnings": [*compiled.warnings, *accuracy.warnings],
         "miou": accuracy.miou,
         "miou_reference": accuracy.reference,
         "drop": accuracy.drop,
@@ -379,7 +384,7 @@ def _warnings(file: Calibrated, data: Dataset | None) -> list[str]:
     return said
 
 
-def _miou_note(options: BuildOptions, accuracy: _Accuracy) -> str | None:
+def _miou_note(options: BuildOptions, accuracy: Accuracy) -> str | None:
     if accuracy.miou is None:
         return "not measured: no --data was given"
     reference = "of the reference run of the same file: this engine was compiled ahead of time and was not run"

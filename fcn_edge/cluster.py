@@ -23,12 +23,14 @@ from typing import Any
 import numpy as np
 
 from fcn_edge.data import dataset_from_name
+from fcn_edge.data.notes import Notes
 from fcn_edge.engines import Engine, EngineOptions, Target, open_engine
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, first_line
 from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.metrics import scores_from_confusion
+from fcn_edge.outputs import require_apart
 from fcn_edge.stream.pipeline import Feed, run_feeds
-from fcn_edge.stream.sinks import SinkOptions, numbered, sinks_of_sources
+from fcn_edge.stream.sinks import SinkOptions, numbered, paths_of_sinks, sinks_of_sources
 from fcn_edge.stream.sources import none_readable, source_from_uri
 from fcn_edge.stream.summary import Part, StreamLog, Summary, part_from_logs, summary_from_parts
 
@@ -63,7 +65,7 @@ def evaluate_on_ray(
         for number, part in done:
             found[number] = part
             on_image(sum(len(each.images) for each in found.values()), total)
-    whole = _joined([found[number] for number in range(len(starts))])
+    whole = joined([found[number] for number in range(len(starts))])
     if not whole.images:
         raise none_readable(labelled.name, total, whole.skipped[0])
     return whole
@@ -82,14 +84,23 @@ def _engine(model: str, target: Target, options: EngineOptions) -> Engine:
     return open_engine(Path(model), target=target, options=options)
 
 
-def _joined(parts: list[Evaluation]) -> Evaluation:
+def joined(parts: list[Evaluation]) -> Evaluation:
+    """The evaluation of a set from those of its parts, in their order."""
     confusion = np.sum([part.confusion for part in parts], axis=0)
+    predicted = np.sum([part.predicted for part in parts], axis=0)
+    notes = Notes()
+    for part in parts:
+        notes.merge(part.notes)
     return Evaluation(
         scores_from_confusion(confusion),
         tuple(image for part in parts for image in part.images),
         tuple(times for part in parts for times in part.times),
         confusion,
         tuple(text for part in parts for text in part.skipped),
+        ignored=sum(part.ignored for part in parts),
+        predicted=tuple(predicted.tolist()),
+        pairs=tuple(pair for part in parts for pair in part.pairs),
+        notes=notes,
     )
 
 
@@ -116,6 +127,7 @@ def run_on_ray(
         (uri, [numbered(sink, number) if total > 1 else sink for sink in sinks])
         for number, uri in enumerate(recordings)
     ]
+    require_apart(paths_of_sinks(sinks, total), [*drawn.read, *recordings])
     found: dict[int, Part] = {}
     interrupted = False
     task = functools.partial(_segmented, str(model.resolve()), target, options, drawn, limit)

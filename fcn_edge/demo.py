@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 
 from fcn_edge.bench import BenchOptions, Variant, record_from_engines, variants_from_files, write_report
+from fcn_edge.bench.report import files_of_report
 from fcn_edge.build import BuildOptions, BuildPrecision, build_engine
 from fcn_edge.calib import int8_from_onnx
 from fcn_edge.calib.placement import placement_for
@@ -19,12 +20,15 @@ from fcn_edge.engines import EngineOptions, available_targets, open_engine
 from fcn_edge.errors import BadInput
 from fcn_edge.export import onnx_from_checkpoint
 from fcn_edge.files import whole_file
+from fcn_edge.outputs import MARK, marked_png, require_outputs
+from fcn_edge.redaction import redacted
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import packaged_file
 from fcn_edge.stream.pipeline import run
 from fcn_edge.stream.sinks import sink_from_uri
 from fcn_edge.stream.sinks.base import require_writable
 from fcn_edge.stream.sources import source_from_uri
+from fcn_edge.stream.sources.stills import Stills
 
 # Seeds of the training supplement (900), calibration (2), evaluation (3) and video (4) are disjoint.
 CALIBRATION = "synthetic_street"
@@ -59,7 +63,9 @@ def run_demo(
     source: the user's own video; None draws a street. Raises what the verbs behind it raise.
     """
     require_writable(out)
-    source_from_uri(source or VIDEO).close()  # a wrong address is told now, not minutes later
+    with source_from_uri(source or VIDEO) as frames:  # a wrong address is told now, not minutes later
+        require_outputs(_files_of_demo(out), frames.files)
+    require_outputs(files_of_report(out / "bench").values())
     files: dict[str, str] = {}
     fp32 = _export(out, files, on_stage)
     int8 = _calibrate(fp32, out, files, on_stage, on_progress)
@@ -80,6 +86,12 @@ def run_demo(
     _write_page(result, out / "report.md")
     files[str(out / "report.md")] = "this demo's report"
     return result
+
+
+def _files_of_demo(out: Path) -> list[Path]:
+    """What is written into `out` itself."""
+    names = ("fp32.onnx", "int8.onnx", "table.json", "mp4", "png")
+    return [out / "report.md", *(out / f"street.{name}" for name in names)]
 
 
 def _export(out: Path, files: dict[str, str], on_stage: Stage) -> Path:
@@ -133,7 +145,7 @@ def _with_reference(variants: list[Variant]) -> list[Variant]:
 def _video(
     model: Path, out: Path, source: str, files: dict[str, str], on_stage: Stage, on_progress: Progress
 ) -> dict[str, Any]:
-    on_stage(f"segmenting {source} into an annotated video")
+    on_stage(f"segmenting {redacted(source)} into an annotated video")
     path = out / "street.mp4"
     with source_from_uri(source) as frames, open_engine(model, options=EngineOptions()) as engine:
         total = frames.length or 0
@@ -161,14 +173,9 @@ def plan_in_words(manifest: dict[str, Any]) -> str:
 
 
 def _write_middle_frame(video: Path, index: int, picture: Path) -> None:
-    capture = cv2.VideoCapture(str(video))
-    capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-    arrived, image = capture.read()
-    capture.release()
-    if not arrived:
-        raise BadInput(f"{video}: was written but frame {index} does not decode")
+    image = Stills(video).image(index)
     with whole_file(picture) as part:
-        cv2.imwrite(str(part), image)
+        part.write_bytes(marked_png(cv2.imencode(".png", image)[1].tobytes()))
 
 
 def _write_page(result: DemoResult, path: Path) -> None:
@@ -187,4 +194,4 @@ def _write_page(result: DemoResult, path: Path) -> None:
     for manifest in result.nvidia:
         lines.append(f"- {plan_in_words(manifest)}; mIoU and latency {manifest['miou_note']}")
     with whole_file(path) as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        part.write_text("\n".join([*lines, "", f"<!-- {MARK} -->", ""]), encoding="utf-8")

@@ -52,13 +52,18 @@ def this_device() -> Device:
     flags = set(info.get("flags", info.get("Features", "")).split())
     return Device(
         cpu=info.get("model name", "") or platform.processor() or platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=usable_cpus(),
         architecture=platform.machine(),
         instruction_sets=tuple(name for name in INSTRUCTION_SETS if name in flags),
         memory_gb=_memory_gb(),
         system=f"{platform.system()} {platform.release()}",
         jetpack=_first_line_of(Path("/etc/nv_tegra_release")),
     )
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:

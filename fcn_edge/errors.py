@@ -6,6 +6,13 @@ user can cause ends in one of these; a traceback is always a defect of ours.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from fcn_edge.redaction import redacted
+
 
 class FcnEdgeError(Exception):
     """Base of all errors that a user may see; `exit_code` is what the command returns."""
@@ -23,6 +30,10 @@ class BadInput(FcnEdgeError):
     """A file, an option or a data set is not what it has to be."""
 
     exit_code = 2
+
+
+class NotTaken(BadInput):
+    """An engine does not load or compile a file that may be right; another engine may take it."""
 
 
 class BackendMissing(FcnEdgeError):
@@ -43,7 +54,30 @@ class Undecidable(FcnEdgeError):
     exit_code = 5
 
 
+class FcnEdgeWarning(UserWarning):
+    """Something that is probably not meant, though it can be done."""
+
+
+def warn_user(text: str) -> None:
+    """Warn a Python user; the command line prints the same text on stderr."""
+    warnings.warn(text, FcnEdgeWarning, stacklevel=3)
+
+
 def first_line(error: BaseException) -> str:
-    """The first line of a vendor's message, at most 200 characters, for our own one-line errors."""
-    text = str(error).strip() or type(error).__name__
+    """The first line of a vendor's message, at most 200 characters and no credentials, for our own one-line errors."""
+    text = redacted(str(error).strip()) or type(error).__name__  # before an address is cut off in its middle
     return text.splitlines()[0][:200]
+
+
+@contextmanager
+def shown_as(names: Mapping[Path, Path | str]) -> Iterator[None]:
+    """Inside the block, errors name files as the user knows them: each path by what it stands for."""
+    try:
+        yield
+    except FcnEdgeError as error:
+        text = str(error)
+        for path, shown in names.items():
+            text = text.replace(str(path), str(shown))
+        if text == str(error):
+            raise
+        raise type(error)(text) from error

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from fcn_edge.data import Dataset
+from fcn_edge.data import Dataset, Item
+from fcn_edge.data.base import PairOnDisk, sha256_of_pixels
+from fcn_edge.data.notes import Notes
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style, Times
 from fcn_edge.metrics import ImageScore, Scores, confusion_from_maps, scores_from_confusion, sparse_cells
+from fcn_edge.spec import difference_of_classes
 from fcn_edge.stream.pipeline import stream
 from fcn_edge.stream.sources import source_from_dataset
 
 UNLABELLED = 255
+NAMED = 5  # pairs of a warning; the rest are counted
+MUCH_IGNORED = 0.2  # of the label pixels: beyond it a warning is given
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,9 @@ class Evaluation:
     """Scores of a set, each image's own confusion, and how long each image took.
 
     skipped: images that do not decode, each with the reason; they count nowhere. trimap: scores of
-    the pixels near a boundary between labels alone, where these were asked for.
+    the pixels near a boundary between labels alone, where these were asked for. ignored: label pixels
+    that count nowhere. predicted: pixels of each class in all class maps. pairs: each image's name, with
+    the hash of its labels. notes: what was changed or passed over while the set was read.
     """
 
     scores: Scores
@@ -33,6 +40,48 @@ class Evaluation:
     confusion: np.ndarray
     skipped: tuple[str, ...] = ()
     trimap: Scores | None = None
+    ignored: int = 0
+    predicted: tuple[int, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    notes: Notes = field(default_factory=Notes, compare=False)
+
+    @property
+    def ignored_share(self) -> float | None:
+        """Of all label pixels; None where there are none."""
+        total = self.ignored + int(self.confusion.sum())
+        return self.ignored / total if total else None
+
+    @property
+    def without_labels(self) -> tuple[int, ...]:
+        """Classes that no label holds."""
+        return tuple(np.flatnonzero(self.confusion.sum(1) == 0).tolist())
+
+    @property
+    def never_predicted(self) -> tuple[int, ...]:
+        """Classes that no class map holds, on ignored pixels neither."""
+        return tuple(index for index, count in enumerate(self.predicted) if count == 0)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the scores may not mean what they seem to."""
+        return [*self._warning_of_ignored(), *self._warnings_of_twins()]
+
+    def _warning_of_ignored(self) -> list[str]:
+        share = self.ignored_share
+        if share is None or share <= MUCH_IGNORED:
+            return []
+        return [f"{share:.1%} of the label pixels are ignored and count nowhere; see whether their value is a class"]
+
+    def _warnings_of_twins(self) -> list[str]:
+        first: dict[str, tuple[str, str]] = {}
+        twins = []
+        for image, (name, labels) in zip(self.images, self.pairs):
+            other, theirs = first.setdefault(image.sha256, (name, labels))
+            if labels != theirs:
+                twins.append(f"{other} and {name}")
+        more = f", and {len(twins) - NAMED} pairs more" if len(twins) > NAMED else ""
+        words = "the same picture, byte for byte, with different labels; remove one of both"
+        return [f"{', '.join(twins[:NAMED])}{more}: {words}"] if twins else []
 
 
 def evaluate_engine(
@@ -51,35 +100,43 @@ def evaluate_engine(
 
     Raises:
         BadInput: the set has other classes than the network, a label file is unfit (named), or
-            no image decodes.
+            no image decodes, or scores are not finite.
     """
     require_same_classes(engine, dataset)
     total = min(len(dataset.items), limit or len(dataset.items))
     classes = engine.spec.num_classes
     confusion, near = np.zeros((2, classes, classes), np.int64)
-    images, times, skipped = [], [], list[str]()
+    predicted, ignored = np.zeros(classes, np.int64), 0
+    images, times, pairs, skipped = [], [], [], list[str]()
     following = 0
     source = source_from_dataset(dataset, may_be_empty=may_be_empty)
     for frame, view, spent in stream(source, engine, style=Style(overlay=False), limit=total):
         if frame.labels is None:
             raise BadInput(f"{frame.source}: no labels to compare with")
+        if not view.is_finite:
+            name = dataset.items[frame.index].name
+            raise BadInput(f"{engine.path}: scores of {name} hold NaN or infinity; such a network has no accuracy")
         skipped += _unreadable(dataset, following, frame.index)
         following = frame.index + 1
         found = confusion_from_maps(frame.labels, view.class_map, classes)
         confusion += found
+        predicted += view.pixels_per_class
+        ignored += frame.labels.size - int(found.sum())
         if trimap is not None:
             band = np.where(boundary_band(frame.labels, trimap), frame.labels, UNLABELLED)
             near += confusion_from_maps(band, view.class_map, classes)
         item = dataset.items[frame.index]
         images.append(ImageScore(item.sha256(), item.sequence, sparse_cells(found)))
+        pairs.append((item.name, sha256_of_pixels(frame.labels)))
         times.append(spent)
         on_image(len(images), total)
     if len(images) < total:
         skipped += _unreadable(dataset, following, len(dataset.items))
-    scores, near_scores = scores_from_confusion(confusion), scores_from_confusion(near)
+    near_scores = None if trimap is None else scores_from_confusion(near)
     return Evaluation(
-        scores, tuple(images), tuple(times), confusion, tuple(skipped), None if trimap is None else near_scores
-    )
+        scores_from_confusion(confusion), tuple(images), tuple(times), confusion, tuple(skipped), near_scores,
+        ignored, tuple(predicted.tolist()), tuple(pairs), dataset.notes,
+    )  # fmt: skip
 
 
 def boundary_band(labels: np.ndarray, width: int) -> np.ndarray:
@@ -111,12 +168,27 @@ def _unreadable(dataset: Dataset, start: int, stop: int) -> list[str]:
     return reasons
 
 
+def require_fit_labels(dataset: Dataset) -> None:
+    """Read every label file of a set on disk, so that none ends hours of measuring.
+
+    Raises BadInput for the first that does not fit; those of a picture that does not decode count nowhere.
+    """
+    for index in range(len(dataset.items)):
+        item = dataset.items[index]
+        if isinstance(item, PairOnDisk) and not _has_labels(item):
+            _unreadable(dataset, index, index + 1)
+
+
+def _has_labels(item: Item) -> bool:
+    try:
+        item.labels()
+    except BadInput:
+        return False
+    return True
+
+
 def require_same_classes(engine: Engine, dataset: Dataset) -> None:
     """Raises BadInput where names or order of the classes differ."""
-    if engine.spec.classes == dataset.classes:
-        return
-    ours, theirs = engine.spec.classes, dataset.classes
-    if len(ours) != len(theirs):
-        raise BadInput(f"{dataset.name} has {len(theirs)} classes, {engine.spec.name} has {len(ours)}")
-    first = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
-    raise BadInput(f"{dataset.name}: class {first} is {theirs[first]!r}; in {engine.spec.name} it is {ours[first]!r}")
+    found = difference_of_classes(dataset.name, dataset.classes, engine.spec.name, engine.spec.classes)
+    if found:
+        raise BadInput(found)

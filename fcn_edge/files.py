@@ -7,21 +7,26 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fcn_edge.errors import BadInput
+from fcn_edge.outputs import require_replaceable
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, kind: str | None = None, replaces: bool = False) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success it becomes `path`, on failure it is removed.
 
+    kind: see `require_replaceable`. replaces: whatever stands there, since the caller has looked at it.
+
     Raises:
-        BadInput: the folder cannot be made or written, or the disk is full.
+        BadInput: the folder cannot be made or written, the disk is full, or `path` holds what fcn-edge did not write.
     """
+    if not replaces:
+        require_replaceable(path, kind)
     part = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,19 +40,34 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Like `whole_file` for a folder; an older folder at `path` is replaced only on success."""
+def whole_folder(path: Path, *, require_ours: Callable[[Path], None] | None = None) -> Iterator[Path]:
+    """Like `whole_file` for a folder; an older folder at `path` is replaced only on success.
+
+    require_ours: raises BadInput where an older folder is not to be replaced; without it none is, unless it is empty.
+    """
+    _require_free_folder(path, require_ours)
     part = path.with_name(f".{path.name}.part{os.getpid()}")
     try:
         part.mkdir(parents=True)
         yield part
-        if path.exists():
+        _require_free_folder(path, require_ours)  # it may have come, or been filled, meanwhile
+        if path.is_dir():
             shutil.rmtree(path)
         os.replace(part, path)
     except OSError as error:
         raise BadInput(_write_failure(path, error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _require_free_folder(path: Path, require_ours: Callable[[Path], None] | None) -> None:
+    if path.is_dir() and (Path.cwd().samefile(path) or path.name in ("", "..")):
+        raise BadInput(f"{path}: is the current folder, or around it; name a folder inside it")
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if require_ours is None:
+        raise BadInput(f"{path}: exists already, and is not empty; choose another name")
+    require_ours(path)
 
 
 def _write_failure(path: Path, error: OSError) -> str:
@@ -63,10 +83,10 @@ def _is_inside(path: Path, folder: Path) -> bool:
     return folder.absolute() == path.absolute() or folder.absolute() in path.absolute().parents
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, replaces: bool = False) -> None:
     """Write `value` as JSON that a person can read, whole or not at all; NaN is refused, use None."""
     text = _laid_out(value, "")
-    with whole_file(path) as part:
+    with whole_file(path, kind="json", replaces=replaces) as part:
         part.write_text(text + "\n", encoding="utf-8")
 
 
@@ -76,7 +96,7 @@ def _laid_out(value: Any, margin: str) -> str:
     if isinstance(value, dict) and value:
         lines = [f"{inner}{json.dumps(str(key))}: {_laid_out(item, inner)}" for key, item in value.items()]
         return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
-    if isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value):
+    if isinstance(value, (list, tuple)) and any(issubclass(kind, dict) for kind in set(map(type, value))):
         return "[\n" + ",\n".join(f"{inner}{_laid_out(item, inner)}" for item in value) + f"\n{margin}]"
     return json.dumps(value, allow_nan=False)
 
@@ -120,7 +140,8 @@ def require_file(path: Path, expected: str) -> Path:
     if not path.exists():
         raise BadInput(f"{path}: no such file; expected {expected}")
     if not path.is_file():
-        raise BadInput(f"{path}: is a folder; expected {expected}")
+        found = "a folder" if path.is_dir() else "a device or a pipe"
+        raise BadInput(f"{path}: is {found}; expected {expected}")
     if path.stat().st_size == 0:
         raise BadInput(f"{path}: the file is empty; expected {expected}")
     return path
@@ -143,3 +164,9 @@ def sha256_of_json(value: Any) -> str:
     """Hex SHA-256 of a JSON value in canonical form (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def with_checksum(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A JSON object with the SHA-256 of all the rest of it under `key`, in place of what stands there."""
+    rest = {name: part for name, part in value.items() if name != key}
+    return {**rest, key: sha256_of_json(rest)}

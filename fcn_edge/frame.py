@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,16 +19,17 @@ class Frame:
     labels: (H, W) uint8 where the source is a labelled data set, else None.
     stream: number of the source among those of a run, from 0.
     sequence: frames of a stream follow each other while it stays the same.
+    presented_s: of a video, seconds from its first picture to this one by its own clock; None elsewhere.
     """
 
     image: np.ndarray
     index: int
     captured_ns: int
     source: str
-    format: Literal["bgr"] = "bgr"
     labels: np.ndarray | None = None
     stream: int = 0
     sequence: str = ""
+    presented_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class View:
     """What one pass from scores to display yields.
 
     class_map: (H, W) uint8 at the frame's size. overlay: (H, W, 3) uint8 BGR or None.
-    pixels_per_class: (C,) int64 counts of class_map.
+    pixels_per_class: (C,) int64 counts of class_map. is_finite: False where scores held NaN or infinity, so that
+    the class map means nothing; the CUDA path does not look.
     """
 
     class_map: np.ndarray
     overlay: np.ndarray | None
     pixels_per_class: np.ndarray
+    is_finite: bool = True
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ It speaks of frames of these sequences: how another drive scores, it cannot tell
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -93,13 +93,12 @@ def intervals_from_images(images: Sequence[ImageScore], num_classes: int, *, res
 def difference_from_images(
     images: Sequence[ImageScore], others: Sequence[ImageScore], num_classes: int, *, resamples: int = RESAMPLES
 ) -> Difference:
-    """`images` less `others`, paired by the images' content, each draw scoring both runs.
+    """`images` less `others`, paired by the images' content and labels, each draw scoring both runs.
 
     Raises BadInput where the two were not scored on the same images with the same labels.
     """
     ours = _confusions(images, num_classes)
-    theirs = _confusions(_paired(images, others), num_classes)
-    _require_same_labels(ours, theirs)
+    theirs = _confusions(_paired(images, others, num_classes), num_classes)
     found = _scores(ours.sum(0)) - _scores(theirs.sum(0))
     values = [None if np.isnan(value) else float(value) for value in found]
     blocks = _blocks_of(images, _influence(ours) - _influence(theirs))
@@ -238,22 +237,35 @@ def student_quantile(share: float, freedom: float) -> float:
     return float(t + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3))
 
 
-def _paired(images: Sequence[ImageScore], others: Sequence[ImageScore]) -> list[ImageScore]:
-    """`others` in the order of `images`."""
+def _paired(images: Sequence[ImageScore], others: Sequence[ImageScore], num_classes: int) -> list[ImageScore]:
+    """`others` in the order of `images`: by content, labels and, where both occur more than once, their order.
+
+    Raises BadInput where the runs did not score the same images with the same labels.
+    """
     ours, theirs = (Counter(image.sha256 for image in run) for run in (images, others))
     if ours != theirs:
         raise BadInput(
             f"this run scored {len(images)} images, the other {len(others)}, and {(ours & theirs).total()} of them are"
             " the same: compare runs on the same images, with the same --data and --limit"
         )
-    by_content = {image.sha256: image for image in others}
-    return [by_content[image.sha256] for image in images]
-
-
-def _require_same_labels(ours: np.ndarray, theirs: np.ndarray) -> None:
-    differ = (ours.sum(2) != theirs.sum(2)).any(1)
-    if differ.any():
+    waiting: dict[_Pair, deque[ImageScore]] = defaultdict(deque)
+    for image in others:
+        waiting[_pair(image, num_classes)].append(image)
+    partners = [queue.popleft() for image in images if (queue := waiting[_pair(image, num_classes)])]
+    if len(partners) < len(images):
         raise BadInput(
-            f"the labels of {differ.sum()} of {len(ours)} images are not those that the other run was scored with:"
-            " evaluate both again on the same labels"
+            f"the labels of {len(images) - len(partners)} of {len(images)} images are not those that the other run was"
+            " scored with: evaluate both again on the same labels"
         )
+    return partners
+
+
+_Pair = tuple[str, tuple[tuple[int, int], ...]]
+
+
+def _pair(image: ImageScore, num_classes: int) -> _Pair:
+    """What an image and its labels are known by: content, and labelled pixels of each class."""
+    labelled: Counter[int] = Counter()
+    for index, count in image.cells:
+        labelled[index // num_classes] += count
+    return image.sha256, tuple(sorted(labelled.items()))

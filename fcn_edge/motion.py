@@ -42,7 +42,7 @@ class Motion:
     """Finds motion fields: (h, w, 2) float32, x and y, from a point of the newer thumbnail to the same thing before."""
 
     def __init__(self) -> None:
-        self._search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._search.setFinestScale(FINEST)
         self._search.setGradientDescentIterations(ITERATIONS)
         self._search.setPatchStride(PATCH_STEP)

@@ -8,11 +8,13 @@ from typing import Any
 
 from fcn_edge.errors import BadInput, first_line
 from fcn_edge.files import json_from_text, require_file, whole_file
+from fcn_edge.onnxgraph import operator, stored_tensors, tensors_of
 from fcn_edge.schema import from_mapping
 from fcn_edge.spec import ModelSpec, Precision, spec_from_json
 
 METADATA_KEY = "fcn_edge.spec"
 QUANTIZATION_KEY = "fcn_edge.quantization"
+ORIGIN_KEY = "fcn_edge.original_sha256"  # of a file made elsewhere that this one was rewritten from
 OPSET = 17  # of fp32, fp16 and int8 files; half-precision Q/DQ scales need 19
 IR_VERSION = 8
 MAX_ONNX_MB = 2048  # protobuf's own limit
@@ -27,12 +29,48 @@ def onnx_from_file(path: Path) -> Any:
     if path.stat().st_size > MAX_ONNX_MB * 2**20:
         raise BadInput(f"{path}: larger than {MAX_ONNX_MB} MB; ONNX files of that size are not read")
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=False)
+        _load_external_data(model, path)
     except (DecodeError, ValueError, onnx.checker.ValidationError, OSError) as error:
         raise BadInput(f"{path}: not an ONNX file, or its external data is missing ({first_line(error)})") from error
     if not model.graph.node or not model.graph.output:
         raise BadInput(f"{path}: not an ONNX file with a graph in it")
     return model
+
+
+def _load_external_data(model: Any, path: Path) -> None:
+    """Read weights that lie in files beside the model, as ONNX Runtime does.
+
+    A symbolic link is followed where it leads into the model's folder, or into the folder that the model's own link
+    leads to: model caches keep files so. onnx's own reader refuses every link.
+    """
+    from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+    for tensor in tensors_of(model):
+        if uses_external_data(tensor):
+            entry = next((item for item in tensor.external_data if item.key == "location"), None)
+            file = _external_file(path, "" if entry is None else entry.value)
+            if entry is not None:
+                entry.value = file.name
+            load_external_data_for_tensor(tensor, str(file.parent))
+            tensor.data_location = tensor.DEFAULT
+            del tensor.external_data[:]
+
+
+def _external_file(path: Path, location: str) -> Path:
+    """The file of external data behind a location. Raises BadInput where it is missing, outside, or too large."""
+    file = path.parent / location
+    target = file.resolve()
+    folders = (path.parent.resolve(), path.resolve().parent)
+    if not target.is_file():
+        raise BadInput(f"{path}: its external data {location!r} is missing; put that file beside it")
+    if not any(target.is_relative_to(folder) for folder in folders):
+        raise BadInput(
+            f"{path}: its external data {location!r} lies outside the model's folder; put it beside the file"
+        )
+    if target.stat().st_size > MAX_ONNX_MB * 2**20:
+        raise BadInput(f"{file}: larger than {MAX_ONNX_MB} MB; ONNX files of that size are not read")
+    return target
 
 
 def spec_from_onnx(model: Any, where: str) -> ModelSpec | None:
@@ -63,10 +101,11 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Contract:
-    """What an ONNX file of ours says of itself."""
+    """What an ONNX file of ours says of itself. original_sha256: of the file made elsewhere behind it; "" if none."""
 
     spec: ModelSpec
     quantization: Quantization
+    original_sha256: str = ""
 
 
 def contract_from_onnx(path: Path) -> Contract:
@@ -82,11 +121,11 @@ def contract_from_onnx(path: Path) -> Contract:
             f"{path}: says nothing of classes, mean and geometry; give a spec with --spec FILE.toml,"
             f" or convert it once: fcn-edge export {path} --spec FILE.toml --out contract.onnx"
         )
-    text = _metadata(model, QUANTIZATION_KEY)
+    text, original = _metadata(model, QUANTIZATION_KEY), _metadata(model, ORIGIN_KEY) or ""
     if text is None:
-        return Contract(spec, Quantization(precision_of_graph(model)))
+        return Contract(spec, Quantization(precision_of_graph(model)), original)
     where = f"{path}: {QUANTIZATION_KEY}"
-    return Contract(spec, from_mapping(Quantization, json_from_text(text, where), where))
+    return Contract(spec, from_mapping(Quantization, json_from_text(text, where), where), original)
 
 
 def takes_frames(model: Any) -> bool:
@@ -101,14 +140,14 @@ def takes_frames(model: Any) -> bool:
 
 def graph_inputs(model: Any) -> list[Any]:
     """Inputs of the graph that are not initializers."""
-    weights = {tensor.name for tensor in model.graph.initializer}
+    weights = set(stored_tensors(model.graph))
     return [value for value in model.graph.input if value.name not in weights]
 
 
 def precision_of_graph(model: Any) -> Precision:
     """What the nodes say: Q/DQ is int8, half-precision weights are fp16."""
     half = any(tensor.data_type == 10 for tensor in model.graph.initializer)  # 10: FLOAT16
-    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+    if any(operator(node).removeprefix("com.microsoft::") == "QuantizeLinear" for node in model.graph.node):
         return "int8-fp16" if half else "int8"
     return "fp16" if half else "fp32"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import graph_inputs, onnx_from_file
+from fcn_edge.onnxgraph import attributes, operator, stored_tensors, writers
 
 UPSAMPLING = {"ConvTranspose", "Resize", "Upsample"}
 PASSED = UPSAMPLING | {
@@ -55,19 +56,19 @@ def stages_from_onnx(path: Path) -> Stages:
     from onnx.shape_inference import infer_shapes
 
     model = infer_shapes(onnx_from_file(path))  # a prefix declares the shape of what it is given
-    writers = {name: node for node in model.graph.node for name in node.output}
-    constants = {tensor.name for tensor in model.graph.initializer}
+    writer = writers(model.graph)
+    constants = set(stored_tensors(model.graph))
     tensor, carried, skips = model.graph.output[0].name, list[str](), list[str]()
     while True:
-        node, _ = _source(tensor, writers, constants)
-        if node is None or node.op_type != "Add":
+        node, _ = _source(tensor, writer, constants)
+        if node is None or operator(node) != "Add":
             break
-        deep, skip = _branches(node, writers, constants, path)
+        deep, skip = _branches(node, writer, constants, path)
         carried.append(deep)
         skips.append(skip)
         tensor = deep
     if not carried:
-        raise BadInput(f"{path}: {_why_one_piece(node, writers, constants)}, {NOTHING_TO_REST}")
+        raise BadInput(f"{path}: {_why_one_piece(node, writer, constants)}, {NOTHING_TO_REST}")
     strides = _strides(model)
     ends = [*skips, node.output[0] if node is not None else ""]
     if not all(end in strides for end in ends):
@@ -75,23 +76,23 @@ def stages_from_onnx(path: Path) -> Stages:
     return Stages(tuple(strides[end] for end in ends), tuple(carried), model)
 
 
-def _source(tensor: str, writers: dict[str, Any], constants: set[str]) -> tuple[Any | None, bool]:
+def _source(tensor: str, writer: dict[str, Any], constants: set[str]) -> tuple[Any | None, bool]:
     """The node that computes `tensor`, looked up through upsampling and cropping; and whether it was upsampled."""
     upsampled = False
-    node = writers.get(tensor)
+    node = writer.get(tensor)
     while node is not None:
-        moving = [name for name in node.input if name in writers or name not in constants]
-        passed = node.op_type in PASSED or (node.op_type == "Add" and len(moving) == 1)  # a bias
+        moving = [name for name in node.input if name in writer or name not in constants]
+        passed = operator(node) in PASSED or (operator(node) == "Add" and len(moving) == 1)  # a bias
         if not passed:
             break
-        upsampled |= node.op_type in UPSAMPLING
-        node = writers.get(moving[0])
+        upsampled |= operator(node) in UPSAMPLING
+        node = writer.get(moving[0])
     return node, upsampled
 
 
-def _branches(node: Any, writers: dict[str, Any], constants: set[str], path: Path) -> tuple[str, str]:
+def _branches(node: Any, writer: dict[str, Any], constants: set[str], path: Path) -> tuple[str, str]:
     """(the deeper scores, scores of the skip) that an Add sums up."""
-    found = [(name, *_source(name, writers, constants)) for name in node.input]
+    found = [(name, *_source(name, writer, constants)) for name in node.input]
     deep = [name for name, _, upsampled in found if upsampled]
     skips = [end.output[0] for _, end, upsampled in found if not upsampled and end is not None]
     if len(deep) != 1 or len(skips) != 1:
@@ -99,10 +100,10 @@ def _branches(node: Any, writers: dict[str, Any], constants: set[str], path: Pat
     return deep[0], skips[0]
 
 
-def _why_one_piece(node: Any | None, writers: dict[str, Any], constants: set[str]) -> str:
-    if node is not None and node.op_type == "Conv":
-        before, _ = _source(node.input[0], writers, constants)
-        if before is not None and before.op_type == "Concat":
+def _why_one_piece(node: Any | None, writer: dict[str, Any], constants: set[str]) -> str:
+    if node is not None and operator(node) == "Conv":
+        before, _ = _source(node.input[0], writer, constants)
+        if before is not None and operator(before) == "Concat":
             return "its skips are concatenated and scored together (fuse concat; sum adds scores)"
     return "this network has no skips whose scores are added"
 
@@ -112,9 +113,9 @@ def _strides(model: Any) -> dict[str, int]:
     strides = {graph_inputs(model)[0].name: 1}
     for node in model.graph.node:
         known = [strides[name] for name in node.input if name in strides]
-        if not known or node.op_type in UPSAMPLING:
+        if not known or operator(node) in UPSAMPLING:
             continue
-        steps = [attribute.ints[0] for attribute in node.attribute if attribute.name == "strides"]
+        step = attributes(node).get("strides", [1])[0]
         for name in node.output:
-            strides[name] = max(known) * (steps[0] if steps else 1)
+            strides[name] = max(known) * step
     return strides

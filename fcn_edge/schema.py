@@ -21,6 +21,9 @@ else:  # JetPack 6 has Python 3.10
 
 T = TypeVar("T")
 
+# Told by their type alone: lists of thousands of them, such as histograms, are common.
+PLAIN = frozenset({bool, float, int, str, type(None)})
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The table in a TOML file. Raises BadInput with the line that does not parse."""
@@ -43,7 +46,7 @@ def from_mapping(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
     for key in mapping:
         if key not in fields:
             raise BadInput(f"{where}: unknown key {key!r}{nearest(key, fields)}")
-    hints = typing.get_type_hints(kind)
+    hints = _types_of(typing.cast(type, kind))
     values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in mapping.items()}
     missing = [name for name, field in fields.items() if name not in values and _is_required(field)]
     if missing:
@@ -51,12 +54,24 @@ def from_mapping(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
     return kind(**values)
 
 
+_TYPES: dict[type, dict[str, Any]] = {}
+
+
+def _types_of(kind: type) -> dict[str, Any]:
+    """The type of each field; annotations are evaluated once."""
+    if kind not in _TYPES:
+        _TYPES[kind] = typing.get_type_hints(kind)
+    return _TYPES[kind]
+
+
 def to_mapping(value: Any) -> Any:
     """Plain JSON types from a dataclass: tuples become lists, nested dataclasses become tables."""
+    if type(value) in PLAIN:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_mapping(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
-        return [to_mapping(item) for item in value]
+        return [item if type(item) in PLAIN else to_mapping(item) for item in value]
     if isinstance(value, Mapping):
         return {key: to_mapping(item) for key, item in value.items()}
     return value
@@ -100,6 +115,10 @@ def _tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise BadInput(f"{where}: expected a list, found {value!r}")
     if len(args) == 2 and args[1] is Ellipsis:
+        if args[0] in (int, str) and set(map(type, value)) <= {args[0]}:
+            return tuple(value)
+        if args[0] in PLAIN:
+            return tuple(_scalar(args[0], item, where) for item in value)
         return tuple(_convert(args[0], item, where) for item in value)
     if len(value) != len(args):
         raise BadInput(f"{where}: expected {len(args)} values, found {len(value)}")

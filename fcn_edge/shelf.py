@@ -202,11 +202,6 @@ def table_file(name: str) -> Path:
     return path
 
 
-def packaged_table() -> Path:
-    """The packaged network's own calibration table: CamVid train."""
-    return table_file(PACKAGED_NETWORK)
-
-
 def packaged_file(suffix: str) -> Path:
     """A file of the packaged network: suffix ".safetensors", ".onnx" or ".int8.onnx"."""
     path = PACKAGE / "zoo" / f"{PACKAGED_NETWORK}{suffix}"

@@ -7,7 +7,7 @@ an engine directory, so no runtime can get the mean, the colour order or the geo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -88,10 +88,6 @@ class ModelSpec:
     def sha256(self) -> str:
         return sha256_of_json(to_mapping(self))
 
-    @property
-    def preprocess_sha256(self) -> str:
-        return sha256_of_json(to_mapping(self.preprocess))
-
     def to_json(self) -> str:
         return json.dumps(to_mapping(self))
 
@@ -117,6 +113,16 @@ def spec_from_mapping(mapping: Mapping[str, Any], where: str) -> ModelSpec:
 def spec_from_json(text: str, where: str) -> ModelSpec:
     """A ModelSpec from its JSON text."""
     return spec_from_mapping(json_from_text(text, f"{where}: spec"), where)
+
+
+def difference_of_classes(name: str, classes: Sequence[str], other_name: str, other_classes: Sequence[str]) -> str:
+    """In what the classes of `name` differ from those of `other_name`: names, order or number; "" where in nothing."""
+    if len(classes) != len(other_classes):
+        return f"{name} has {len(classes)} classes, {other_name} has {len(other_classes)}"
+    for index, (ours, theirs) in enumerate(zip(classes, other_classes, strict=True)):
+        if ours != theirs:
+            return f"{name}: class {index} is {ours!r}; in {other_name} it is {theirs!r}"
+    return ""
 
 
 def class_index(spec: ModelSpec, name: str) -> int:

@@ -127,6 +127,14 @@ def check_scores(scores: np.ndarray) -> None:
         raise BadInput(f"scores of shape {scores.shape}; expected (C, h, w) with 1 to 255 classes")
 
 
+def is_finite(output: np.ndarray) -> bool:
+    """Whether no value is NaN or infinite. One sum tells, and where that overflows, every value is looked at."""
+    if output.dtype.kind != "f":
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(output.sum(dtype=output.dtype))) or bool(np.isfinite(output).all())
+
+
 def class_map_from_output(output: np.ndarray, spec: ModelSpec, frame_size: tuple[int, int]) -> np.ndarray:
     """(H, W) uint8 at frame size from one network output: (C, h, w) scores or (h, w) classes."""
     sampling = output_sampling(spec, frame_size)
@@ -169,7 +177,7 @@ def view_from_scores(
         check_scores(output)
         class_map = workspace.take(sampling.size, np.uint8)
         counts = _draw_scores(output, sampling, class_map, ink, workspace)
-    return View(class_map, ink.overlay if ink else None, counts[: spec.num_classes])
+    return View(class_map, ink.overlay if ink else None, counts[: spec.num_classes], is_finite(output))
 
 
 class _Ink(NamedTuple):

@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import os
-import sys
+import math
+import weakref
 from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fcn_edge.device import usable_cpus
 from fcn_edge.kernels import native_kernels
 
-ARRAYS = 8  # of one shape: those in the queues at both ends and under way
-SHAPES = 8  # folders hold pictures of many sizes
+ARRAYS = 8  # of one size: those in the queues at both ends and under way
+SIZES = 8  # folders hold pictures of many sizes
 
 
 class ArrayPool:
-    """Arrays that are handed out again once nobody but the pool refers to them.
+    """Arrays whose memory is used again once they have been freed.
 
     A view of an array refers to it, so whoever keeps a result, or a part of it, keeps it whole.
     """
 
     def __init__(self) -> None:
-        self._arrays: OrderedDict[tuple[tuple[int, ...], np.dtype[Any]], list[np.ndarray]] = OrderedDict()
+        self._free: OrderedDict[int, list[Any]] = OrderedDict()  # number of bytes -> memory of freed arrays
 
     def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
         """An array of that shape and type; its content is whatever was there."""
-        key = shape, np.dtype(dtype)
-        arrays = self._arrays.setdefault(key, [])
-        self._arrays.move_to_end(key)
-        if len(self._arrays) > SHAPES:
-            self._arrays.popitem(last=False)
-        for index in range(len(arrays)):
-            if sys.getrefcount(arrays[index]) == _HELD_ONCE:
-                return arrays[index]
-        array = np.empty(shape, dtype)
-        if len(arrays) < ARRAYS:
-            arrays.append(array)
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        free = self._free.setdefault(size, [])
+        self._free.move_to_end(size)
+        if len(self._free) > SIZES:
+            self._free.popitem(last=False)
+        memory = free.pop() if free else _memory_of(size)
+        array: np.ndarray = np.ndarray(shape, dtype, memory)
+        weakref.finalize(array, _give_back, free, memory).atexit = False
         return array
 
 
-def _references_of_one_holder() -> int:
-    """What `sys.getrefcount` tells of an array that a list alone holds."""
-    arrays = [np.empty(0)]
-    return sys.getrefcount(arrays[0])
+def _memory_of(size: int) -> Any:
+    """So many bytes, as numpy allocates them (in huge pages where they are many).
+
+    No array itself: views of an array in this memory then refer to that array, and keep it.
+    """
+    memory: Any = np.empty(size, np.uint8)
+    return (ctypes.c_ubyte * size).from_buffer(memory)
 
 
-_HELD_ONCE = _references_of_one_holder()
+def _give_back(free: list[Any], memory: Any) -> None:
+    if len(free) < ARRAYS:
+        free.append(memory)
 
 
 class Workspace(ArrayPool):
@@ -66,8 +70,3 @@ class Workspace(ArrayPool):
         """The native workspace, or None where the kernels were not built."""
         native = native_kernels()
         return None if native is None else native.Workspace(min(self.threads, 256))
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

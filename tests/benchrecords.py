@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fcn_edge.metrics import ImageScore, scores_from_confusion, sparse_cells
+from fcn_edge.percentiles import nearest_rank
 from fcn_edge.records import SCHEMA, sealed
 from fcn_edge.schema import to_mapping
 
@@ -45,7 +46,8 @@ def row(
     beside = 2.0 * slow * np.exp(random.normal(0, noise / 2, rounds))
     cpu = ms * np.exp(random.normal(0, 0.01, rounds))
     beside_cpu = np.minimum(beside, 2.0) * np.exp(random.normal(0, 0.01, rounds)) if slow > 1 else beside
-    latency = {f"p{q}": round(float(np.percentile(raw, q, method="nearest")), 3) for q in (50, 90, 95, 99)}
+    percents = (50, 90, 95, 99)
+    latency = {f"p{q}": round(ms, 3) for q, ms in zip(percents, nearest_rank(raw, percents))}
     return {
         "model": "fcn8s", "target": target, "runtime": f"{target} 1.0", "precision": precision, "execution": "f32",
         "height": 360, "width": 480, "model_sha256": "ab" * 32, "weights": "trained", "miou": scores.miou,

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from importlib.util import find_spec
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -80,6 +81,7 @@ def check_directory(out, manifest):
     assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_checkpoint_becomes_an_int8_engine_in_one_call(checkpoint_file, tmp_path, target):
     out = tmp_path / "engine"
@@ -108,6 +110,7 @@ def check_nvidia_account(out, manifest):
     assert "sm" in manifest["device"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_network_made_elsewhere_becomes_an_int8_engine_in_one_call(foreign, tmp_path, target):
     model, spec = foreign
@@ -117,6 +120,7 @@ def test_network_made_elsewhere_becomes_an_int8_engine_in_one_call(foreign, tmp_
     assert built.manifest["name"] == "foreign"
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_layers_are_told_where_the_compiler_tells_them(int8_file, tmp_path):
     built = build_engine(int8_file, tmp_path / "engine", options=BuildOptions("openvino", "int8"))
@@ -124,6 +128,7 @@ def test_layers_are_told_where_the_compiler_tells_them(int8_file, tmp_path):
     assert len(convolutions) > 50 and all(set(layer) == {"name", "op", "precision"} for layer in convolutions)
 
 
+@pytest.mark.slow
 def test_miou_and_its_drop_are_against_fp32_on_the_same_target(onnx_file, table_file, tmp_path):
     options, stages = replace(INT8, calib=str(table_file)), []
     built = build_engine(
@@ -140,6 +145,40 @@ def test_miou_and_its_drop_are_against_fp32_on_the_same_target(onnx_file, table_
     assert held["agreement"] >= held["limits"]["agreement"] and held["from_fp32"]["agreement"] < 1
 
 
+@pytest.mark.slow
+def test_equal_pictures_with_other_labels_are_a_warning_and_the_engine_is_written(onnx_file, table_file, tmp_path):
+    """And so is a large share that is ignored: two of the three label files are all void here."""
+    for part in ("images", "labels"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+    streets = dataset_from_name(STREETS)
+    for name, item, value in (("a", 0, 1), ("b", 0, 255), ("c", 1, 255)):
+        cv2.imwrite(str(tmp_path / "set" / "images" / f"{name}.png"), streets.items[item].image())
+        cv2.imwrite(str(tmp_path / "set" / "labels" / f"{name}.png"), np.full((64, 96), value, np.uint8))
+    (tmp_path / "set" / "classes.json").write_text(json.dumps({"names": streets.classes}))
+    data = dataset_from_name(f"folder:{tmp_path / 'set'}")
+    options = replace(INT8, calib=str(table_file))
+    manifest = build_engine(onnx_file, tmp_path / "engine", options=options, data=data).manifest
+    check_directory(tmp_path / "engine", manifest)
+    ignored, twins = manifest["warnings"]
+    assert "66.7%" in ignored and "a and b" in twins
+    assert manifest["drop"] == pytest.approx(100 * (manifest["miou_reference"] - manifest["miou"]))
+
+
+def test_label_that_does_not_fit_ends_the_build_before_anything_is_measured(onnx_file, tmp_path):
+    for part, value in (("images", 7), ("labels", 200)):
+        (tmp_path / part).mkdir()
+        cv2.imwrite(str(tmp_path / part / "a.png"), np.full((64, 96), value, np.uint8))
+    (tmp_path / "classes.json").write_text(json.dumps({"names": dataset_from_name(STREETS).classes}))
+    stages = []
+    with pytest.raises(BadInput, match=r"labels/a.png: label value 200"):
+        build_engine(
+            onnx_file, tmp_path / "engine", options=INT8, data=dataset_from_name(f"folder:{tmp_path}"),
+            on_stage=stages.append,
+        )  # fmt: skip
+    assert stages == []
+
+
+@pytest.mark.slow
 def test_fp32_is_its_own_reference_and_is_measured_once(onnx_file, tmp_path):
     seen = []
     built = build_engine(
@@ -150,6 +189,7 @@ def test_fp32_is_its_own_reference_and_is_measured_once(onnx_file, tmp_path):
     assert seen == [("fp32", done, 3) for done in (1, 2, 3)]
 
 
+@pytest.mark.slow
 def test_bf16_is_an_execution_of_the_fp32_file(onnx_file, tmp_path):
     if "bf16" not in " ".join(instruction_sets()) or find_spec("openvino") is None:
         pytest.skip("no bf16 on this CPU, or no openvino: nothing was compiled")
@@ -165,6 +205,7 @@ def instruction_sets():
     return this_device().instruction_sets
 
 
+@pytest.mark.slow
 def test_budget_that_cannot_be_met_leaves_no_engine(foreign, tmp_path):
     model, spec = foreign
     options = replace(INT8, max_miou_drop=-100.0)
@@ -173,6 +214,7 @@ def test_budget_that_cannot_be_met_leaves_no_engine(foreign, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "engine" in path.name] == ["engine.budget.json"]
 
 
+@pytest.mark.slow
 def test_failure_leaves_the_engine_that_was_there(foreign, tmp_path):
     (model, spec), out = foreign, tmp_path / "engine"
     build_engine(model, out, options=BuildOptions("onnxruntime", "fp32"), spec=spec)
@@ -187,6 +229,7 @@ def test_failure_leaves_the_engine_that_was_there(foreign, tmp_path):
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_int8_file_is_taken_as_it_is_and_has_no_reference(int8_file, tmp_path):
     options = BuildOptions("onnxruntime", "int8")
     built = build_engine(int8_file, tmp_path / "engine", options=options, data=dataset_from_name(STREETS))
@@ -238,12 +281,13 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_made(onnx_file, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @needs("tensorrt_rtx")
 def test_file_with_unsigned_activations_is_not_compiled_for_nvidia(onnx_file, table_file, tmp_path):
     from fcn_edge.calib import int8_from_onnx
 
     unsigned = int8_from_onnx(onnx_file, tmp_path / "x86.onnx", calib=str(table_file), placement="x86").path
-    with pytest.raises(BadInput, match=r"x86.onnx: placement x86 has uint8 activations, which TensorRT reads as int8"):
+    with pytest.raises(BadInput, match=r"x86.onnx: has uint8 activations, which TensorRT reads as int8"):
         build_engine(unsigned, tmp_path / "engine", options=BuildOptions("tensorrt-rtx", "int8"))
 
 

@@ -119,11 +119,13 @@ def test_without_ray_it_is_named(onnx_file, monkeypatch):
         evaluate_on_ray(onnx_file, STREETS, target="onnxruntime")
 
 
+@pytest.mark.slow
 def test_cluster_of_our_own_listens_on_this_machine_only(started):
     with cluster._cluster() as ray:
         assert [node["NodeManagerAddress"] for node in ray.nodes()] == [cluster.LOOPBACK]
 
 
+@pytest.mark.slow
 def test_killed_worker_loses_nothing_and_counts_nothing_twice(started, onnx_file):
     with open_engine(onnx_file, target="onnxruntime", options=ONE) as engine:
         local = evaluate_engine(engine, dataset_from_name(STREETS))
@@ -142,6 +144,7 @@ def test_killed_worker_loses_nothing_and_counts_nothing_twice(started, onnx_file
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "Ray's own handler is gone with it"
 
 
+@pytest.mark.slow
 def test_killed_worker_begins_its_recording_again(started, onnx_file, archive, tmp_path):
     recordings = [str(archive / f"{name}.mp4") for name in "abc"]
     local, spread = ([f"{tmp_path}/{where}/masks/", f"{tmp_path}/{where}/out.mp4"] for where in ("local", "spread"))
@@ -170,6 +173,7 @@ def test_killed_worker_begins_its_recording_again(started, onnx_file, archive, t
     assert any("killed" in note for note in found.notes), "what the killed worker had recorded is told"
 
 
+@pytest.mark.slow
 def test_command_line_takes_a_pattern_a_limit_and_a_schedule(started, onnx_file, archive, monkeypatch, capsys):
     monkeypatch.chdir(archive.parent)
 
@@ -188,6 +192,7 @@ def test_command_line_takes_a_pattern_a_limit_and_a_schedule(started, onnx_file,
     assert found["stages_ms"]["infer"]["p50"] > 0 and found["end_to_end_ms"]["p99"] > 0
 
 
+@pytest.mark.slow
 def test_interrupted_run_tells_of_what_was_done(started, onnx_file, archive):
     def on_video(done, total):
         raise KeyboardInterrupt
@@ -197,6 +202,7 @@ def test_interrupted_run_tells_of_what_was_done(started, onnx_file, archive):
     assert found.interrupted and (found.frames_out, len(found.streams)) == (LENGTHS[0], 1)
 
 
+@pytest.mark.slow
 def test_images_that_do_not_decode_are_left_out_as_in_a_local_run(started, onnx_file, tmp_path):
     root = write_pairs(tmp_path / "streets", 20)
     images = sorted((root / "images").iterdir())
@@ -213,6 +219,7 @@ def test_images_that_do_not_decode_are_left_out_as_in_a_local_run(started, onnx_
         evaluate_on_ray(onnx_file, f"folder:{root}", target="onnxruntime", options=ONE)
 
 
+@pytest.mark.slow
 def test_error_of_a_worker_is_the_error_of_the_command(started, onnx_file, tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(BadInput, match=r"broken\.onnx"):

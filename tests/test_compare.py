@@ -103,6 +103,7 @@ def swap_frames(model):
     first.input[0] = "swapped"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swap", [swap_filters, swap_frames])
 def test_swapped_colours_are_named(planted, found, onnx_file, swap):
     names_first(
@@ -110,6 +111,7 @@ def test_swapped_colours_are_named(planted, found, onnx_file, swap):
     )
 
 
+@pytest.mark.slow
 def test_swapped_colours_are_told_from_the_mean_that_stays_with_its_colour(planted, found, onnx_file):
     def with_mean(model):
         set_weight(model, "frames_mean", lambda values: np.array([103.5, 116.3, 123.7]).reshape(values.shape))
@@ -118,6 +120,7 @@ def test_swapped_colours_are_told_from_the_mean_that_stays_with_its_colour(plant
     names_first(found(planted(a, swap_filters), a), "colour")
 
 
+@pytest.mark.slow
 def test_spec_that_says_another_order_than_its_graph_has_is_named(planted, found, onnx_file):
     wrong = planted(onnx_file, spec=with_preprocess(channels="bgr"))
     names_first(found(wrong), "colour", "A's spec says rgb, B's bgr, yet both graphs feed the same")
@@ -130,22 +133,26 @@ def change_mean(model):
     set_weight(model, "frames_mean", lambda values: np.array([103.5, 116.3, 123.7]).reshape(values.shape))
 
 
+@pytest.mark.slow
 def test_mean_that_only_the_graph_has_is_named(planted, found, onnx_file):
     words = ("A has 127,127,127, B 123.7,116.3,103.5", "differ by up to 23.5 levels", "B's spec says 127,127,127")
     names_first(found(planted(onnx_file, change_mean)), "mean", *words)
 
 
+@pytest.mark.slow
 def test_mean_that_only_the_spec_has_is_named(planted, found, onnx_file):
     wrong = found(planted(onnx_file, spec=with_preprocess(mean=(123.7, 116.3, 103.5))))
     names_first(wrong, "mean", "B's 123.7,116.3,103.5, yet both graphs have 127,127,127")
     assert wrong.agreement == 1
 
 
+@pytest.mark.slow
 def test_mean_of_graph_and_spec_is_named(planted, found, onnx_file):
     wrong = found(planted(onnx_file, change_mean, with_preprocess(mean=(123.7, 116.3, 103.5))))
     names_first(wrong, "mean", "inputs differ by up to 23.5 levels; everything")
 
 
+@pytest.mark.slow
 def test_std_is_named(planted, found, onnx_file):
     def change(model):
         set_weight(model, "frames_scale", lambda values: values * 2)
@@ -153,6 +160,7 @@ def test_std_is_named(planted, found, onnx_file):
     names_first(found(planted(onnx_file, change)), "std", "A has 128,128,128, B 64,64,64")
 
 
+@pytest.mark.slow
 def test_half_a_level_is_no_fault_unless_asked(planted, found, onnx_file):
     def change(model):
         set_weight(model, "frames_mean", lambda values: values + 0.3)
@@ -165,11 +173,13 @@ def test_half_a_level_is_no_fault_unless_asked(planted, found, onnx_file):
 # 3: another way of resizing
 
 
+@pytest.mark.slow
 def test_nearest_is_named(planted, found, onnx_file):
     nearest = planted(onnx_file, spec=with_preprocess(interpolation="nearest"))
     names_first(found(nearest), "resize", "A has stretch, bilinear, B stretch, nearest: frames differ by up to")
 
 
+@pytest.mark.slow
 def test_letterbox_is_named_and_not_its_border_of_the_mean(planted, found, onnx_file):
     boxed = planted(onnx_file, spec=with_preprocess(resize="letterbox"))
     assert found(boxed).first == "resize"
@@ -177,6 +187,7 @@ def test_letterbox_is_named_and_not_its_border_of_the_mean(planted, found, onnx_
     assert states(found(other, boxed))["resize"] == "same"
 
 
+@pytest.mark.slow
 def test_resize_nodes_inside_the_graph_are_named(planted, found, onnx_file):
     def shrink_and_enlarge(model):
         """Every second pixel twice, by nearest neighbours."""
@@ -198,6 +209,7 @@ def test_resize_nodes_inside_the_graph_are_named(planted, found, onnx_file):
     )
 
 
+@pytest.mark.slow
 def test_other_sizes_are_named_and_layers_left_alone(found, exported):
     wider = found(exported(size=(64, 128)))
     assert wider.first == "resize" and "A's network takes 64x96, B's 64x128" in wider.verdict
@@ -208,6 +220,7 @@ def test_other_sizes_are_named_and_layers_left_alone(found, exported):
 # 4: align_corners
 
 
+@pytest.mark.slow
 def test_align_corners_in_the_geometry_is_named(planted, found, onnx_file):
     def flip(spec):
         (height, width), cells = spec.preprocess.size, (8, 12)
@@ -235,6 +248,7 @@ def with_resize(corners):
     return change
 
 
+@pytest.mark.slow
 def test_align_corners_of_a_resize_node_is_named(planted, found, exported):
     a, b = (planted(exported(head="logits"), with_resize(corners)) for corners in (False, True))
     names_first(
@@ -243,6 +257,7 @@ def test_align_corners_of_a_resize_node_is_named(planted, found, exported):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_scores_against_logits_show_an_upsampling_fault_of_the_other_graph(planted, onnx_file, exported):
     logits = exported(head="logits")
     assert compare_artefacts(onnx_file, logits, images=FITTING).first is None
@@ -250,6 +265,7 @@ def test_scores_against_logits_show_an_upsampling_fault_of_the_other_graph(plant
     names_first(wrong, "upsample", "of A's scores B makes")
 
 
+@pytest.mark.slow
 def test_other_grids_are_named_where_they_change_pixels_of_larger_frames(found, exported):
     compared = found(exported(head="logits"))
     names_first(compared, "upsample", "limit of 99.90%", "A samples frames from 8x12 scores, B from 64x96")
@@ -259,6 +275,7 @@ def test_other_grids_are_named_where_they_change_pixels_of_larger_frames(found, 
 # 5: one layer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1.05, 3.0])
 @pytest.mark.parametrize("layer", [LAYER, "/backbone/_conv_stem/Conv", "/score_fr/Conv"])
 def test_scaled_layer_is_named_and_no_other(planted, found, onnx_file, layer, factor):
@@ -271,6 +288,7 @@ def test_scaled_layer_is_named_and_no_other(planted, found, onnx_file, layer, fa
     assert carried[0].name == layer
 
 
+@pytest.mark.slow
 def test_scaled_layer_of_an_int8_file_is_named(planted, found, onnx_file, int8_file):
     def change(model):
         dequantize = next(node for node in model.graph.node if node_of(model, LAYER).input[1] in node.output)
@@ -280,6 +298,7 @@ def test_scaled_layer_of_an_int8_file_is_named(planted, found, onnx_file, int8_f
     names_first(wrong, "network", f"layer {LAYER} (Conv)", "A's times 1.5", "no other layer")
 
 
+@pytest.mark.slow
 def test_faults_before_a_layer_do_not_hide_or_move_it(planted, found, onnx_file):
     both = found(planted(planted(onnx_file, change_mean), scaled(LAYER, 2)))
     assert both.first == "mean" and "network differs too" in both.verdict
@@ -297,6 +316,7 @@ def along_height(model):
         model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["classes", "logits", "scores"])
 def test_argmax_over_another_axis_is_named(planted, found, exported, onnx_file, head):
     a = onnx_file if head == "scores" else exported(head=head)
@@ -304,6 +324,7 @@ def test_argmax_over_another_axis_is_named(planted, found, exported, onnx_file, 
     names_first(wrong, "argmax", "B's graph takes it over axis 2 of (1, 11, 64, 96); the classes are axis 1")
 
 
+@pytest.mark.slow
 def test_argmax_of_the_reference_is_named_as_well(planted, found, exported):
     wrong = found(exported(head="classes"), planted(exported(head="classes"), along_height))
     assert wrong.first == "argmax" and "A's graph takes it over axis 2" in wrong.verdict
@@ -312,6 +333,7 @@ def test_argmax_of_the_reference_is_named_as_well(planted, found, exported):
 # Where there is no fault
 
 
+@pytest.mark.slow
 def test_identical_files_agree(found, onnx_file):
     same = found(onnx_file)
     assert same.first is None and same.agreement == 1 and "100% of pixels" in same.verdict
@@ -320,11 +342,13 @@ def test_identical_files_agree(found, onnx_file):
     assert {row.alone_db for row in same.layers} == {row.carried_db for row in same.layers} == {200.0}
 
 
+@pytest.mark.slow
 def test_checkpoint_agrees_with_its_export(found, onnx_file, checkpoint_file):
     same = found(onnx_file, checkpoint_file)
     assert same.first is None and same.agreement == 1 and same.matched[0] == same.matched[1] > 90
 
 
+@pytest.mark.slow
 def test_int8_differs_by_quantization_noise_alone(found, int8_file):
     quantized = found(int8_file)
     assert quantized.first is None, quantized.verdict
@@ -336,11 +360,13 @@ def test_int8_differs_by_quantization_noise_alone(found, int8_file):
     assert quantized.limits == Limits(0.5, *ALLOWED["int8"])
 
 
+@pytest.mark.slow
 def test_agreement_below_the_asked_limit_is_the_networks_noise(found, int8_file):
     strict = found(int8_file, limits=Limits(agreement=0.9999))
     assert strict.first == "network" and "noise adds up, most at /backbone/" in strict.verdict
 
 
+@pytest.mark.slow
 def test_half_precision_agrees(found, onnx_file, tmp_path):
     from fcn_edge.calib import quantized_file
 
@@ -357,6 +383,7 @@ def engine_directory(onnx_file, tmp_path_factory):
     return build_engine(onnx_file, out, options=BuildOptions("openvino", "fp32")).path
 
 
+@pytest.mark.slow
 def test_engine_shows_no_layers_and_is_judged_by_its_outputs(found, planted, onnx_file, engine_directory):
     same = found(engine_directory)
     assert same.first is None and same.agreement > 0.999 and same.layers == ()
@@ -376,13 +403,13 @@ def test_other_classes_are_refused(planted, found, onnx_file, make_spec):
     def renamed(spec):
         return replace(spec, classes=(*spec.classes[:-1], "horse"))
 
-    with pytest.raises(BadInput, match=r"class 10 is 'bicyclist' in A \(tiny\) and 'horse' in B \(tiny\)"):
+    with pytest.raises(BadInput, match=r"A \(tiny\): class 10 is 'bicyclist'; in B \(tiny\) it is 'horse'"):
         found(planted(onnx_file, spec=renamed))
 
     def fewer(spec):
         return replace(spec, classes=spec.classes[:-1], palette=spec.palette[:-1])
 
-    with pytest.raises(BadInput, match=r"A \(tiny\) has 11 classes, B \(tiny\) has 10: .* cannot be compared"):
+    with pytest.raises(BadInput, match=r"A \(tiny\) has 11 classes, B \(tiny\) has 10; .* cannot be compared"):
         found(planted(onnx_file, spec=fewer))
 
 
@@ -400,6 +427,7 @@ def test_graph_without_convolution_is_refused(tmp_path, onnx_file, make_spec):
         compare_artefacts(tmp_path / "colours.onnx", onnx_file, images=STREETS)
 
 
+@pytest.mark.slow
 def test_pictures_that_do_not_decode_are_named_and_left_out(onnx_file, tmp_path, frame):
     cv2.imwrite(str(tmp_path / "good.png"), frame)
     (tmp_path / "words.png").write_bytes(b"this is no picture")
@@ -413,6 +441,7 @@ def test_pictures_that_do_not_decode_are_named_and_left_out(onnx_file, tmp_path,
 # What is written
 
 
+@pytest.mark.slow
 def test_confusion_and_scores_count_every_pixel(found, int8_file):
     compared = found(int8_file)
     assert compared.confusion.sum() == 2 * 100 * 140
@@ -423,12 +452,14 @@ def test_confusion_and_scores_count_every_pixel(found, int8_file):
     assert value["miou_a"] != value["miou_b"]
 
 
+@pytest.mark.slow
 def test_images_without_labels_leave_scores_empty(onnx_file, tmp_path, frame):
     cv2.imwrite(str(tmp_path / "good.png"), frame)
     value = compare_artefacts(onnx_file, onnx_file, images=str(tmp_path)).to_mapping()
     assert value["miou_a"] is value["iou_b"] is value["confusion_delta"] is None
 
 
+@pytest.mark.slow
 def test_folder_holds_the_object_and_the_picture_of_the_worst_frame(found, planted, onnx_file, tmp_path):
     wrong = found(planted(onnx_file, scaled(LAYER, 3)))
     paths = write_comparison(wrong, tmp_path / "diff")

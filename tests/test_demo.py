@@ -69,6 +69,7 @@ def check_story(result, out):
     assert not any(word in page for word in ("None", "{", "nan"))
 
 
+@pytest.mark.slow
 def test_story_ends_in_engines_figures_a_video_and_a_report(tiny, tmp_path):
     stages, out = [], tmp_path / "demo"
     result = demo.run_demo(out, on_stage=stages.append)
@@ -83,6 +84,7 @@ def test_story_ends_in_engines_figures_a_video_and_a_report(tiny, tmp_path):
     assert ", 52 of 52 convolutions in INT8; mIoU and latency not measured" in (out / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_own_video_is_segmented(tiny, without, video, tmp_path):
     without("tensorrt-rtx", "pytorch")
     stages = []
@@ -100,6 +102,7 @@ def test_wrong_source_and_wrong_folder_are_told_before_anything_is_made(tiny, tm
         demo.run_demo(video / "demo")
 
 
+@pytest.mark.slow
 def test_packaged_network_tells_the_story(without, tmp_path):
     try:
         packaged_file(".safetensors"), packaged_file(".onnx")

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fcn_edge.cluster import joined
 from fcn_edge.data import Dataset
+from fcn_edge.data.notes import Notes
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
 from fcn_edge.evaluate import boundary_band, evaluate_engine
@@ -151,3 +153,57 @@ def test_trimap_scores_the_pixels_near_a_boundary_alone():
     assert found.trimap.pixel_acc == 0.5 and found.trimap.iou == (0.5, None, 0.0)
     assert found.scores.pixel_acc == 0.75
     assert evaluate_engine(ColourEngine(), dataset).trimap is None
+
+
+def test_what_the_scores_say_nothing_of_is_counted():
+    found = evaluate_engine(ColourEngine(), painted((0, 0), (1, 0), (1, 255), (0, 0)))
+    assert found.ignored_share == 0.25
+    assert (found.without_labels, found.never_predicted) == ((1, 2), (2,))
+    assert len(found.warnings) == 1 and "25.0%" in found.warnings[0]
+
+
+def test_class_on_ignored_pixels_alone_is_predicted():
+    found = evaluate_engine(ColourEngine(), painted((0, 0), (2, 255)))
+    assert found.never_predicted == (1,) and found.without_labels == (1, 2)
+
+
+@pytest.mark.parametrize(("ignored", "warns"), [(1, False), (2, True)])
+def test_more_than_a_fifth_ignored_is_a_warning(ignored, warns):
+    pairs = [(0, 255)] * ignored + [(0, 0)] * (5 - ignored)
+    found = evaluate_engine(ColourEngine(), painted(*pairs))
+    assert found.ignored_share == ignored / 5 and bool(found.warnings) == warns
+
+
+def test_set_without_a_labelled_pixel_is_all_ignored():
+    found = evaluate_engine(ColourEngine(), painted((0, 255)))
+    assert found.ignored_share == 1 and found.scores.miou is None and found.warnings
+
+
+@dataclass(frozen=True)
+class OneContent(Painted):
+    def sha256(self):
+        return "same" * 16
+
+
+def test_equal_pictures_with_other_labels_are_named_both():
+    def warnings(*labels):
+        items = [OneContent(f"p{number}", 0, label) for number, label in enumerate(labels)]
+        return evaluate_engine(ColourEngine(), replace(painted((0, 0)), items=items)).warnings
+
+    assert warnings(0, 0, 0) == []
+    (told,) = warnings(0, 1, 0)
+    assert "p0 and p1" in told and "p2" not in told
+    (told,) = warnings(0, *[1] * 8)
+    assert "p0 and p5, and 3 pairs more" in told
+
+
+def test_parts_together_report_what_the_whole_set_does():
+    """So that a cluster, which joins parts, gives the same result."""
+    data = painted((0, 0), (1, 0), (1, 255), (2, 255), (0, 0))
+    whole = evaluate_engine(ColourEngine(), data)
+    sets = [replace(data, items=part, notes=Notes()) for part in (data.items[:2], data.items[2:])]
+    sets[1].notes.add("turned", "p3.png")
+    found = joined([evaluate_engine(ColourEngine(), each) for each in sets])
+    for name in ("scores", "ignored_share", "without_labels", "never_predicted", "warnings", "pairs", "images"):
+        assert getattr(found, name) == getattr(whole, name)
+    assert found.warnings and found.notes.lines == ["p3.png: turned"]

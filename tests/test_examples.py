@@ -66,6 +66,7 @@ def filled(step, inputs):
     return {name: put(text) for name, text in step["env"].items()}
 
 
+@pytest.mark.slow
 def test_github_action_measures_judges_and_leaves_a_summary(measured, tmp_path):
     defaults, steps = steps_of_action()
     inputs = defaults | {
@@ -85,6 +86,7 @@ def test_no_input_of_the_action_is_pasted_into_a_script():
     assert [step for step in steps_of_action()[1] if "${{" in step["run"]] == []
 
 
+@pytest.mark.slow
 def test_gitlab_job_measures_and_judges(measured):
     job = yaml.safe_load((EXAMPLES / "gitlab/gate.yml").read_text())[".fcn-edge-gate"]
     variables = job["variables"] | {"SUITE": "tiny.toml", "BASELINE": "baseline.json", "LIMITS": "limits.toml"}
@@ -93,6 +95,7 @@ def test_gitlab_job_measures_and_judges(measured):
     assert (measured / job["artifacts"]["reports"]["junit"]).is_file()
 
 
+@pytest.mark.slow
 def test_gate_stops_a_file_that_grew_and_says_so_to_github(measured, tmp_path):
     found = read_json(measured / "baseline.json")
     found["rows"][0]["size_mb"] *= 2

@@ -297,6 +297,7 @@ def test_figures_that_no_measurement_gives_are_found(baseline):
             require_plausible(found, "r")
 
 
+@pytest.mark.slow
 def test_command_runs_where_no_engine_and_no_pixels_can_be_loaded(tmp_path, baseline):
     path = tmp_path / "record.json"
     path.write_text(json.dumps(baseline))

@@ -19,6 +19,7 @@ NO_BACKEND = "scikit-build-core and nanobind are not installed: pip install 'fcn
 
 pytestmark = [
     pytest.mark.install,
+    pytest.mark.slow,
     pytest.mark.skipif(
         not all(map(importlib.util.find_spec, ["scikit_build_core", "nanobind"])),
         reason=NO_BACKEND,

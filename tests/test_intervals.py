@@ -64,17 +64,20 @@ def coverage(sets):
     return np.mean([low <= TRUTH <= high for low, high in found])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.8])
 def test_covers_93_to_97_percent_of_independent_images_and_of_video(correlation):
     sets = confusions(np.random.default_rng(1), 100, correlation, DRAWS)
     assert 0.93 <= coverage(sets) <= 0.97
 
 
+@pytest.mark.slow
 def test_where_neighbours_are_nearly_equal_it_covers_less():
     sets = confusions(np.random.default_rng(1), 100, 0.9, FEWER)
     assert 0.88 <= coverage(sets) <= 0.95
 
 
+@pytest.mark.slow
 def test_sequences_are_drawn_from_as_one():
     drives = confusions(np.random.default_rng(1), 20, 0.8, 5 * FEWER).reshape(FEWER, 5, 20, CLASSES, CLASSES)
     sets = [
@@ -84,6 +87,7 @@ def test_sequences_are_drawn_from_as_one():
     assert coverage(sets) >= 0.88
 
 
+@pytest.mark.slow
 def test_difference_of_two_runs_is_covered():
     seeds = range(FEWER)
     usual, better = ([confusions(np.random.default_rng(n), 100, 0.5, skill=s)[0] for n in seeds] for s in (0.0, 0.1))
@@ -222,3 +226,35 @@ def test_runs_on_other_labels_are_refused(drive):
     relabelled[3] = relabelled[3].T
     with pytest.raises(BadInput, match="the labels of 1 of 60 images are not those"):
         difference_from_images(images_of(drive), images_of(relabelled), CLASSES)
+
+
+def with_twins(images):
+    """The same, but for images 3 and 9, which are one picture."""
+    return [replace(image, sha256="a" * 64) if number in (3, 9) else image for number, image in enumerate(images)]
+
+
+def test_same_picture_with_other_labels_is_paired_with_itself(drive):
+    """Two pictures of one content, whose labels differ, come in another order in the other run."""
+    images = with_twins(images_of(drive))
+    assert images[3].cells != images[9].cells
+    swapped = list(images)
+    swapped[3], swapped[9] = images[9], images[3]
+    found = difference_from_images(images, swapped, CLASSES)
+    assert found == difference_from_images(images_of(drive), images_of(drive), CLASSES)
+    assert found.miou == 0 and found.intervals.miou == (0, 0)
+
+
+def test_same_picture_and_labels_twice_are_paired_in_their_order(drive):
+    twice = drive.copy()
+    twice[9] = np.roll(twice[3], 1, axis=1)  # the same labels, other predictions
+    images = with_twins(images_of(twice))
+    found = difference_from_images(images, images, CLASSES)
+    assert found.miou == 0 and found.intervals.miou == (0, 0)
+
+
+def test_one_of_two_equal_pictures_with_other_labels_is_refused(drive):
+    images = with_twins(images_of(drive))
+    others = list(images)
+    others[9] = images[3]
+    with pytest.raises(BadInput, match="the labels of 1 of 60 images"):
+        difference_from_images(images, others, CLASSES)

@@ -77,6 +77,7 @@ def draw_scores(seed, shape, kind):
     return np.ascontiguousarray(scores, np.float32)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -299,6 +300,7 @@ def resized(image, height, width, threads=2):
 SIDES = st.one_of(st.integers(1, 8), st.integers(1, 130))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES), st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 3]))
 def test_a_resized_frame_has_the_bits_of_opencv(frame, size, seed, threads):

@@ -67,8 +67,45 @@ def test_onnx_file_without_its_external_data_is_refused(tmp_path):
     model = onnx_model()
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
     (tmp_path / "weights.bin").unlink()
-    with pytest.raises(BadInput, match="external data is missing"):
+    with pytest.raises(BadInput, match=r"external data 'weights\.bin' is missing"):
         onnx_from_file(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("linked", ["data", "both into a cache"])
+def test_external_data_behind_a_link_is_read_as_onnx_runtime_reads_it(tmp_path, linked):
+    """Model caches keep files under their hash, and links of the right names beside each other."""
+    model = onnx_model()
+    store = tmp_path / ("blobs" if linked == "both into a cache" else "named")
+    named = tmp_path / "named"
+    store.mkdir(exist_ok=True)
+    named.mkdir(exist_ok=True)
+    onnx.save(model, named / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    (named / "weights.bin").rename(store / "hash1")
+    (named / "weights.bin").symlink_to(store / "hash1")
+    if linked == "both into a cache":
+        (named / "m.onnx").rename(store / "hash2")
+        (named / "m.onnx").symlink_to(store / "hash2")
+    read = onnx_from_file(named / "m.onnx")
+    for found, wanted in zip(read.graph.initializer, onnx_model().graph.initializer, strict=True):
+        assert (numpy_helper.to_array(found) == numpy_helper.to_array(wanted)).all()
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "link.bin"])
+def test_external_data_outside_the_models_folder_is_refused(tmp_path, location):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "secret.bin").write_bytes(bytes(1000))
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    model = onnx_model()
+    onnx.save(model, folder / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    stored = onnx.load(folder / "m.onnx", load_external_data=False)
+    for tensor in stored.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    (folder / "m.onnx").write_bytes(stored.SerializeToString())
+    with pytest.raises(BadInput, match="outside"):
+        onnx_from_file(folder / "m.onnx")
 
 
 def test_onnx_file_beyond_the_limit_is_not_read(write_model, monkeypatch):

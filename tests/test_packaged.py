@@ -11,28 +11,32 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.evaluate import evaluate_engine
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
-from fcn_edge.shelf import packaged_file, packaged_table
+from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file, table_file
+from tests.shared_data import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
-CAMVID = ROOT.parent / "shared" / "datasets" / "camvid"
+CAMVID = SHARED / "datasets" / "camvid"
 STREETS = "synthetic:street,seed=3,images=16,size=360x480"
 LEAST_MIOU_CAMVID = 0.65  # what the first packaged network promises on CamVid val
 LEAST_MIOU_STREETS = 0.60  # drawn streets of a seed it never saw
 MOST_LOST_BY_INT8 = 0.010  # one point of mIoU, on either engine
 
-needs_camvid = pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not at ../shared/datasets/camvid")
+needs_camvid = pytest.mark.skipif(not CAMVID.is_dir(), reason=f"CamVid is not at {CAMVID}")
 
 
 @pytest.fixture(scope="module")
 def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packaged network in INT8 for every runtime, from the table on the calib shelf."""
     out = tmp_path_factory.mktemp("packaged") / "packaged.int8.onnx"
-    return quantized_file(packaged_file(".onnx"), out, precision="int8", table=table_from_file(packaged_table())).path
+    return quantized_file(
+        packaged_file(".onnx"), out, precision="int8", table=table_from_file(table_file(PACKAGED_NETWORK))
+    ).path
 
 
+@pytest.mark.slow
 def test_packaged_int8_file_is_what_calibrate_makes_of_the_packaged_table(tmp_path: Path) -> None:
     out = tmp_path / "again.onnx"
-    int8_from_onnx(packaged_file(".onnx"), out, calib=str(packaged_table()), placement="x86")
+    int8_from_onnx(packaged_file(".onnx"), out, calib=str(table_file(PACKAGED_NETWORK)), placement="x86")
     made, packaged = onnx_from_file(out), onnx_from_file(packaged_file(".int8.onnx"))
     assert made.graph.SerializeToString() == packaged.graph.SerializeToString()
     assert contract_from_onnx(out) == contract_from_onnx(packaged_file(".int8.onnx"))
@@ -43,6 +47,7 @@ def miou(model: Path, target: str, data: str) -> float:
         return evaluate_engine(engine, dataset_from_name(data)).scores.miou or 0.0
 
 
+@pytest.mark.slow
 @needs_camvid
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
 def test_real_streets_reach_the_promised_miou_and_int8_keeps_it(target: str, int8: Path) -> None:
@@ -51,6 +56,7 @@ def test_real_streets_reach_the_promised_miou_and_int8_keeps_it(target: str, int
     assert miou(int8, target, f"camvid:{CAMVID}#val") >= reference - MOST_LOST_BY_INT8
 
 
+@pytest.mark.slow
 def test_drawn_streets_reach_the_promised_miou() -> None:
     assert miou(packaged_file(".onnx"), "openvino", STREETS) >= LEAST_MIOU_STREETS
 

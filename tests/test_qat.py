@@ -67,6 +67,7 @@ def outlying(tmp_path_factory):
     return with_outliers(folder / "net.safetensors", folder / "outlying.safetensors")
 
 
+@pytest.mark.slow
 def test_network_rounds_where_the_calibrated_file_does(checkpoint_file, int8_file, street):
     """EfficientNet-Lite0: borders of zeros that the export folds, BGR, residual sums, ReLU6."""
     given, pairs = checkpoint_from_file(checkpoint_file), pairs_from_onnx(int8_file)
@@ -76,6 +77,7 @@ def test_network_rounds_where_the_calibrated_file_does(checkpoint_file, int8_fil
     assert list(given.network.state_dict()) == list(checkpoint_from_file(checkpoint_file).network.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", ["/backbone/_blocks.8/_project_conv/Conv", "/backbone/_blocks.14/Add"])
 def test_one_scale_that_differs_stops_before_training(checkpoint_file, int8_file, street, node):
     pairs = pairs_from_onnx(int8_file)
@@ -84,6 +86,7 @@ def test_one_scale_that_differs_stops_before_training(checkpoint_file, int8_file
         held_to_file(checkpoint_from_file(checkpoint_file), pairs, checkpoint_file, int8_file, street(3)[0])
 
 
+@pytest.mark.slow
 def test_training_with_rounding_gets_back_what_outliers_cost(outlying, tmp_path):
     exact, before = map(miou_on_reference, files_of(outlying))
     rounding = rounding_from_checkpoint(outlying, RECIPE, calib=STREETS)
@@ -102,6 +105,7 @@ def test_training_with_rounding_gets_back_what_outliers_cost(outlying, tmp_path)
     assert after - before > 0.4 * (exact - before), (exact, before, after)
 
 
+@pytest.mark.slow
 def test_images_of_the_validation_set_are_refused(outlying):
     with pytest.raises(BadInput, match="12 of 12 calibration images are also in"):
         rounding_from_checkpoint(outlying, RECIPE, calib=STREETS, held_out=dataset_from_name(STREETS))

@@ -117,6 +117,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(Car.__dataclass_fields__, json_values)))
 def test_any_json_makes_a_car_or_one_kind_of_error(mapping):
     with suppress(BadInput):

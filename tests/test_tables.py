@@ -18,6 +18,7 @@ tables = importlib.util.module_from_spec(FOUND)
 FOUND.loader.exec_module(tables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", tables.DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_tables_are_those_of_their_records(path):
     text = path.read_text(encoding="utf-8")
@@ -52,6 +53,37 @@ def test_table_of_two_runs_tells_how_far_they_differ():
                "noise": 0.8, "intervals_holding_1": 3}  # fmt: skip
     lines = tables.again_table(summary)
     assert "| p50, ms | 4 | 1.0 % | 2.0 % | 3.0 % |" in lines and "3 of 4 intervals hold 1" in lines[-1]
+
+
+def interop_record():
+    """One network: a file that is right, one that the contract refuses, one that no exporter wrote."""
+    near = {"file": [20.0, 0.9], "engine": [30.0, 0.95], "whole": [19.0, 0.89], "convolutions": [2, 3]}
+    right = {
+        "exporter": "TorchScript",
+        "variant": "default",
+        "opset": 20,
+        "refused": None,
+        "fp32": {"onnxruntime": {"agreement": 1.0}, "openvino": {"agreement": 0.999999}},
+        "int8": {"onnxruntime": {"refused": None, **near}, "openvino": {"refused": "wrong | here", **near}},
+    }
+    refused = {"exporter": "TorchScript", "variant": "free size", "opset": 20, "refused": "no size"}
+    unwritten = {"exporter": "dynamo", "variant": "default", "exporter_error": "no such operator"}
+    return {"rows": [{"family": "net", "files": [right, refused, unwritten]}]}
+
+
+def test_table_of_other_libraries_shows_the_engine_with_fewer_equal_pixels_and_every_message():
+    lines = tables.interop_fp32_table(interop_record())
+    assert lines[2] == "| net | 20: 99.99 % | 20: **refused** | not written |"
+    notes = [line.rpartition(": ")[2] for line in lines[4:]]
+    assert notes == [r"wrong \| here", "no size", "no such operator …"]
+
+
+def test_table_of_other_libraries_in_int8_keeps_the_figures_of_a_refused_engine():
+    lines = tables.interop_int8_table(interop_record())
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells[:3] == ["net", "TorchScript", "20.0 dB, 90.0 %"] and len(lines) == 3
+    assert cells[3:6] == ["19.0 dB, 89.0 %", "30.0 dB, 95.0 %", "2 of 3"]
+    assert cells[6:] == ["**refused**: 19.0 dB, 89.0 %", "30.0 dB, 95.0 %", "2 of 3"]
 
 
 def test_other_devices_show_what_is_on_their_front(tmp_path, monkeypatch):

@@ -28,7 +28,10 @@ from fcn_edge.train import layers_from_checkpoint, run, train_network  # noqa: E
 from fcn_edge.train.batches import EpochBatches, prefetched  # noqa: E402
 from fcn_edge.train.camera import with_sensor  # noqa: E402
 from fcn_edge.train.crops import random_crop, whole_picture  # noqa: E402
+from fcn_edge.train.reader import Reader  # noqa: E402
+from tests.labelfiles import GREY, RGB, png_from_samples  # noqa: E402
 
+LABELS = np.arange(24).reshape(4, 6) % 5 % 2
 SAME_WEIGHTS = 1e-5  # sums in another order, where threads share the work otherwise
 PLAN = TrainRecipe(epochs=2, batch=4, crop=(64, 96), learning_rate=1e-3, class_balance=0.25, seed=1)
 RECIPE = Recipe(
@@ -69,6 +72,17 @@ def state_of(out):
     return torch.load(out.with_name(out.name + ".state"), weights_only=True)
 
 
+def test_training_reads_pictures_and_labels_upright(tmp_path):
+    for part, samples, kind, tag in (("images", np.zeros((4, 6, 3), int), RGB, 6), ("labels", LABELS, GREY, None)):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "a.png").write_bytes(png_from_samples(samples, 1 if kind == GREY else 8, kind, tag))
+    (tmp_path / "classes.json").write_text('{"names": ["a", "b"]}')
+    image, labels = Reader(dataset_from_name(f"folder:{tmp_path}"))(0)
+    assert image.shape == (6, 4, 3)
+    np.testing.assert_array_equal(labels, np.rot90(LABELS, -1))
+
+
+@pytest.mark.slow
 def test_run_leaves_a_checkpoint_that_runs_a_state_and_a_record(finished, streets):
     out, record, reports = finished
     assert sorted(path.name for path in out.parent.iterdir()) == [
@@ -82,6 +96,7 @@ def test_run_leaves_a_checkpoint_that_runs_a_state_and_a_record(finished, street
         assert engine.spec.classes == streets["data"].classes and engine.spec.weights_terms == "drawn by us"
 
 
+@pytest.mark.slow
 def test_run_that_was_killed_goes_on_to_the_same_weights(finished, streets, tmp_path):
     unbroken, record, _ = finished
     out, steps = tmp_path / "net.safetensors", []
@@ -112,6 +127,7 @@ def test_finished_run_is_not_trained_again(finished, streets):
     assert again == record and out.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_best_checkpoint_is_kept_when_a_later_epoch_is_worse(streets, tmp_path, monkeypatch):
     mious, kept = iter([0.3, 0.2]), []
     monkeypatch.setattr(train, "validation_miou", lambda *_: next(mious))
@@ -121,6 +137,7 @@ def test_best_checkpoint_is_kept_when_a_later_epoch_is_worse(streets, tmp_path, 
     assert record["best_miou"] == 0.3 and [entry["best_miou"] for entry in record["epochs"]] == [0.3, 0.3]
 
 
+@pytest.mark.slow
 def test_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(streets, tmp_path, monkeypatch):
     real, calls, kept = run.Run._head_loss, [], []
 
@@ -164,6 +181,7 @@ def test_broken_state_is_told(streets, tmp_path, content):
         train_network(RECIPE, tmp_path / "net.safetensors", **streets)
 
 
+@pytest.mark.slow
 def test_state_whose_checkpoint_is_gone_is_told(finished, streets, tmp_path):
     state = finished[0].with_name("net.safetensors.state")
     (tmp_path / state.name).write_bytes(state.read_bytes())
@@ -219,6 +237,7 @@ def test_data_with_other_classes_than_the_recipe_s_are_refused(streets, tmp_path
                       data=streets["data"])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_classes_of_the_data_itself_are_taken(streets, tmp_path):
     own = replace(streets["data"], classes=tuple("abcdefghijk"))
     recipe = replace(RECIPE, network=replace(RECIPE.network, classes="data"), train=replace(PLAN, epochs=1))
@@ -236,6 +255,7 @@ def test_soft_mean_iu_of_hard_classes_is_mean_iu():
     assert run.soft_mean_iu(shares, torch.from_numpy(labels), 9).item() == pytest.approx(wanted)
 
 
+@pytest.mark.slow
 def test_jaccard_term_is_added_and_has_a_gradient(streets, tmp_path):
     losses = []
     for weight in (0.0, 1.0):
@@ -374,6 +394,7 @@ def test_sensor_blurs_and_adds_noise_to_its_share(frame):
 AVERAGED = replace(RECIPE, train=replace(PLAN, average=0.5, backbone_rate=0.1))
 
 
+@pytest.mark.slow
 def test_moving_average_is_what_is_kept_and_survives_a_kill(streets, tmp_path):
     outs = [tmp_path / name for name in ("unbroken.safetensors", "killed.safetensors")]
 
@@ -392,6 +413,7 @@ def test_moving_average_is_what_is_kept_and_survives_a_kill(streets, tmp_path):
     assert any(not torch.equal(value, state["network"][name]) for name, value in kept.items())
 
 
+@pytest.mark.slow
 def test_fcn16s_begins_with_the_layers_of_fcn32s(finished, streets, tmp_path):
     first, _, _ = finished
     staged = replace(RECIPE, network=replace(RECIPE.network, stride=4), train=replace(PLAN, epochs=1))
@@ -415,6 +437,7 @@ def test_start_with_other_classes_or_another_backbone_is_refused(finished, stree
         layers_from_checkpoint(network, streets["data"].classes, first)
 
 
+@pytest.mark.slow
 def test_disk_that_fills_while_saving_leaves_the_last_checkpoint(streets, tmp_path, monkeypatch):
     out, real, calls = tmp_path / "net.safetensors", run.torch.save, []
 
@@ -457,6 +480,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_freed_memory_is_not_handed_back_to_the_kernel():
     """Page faults of 64 MiB arrays that come and go."""

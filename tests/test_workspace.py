@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fcn_edge.workspace import ARRAYS, SHAPES, ArrayPool, Workspace, usable_cpus
+from fcn_edge.device import usable_cpus
+from fcn_edge.workspace import ARRAYS, SIZES, ArrayPool, Workspace
 
 
 def address(array):
@@ -30,6 +31,12 @@ def test_array_that_somebody_holds_is_left_alone(keep):
     np.testing.assert_array_equal(np.array(kept), before)
 
 
+def test_memory_of_one_shape_serves_another_of_as_many_bytes():
+    pool = ArrayPool()
+    first = address(pool.take((4, 6), np.uint8))
+    assert address(pool.take((2, 3), np.float32)) == first
+
+
 def test_shape_and_type_are_what_was_asked_for():
     pool = ArrayPool()
     for shape, kind in [((5, 7), np.uint8), ((7, 5), np.uint8), ((5, 7), np.float32)]:
@@ -41,9 +48,21 @@ def test_pool_keeps_a_bounded_number_of_arrays():
     pool = ArrayPool()
     held = [pool.take((5, 7), np.uint8) for _ in range(3 * ARRAYS)]
     assert len({address(array) for array in held}) == 3 * ARRAYS
-    for side in range(1, 3 * SHAPES):
+    del held
+    for side in range(1, 3 * SIZES):
         pool.take((side,), np.uint8)
-    assert sum(map(len, pool._arrays.values())) <= SHAPES
+    assert len(pool._free) == SIZES and max(map(len, pool._free.values())) <= ARRAYS
+
+
+def test_no_more_arrays_than_that_are_kept_of_one_size():
+    pool = ArrayPool()
+    held = [pool.take((5, 7), np.uint8) for _ in range(3 * ARRAYS)]
+    del held
+    assert sum(map(len, pool._free.values())) == ARRAYS
+
+
+def test_array_of_no_elements_can_be_taken():
+    assert ArrayPool().take((0, 7), np.float32).shape == (0, 7)
 
 
 def test_workspace_takes_the_threads_it_is_given_or_all():

@@ -12,6 +12,7 @@ from fcn_edge.data import Dataset
 from fcn_edge.device import git_commit, this_device
 from fcn_edge.errors import BadInput
 from fcn_edge.files import read_json, sha256_of_file, sha256_of_json, write_json
+from fcn_edge.outputs import is_ours
 from fcn_edge.schema import to_mapping
 
 NAME = "unfinished.json"
@@ -45,8 +46,8 @@ class Partial:
 
     def forget(self) -> None:
         """The record holds it all now."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._path is not None and is_ours(self._path):
+            self._path.unlink()
 
     def _taken_up(self) -> dict[str, dict[str, Any]]:
         if self._path is None or not self._path.is_file():

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.bench.page import write_page
+from fcn_edge.bench.partial import NAME as PARTIAL
+from fcn_edge.bench.samples import FOLDER as SAMPLES
 from fcn_edge.bench.variants import precision_label
 from fcn_edge.files import whole_file, write_json
+from fcn_edge.outputs import MARK, require_outputs
 from fcn_edge.records import RowKey, frame_ms, key_of
 from fcn_edge.schedule import EVERY
 from fcn_edge.stream.sinks.base import require_writable
@@ -33,8 +36,9 @@ MARKERS = {"fp32": "o", "bf16": "s", "int8": "^", "fp16": "D", "int8-fp16": "v"}
 def report_folder(out: Path) -> Iterator[None]:
     """Make `out` and try to write there before the minutes of measuring; gone again if it stays empty.
 
-    Raises BadInput where it cannot be written.
+    Raises BadInput where it cannot be written, or holds files of those names that are not ours.
     """
+    require_outputs([*files_of_report(out).values(), out / PARTIAL, *(out / SAMPLES).glob("*.jpg")])
     is_new = not out.exists()
     require_writable(out)
     try:
@@ -46,16 +50,21 @@ def report_folder(out: Path) -> Iterator[None]:
 
 def write_report(record: dict[str, Any], out: Path) -> dict[str, Path]:
     """Write record.json, .csv, .md, .html and, where matplotlib is installed, .png; their paths by kind."""
-    paths = {kind: out / f"record.{kind}" for kind in ("json", "csv", "md", "html")}
+    paths = files_of_report(out)
     write_json(paths["json"], record)
     _write_csv(record["rows"], paths["csv"])
     with whole_file(paths["md"]) as part:
         part.write_text(markdown_of(record), encoding="utf-8")
     write_page(record, paths["html"])
-    if find_spec("matplotlib") is not None:
-        paths["png"] = out / "record.png"
+    if "png" in paths:
         _write_picture(record, paths["png"])
     return paths
+
+
+def files_of_report(out: Path) -> dict[str, Path]:
+    """What `write_report` writes into `out`, by kind; a picture only where matplotlib is installed."""
+    kinds = ("json", "csv", "md", "html", *(["png"] if find_spec("matplotlib") else []))
+    return {kind: out / f"record.{kind}" for kind in kinds}
 
 
 def label_of(row: Mapping[str, Any]) -> str:
@@ -77,6 +86,7 @@ def markdown_of(record: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     if record.get("command"):
         lines += ["```sh", str(record["command"]), "```", ""]
+    lines += [f"<!-- {MARK} -->", ""]
     return "\n".join(lines)
 
 
@@ -144,7 +154,7 @@ def _write_picture(record: dict[str, Any], path: Path) -> None:
     figure.tight_layout()
     _write_labels(figure, axes, rows, colours)
     with whole_file(path) as part:
-        figure.savefig(part)
+        figure.savefig(part, metadata={"Comment": MARK})
     pyplot.close(figure)
 
 

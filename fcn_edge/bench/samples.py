@@ -14,6 +14,7 @@ from fcn_edge.engines import Engine
 from fcn_edge.errors import BadInput
 from fcn_edge.files import whole_file
 from fcn_edge.frame import Style
+from fcn_edge.outputs import marked_jpeg
 
 FOLDER = "samples"
 WIDEST = 480  # pixels; a picture is for looking at, not for measuring
@@ -67,5 +68,6 @@ def _write(folder: Path, name: str, picture: np.ndarray) -> None:
     height, width = picture.shape[:2]
     if width > WIDEST:
         picture = cv2.resize(picture, (WIDEST, round(height * WIDEST / width)), interpolation=cv2.INTER_AREA)
+    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
     with whole_file(sample_file(folder.parent, name)) as part:
-        cv2.imwrite(str(part), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
+        part.write_bytes(marked_jpeg(data))

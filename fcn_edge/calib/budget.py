@@ -21,12 +21,14 @@ from fcn_edge.calib.images import spread_indices
 from fcn_edge.calib.placement import PlacementName, quantizable_convolutions, residual_adds
 from fcn_edge.calib.refine import Refinement
 from fcn_edge.calib.table import CalibrationTable
-from fcn_edge.data import Dataset
+from fcn_edge.data import Dataset, Item
+from fcn_edge.data.base import sha256_of_pixels
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.evaluate import evaluate_engine
 from fcn_edge.files import read_json, sha256_of_file, sha256_of_json, write_json
 from fcn_edge.onnxfile import onnx_from_file
+from fcn_edge.onnxgraph import operator
 from fcn_edge.spec import Precision
 
 SUBSET = 24  # images that layers are ranked on
@@ -220,7 +222,7 @@ def int8_within_budget(
         return references[images]
 
     key = sha256_of_json(
-        [sha256_of_file(fp32), table.sha256, precision, placement, refine, budget.target, _content(budget.data)]
+        [sha256_of_file(fp32), table.sha256, precision, placement, refine, budget.target, content_of(budget.data)]
     )
     try:
         found = cheapest_within(
@@ -239,8 +241,16 @@ def _part(data: Dataset, images: int | None) -> Dataset:
     return replace(data, items=[data.items[i] for i in spread_indices(len(data.items), images)])
 
 
-def _content(data: Dataset) -> list[str]:
-    return [data.items[index].sha256() for index in range(len(data.items))]
+def content_of(data: Dataset) -> list[list[str]]:
+    """The hashes of every image and of its labels, as they are read: other labels are other measurements."""
+    return [[item.sha256(), _labels_sha256(item)] for item in (data.items[i] for i in range(len(data.items)))]
+
+
+def _labels_sha256(item: Item) -> str:
+    try:
+        return sha256_of_pixels(item.labels())
+    except BadInput:  # of a picture that does not decode, which counts nowhere; else evaluating says so
+        return ""
 
 
 def layer_costs(model: Any) -> list[LayerCost]:
@@ -263,10 +273,10 @@ def layer_costs(model: Any) -> list[LayerCost]:
         if node.name not in quantizable:
             continue
         macs = 0
-        if node.op_type == "Conv":
+        if operator(node) == "Conv":
             _, inside, *kernel = weights[node.input[1]]
             macs = count(node.output[0]) * inside * kernel[0] * kernel[1]
-        reads = node.input[:1] if node.op_type == "Conv" else node.input
+        reads = node.input[:1] if operator(node) == "Conv" else node.input
         costs.append(LayerCost(node.name, macs, count(node.output[0]) + sum(count(name) for name in reads)))
     if len({layer.name for layer in costs}) < len(costs):
         raise BadInput("layers of this graph share names, so none can be kept in float by name; export it anew")

@@ -25,6 +25,7 @@ from fcn_edge.spec import ModelSpec
 from fcn_edge.transforms import input_from_frame
 
 CHANNEL_AXES = (0, 2, 3)  # of (N, C, H, W), all but the channels
+LEAST_BINNED = BINS / float(np.finfo(np.float32).max)  # bins of smaller ranges are narrower than float32 can divide by
 
 
 def table_from_images(
@@ -101,8 +102,9 @@ class CalibrationReader:
     def _pixels(self, image: CalibrationImage) -> np.ndarray | None:
         try:
             return image.read()
-        except BadInput:
+        except BadInput as error:
             self.skipped.add(image.name)
+            self.images.notes.add(f"skipped ({error})", image.name)
             return None
 
 
@@ -165,7 +167,7 @@ def _histograms(taps: Taps, reader: CalibrationReader, first: _FirstPass) -> dic
     for number, (_, x) in enumerate(reader.inputs()):
         for name, value in taps.run(x).items():
             amax = max(first.amax[name])
-            if amax > 0:
+            if amax > LEAST_BINNED:
                 bins = (np.abs(value.ravel()) * np.float32(BINS / amax)).astype(np.int32)
                 counts[name][number % 2] += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
     return counts
@@ -178,7 +180,9 @@ def _range(first: _FirstPass, name: str, histograms: np.ndarray, images: int) ->
         own = first.amax[name][half]
         return own if method == "minmax" else limit_from_histogram(histograms[half], amax, method)
 
-    halves = {method: (limit(0, method), limit(1, method)) for method in METHODS} if images > 1 else None
+    halves: dict[str, tuple[float, float]] | None = None
+    if images > 1:
+        halves = {method: (limit(0, method), limit(1, method)) for method in METHODS}
     counts = histograms.sum(0)
     channels = first.channels.get(name, np.empty(0))
     means = [float(f"{mean:.7g}") for mean in first.sums.get(name, np.empty(0)) / images]

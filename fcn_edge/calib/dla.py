@@ -28,7 +28,11 @@ def write_dla_cache(table: CalibrationTable, path: Path, *, tensorrt: str = JETP
         BadInput: a version that is none, or has no calibration caches any more.
     """
     text = dla_cache_from_table(table, tensorrt)
-    with whole_file(path) as part:
+    if path.is_file() and path.stat().st_size and path.read_bytes() != text.encode():
+        raise BadInput(
+            f"{path}: holds another cache, which may be TensorRT's own; move it away, or choose another name"
+        )
+    with whole_file(path, replaces=True) as part:
         part.write_text(text, encoding="utf-8")
     return text.count("\n") - 1
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fcn_edge.calib.collect import table_from_images
@@ -23,8 +24,10 @@ from fcn_edge.calib.table import (
     with_method,
 )
 from fcn_edge.data import Dataset
+from fcn_edge.data.probes import probe_pictures
+from fcn_edge.engines.reference_check import quantized_near
 from fcn_edge.errors import BadInput
-from fcn_edge.files import sha256_of_file
+from fcn_edge.files import sha256_of_file, whole_file
 from fcn_edge.onnxfile import (
     QUANTIZATION_KEY,
     Quantization,
@@ -33,6 +36,7 @@ from fcn_edge.onnxfile import (
     save_onnx,
     with_metadata,
 )
+from fcn_edge.outputs import require_apart, require_outputs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import table_file, table_names
 from fcn_edge.spec import Precision
@@ -65,22 +69,43 @@ def int8_from_onnx(
     held_out: Dataset | None = None,
     verify: str | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> Calibrated:
     """Calibrate `model` (fp32, with contract) on `calib` (images or a table) and write the int8 file.
 
     held_out: a set that none of the images may be in. verify: a source that a table must be made of.
+    on_note: takes what was changed or passed over while the images were read.
     """
+    require_outputs([out, table_out], [model, calib, verify])
     table = load_or_make_table(
-        model, calib, method=method, count=count, refine=refine, held_out=held_out, verify=verify, on_image=on_image
+        model,
+        calib,
+        method=method,
+        count=count,
+        refine=refine,
+        held_out=held_out,
+        verify=verify,
+        on_image=on_image,
+        on_note=on_note,
     )
-    made = quantized_file(model, out, precision="int8", table=table, placement=placement, refine=refine)
+    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
+        draft = Path(scratch) / out.name
+        made = quantized_file(model, draft, precision="int8", table=table, placement=placement, refine=refine)
+        quantized_near(draft, model, probe_pictures(*table.preprocess.size)[:1])
+        with whole_file(out) as part:
+            part.write_bytes(draft.read_bytes())
     if table_out is not None:
         try:
             table.save(table_out)
         except BadInput:  # both or none
             out.unlink()
             raise
-    return made
+    return replace(made, path=out)
+
+
+def is_table_name(calib: str) -> bool:
+    """Whether `calib` names a calibration table rather than images."""
+    return calib in table_names() or calib.endswith(".json")
 
 
 def load_or_make_table(
@@ -93,6 +118,7 @@ def load_or_make_table(
     held_out: Dataset | None = None,
     verify: str | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> CalibrationTable:
     """The table behind --calib: a .json or a table's name is read, anything else is a source of images.
 
@@ -102,9 +128,8 @@ def load_or_make_table(
             and neither in the table nor can be made.
     """
     is_rounded = "rounding" in (refine or ())
-    is_name = calib in table_names()
-    if is_name or calib.endswith(".json"):
-        table = table_from_file(table_file(calib) if is_name else Path(calib))
+    if is_table_name(calib):
+        table = table_from_file(table_file(calib) if calib in table_names() else Path(calib))
         if count is not None:
             raise BadInput(f"--images {count}: {calib} is a table of {len(table.images)} images already; leave it out")
         if verify is not None:
@@ -123,6 +148,8 @@ def load_or_make_table(
     if held_out is not None:
         require_disjoint({image.name: image.sha256() for image in images.images}, held_out)
     table = table_from_images(model, images, method=method or "percentile", on_image=on_image)
+    for line in images.notes.lines:
+        on_note(line)
     return table_with_roundings(model, table, images, on_image=on_image) if is_rounded else table
 
 
@@ -144,6 +171,7 @@ def quantized_file(
     Raises:
         BadInput: int8 without a table, a table of another network, or a file that is not fp32.
     """
+    require_apart([out], [model])
     contract = contract_from_onnx(model)
     if contract.quantization.precision != "fp32":
         raise BadInput(f"{model}: is {contract.quantization.precision} already; start from the fp32 file")

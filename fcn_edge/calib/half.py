@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 from fcn_edge.calib.collect import float_tensors
 from fcn_edge.calib.table import Magnitude
 from fcn_edge.errors import BadInput
+from fcn_edge.onnxgraph import operator, stored_tensors
 
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST_NORMAL = float(np.finfo(np.float16).tiny)  # 2**-14; below, half precision loses digits and then all
@@ -55,7 +56,7 @@ def fp16_model(model: Any, magnitudes: Mapping[str, Magnitude] | None = None) ->
     """
     half = onnx.ModelProto()
     half.CopyFrom(model)
-    if any(node.op_type == "QuantizeLinear" for node in half.graph.node):
+    if any(operator(node) == "QuantizeLinear" for node in half.graph.node):
         half = version_converter.convert_version(half, HALF_SCALES_OPSET)
     computed = set(float_tensors(half))
     kept = _kept_nodes(half.graph, unfit_for_half(magnitudes or {}))
@@ -78,13 +79,15 @@ def _kept_nodes(graph: Any, unfit: dict[str, str]) -> dict[str, str]:
     """
     reasons, kept = dict(unfit), dict[str, str]()
     for node in graph.node:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[0] in reasons:
+        if operator(node) in ("QuantizeLinear", "DequantizeLinear") and node.input[0] in reasons:
             reasons[node.output[0]] = reasons[node.input[0]]
         out_of_range = next((name for name in [*node.output, *node.input] if name in reasons), None)
         if out_of_range is not None:
             kept[node.output[0]] = f"{out_of_range} {reasons[out_of_range]}"
-    stored = {tensor.name for tensor in graph.initializer}
-    weights = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored}
+    stored = set(stored_tensors(graph))
+    weights = {
+        node.output[0] for node in graph.node if operator(node) == "DequantizeLinear" and node.input[0] in stored
+    }
     for node in graph.node:
         if node.output[0] in kept:  # beside large activations stand small weights, which must not become coarse
             kept |= {name: kept[node.output[0]] for name in node.input if name in weights}
@@ -110,11 +113,11 @@ def _keep_weights(graph: Any, kept: dict[str, str]) -> None:
 
 def _raise_scales(graph: Any, kept: dict[str, str]) -> None:
     """No half-precision scale below 2**-14; channels of stored weights that had one are rounded to the new one."""
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = stored_tensors(graph)
     weights = {node.input[1]: tensors[node.input[0]] for node in graph.node
-               if node.op_type == "DequantizeLinear" and node.input[0] in tensors}  # fmt: skip
+               if operator(node) == "DequantizeLinear" and node.input[0] in tensors}  # fmt: skip
     names = {node.input[1] for node in graph.node
-             if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.output[0] not in kept}  # fmt: skip
+             if operator(node) in ("QuantizeLinear", "DequantizeLinear") and node.output[0] not in kept}  # fmt: skip
     for name in sorted(names & set(tensors)):
         scale = numpy_helper.to_array(tensors[name])
         raised = np.maximum(scale, np.float32(SMALLEST_NORMAL))
@@ -133,7 +136,7 @@ def _halve_weights(graph: Any, kept: dict[str, str]) -> None:
     in_float |= {
         node.input[position]
         for node in graph.node
-        for position in FLOAT_INPUTS.get(node.op_type, ())
+        for position in FLOAT_INPUTS.get(operator(node), ())
         if position < len(node.input)
     }
     for tensor in graph.initializer:
@@ -149,7 +152,7 @@ def _halve_weights(graph: Any, kept: dict[str, str]) -> None:
 
 def _halve_attributes(node: Any) -> None:
     for attribute in node.attribute:
-        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+        if operator(node) == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
             attribute.i = TensorProto.FLOAT16
         if attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT:
             values = numpy_helper.to_array(attribute.t).astype(np.float16)
@@ -183,7 +186,7 @@ def _bridge(graph: Any, kept: dict[str, str], computed: set[str]) -> None:
             made, other = (in_float, in_half) if is_float else (in_half, in_float)
             node.output[position] = made[name]
             if other[name] in read:
-                if node.op_type == "DequantizeLinear" and not is_float:
+                if operator(node) == "DequantizeLinear" and not is_float:
                     nodes.append(_in_float(node, scales, other[name], graph))
                     continue
                 to, word = (TensorProto.FLOAT16, "half") if is_float else (TensorProto.FLOAT, "float")
@@ -196,7 +199,7 @@ def _in_float(node: Any, scales: Mapping[str, Any], output: str, graph: Any) -> 
     """The same DequantizeLinear with a float32 result; its scale is what half precision made of it."""
     integers, scale, *zero = node.input
     name = f"{scale}_exact"
-    if name not in {tensor.name for tensor in graph.initializer}:
+    if name not in stored_tensors(graph):
         values = numpy_helper.to_array(scales[scale]).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(values, name))
     return helper.make_node("DequantizeLinear", [integers, name, *zero], [output], f"{node.name}_float")

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from fcn_edge.data import Dataset, dataset_from_name, is_dataset_name
-from fcn_edge.data.base import IMAGE_SUFFIXES, image_from_file, images_in, sha256_of_pixels
+from fcn_edge.data.base import IMAGE_SUFFIXES, images_in, note_hidden, sha256_of_pixels
+from fcn_edge.data.notes import Notes
+from fcn_edge.data.pictures import picture_from_file
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file, whole_file
+from fcn_edge.outputs import MARK
 from fcn_edge.schema import from_mapping, read_toml
 from fcn_edge.shelf import shelf_file, shelf_names
-from fcn_edge.stream.sources.base import quiet_vendors
+from fcn_edge.stream.sources.stills import Stills
+from fcn_edge.stream.sources.video import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 DEFAULT_COUNT = 100
 NAMED = 5  # so many names stand in a message; the rest are counted
 T = TypeVar("T")
@@ -39,11 +42,15 @@ class CalibrationImage:
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """The chosen pictures, in order; nothing is decoded before it is asked for. classes: of their labels, if any."""
+    """The chosen pictures, in order; nothing is decoded before it is asked for.
+
+    classes: of their labels, if any. notes: what was passed over, and changed as pictures are read.
+    """
 
     source: str
     images: Sequence[CalibrationImage]
     classes: tuple[str, ...] = ()
+    notes: Notes = field(default_factory=Notes, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -78,9 +85,11 @@ def _all_images(source: str) -> CalibrationImages:
     path = Path(source)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return CalibrationImages(source, _from_video(path))
-    files = _files(path, source)
+    notes = Notes()
+    files = _files(path, source, notes)
     top = os.path.commonpath([file.parent for file in files])
-    return CalibrationImages(source, [_from_file(file, file.relative_to(top).as_posix()) for file in files])
+    images = [_from_file(file, file.relative_to(top).as_posix(), notes) for file in files]
+    return CalibrationImages(source, images, notes=notes)
 
 
 def spread(items: Sequence[T], count: int | None) -> list[T]:
@@ -105,7 +114,7 @@ def _from_recipe(path: Path, count: int | None) -> CalibrationImages:
     found = _all_images(recipe.source)
     chosen = found.images if recipe.sha256 is None else _listed(found, recipe.sha256, path)
     wanted = recipe.images if recipe.sha256 is None else len(chosen)
-    return CalibrationImages(path.name, spread(chosen, count or wanted), found.classes)
+    return CalibrationImages(path.name, spread(chosen, count or wanted), found.classes, found.notes)
 
 
 def _listed(found: CalibrationImages, wanted: Mapping[str, str], path: Path) -> list[CalibrationImage]:
@@ -125,7 +134,7 @@ def save_recipe(path: Path, source: str, hashes: Mapping[str, str]) -> None:
     if _is_recipe(source):
         raise BadInput(f"{path}: the images come from {source}, which makes the set again already")
     lines = [f"{json.dumps(name)} = {json.dumps(sha256)}\n" for name, sha256 in hashes.items()]
-    text = f"source = {json.dumps(source)}\nimages = {len(hashes)}\n\n[sha256]\n{''.join(lines)}"
+    text = f"# {MARK}\nsource = {json.dumps(source)}\nimages = {len(hashes)}\n\n[sha256]\n{''.join(lines)}"
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -165,43 +174,33 @@ def _from_dataset(source: str) -> CalibrationImages:
     data = dataset_from_name(source)
     items = [data.items[number] for number in range(len(data.items))]
     images = [CalibrationImage(item.name, item.image, item.sha256, item.labels) for item in items]
-    return CalibrationImages(source, images, data.classes)
+    return CalibrationImages(source, images, data.classes, data.notes)
 
 
-def _from_file(path: Path, name: str) -> CalibrationImage:
-    return CalibrationImage(name, lambda: image_from_file(path), lambda: sha256_of_file(path))
+def _from_file(path: Path, name: str, notes: Notes) -> CalibrationImage:
+    def read() -> np.ndarray:
+        image, what = picture_from_file(path)
+        notes.add(what, name)
+        return image
+
+    return CalibrationImage(name, read, lambda: sha256_of_file(path))
 
 
 def _from_video(path: Path) -> list[CalibrationImage]:
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; expected a video")
-    quiet_vendors()
-    capture = cv2.VideoCapture(str(path))
-    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-    capture.release()
-    if total < 1:
-        raise BadInput(f"{path}: not a video that opens")
-    return [_video_image(path, index) for index in range(total)]
+    stills = Stills(path)
+    return [_video_image(stills, path.name, index) for index in range(stills.length)]
 
 
-def _video_image(path: Path, index: int) -> CalibrationImage:
-    def read() -> np.ndarray:
-        capture = cv2.VideoCapture(str(path))
-        try:
-            capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-            arrived, image = capture.read()
-        finally:
-            capture.release()
-        if not arrived:
-            raise BadInput(f"{path}: frame {index} does not decode")
-        return np.asarray(image)
-
-    return CalibrationImage(f"{path.name}#{index}", read, lambda: sha256_of_pixels(read()))
+def _video_image(stills: Stills, name: str, index: int) -> CalibrationImage:
+    read = functools.partial(stills.image, index)
+    return CalibrationImage(f"{name}#{index}", read, lambda: sha256_of_pixels(read()))
 
 
-def _files(path: Path, source: str) -> list[Path]:
+def _files(path: Path, source: str, notes: Notes) -> list[Path]:
     if path.is_dir():
-        files = images_in(path / "images" if (path / "images").is_dir() else path)
+        folder = path / "images" if (path / "images").is_dir() else path
+        files = images_in(folder)
+        note_hidden(folder, notes)
     elif any(mark in source for mark in "*?["):
         files = sorted(Path(p) for p in glob.glob(source, recursive=True) if p.lower().endswith(IMAGE_SUFFIXES))
     elif path.exists():

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import helper
+
+from fcn_edge.onnxgraph import attributes
 
 POSITIONS = 256  # of each image's output map, evenly spread: neighbours say the same
 MAX_FAN_IN = 2304  # values that one output reads; beyond, the moments of one layer take more than 42 MB
@@ -46,7 +47,7 @@ class Reading:
 
 def reading_of(node: Any, weights: np.ndarray) -> Reading | None:
     """None for what is not a plain 2-D Conv, or reads too many values at once."""
-    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    given = attributes(node)
     is_plain = weights.ndim == 4 and given.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
     if not is_plain or int(np.prod(weights.shape[1:])) > MAX_FAN_IN:
         return None

@@ -10,30 +10,33 @@ import numpy as np
 from onnx import numpy_helper
 
 from fcn_edge.onnxfile import onnx_from_file
+from fcn_edge.onnxgraph import operator, stored_tensors
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One scale, zero point 0; int8 or uint8. tensor: the file's name of the integers."""
+    """One scale and zero point; int8 or uint8. tensor: the file's name of the integers."""
 
     tensor: str
     scale: float
     is_signed: bool
+    zero: int
 
     @property
     def ends(self) -> tuple[int, int]:
-        """Smallest and largest integer."""
-        return (-128, 127) if self.is_signed else (0, 255)
+        """Smallest and largest step: the ends of the integer type less the zero point."""
+        lowest = -128 if self.is_signed else 0
+        return lowest - self.zero, lowest + 255 - self.zero
 
 
 def pairs_from_onnx(path: Path) -> dict[str, tuple[Pair, ...]]:
     """Node -> the pairs that its activations come through: one of a Conv with rounded weights, two of an Add."""
     graph = onnx_from_file(path).graph
-    makers = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
-    stored = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {node.output[0]: node for node in graph.node if operator(node) == "DequantizeLinear"}
+    stored = stored_tensors(graph)
     found = {}
     for node in graph.node:
-        if node.op_type in ("Conv", "Add") and all(name in makers for name in node.input[:2]):
+        if operator(node) in ("Conv", "Add") and all(name in makers for name in node.input[:2]):
             read = [makers[name] for name in node.input[:2]]
             found[node.name] = tuple(_pair(maker, stored) for maker in read if maker.input[0] not in stored)
     return found
@@ -41,4 +44,4 @@ def pairs_from_onnx(path: Path) -> dict[str, tuple[Pair, ...]]:
 
 def _pair(node: Any, stored: dict[str, Any]) -> Pair:
     scale, zero = (numpy_helper.to_array(stored[name]) for name in node.input[1:3])
-    return Pair(node.input[0], float(scale), zero.dtype == np.int8)
+    return Pair(node.input[0], float(scale), zero.dtype == np.int8, int(zero))

@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args
 from onnx import numpy_helper
 
 from fcn_edge.device import Device
+from fcn_edge.onnxgraph import attributes, operator, stored_tensors
+from fcn_edge.onnxpairs import has_concat
 
 PlacementName = Literal["any", "x86", "nvidia"]
 PLACEMENTS: tuple[PlacementName, ...] = get_args(PlacementName)
@@ -25,6 +27,7 @@ AGAIN_POSITIVE = {"Add", "AveragePool", "Concat", "GlobalAveragePool"}  # of wha
 class Placement:
     """unsigned: uint8 with zero point 0 for what is never negative. depthwise: quantized or left in float.
 
+    shifted: uint8 with zero point 128 for all else in graphs with a Concat, of which OpenVINO gets int8 wrong.
     early: pairs stand before pooling and borders of zeros, to which rounding makes no difference; behind
     them OpenVINO would pool and pad in float.
     """
@@ -32,12 +35,13 @@ class Placement:
     unsigned: bool
     depthwise: bool
     early: bool
+    shifted: bool
 
 
 PLACEMENT: dict[PlacementName, Placement] = {
-    "any": Placement(unsigned=False, depthwise=True, early=False),
-    "x86": Placement(unsigned=True, depthwise=True, early=True),
-    "nvidia": Placement(unsigned=False, depthwise=False, early=False),
+    "any": Placement(unsigned=False, depthwise=True, early=False, shifted=False),
+    "x86": Placement(unsigned=True, depthwise=True, early=True, shifted=True),
+    "nvidia": Placement(unsigned=False, depthwise=False, early=False, shifted=False),
 }
 
 
@@ -53,17 +57,17 @@ def placement_for(target: str, device: Device) -> PlacementName:
 
 def quantizable_convolutions(graph: Any) -> list[Any]:
     """Conv nodes whose weights are stored in the file."""
-    weights = {tensor.name for tensor in graph.initializer}
-    return [node for node in graph.node if node.op_type == "Conv" and node.input[1] in weights]
+    weights = set(stored_tensors(graph))
+    return [node for node in graph.node if operator(node) == "Conv" and node.input[1] in weights]
 
 
 def residual_adds(graph: Any) -> list[Any]:
     """Adds of two activations whose sum goes on into a convolution; score fusions are none of them."""
-    weights, readers = {tensor.name for tensor in graph.initializer}, readers_by_tensor(graph)
+    weights, readers = set(stored_tensors(graph)), readers_by_tensor(graph)
     return [
         node
         for node in graph.node
-        if node.op_type == "Add" and not weights & set(node.input) and _feeds_convolution(node, readers)
+        if operator(node) == "Add" and not weights & set(node.input) and _feeds_convolution(node, readers)
     ]
 
 
@@ -78,8 +82,8 @@ def readers_by_tensor(graph: Any) -> dict[str, list[Any]]:
 
 def _feeds_convolution(node: Any, readers: dict[str, list[Any]]) -> bool:
     following = readers.get(node.output[0], [])
-    through = [r for n in following if n.op_type in POSITIVE for r in readers.get(n.output[0], [])]
-    return any(reader.op_type == "Conv" for reader in [*following, *through])
+    through = [r for n in following if operator(n) in POSITIVE for r in readers.get(n.output[0], [])]
+    return any(operator(reader) == "Conv" for reader in [*following, *through])
 
 
 def early_tensors(graph: Any, quantized: Collection[str]) -> dict[str, str]:
@@ -108,11 +112,11 @@ def early_tensors(graph: Any, quantized: Collection[str]) -> dict[str, str]:
 
 def _keeps_values(node: Any, zeros: set[str]) -> bool:
     """Whether each output value is one of the inputs, or 0."""
-    if node.op_type == "MaxPool":
+    if operator(node) == "MaxPool":
         return len(node.output) == 1
-    mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+    mode = attributes(node).get("mode", b"constant")
     filled = [*node.input, "", ""][2]
-    return bool(node.op_type == "Pad" and mode == b"constant" and (not filled or filled in zeros))
+    return bool(operator(node) == "Pad" and mode == b"constant" and (not filled or filled in zeros))
 
 
 def _zeros(graph: Any) -> set[str]:
@@ -128,7 +132,7 @@ def activations_to_quantize(graph: Any) -> list[str]:
 
 def is_depthwise(node: Any) -> bool:
     """One input channel a filter and more than one group."""
-    return next((a.i for a in node.attribute if a.name == "group"), 1) > 1
+    return attributes(node).get("group", 1) > 1
 
 
 def unsigned_tensors(graph: Any, placement: PlacementName) -> set[str]:
@@ -136,16 +140,21 @@ def unsigned_tensors(graph: Any, placement: PlacementName) -> set[str]:
     return never_negative(graph) if PLACEMENT[placement].unsigned else set()
 
 
+def is_shifted(graph: Any, placement: PlacementName) -> bool:
+    """Whether the placement stores signed activations as uint8 with zero point 128, which has the range of int8."""
+    return PLACEMENT[placement].shifted and has_concat(graph)
+
+
 def never_negative(graph: Any) -> set[str]:
     """Tensors that come out of an activation which cannot be negative, or are made of nothing else."""
     floors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if not tensor.dims}
     zeros, names = _zeros(graph), set[str]()
     for node in graph.node:
-        is_born = node.op_type in POSITIVE
-        if node.op_type == "Clip":
+        is_born = operator(node) in POSITIVE
+        if operator(node) == "Clip":
             floor = floors.get([*node.input, ""][1])
             is_born = floor is not None and bool(floor >= 0)
-        is_made = node.op_type in AGAIN_POSITIVE and all(name in names for name in node.input)
+        is_made = operator(node) in AGAIN_POSITIVE and all(name in names for name in node.input)
         if is_born or is_made or (_keeps_values(node, zeros) and node.input[0] in names):
             names.add(node.output[0])
     return names

@@ -1,4 +1,4 @@
-"""Q/DQ files from a calibration table: symmetric, per-tensor activations, per-channel weights, fp32 scales."""
+"""Q/DQ files from a calibration table: per-tensor activations, symmetric per-channel weights, fp32 scales."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fcn_edge.calib.placement import (
     PlacementName,
     early_tensors,
     is_depthwise,
+    is_shifted,
     quantizable_convolutions,
     readers_by_tensor,
     residual_adds,
@@ -22,6 +23,8 @@ from fcn_edge.calib.placement import (
 )
 from fcn_edge.calib.rounding import LARGEST, SMALLEST_SCALE, mean_shift, nearest, scales_of
 from fcn_edge.errors import BadInput
+from fcn_edge.onnxgraph import Names, names_read, operator, stored_tensors
+from fcn_edge.onnxpairs import SHIFT
 
 
 @dataclass(frozen=True)
@@ -51,34 +54,56 @@ def int8_model(
     quantized = onnx.ModelProto()
     quantized.CopyFrom(model)
     graph, rules = quantized.graph, PLACEMENT[placement]
-    layers, kept = [], []
+    layers: list[Any] = []
+    kept: list[Any] = []
     for node in [*quantizable_convolutions(graph), *residual_adds(graph)]:
         is_float = node.name in kept_float or (is_depthwise(node) and not rules.depthwise)
         (kept if is_float else layers).append(node)
     early = early_tensors(graph, {node.output[0] for node in layers}) if rules.early else {}
-    writer = _Writer(graph, limits, unsigned_tensors(graph, placement), early, refined)
+    signed = _SHIFTED if is_shifted(graph, placement) else _SYMMETRIC
+    writer = _Writer(graph, limits, signed, unsigned_tensors(graph, placement), early, refined)
     for node in layers:
         writer.read_quantized(node)
     writer.finish()
     return quantized, tuple(node.name for node in kept)
 
 
+@dataclass(frozen=True)
+class _Integers:
+    """How an activation is stored. zero: the zero point, of its type. top: steps from it to the end of the range."""
+
+    zero: np.generic
+    top: int
+
+
+_SYMMETRIC = _Integers(np.int8(0), 127)
+_UNSIGNED = _Integers(np.uint8(0), 255)
+_SHIFTED = _Integers(np.uint8(SHIFT), 127)
+
+
 class _Writer:
     """Adds Q/DQ pairs to a graph; each tensor and weight gets one, however many read it."""
 
     def __init__(
-        self, graph: Any, limits: Mapping[str, float], unsigned: set[str], early: dict[str, str], refined: Refined
+        self,
+        graph: Any,
+        limits: Mapping[str, float],
+        signed: _Integers,
+        unsigned: set[str],
+        early: dict[str, str],
+        refined: Refined,
     ) -> None:
-        """early: tensor -> the one before it at which its pair stands."""
-        self.graph, self.limits, self.unsigned, self.early, self.refined = graph, limits, unsigned, early, refined
-        self.readers = readers_by_tensor(graph)
-        self.weights = {tensor.name: tensor for tensor in graph.initializer}
+        """signed: how tensors that are not `unsigned` are stored. early: tensor -> the one before it with its pair."""
+        self.graph, self.limits, self.signed, self.unsigned = graph, limits, signed, unsigned
+        self.early, self.refined = early, refined
+        self.readers, self.names = readers_by_tensor(graph), Names(graph)
+        self.weights = stored_tensors(graph)
         self.made: dict[str, str] = {}
         self.pairs: dict[str, list[Any]] = {}  # tensor -> nodes that must follow its producer
 
     def read_quantized(self, node: Any) -> None:
         """Make a Conv read its input and weights, or an Add both of its inputs, through pairs."""
-        if node.op_type == "Conv":
+        if operator(node) == "Conv":
             self._correct_bias(node)
             node.input[0], node.input[1] = self._activation(node.input[0]), self._weight(node.input[1])
         else:
@@ -100,28 +125,28 @@ class _Writer:
     def _pair(self, name: str, limit: float) -> str:
         if name in self.made:
             return self.made[name]
-        kind, top = (np.uint8, 255) if name in self.unsigned else (np.int8, 127)
-        scale = np.float32(max(limit / top, SMALLEST_SCALE))
-        self._constants(name, scale, kind(0))
-        inputs = [f"{name}_scale", f"{name}_zero"]
+        kind = _UNSIGNED if name in self.unsigned else self.signed
+        scale = np.float32(max(limit / kind.top, SMALLEST_SCALE))
+        inputs = self._constants(name, scale, kind.zero)
+        steps, restored = self.names.fresh(f"{name}_q"), self.names.fresh(f"{name}_dq")
         self.pairs[name] = [
-            helper.make_node("QuantizeLinear", [name, *inputs], [f"{name}_q"], f"{name}_quantize"),
-            helper.make_node("DequantizeLinear", [f"{name}_q", *inputs], [f"{name}_dq"], f"{name}_dequantize"),
+            helper.make_node("QuantizeLinear", [name, *inputs], [steps], f"{name}_quantize"),
+            helper.make_node("DequantizeLinear", [steps, *inputs], [restored], f"{name}_dequantize"),
         ]
-        self.made[name] = f"{name}_dq"
-        return self.made[name]
+        self.made[name] = restored
+        return restored
 
     def _weight(self, name: str) -> str:
         if name in self.made:
             return self.made[name]
         _, steps, scale = self._rounded(name)
-        self._constants(name, scale, np.zeros(len(steps), np.int8))
-        self.graph.initializer.append(numpy_helper.from_array(steps, f"{name}_q"))
-        inputs = [f"{name}_q", f"{name}_scale", f"{name}_zero"]
-        node = helper.make_node("DequantizeLinear", inputs, [f"{name}_dq"], f"{name}_dequantize", axis=0)
+        constants = self._constants(name, scale, np.zeros(len(steps), np.int8))
+        inputs = [self.names.store(self.graph, f"{name}_q", steps), *constants]
+        restored = self.names.fresh(f"{name}_dq")
+        node = helper.make_node("DequantizeLinear", inputs, [restored], f"{name}_dequantize", axis=0)
         self.pairs[name] = [node]
-        self.made[name] = f"{name}_dq"
-        return self.made[name]
+        self.made[name] = restored
+        return restored
 
     def _rounded(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(float weights, their int8 steps, the scale of each output channel)."""
@@ -145,14 +170,14 @@ class _Writer:
         if named and named not in self.weights:
             return  # computed in the graph
         before = numpy_helper.to_array(self.weights[named]) if named else 0
-        bias = numpy_helper.from_array((before + shift).astype(np.float32), f"{node.output[0]}_bias")
-        self.graph.initializer.append(bias)
+        bias = self.names.store(self.graph, f"{node.output[0]}_bias", (before + shift).astype(np.float32))
         del node.input[2:]
-        node.input.append(bias.name)
+        node.input.append(bias)
 
-    def _constants(self, name: str, scale: Any, zero: Any) -> None:
-        self.graph.initializer.append(numpy_helper.from_array(np.asarray(scale), f"{name}_scale"))
-        self.graph.initializer.append(numpy_helper.from_array(np.asarray(zero), f"{name}_zero"))
+    def _constants(self, name: str, scale: Any, zero: Any) -> list[str]:
+        """Names of the stored scale and zero point."""
+        values = {f"{name}_scale": scale, f"{name}_zero": zero}
+        return [self.names.store(self.graph, wanted, np.asarray(value)) for wanted, value in values.items()]
 
     def finish(self) -> None:
         """Put each pair behind its producer, and drop the float weights that nobody reads any more."""
@@ -164,7 +189,7 @@ class _Writer:
             ordered += [follower for output in node.output for follower in self.pairs.get(output, [])]
         del self.graph.node[:]  # the list above keeps its nodes alive
         self.graph.node.extend(ordered)
-        read = {name for node in ordered for name in node.input}
+        read = {name for node in ordered for name in names_read(node)} | {value.name for value in self.graph.output}
         weights = [tensor for tensor in self.graph.initializer if tensor.name in read]
         del self.graph.initializer[:]
         self.graph.initializer.extend(weights)

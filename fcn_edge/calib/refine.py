@@ -25,6 +25,7 @@ from fcn_edge.calib.rounding import compensated, nearest, scales_of
 from fcn_edge.calib.table import CalibrationTable
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
+from fcn_edge.onnxgraph import stored_tensors
 
 Refinement = Literal["bias", "rounding"]
 REFINEMENTS: tuple[Refinement, ...] = get_args(Refinement)
@@ -47,7 +48,7 @@ def table_with_roundings(
     images: those that the table was made of.
     """
     model, spec = onnx_from_file(model_path), contract_from_onnx(model_path).spec
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = stored_tensors(model.graph)
     read: dict[Reading, dict[str, np.ndarray]] = {}
     seen = set[str]()
     for node in quantizable_convolutions(model.graph):
@@ -89,5 +90,5 @@ def unpacked(text: str, shape: tuple[int, ...], name: str) -> np.ndarray:
 
 def roundings_for(model: Any, table: CalibrationTable) -> Mapping[str, np.ndarray]:
     """Weights -> int8 steps off the nearest, of the table's shape."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    return {name: unpacked(text, shapes[name], name) for name, text in table.roundings.items()}
+    weights = stored_tensors(model.graph)
+    return {name: unpacked(text, tuple(weights[name].dims), name) for name, text in table.roundings.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import onnx
 from fcn_edge.calib.images import CalibrationImages, difference
 from fcn_edge.calib.methods import SIGNED, UNSIGNED, Method, limit_from_histogram
 from fcn_edge.errors import BadInput
-from fcn_edge.files import read_json, sha256_of_json, write_json
+from fcn_edge.files import read_json, sha256_of_json, with_checksum, write_json
 from fcn_edge.schema import from_mapping, to_mapping
 from fcn_edge.spec import ModelSpec, Preprocess
 
@@ -81,7 +82,7 @@ class CalibrationTable:
     roundings: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return sha256_of_json(to_mapping(self))
 
@@ -98,7 +99,7 @@ class CalibrationTable:
         }
 
     def save(self, path: Path) -> None:
-        write_json(path, {**to_mapping(self), "sha256": self.sha256})
+        write_json(path, with_checksum(to_mapping(self), "sha256"))
 
 
 def table_from_file(path: Path) -> CalibrationTable:

@@ -6,23 +6,30 @@ import json
 import logging
 import os
 import sys
+import threading
+import traceback
+from types import TracebackType
 from typing import Any, NoReturn
 
 import typer
 
 from fcn_edge.cli.app import app, terminated_like_interrupted
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError
+from fcn_edge.redaction import redacted
 
 __all__ = ["app", "main", "register_verbs"]
 
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 EXTRAS = {"av": "cpu", "cv2": "cpu", "PIL": "cpu", "openvino": "cpu", "onnxruntime": "cpu", "torch": "train"}
-# Some versions of typer carry a click of their own: what a wrong option raises is the base of what they export.
-WrongUsage: Any = typer.BadParameter.__mro__[2]
+# What a wrong option raises. Some versions of typer carry a click of their own, which is found by what they export.
+ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
 def main() -> None:
     """Run the command line; every error of ours, or of the user's words, becomes one sentence and its exit code."""
+    threading.excepthook = lambda args: _print_defect(
+        args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
+    )
     register_verbs()
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     for handler in logging.getLogger().handlers:
@@ -37,7 +44,7 @@ def main() -> None:
         if (error.name or "fcn_edge").startswith("fcn_edge"):
             raise
         _complain(_missing_sentence(error), BackendMissing.exit_code)
-    except WrongUsage as error:
+    except ClickException as error:
         _complain(_usage_sentence(error), BadInput.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted", INTERRUPTED)
@@ -47,9 +54,17 @@ def main() -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}", BadInput.exit_code)
+    except Exception as error:  # a defect of ours: its traceback, and what an address in it would give away left out
+        _print_defect(type(error), error, error.__traceback__)
+        sys.exit(1)
     if code == INTERRUPTED:  # newer versions of typer catch Ctrl-C themselves and say nothing
         _complain("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_defect(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    """A traceback of ours, without what an address in it would give away."""
+    print(redacted("".join(traceback.format_exception(kind, error, at))), file=sys.stderr, end="")
 
 
 def register_verbs() -> None:
@@ -83,6 +98,7 @@ def _missing_sentence(error: ImportError) -> str:
 
 
 def _complain(message: str, code: int) -> NoReturn:
+    message = redacted(message)
     if "--json" in sys.argv[1:]:
         print(json.dumps({"error": message, "exit_code": code}))
     print(f"fcn-edge: {message}", file=sys.stderr)

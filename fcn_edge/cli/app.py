@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fcn_edge.errors import BadInput
+from fcn_edge.errors import BadInput, shown_as
+from fcn_edge.redaction import redacted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,7 +121,12 @@ def _root(
 
 def say(text: str) -> None:
     """One line for people, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(redacted(text), file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """One warning for people, on stderr."""
+    say(f"warning: {text}")
 
 
 def emit(value: Any, *, as_json: bool, human: Callable[[], None]) -> None:
@@ -204,7 +210,9 @@ def runnable(model: str | None, spec: Path | None, recipe: str | None = None) ->
     from fcn_edge.export import contract_file
 
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
-        yield contract_file(path, Path(scratch) / "contract.onnx", spec=spec, recipe=recipe_of(recipe))
+        wrapped = Path(scratch) / path.with_suffix(".onnx").name
+        with shown_as({wrapped: path}):
+            yield contract_file(path, wrapped, spec=spec, recipe=recipe_of(recipe), warn=warn)
 
 
 def _require_no_more_words(path: Path, spec: Path | None, recipe: str | None) -> None:

@@ -85,7 +85,7 @@ def describe_calibration(result: dict[str, Any]) -> None:
     if result["kept_float"]:
         print(f"  kept in float: {', '.join(result['kept_float'])}")
     if result["skipped"]:
-        print(f"  skipped, {len(result['skipped'])} that do not decode: {', '.join(result['skipped'])}")
+        print(f"  skipped, {len(result['skipped'])} that cannot be read: {', '.join(result['skipped'])}")
     if dla := result["dla"]:
         print(f"  for DLA: {dla['cache']}, {dla['tensors']} tensors; not from the Q/DQ file: {dla['trtexec']}")
     coverage = result["coverage"]

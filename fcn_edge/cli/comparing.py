@@ -54,9 +54,13 @@ def compare(
     """
     from dataclasses import replace
 
-    from fcn_edge.compare import Limits, compare_artefacts, write_comparison
+    from fcn_edge.compare import Limits, compare_artefacts, files_of_comparison, write_comparison
     from fcn_edge.errors import CheckFailed
+    from fcn_edge.outputs import require_apart, require_outputs
 
+    if out is not None:
+        require_outputs(files_of_comparison(out).values(), [a, b, images, spec_a, spec_b])
+        require_apart([out], [images])
     limits = Limits(max_levels, min_sqnr, None if min_agreement is None else min_agreement / 100)
     with ExitStack() as stack:
         first = stack.enter_context(runnable(a, spec_a, recipe_a))
@@ -92,15 +96,17 @@ def _describe(found: Comparison) -> None:
         f" {100 * (limits.agreement or 0):g} % of pixels (--min-agreement)"
     )
     describe_skipped(found.skipped)
+    for note in found.notes:
+        print(f"note: {note}")
 
 
 def _describe_layers(found: Comparison) -> None:
     """The layers that lose most, in the network's order; the three lowest of them marked."""
     from rich.table import Table
 
-    from fcn_edge.compare.layers import EQUAL_DB
+    from fcn_edge.engines.reference_check import EXACT_DB
 
-    lowest = sorted((layer for layer in found.layers if layer.alone_db < EQUAL_DB), key=lambda layer: layer.alone_db)
+    lowest = sorted((layer for layer in found.layers if layer.alone_db < EXACT_DB), key=lambda layer: layer.alone_db)
     if not lowest:
         print(f"{found.matched[0]} tensors that both have, of A's {found.matched[1]}: all equal")
         return

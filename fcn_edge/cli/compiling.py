@@ -110,6 +110,7 @@ def calibrate(
     from fcn_edge.calib.images import save_recipe
     from fcn_edge.cli.building import describe_calibration, refinements_from_text, require_fp32
     from fcn_edge.data import dataset_from_name
+    from fcn_edge.outputs import require_apart, require_outputs
     from fcn_edge.schema import to_mapping
 
     require_suffix(out, ".onnx", "an ONNX file")
@@ -118,13 +119,16 @@ def calibrate(
     if dla_cache is not None:
         tensorrt_number(dla_tensorrt)  # before minutes of calibrating
     held_out = dataset_from_name(data) if data and not allow_overlap else None
-    table = out.with_suffix(".table.json")
+    table, read = out.with_suffix(".table.json"), [model, calib, verify, spec, data]
+    require_outputs([out, table, save_set], read)
+    require_apart([path for path in (out, table, save_set, dla_cache) if path is not None], read)
     with runnable(model, spec) as path, progress() as tick:
         require_fp32(path)
         made = int8_from_onnx(
             path, out, calib=calib, method=None if method is None else method.value, count=images,
             placement=placement.value, refine=refinements_from_text(refine), table_out=table, held_out=held_out,
             verify=verify, on_image=lambda done, total: tick("calibrating", done, total),
+            on_note=lambda text: say(f"note: {text}"),
         )  # fmt: skip
     assert made.table is not None and made.coverage is not None
     if save_set is not None:

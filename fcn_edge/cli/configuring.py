@@ -16,11 +16,12 @@ import typer
 
 from fcn_edge.cli.app import say
 from fcn_edge.errors import BadInput, FcnEdgeError
+from fcn_edge.outputs import require_lines
+from fcn_edge.redaction import redacted
 
 NOT_IN_A_FILE = {"config", "help", "json"}
 LOG_BYTES = 4 * 2**20
 OLD_LOGS = 3  # with the one that grows at most 16 MB
-CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*://)\S*@", re.IGNORECASE)
 
 
 def take_config(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -86,11 +87,12 @@ def logged(path: Path | None) -> Iterator[Callable[[str], None]]:
         yield lambda text: None
         return
     try:
+        require_lines(path, "log", OLD_LOGS)
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _LogFile(path, maxBytes=LOG_BYTES, backupCount=OLD_LOGS, encoding="utf-8")
     except OSError as error:
         raise BadInput(f"--log {path}: cannot be written ({error.strerror or error})") from error
-    file.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    file.setFormatter(_Lines("%(asctime)s fcn-edge %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
     logger = logging.getLogger("fcn_edge")
     before = logger.level
     logger.setLevel(logging.INFO)
@@ -115,7 +117,7 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; what looks like a credential is left out once more, whoever forgot it."""
-        return CREDENTIALS.sub(r"\1***@", super().format(record)).replace("\n", " ")
+        return redacted(super().format(record)).replace("\n", " ")
 
 
 class _LogFile(RotatingFileHandler):

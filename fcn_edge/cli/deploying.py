@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcn_edge.cli.app import Json, Model, RecipeName, Spec, app, emit, recipe_of
-from fcn_edge.errors import BadInput
+from fcn_edge.cli.app import Json, Model, RecipeName, Spec, app, emit, recipe_of, warn
+from fcn_edge.errors import BadInput, shown_as
 
 if TYPE_CHECKING:
     from fcn_edge.deploy import DeepStreamFolder, TritonModel
@@ -89,7 +89,9 @@ def _contract(model: str | None, spec: Path | None, recipe: str | None) -> Itera
     if path.is_dir():
         raise BadInput(f"{path}: an engine directory; give the ONNX file or the checkpoint that it was built from")
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
-        yield contract_file(path, Path(scratch) / "contract.onnx", spec=spec, recipe=recipe_of(recipe))
+        wrapped = Path(scratch) / path.with_suffix(".onnx").name
+        with shown_as({wrapped: path}):
+            yield contract_file(path, wrapped, spec=spec, recipe=recipe_of(recipe), warn=warn)
 
 
 def _describe_deepstream(made: DeepStreamFolder) -> None:

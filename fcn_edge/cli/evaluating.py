@@ -44,6 +44,10 @@ def run_from_evaluation(found: Evaluation, engine: Engine) -> Run:
         "model": engine.spec.name, "target": engine.target, "runtime": engine.runtime, "precision": engine.precision,
         "execution": engine.execution, "schedule": engine.schedule, "stage_runs": to_mapping(engine.stage_runs()),
         "model_sha256": sha256_of_file(engine.path),
+        "ignored_share": found.ignored_share,
+        "classes_without_labels": [engine.spec.classes[index] for index in found.without_labels],
+        "classes_never_predicted": [engine.spec.classes[index] for index in found.never_predicted],
+        "warnings": found.warnings, "notes": found.notes.lines,
     }  # fmt: skip
     return Run(facts, found.scores, found.images, found.trimap, found.skipped)
 
@@ -159,7 +163,19 @@ def describe_evaluation(result: dict[str, Any]) -> None:
         _describe_comparison(against, result)
     if reason := result["interval"]["reason"]:
         print(f"no interval: {reason}")
+    _describe_labels(result)
     describe_skipped(result["skipped"])
+
+
+def _describe_labels(result: dict[str, Any]) -> None:
+    """What the scores say nothing of."""
+    if (share := result["ignored_share"]) is not None:
+        print(f"ignored: {share:.1%} of the label pixels")
+    for key, words in (("classes_without_labels", "in no label"), ("classes_never_predicted", "never predicted")):
+        if result[key]:
+            print(f"{words}: {', '.join(result[key])}")
+    for note in result["notes"]:
+        print(f"note: {note}")
 
 
 def _describe_comparison(against: dict[str, Any], result: dict[str, Any]) -> None:

@@ -56,6 +56,7 @@ def gate(
     from fcn_edge.errors import CheckFailed, Undecidable
     from fcn_edge.files import read_json, write_json
     from fcn_edge.gate import limits_from_file, updated_baseline, verdict_from_records
+    from fcn_edge.outputs import require_apart, require_outputs
     from fcn_edge.schema import to_mapping
 
     chosen = limits_from_file(
@@ -64,10 +65,13 @@ def gate(
     found = read_json(record)
     place = _baseline_for(found, baseline, update=update)
     if update:
+        require_apart([place], [record, limits])
         verdict = verdict_from_records(found, read_json(place), chosen) if place.is_file() else None
-        write_json(place, updated_baseline(found, reason, verdict))
+        write_json(place, updated_baseline(found, reason, verdict), replaces=True)  # what stands there was read as one
         emit({"baseline": str(place), "reason": reason}, as_json=json, human=lambda: print(f"wrote {place}: {reason}"))
         return
+    require_outputs([junit], [record, place, limits], kind="junit")
+    require_apart([path for path in (junit, summary) if path is not None], [record, place, limits])
     verdict = verdict_from_records(found, read_json(place), chosen)
     _write_reports(verdict, junit, summary)
     told = to_mapping(verdict) | {"baseline": str(place)}
@@ -102,7 +106,7 @@ def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -
     from fcn_edge.gate import annotations_of, junit_of, summary_of
 
     if junit is not None:
-        with whole_file(junit) as part:
+        with whole_file(junit, kind="junit") as part:
             part.write_text(junit_of(verdict), encoding="utf-8")
     if summary is None and "GITHUB_STEP_SUMMARY" in os.environ:
         summary = Path(os.environ["GITHUB_STEP_SUMMARY"])

@@ -17,6 +17,7 @@ from fcn_edge.onnxfile import (
     spec_from_onnx,
     takes_frames,
 )
+from fcn_edge.onnxgraph import operator
 from fcn_edge.spec import ModelSpec
 
 
@@ -37,7 +38,7 @@ def facts_from_file(path: Path) -> dict[str, Any]:
 
 def _onnx_facts(path: Path) -> dict[str, Any]:
     model = onnx_from_file(path)
-    ops = Counter(node.op_type for node in model.graph.node)
+    ops = Counter(operator(node) for node in model.graph.node)
     facts: dict[str, Any] = {"kind": "ONNX file", "size_mb": round(path.stat().st_size / 1e6, 2),
                              "sha256": sha256_of_file(path), "opset": model.opset_import[0].version}  # fmt: skip
     facts["inputs"] = [value.name for value in graph_inputs(model)]

@@ -126,6 +126,8 @@ def evaluate(
         if against:
             other = other or measured("evaluating the other", against, EVERY, None, None)
     result = result_of(run, labelled, trimap)
+    for warning in result["warnings"]:
+        say(f"warning: {warning}")
     if other is not None:
         result["against"] = comparison_of(run, other, labelled.classes)
     emit(result, as_json=json, human=lambda: describe_evaluation(result))
@@ -184,6 +186,7 @@ def bench(
     from fcn_edge.cli.preparing import Preparation
     from fcn_edge.data import dataset_from_name
     from fcn_edge.errors import BadInput
+    from fcn_edge.outputs import require_apart
 
     given = {
         "data": data, "calib": calib, "rounds": rounds, "frames": frames, "threads": threads, "camera_fps": camera_fps,
@@ -197,6 +200,7 @@ def bench(
     if prepare and kept is None:
         raise BadInput("--prepare: where the files shall be kept says --files DIR")
     with ExitStack() as stack:
+        require_apart([out], [chosen.data, *chosen.models])
         if not prepare:
             stack.enter_context(report_folder(out))
         tick = stack.enter_context(progress())
@@ -213,6 +217,8 @@ def bench(
             about={"suite": suite, "command": command_line(), "calibration": preparation.coverage}, on_progress=tick,
         )  # fmt: skip
         paths = write_report(record, out)
+    for note in labelled.notes.lines:
+        say(f"note: {note}")
     emit(record, as_json=json, human=lambda: describe_record(record))
     say(f"wrote {', '.join(str(path) for path in paths.values())}")
     if "png" not in paths:

@@ -22,8 +22,10 @@ from fcn_edge.cli.app import (
     runnable,
     say,
     size_from_text,
+    warn,
 )
 from fcn_edge.errors import BadInput
+from fcn_edge.outputs import require_apart
 from fcn_edge.schema import to_mapping
 
 
@@ -137,12 +139,11 @@ def train(
 
     chosen = recipe_from_shelf(recipe)
     require_suffix(out, ".safetensors", "a checkpoint")
+    require_apart([out], [start, backbone])
     if qat and (start is None or calib is None):
         raise BadInput("--qat goes on from a trained checkpoint: give --start, and --calib the images of its scales")
     if not qat and (calib, count, allow_overlap) != (None, None, False):
         raise BadInput("--calib, --images and --allow-overlap are for training with INT8's rounding: add --qat")
-    if qat and start is not None and start.resolve() == out.resolve():
-        raise BadInput(f"{out}: is what --start begins with; write the fine-tuned network to another file")
     require_package("pytorch")
     from fcn_edge.train import EpochReport, imagenet_weights, train_network
     from fcn_edge.train.qat import Int8Rounding, recipe_for_int8, rounding_from_checkpoint
@@ -182,6 +183,9 @@ def train(
             backbone_weights=weights, start=start, int8=int8, on_epoch=report,
             on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
         )  # fmt: skip
+    for each in filter(None, (images, validation)):
+        for line in each.notes.lines:
+            say(f"note: {each.name}: {line}")
     epochs = len(record["epochs"])
     result = {"checkpoint": str(out), "best_miou": record["best_miou"], "epochs": epochs,
               "resumed_after": epochs - len(trained), **({"qat": record["qat"]} if qat else {})}  # fmt: skip
@@ -241,7 +245,7 @@ def export(
             emit({"onnx": str(out), "equalised_pairs": pairs}, as_json=json,
                  human=lambda: print(f"{out}: {model} with {pairs} pairs of convolutions equalised"))  # fmt: skip
             return
-        path = contract_file(model, out, spec=spec)
+        path = contract_file(model, out, spec=spec, warn=warn)
         if path != out:
             raise BadInput(f"{model}: carries its contract already; there is nothing to export")
         origin = spec or "its own metadata"

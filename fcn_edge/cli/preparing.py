@@ -11,13 +11,14 @@ from typing import Any
 
 from fcn_edge.calib import int8_from_onnx
 from fcn_edge.calib.placement import placement_for
-from fcn_edge.cli.app import Tick, recipe_of, runnable, size_from_text
+from fcn_edge.cli.app import Tick, recipe_of, runnable, say, size_from_text
 from fcn_edge.data import Dataset
 from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.outputs import require_outputs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import PACKAGED_NETWORK, BenchSuite, packaged_file, table_names
 
@@ -60,6 +61,7 @@ class Preparation:
         if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
             raise BadInput(f"{path}: --size exports anew, which takes a checkpoint; an ONNX file has the size it has")
         out, options = self._folder() / f"{path.stem}.{size}.onnx", ExportOptions(size_from_text(size))
+        require_outputs([out, _table_of(out)], self._read())
         if not out.is_file() or contract_from_onnx(out).spec.weights_sha256 != sha256_of_file(path):
             self.tick(f"exporting {path.stem} {size}", 0, 1)
             onnx_from_checkpoint(path, out, options=options, recipe=recipe_of(self.recipe))
@@ -80,11 +82,13 @@ class Preparation:
     def _int8(self, path: Path, calib: str) -> Path:
         """From the table that is kept, which must be of these images; else from the images, and the table is kept."""
         copy = self._folder() / path.name
+        require_outputs([copy.with_suffix(".int8.onnx"), _table_of(copy)], self._read())
         table, is_table = _table_of(copy), calib in table_names() or calib.endswith(".json")
         made = int8_from_onnx(
             path, copy.with_suffix(".int8.onnx"),
             placement=placement_for("openvino", this_device()), held_out=self.held_out,
             on_image=lambda done, total: self.tick(f"calibrating {path.stem}", done, total),
+            on_note=lambda text: say(f"note: calibration images: {text}"),
             **({"calib": str(table), "verify": calib} if table.is_file() and not is_table else
                {"calib": calib, "count": self.suite.calib_images, "table_out": None if is_table else table}),
         )  # fmt: skip
@@ -92,6 +96,10 @@ class Preparation:
         label = f"{spec.name} {spec.preprocess.height}x{spec.preprocess.width}"
         self.coverage[label] = {"calib": calib, **_covered(made.coverage)}
         return made.path
+
+    def _read(self) -> tuple[str | None, ...]:
+        """What the user named, none of which is written over."""
+        return (*self.suite.models, self.suite.calib, self.suite.data)
 
     def _folder(self) -> Path:
         """The kept one, else one of its own for each file, since two models may have one name."""

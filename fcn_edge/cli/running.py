@@ -105,7 +105,8 @@ def run(
     """Segment cameras, videos or folders into sinks.
 
     Several sources take turns on one engine. Each then has files of its own: out.mp4 becomes
-    out-0.mp4, out-1.mp4, and masks/ becomes masks/0/, masks/1/.
+    out-0.mp4, out-1.mp4, and masks/ becomes masks/0/, masks/1/. What fcn-edge did not write is
+    not replaced (docs/running.md).
 
     Ctrl-C and SIGTERM end a run cleanly: sinks are finished, the summary is printed, the exit
     code is 0. A sink that cannot write ends the run, and the code is 2.
@@ -132,11 +133,12 @@ def run(
     from fcn_edge.engines import EngineOptions, available_targets, open_engine
     from fcn_edge.errors import BadInput, SourceLost
     from fcn_edge.frame import Style
+    from fcn_edge.outputs import require_apart
     from fcn_edge.schema import to_mapping
     from fcn_edge.spec import class_index
     from fcn_edge.stream.pipeline import Feed, run_feeds
     from fcn_edge.stream.regions import region_from_text, require_distinct, rule_from_text
-    from fcn_edge.stream.sinks import SinkOptions, sinks_of_sources
+    from fcn_edge.stream.sinks import SinkOptions, paths_of_sinks, sinks_of_sources
     from fcn_edge.stream.sources import Patience, recordings_of, source_from_uri
 
     patience = Patience(silence, retries, await_)
@@ -144,6 +146,8 @@ def run(
     if cluster:
         _require_files_of_recordings(uris, policy, event, events)
         addresses = [recording for uri in addresses for recording in recordings_of(uri)]
+    written = [path for path in (log, events, *paths_of_sinks(uris)) if path is not None]
+    require_apart(written, [model, spec, config, *addresses])
     with logged(log) as note, ExitStack() as ends:
         is_openvino = target in (Target.auto, Target.openvino) and "openvino" in available_targets()
         if execution is None and is_openvino and provider is Provider.cpu:
@@ -161,7 +165,8 @@ def run(
         regions = tuple(region_from_text(text) for text in roi or ())
         require_distinct(regions)
         rules = tuple(rule_from_text(text, engine.spec, regions) for text in event or ())
-        drawn = SinkOptions(legend, style, regions, rules, events, is_logged=log is not None and cluster is None)
+        read = (*(file for one in sources for file in one.files), path)
+        drawn = SinkOptions(legend, style, regions, rules, events, log is not None and cluster is None, read)
         if cluster:
             from fcn_edge.cluster import run_on_ray
 
@@ -198,7 +203,7 @@ def _require_files_of_recordings(
 ) -> None:
     """Raises BadInput where something was asked that no cluster can do."""
     from fcn_edge.errors import BadInput
-    from fcn_edge.stream.sources import redacted
+    from fcn_edge.redaction import redacted
 
     unfit = [redacted(uri) for uri in sinks if uri.startswith(("display://", "http://"))]
     unfit += ["--policy newest"] * (policy is Policy.newest) + ["--event"] * bool(event) + ["--events"] * bool(events)
@@ -232,6 +237,8 @@ def _describe_run(summary: Summary) -> None:
     print(f"{summary.target}, {summary.precision}, executed in {summary.execution}")
     if summary.stage_runs:
         print(f"schedule {summary.schedule}: {stage_runs_in_words(summary.stage_runs)}")
+    if summary.not_finite:
+        print(f"warning: the scores of {summary.not_finite} frames hold NaN or infinity; their class maps mean nothing")
     for text in (*summary.outputs, *summary.notes):
         print(text)
     describe_skipped(summary.skipped)

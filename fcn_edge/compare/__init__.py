@@ -36,6 +36,7 @@ from fcn_edge.compare.stages import (
     verdict,
 )
 from fcn_edge.data import dataset_from_name, is_dataset_name
+from fcn_edge.data.notes import Notes
 from fcn_edge.errors import BadInput
 from fcn_edge.files import write_json
 from fcn_edge.metrics import Scores, iou_by_name
@@ -55,6 +56,7 @@ class Comparison:
     limits: levels, sqnr_db, agreement as they were applied. matched: shared tensors of A's so many.
     confusion: (C, C) pixels, rows A's class, columns B's. scores: of A and of B where frames had labels.
     labels: confusion matrices (C, C) of A and of B, rows = labels. picture: the frame that agrees least.
+    notes: what was changed or passed over while the pictures were read.
     """
 
     verdict: str
@@ -74,6 +76,7 @@ class Comparison:
     picture: Picture
     a: dict[str, Any]
     b: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     def to_mapping(self) -> dict[str, Any]:
         """The comparison as one JSON object; fractions 0..1, `null` where nothing was measured."""
@@ -97,6 +100,7 @@ class Comparison:
             "classes": list(self.classes),
             "images": self.images,
             "skipped": list(self.skipped),
+            "notes": list(self.notes),
             "a": self.a,
             "b": self.b,
         }
@@ -125,12 +129,18 @@ def compare_artefacts(
         first = stack.enter_context(open_artefact(a, "A"))
         second = stack.enter_context(open_artefact(b, "B"))
         require_same_classes(first, second)
-        return _Run(first, second, limits).over(_frames(images, count or DEFAULT_COUNT, first), images, on_image)
+        notes, pictures = _frames(images, count or DEFAULT_COUNT, first)
+        return replace(_Run(first, second, limits).over(pictures, images, on_image), notes=tuple(notes.lines))
+
+
+def files_of_comparison(out: Path) -> dict[str, Path]:
+    """What a comparison writes into the folder `out`."""
+    return {"json": out / "compare.json", "png": out / "disagreement.png"}
 
 
 def write_comparison(found: Comparison, out: Path) -> dict[str, Path]:
     """Write compare.json and disagreement.png into the folder `out`. Raises BadInput where it cannot be written."""
-    paths = {"json": out / "compare.json", "png": out / "disagreement.png"}
+    paths = files_of_comparison(out)
     write_json(paths["json"], found.to_mapping())
     write_picture(found.picture, found.palette, paths["png"])
     return paths
@@ -143,13 +153,14 @@ class _Picture:
     labels: Callable[[], np.ndarray] | None
 
 
-def _frames(source: str, count: int, artefact: Artefact) -> list[_Picture]:
+def _frames(source: str, count: int, artefact: Artefact) -> tuple[Notes, list[_Picture]]:
     if not is_dataset_name(source):
-        return [_Picture(image.name, image.read, None) for image in images_from_source(source, count).images]
+        found = images_from_source(source, count)
+        return found.notes, [_Picture(image.name, image.read, None) for image in found.images]
     dataset = dataset_from_name(source)
     items = [dataset.items[index] for index in spread_indices(len(dataset.items), count)]
     fits = dataset.classes == artefact.spec.classes
-    return [_Picture(item.name, item.image, item.labels if fits else None) for item in items]
+    return dataset.notes, [_Picture(item.name, item.image, item.labels if fits else None) for item in items]
 
 
 class _Run:

@@ -18,7 +18,7 @@ from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.export import contract_file
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
-from fcn_edge.spec import ModelSpec
+from fcn_edge.spec import ModelSpec, difference_of_classes
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,6 @@ def _artefact(name: str, path: Path, file: Path, engine: Engine | None) -> Artef
 
 def require_same_classes(a: Artefact, b: Artefact) -> None:
     """Raises BadInput where the two do not tell the same classes apart, in the same order."""
-    ours, theirs = a.spec.classes, b.spec.classes
-    if ours == theirs:
-        return
-    if len(ours) != len(theirs):
-        found = f"A ({a.spec.name}) has {len(ours)} classes, B ({b.spec.name}) has {len(theirs)}"
-    else:
-        first = next(i for i, (x, y) in enumerate(zip(ours, theirs, strict=True)) if x != y)
-        found = f"class {first} is {ours[first]!r} in A ({a.spec.name}) and {theirs[first]!r} in B ({b.spec.name})"
-    raise BadInput(f"{found}: networks of other classes cannot be compared")
+    found = difference_of_classes(f"A ({a.spec.name})", a.spec.classes, f"B ({b.spec.name})", b.spec.classes)
+    if found:
+        raise BadInput(f"{found}; networks of other classes cannot be compared")

@@ -15,6 +15,7 @@ from fcn_edge.compare.artefact import Artefact
 from fcn_edge.compare.graph import first_convolution, held_model, preprocessing_nodes
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
+from fcn_edge.onnxgraph import attributes, operator
 
 BGR = "BGR"
 MIXED = 0.01  # of a slot's strongest colour: less is rounding
@@ -74,9 +75,9 @@ class Front:
         """The graph's nodes in front of the network that resize, crop or pad, such as "Resize (nearest)"."""
         found = []
         for node in preprocessing_nodes(self.artefact.model, self.artefact.begin):
-            if node.op_type in ("Resize", "Upsample", "Slice", "Pad", "AveragePool", "MaxPool"):
-                mode = next((a.s.decode() for a in node.attribute if a.name == "mode"), "")
-                found.append(f"{node.op_type} ({mode})" if mode else node.op_type)
+            if operator(node) in ("Resize", "Upsample", "Slice", "Pad", "AveragePool", "MaxPool"):
+                mode = attributes(node).get("mode", b"").decode()
+                found.append(f"{operator(node)} ({mode})" if mode else operator(node))
         return ", ".join(found)
 
 

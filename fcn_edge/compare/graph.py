@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import graph_inputs
+from fcn_edge.onnxgraph import attributes, operator, stored_tensors, writers
 
 HELD = "__held"
 ROUNDING = {"QuantizeLinear", "DequantizeLinear"}
@@ -21,22 +22,17 @@ BEHIND_ARGMAX = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose"}
 EXPORT_SCOPE = "/network"  # in front of names where the exported graph has a head of its own behind the network
 
 
-def producers(model: Any) -> dict[str, Any]:
-    """Tensor -> the node that writes it."""
-    return {name: node for node in model.graph.node for name in node.output}
-
-
 def network_input(model: Any, where: str) -> str:
     """The tensor that the network begins with: what the first convolution reads, before padding and rounding.
 
     Everything in front of it is preprocessing. Raises BadInput where no convolution reads the frame.
     """
     reached = descendants(model, graph_inputs(model)[0].name)
-    writer = producers(model)
+    writer = writers(model.graph)
     for node in model.graph.node:
-        if node.op_type == "Conv" and node.input[0] in reached:
+        if operator(node) == "Conv" and node.input[0] in reached:
             tensor = node.input[0]
-            while tensor in writer and writer[tensor].op_type in BEFORE_FIRST_LAYER:
+            while tensor in writer and operator(writer[tensor]) in BEFORE_FIRST_LAYER:
                 tensor = writer[tensor].input[0]
             return str(tensor)
     raise BadInput(f"{where}: no convolution reads the frame; compare looks into convolutional networks")
@@ -45,7 +41,7 @@ def network_input(model: Any, where: str) -> str:
 def first_convolution(model: Any, begin: str) -> Any:
     """The first Conv node behind `begin`."""
     reached = descendants(model, begin)
-    return next(node for node in model.graph.node if node.op_type == "Conv" and node.input[0] in reached)
+    return next(node for node in model.graph.node if operator(node) == "Conv" and node.input[0] in reached)
 
 
 def descendants(model: Any, tensor: str) -> set[str]:
@@ -64,19 +60,19 @@ def preprocessing_nodes(model: Any, begin: str) -> list[Any]:
 
 def argmax_node(model: Any) -> Any | None:
     """The ArgMax that the graph's output comes from, or None."""
-    writer = producers(model)
+    writer = writers(model.graph)
     node = writer[model.graph.output[0].name]
-    while node is not None and node.op_type in BEHIND_ARGMAX:
+    while node is not None and operator(node) in BEHIND_ARGMAX:
         node = writer.get(node.input[0])
-    return node if node is not None and node.op_type == "ArgMax" else None
+    return node if node is not None and operator(node) == "ArgMax" else None
 
 
 def upsampling_tensors(model: Any) -> set[str]:
     """Outputs of every resizing node, and of all nodes between the last scores and the graph's output."""
-    writer = producers(model)
-    found = {name for node in model.graph.node if node.op_type in UPSAMPLING for name in node.output}
+    writer = writers(model.graph)
+    found = {name for node in model.graph.node if operator(node) in UPSAMPLING for name in node.output}
     tensor = model.graph.output[0].name
-    while tensor in writer and writer[tensor].op_type in BEHIND_SCORES:
+    while tensor in writer and operator(writer[tensor]) in BEHIND_SCORES:
         found.add(tensor)
         tensor = writer[tensor].input[0]
     return found
@@ -101,7 +97,7 @@ def layer_tensors(model: Any, begin: str) -> list[str]:
 
 def _by_name(model: Any, begin: str) -> dict[str, str]:
     reached = descendants(model, begin) - {begin}
-    nodes = [node for node in model.graph.node if node.op_type not in ROUNDING]
+    nodes = [node for node in model.graph.node if operator(node) not in ROUNDING]
     return {
         f"{node.name.removeprefix(EXPORT_SCOPE)}:{place}" if node.name else name: name
         for node in nodes for place, name in enumerate(node.output) if name in reached
@@ -147,22 +143,16 @@ def _leading_to(model: Any, wanted: set[str]) -> list[Any]:
 
 def stored_value(model: Any, name: str) -> np.ndarray | None:
     """The constant behind an input of a node, float64 and dequantized; None where it is computed."""
-    tensor = next((t for t in model.graph.initializer if t.name == name), None)
+    tensor = stored_tensors(model.graph).get(name)
     if tensor is not None:
         return np.asarray(numpy_helper.to_array(tensor), np.float64)
-    node = producers(model).get(name)
-    if node is None or node.op_type != "DequantizeLinear":
+    node = writers(model.graph).get(name)
+    if node is None or operator(node) != "DequantizeLinear":
         return None
     value, scale = (stored_value(model, part) for part in node.input[:2])
     zero = stored_value(model, node.input[2]) if len(node.input) > 2 else np.zeros(1)
     if value is None or scale is None or zero is None:
         return None
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    axis = attributes(node).get("axis", 1)
     along = [-1 if place == axis % value.ndim else 1 for place in range(value.ndim)] if scale.size > 1 else []
     return (value - zero.reshape(along)) * scale.reshape(along)
-
-
-def attributes(node: Any) -> dict[str, Any]:
-    """Attribute name -> plain value."""
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}

@@ -15,17 +15,16 @@ import numpy as np
 from fcn_edge.compare.artefact import Artefact
 from fcn_edge.compare.graph import (
     HELD,
-    attributes,
     held_model,
     layer_tensors,
-    producers,
     shared_tensors,
     stored_value,
     upsampling_tensors,
 )
 from fcn_edge.engines.ort import Taps
+from fcn_edge.engines.reference_check import decibels
+from fcn_edge.onnxgraph import attributes, operator, writers
 
-EQUAL_DB = 200.0  # stands for "no difference at all", and is beyond what float32 can show
 SAME_WEIGHTS = 0.03  # relative: INT8 rounding of weights stays below
 FLOATS = (np.float32, np.float16)
 Tensors = Mapping[str, np.ndarray]
@@ -73,30 +72,22 @@ class LayerRuns:
 
     def sqnr(self) -> tuple[LayerSqnr, ...]:
         """Of all images so far, in A's order."""
-        writer, upsampling = producers(self.a.model), upsampling_tensors(self.a.model)
+        writer, upsampling = writers(self.a.model.graph), upsampling_tensors(self.a.model)
         rows = []
         for name, (signal, carried, alone) in self._sums.items():
             node = writer[name]
             stage = "upsample" if name in upsampling else "network"
-            rows.append(LayerSqnr(node.name or name, node.op_type, name, stage, db(signal, carried), db(signal, alone)))
+            found = decibels(signal, carried), decibels(signal, alone)
+            rows.append(LayerSqnr(node.name or name, operator(node), name, stage, *found))
         return tuple(rows)
 
     def why(self, layer: LayerSqnr) -> str:
         """What differs between the two nodes of a layer: their weights, attributes or operators; "" if nothing does."""
-        ours = producers(self.a.model)[layer.tensor]
-        theirs = producers(self.b.model)[self.shared[layer.tensor]]
-        if ours.op_type != theirs.op_type:
-            return f"A's is a {ours.op_type}, B's a {theirs.op_type}"
+        ours = writers(self.a.model.graph)[layer.tensor]
+        theirs = writers(self.b.model.graph)[self.shared[layer.tensor]]
+        if operator(ours) != operator(theirs):
+            return f"A's is a {operator(ours)}, B's a {operator(theirs)}"
         return _other_constants(self.a.model, ours, self.b.model, theirs) or _other_attributes(ours, theirs)
-
-
-def db(signal: float, noise: float) -> float:
-    """10 log10 of signal over noise power, -200 to 200; 200 where there is no noise."""
-    if noise == 0:
-        return EQUAL_DB
-    if signal == 0 or not np.isfinite(noise):
-        return -EQUAL_DB
-    return float(np.clip(10 * np.log10(signal / noise), -EQUAL_DB, EQUAL_DB))
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:
@@ -108,7 +99,7 @@ def _other_constants(a: Any, ours: Any, b: Any, theirs: Any) -> str:
         x, y = stored_value(a, left), stored_value(b, right)
         if x is None or y is None:
             continue
-        what = {1: "weights", 2: "bias"}.get(place, "constant") if "Conv" in ours.op_type else "constant"
+        what = {1: "weights", 2: "bias"}.get(place, "constant") if "Conv" in operator(ours) else "constant"
         if x.shape != y.shape:
             return f"A's {what} have shape {list(x.shape)}, B's {list(y.shape)}"
         size = float(np.linalg.norm(x)) or 1.0
@@ -122,8 +113,13 @@ def _other_constants(a: Any, ours: Any, b: Any, theirs: Any) -> str:
 
 
 def _other_attributes(ours: Any, theirs: Any) -> str:
-    a, b = attributes(ours), attributes(theirs)
+    a, b = _readable_attributes(ours), _readable_attributes(theirs)
     for name in sorted(a.keys() | b.keys()):
         if a.get(name) != b.get(name):
             return f"its {name} is {a.get(name, 'not given')} in A, {b.get(name, 'not given')} in B"
     return ""
+
+
+def _readable_attributes(node: Any) -> dict[str, Any]:
+    given = attributes(node)
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in given.items()}

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from fcn_edge.compare.artefact import Artefact
-from fcn_edge.compare.graph import argmax_node, attributes
+from fcn_edge.compare.graph import argmax_node
+from fcn_edge.errors import BadInput
 from fcn_edge.geometry import Sampling
 from fcn_edge.metrics import Scores, confusion_from_maps, scores_from_confusion
-from fcn_edge.transforms import class_map_from_output, class_map_from_scores
+from fcn_edge.onnxgraph import attributes
+from fcn_edge.transforms import class_map_from_output, class_map_from_scores, is_finite
 
 NO_LABEL = 255
 Tensors = Mapping[str, np.ndarray]
@@ -44,7 +46,13 @@ class ClassMaps:
         return self.same / self.pixels
 
     def add(self, name: str, image: np.ndarray, labels: np.ndarray | None, y_a: np.ndarray, y_b: np.ndarray) -> None:
-        """One frame (H, W, 3) uint8 BGR with its labels (H, W) uint8 or None, and both networks' outputs for it."""
+        """One frame (H, W, 3) uint8 BGR with its labels (H, W) uint8 or None, and both networks' outputs for it.
+
+        Raises BadInput where scores are not finite.
+        """
+        for side, output in ((self.a, y_a), (self.b, y_b)):
+            if not is_finite(output):
+                raise BadInput(f"{side.path}: scores of {name} hold NaN or infinity; there is nothing to compare")
         size = (image.shape[0], image.shape[1])
         map_a = class_map_from_output(y_a[0], self.a.spec, size)
         map_b = class_map_from_output(y_b[0], self.b.spec, size)

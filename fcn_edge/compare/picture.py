@@ -9,6 +9,7 @@ import numpy as np
 
 from fcn_edge.compare.outputs import Picture
 from fcn_edge.files import whole_file
+from fcn_edge.outputs import marked_png
 from fcn_edge.transforms import colours_from_class_map
 
 DIMMED = 0.35
@@ -28,7 +29,7 @@ def panels(picture: Picture, palette: tuple[tuple[int, int, int], ...]) -> np.nd
 
 def write_picture(picture: Picture, palette: tuple[tuple[int, int, int], ...], path: Path) -> None:
     """Write the panels as PNG, whole or not at all. Raises BadInput where the folder cannot be written."""
-    data = cv2.imencode(".png", panels(picture, palette))[1].tobytes()
+    data = marked_png(cv2.imencode(".png", panels(picture, palette))[1].tobytes())
     with whole_file(path) as part:
         part.write_bytes(data)
 

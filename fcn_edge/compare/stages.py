@@ -10,8 +10,9 @@ import numpy as np
 
 from fcn_edge.compare.artefact import Artefact
 from fcn_edge.compare.front import Front
-from fcn_edge.compare.layers import EQUAL_DB, LayerRuns, LayerSqnr
+from fcn_edge.compare.layers import LayerRuns, LayerSqnr
 from fcn_edge.compare.outputs import ClassMaps, Tails, argmax_words
+from fcn_edge.engines.reference_check import EXACT_DB
 from fcn_edge.spec import Preprocess
 
 State = Literal["same", "differs", "unknown"]
@@ -119,9 +120,10 @@ def _normalising(
 ) -> Stage:
     if levels > limits.levels:
         found = f"A has {_three(done[0])}, B {_three(done[1])}: inputs differ by up to {levels:.1f} levels"
-        liars = [side for side, d, s in zip("AB", done, said) if _off(d, s) > limits.levels and tuple(s) not in UNSAID]
-        lies = "".join(f" ({side}'s spec says {_three(said['AB'.index(side)])})" for side in liars)
-        return Stage(name, "differs", found + lies)
+        for side, has, says in zip("AB", done, said, strict=True):
+            if _off(has, says) > limits.levels and tuple(says) not in UNSAID:
+                found += f" ({side}'s spec says {_three(says)})"
+        return Stage(name, "differs", found)
     if _off(*said) > limits.levels and not any(tuple(s) in UNSAID for s in said):
         words = f"A's spec says {_three(said[0])}, B's {_three(said[1])}"
         return Stage(name, "differs", f"{words}, yet both graphs have {_three(done[0])}")
@@ -140,7 +142,7 @@ def network_stage(
         return Stage(name, "unknown", "no tensor has the same name and shape in both graphs")
     if not low:
         least = min(mine, key=lambda layer: layer.alone_db)
-        if least.alone_db == EQUAL_DB:
+        if least.alone_db == EXACT_DB:
             return Stage(name, "same", "every layer alone yields A's values exactly")
         return Stage(name, "same", f"every layer alone is at {least.alone_db:.0f} dB or more, the lowest {least.name}")
     first = low[0]

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
+from fcn_edge.data.labels import (
+    UNLABELLED,
+    indices_from_values,
+    labels_from_file,
+    samples_from_file,
+    turned_labels,
+    unknown_value,
+)
+from fcn_edge.data.notes import Notes
+from fcn_edge.data.pictures import image_from_file, picture_from_file
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file
 
+__all__ = [
+    "IMAGE_SUFFIXES", "Dataset", "Item", "Items", "Notes", "PairOnDisk", "image_from_file", "images_in",
+    "labels_from_file", "paired", "sha256_of_pixels",
+]  # fmt: skip
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+HIDDEN = "hidden, passed over"
 
 
 class Item(Protocol):
@@ -48,18 +63,26 @@ class Items(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A split. palette: RGB, one colour a class. ignore_index: the label that does not count."""
+    """A split. palette: RGB, one colour a class. ignore_index: the label that does not count.
+
+    notes: what was passed over when it was opened, and changed as its items are read.
+    """
 
     name: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     ignore_index: int
     items: Items
+    notes: Notes = field(default_factory=Notes, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class PairOnDisk:
-    """An image file and its label file."""
+    """An image file and its label file.
+
+    ignore_index: the file's value that does not count. label_values: the file's value of each class; () for 0, 1, 2 …
+    listing: the file that can hold other label_values.
+    """
 
     name: str
     sequence: str
@@ -67,31 +90,44 @@ class PairOnDisk:
     label_path: Path
     num_classes: int
     ignore_index: int
+    label_values: tuple[int, ...] = ()
+    listing: Path | None = None
+    notes: Notes = field(default_factory=Notes, compare=False, repr=False)
 
     def image(self) -> np.ndarray:
-        return image_from_file(self.image_path)
+        image, what = picture_from_file(self.image_path)
+        self.notes.add(what, self.image_path.name)
+        return image
 
     def labels(self) -> np.ndarray:
-        labels = labels_from_file(self.label_path)
-        self._check_size(labels)
-        bad = labels[(labels >= self.num_classes) & (labels != self.ignore_index)]
-        if bad.size:
-            raise BadInput(
-                f"{self.label_path}: label value {int(bad[0])}; the classes are 0..{self.num_classes - 1}"
-                f" and {self.ignore_index} is ignored"
-            )
-        return labels
+        samples = samples_from_file(self.label_path)
+        labels, what = turned_labels(samples, self.label_path, self.image_path)
+        self.notes.add(what, self.label_path.name)
+        return self._indices(labels)
 
-    def _check_size(self, labels: np.ndarray) -> None:
-        height, width = image_size(self.image_path)
-        if labels.shape != (height, width):
-            raise BadInput(
-                f"{self.label_path}: {labels.shape[1]}x{labels.shape[0]} labels for"
-                f" a {width}x{height} image; a label image has its image's size"
-            )
+    def _indices(self, values: np.ndarray) -> np.ndarray:
+        """(H, W) uint8 class indices of a label file's values. Raises BadInput for one that is no class."""
+        classes = self.label_values or tuple(range(self.num_classes))
+        unknown = unknown_value(values, classes, self.ignore_index)
+        if unknown is not None:
+            raise BadInput(f"{self.label_path}: label value {unknown}; {self._expected()}")
+        written = written_ignore(self.ignore_index, self.num_classes)
+        return indices_from_values(values, classes, self.ignore_index, written)
+
+    def _expected(self) -> str:
+        if self.label_values:
+            return f"label_values has {', '.join(map(str, self.label_values))}, and {self.ignore_index} is ignored"
+        hint = f'; where others are meant, name each class\'s in {self.listing}: "label_values": [...]'
+        words = f"the classes are 0..{self.num_classes - 1} and {self.ignore_index} is ignored"
+        return words + (hint if self.listing else "")
 
     def sha256(self) -> str:
         return sha256_of_file(self.image_path)
+
+
+def written_ignore(ignore_index: int, num_classes: int) -> int:
+    """What stands for `ignore_index` in labels as they are read: itself where it is beyond the classes, else 255."""
+    return ignore_index if num_classes <= ignore_index <= UNLABELLED else UNLABELLED
 
 
 def sha256_of_pixels(image: np.ndarray) -> str:
@@ -99,80 +135,57 @@ def sha256_of_pixels(image: np.ndarray) -> str:
     return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def image_from_file(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 BGR. Raises BadInput where the file does not decode as a picture."""
-    return _decoded(path, cv2.IMREAD_COLOR)
-
-
-def labels_from_file(path: Path) -> np.ndarray:
-    """(H, W) uint8 from a single-channel or palette image. Raises BadInput for colour images."""
-    if path.suffix.lower() == ".png" and _png_colour_type(path) == 3:
-        return _palette_indices(path)
-    labels = _decoded(path, cv2.IMREAD_UNCHANGED)
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise BadInput(f"{path}: {labels.dtype} image of shape {labels.shape}; labels are one channel of 8 bits")
-    return labels
-
-
-def _decoded(path: Path, flag: int) -> np.ndarray:
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from error
-    try:
-        image = cv2.imdecode(data, flag) if data.size else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise BadInput(f"{path}: not an image that decodes")
-    return image
-
-
-def _png_colour_type(path: Path) -> int:
-    with path.open("rb") as file:
-        header = file.read(26)
-    return header[25] if len(header) == 26 and header.startswith(b"\x89PNG") else -1
-
-
-def _palette_indices(path: Path) -> np.ndarray:
-    """OpenCV turns palettes into colours; labels need the indices, which Pillow keeps."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.array(image, np.uint8)
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise BadInput(f"{path}: not an image that decodes ({error})") from error
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file; decodes it where the header is not a PNG's."""
-    with path.open("rb") as file:
-        header = file.read(24)
-    if header.startswith(b"\x89PNG") and len(header) == 24:
-        return int.from_bytes(header[20:24], "big"), int.from_bytes(header[16:20], "big")
-    height, width = image_from_file(path).shape[:2]
-    return height, width
-
-
 def images_in(folder: Path) -> list[Path]:
-    """Image files of a folder, sorted by name."""
+    """Image files of a folder, sorted by name; hidden ones, such as macOS's ._a.jpg, are left out."""
+    return [path for path in _with_image_name(folder) if not is_hidden(path)]
+
+
+def note_hidden(folder: Path, notes: Notes) -> None:
+    """Note the image files of a folder that `images_in` leaves out."""
+    notes.add(HIDDEN, *(path.name for path in _with_image_name(folder) if is_hidden(path)))
+
+
+def is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def _with_image_name(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def paired(images: Path, labels: Path, suffix: str = ".png") -> list[tuple[Path, Path]]:
+def paired(images: Path, labels: Path, notes: Notes | None = None) -> list[tuple[Path, Path]]:
     """Every image of a folder with its label file of the same stem.
 
     Raises:
-        BadInput: a folder that is missing or empty, or an image without labels (named).
+        BadInput: a folder that is missing or empty, two images of one stem, or an image without labels (named).
     """
     for folder in (images, labels):
         if not folder.is_dir():
             raise BadInput(f"{folder}: no such folder; expected images/ and labels/ side by side")
-    pairs = [(path, labels / f"{path.stem}{suffix}") for path in images_in(images)]
+    pairs = [(path, labels / f"{path.stem}.png") for path in images_in(images)]
     if not pairs:
         raise BadInput(f"{images}: no images in this folder")
+    if notes is not None:
+        note_hidden(images, notes)
+    _require_one_of_a_stem([image for image, _ in pairs])
     for image, label in pairs:
         if not label.is_file():
-            raise BadInput(f"{image}: has no labels; expected {label}")
+            raise BadInput(f"{image}: has no labels; expected {label}{_other_labels(label)}")
     return pairs
+
+
+def _require_one_of_a_stem(images: list[Path]) -> None:
+    first: dict[str, Path] = {}
+    for image in images:
+        other = first.setdefault(image.stem, image)
+        if other != image:
+            raise BadInput(
+                f"{image.parent}: {other.name} and {image.name} would share the labels {image.stem}.png;"
+                " give each picture a name and labels of its own"
+            )
+
+
+def _other_labels(label: Path) -> str:
+    """What stands there under another suffix, in words."""
+    others = sorted(path.name for path in label.parent.glob(f"{glob.escape(label.stem)}.*"))
+    return f"; {others[0]} is there, and labels are PNG files: convert it without loss" if others else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fcn_edge.data.base import Dataset, PairOnDisk, paired
+from fcn_edge.data.base import Dataset, Notes, PairOnDisk, paired
 from fcn_edge.errors import BadInput
 
 CLASSES = (
@@ -28,8 +28,10 @@ def open_split(folder: Path, split: str) -> Dataset:
         known = sorted(path.name for path in folder.iterdir() if (path / "images").is_dir())
         asked = f"no split {split!r}" if split else "which split?"
         raise BadInput(f"camvid:{folder}: {asked}; found {', '.join(known) or 'none'}; write camvid:{folder}#val")
-    pairs = paired(folder / split / "images", folder / split / "labels")
+    notes = Notes()
+    pairs = paired(folder / split / "images", folder / split / "labels", notes)
     items = [
-        PairOnDisk(image.stem, image.stem.split("_")[0], image, label, len(CLASSES), IGNORE) for image, label in pairs
+        PairOnDisk(image.stem, image.stem.split("_")[0], image, label, len(CLASSES), IGNORE, notes=notes)
+        for image, label in pairs
     ]
-    return Dataset(f"camvid#{split}", CLASSES, PALETTE, IGNORE, items)
+    return Dataset(f"camvid#{split}", CLASSES, PALETTE, IGNORE, items, notes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fcn_edge.data.base import Dataset, PairOnDisk, paired
+from fcn_edge.data.base import Dataset, Notes, PairOnDisk, paired
 from fcn_edge.errors import BadInput
 
 CLASSES = (
@@ -32,22 +32,27 @@ def voc_palette(count: int = 21) -> tuple[tuple[int, int, int], ...]:
 
 def open_split(folder: Path, split: str) -> Dataset:
     """The split `split` (train, val, trainval) of a VOC year's folder, or a plain pair of folders."""
-    pairs = _devkit_pairs(folder, split or "val") if (folder / "JPEGImages").is_dir() else _plain_pairs(folder, split)
-    items = [PairOnDisk(image.stem, image.stem, image, label, len(CLASSES), IGNORE) for image, label in pairs]
-    return Dataset(f"voc#{split or 'all'}", CLASSES, voc_palette(), IGNORE, items)
+    notes = Notes()
+    is_devkit = (folder / "JPEGImages").is_dir()
+    pairs = _devkit_pairs(folder, split or "val") if is_devkit else _plain_pairs(folder, split, notes)
+    items = [
+        PairOnDisk(image.stem, image.stem, image, label, len(CLASSES), IGNORE, notes=notes) for image, label in pairs
+    ]
+    return Dataset(f"voc#{split or 'all'}", CLASSES, voc_palette(), IGNORE, items, notes)
 
 
-def _plain_pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:
+def _plain_pairs(folder: Path, split: str, notes: Notes) -> list[tuple[Path, Path]]:
     root = folder / split if split else folder
-    return paired(root / "images", root / "labels")
+    return paired(root / "images", root / "labels", notes)
 
 
 def _devkit_pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:
     listing = folder / "ImageSets" / "Segmentation" / f"{split}.txt"
     if not listing.is_file():
         raise BadInput(f"{listing}: no such split list")
+    names = listing.read_text(encoding="utf-8").split()
     pairs = []
-    for name in listing.read_text(encoding="utf-8").split():
+    for name in names:
         image, label = folder / "JPEGImages" / f"{name}.jpg", folder / "SegmentationClass" / f"{name}.png"
         for path in (image, label):
             if not path.is_file():
@@ -55,4 +60,7 @@ def _devkit_pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:
         pairs.append((image, label))
     if not pairs:
         raise BadInput(f"{listing}: the list is empty")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadInput(f"{listing}: lists {twice} more than once; leave each image there once")
     return pairs

@@ -15,6 +15,7 @@ from fcn_edge.engines.trt import PlanOptions, trtexec_lines
 from fcn_edge.errors import BadInput
 from fcn_edge.files import whole_folder
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
+from fcn_edge.onnxpairs import require_signed_pairs
 from fcn_edge.spec import ModelSpec, Precision
 
 NETWORK_MODES: dict[Precision, tuple[int, str]] = {"fp32": (0, "fp32"), "int8": (1, "int8"), "fp16": (2, "fp16")}
@@ -46,6 +47,7 @@ def deepstream_from_onnx(model: Path, out: Path) -> DeepStreamFolder:
     spec, precision = contract.spec, contract.quantization.precision
     if precision not in NETWORK_MODES:
         raise BadInput(f"{model}: {precision} has no network-mode in nvinfer; take the fp16 or the int8 file")
+    require_signed_pairs(model, str(model))
     if out.exists():
         raise BadInput(f"{out}: exists already; choose another --out, or take it away first")
     mode, suffix = NETWORK_MODES[precision]

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fcn_edge.errors import BadInput
 from fcn_edge.geometry import Axis, stride
 from fcn_edge.onnxfile import graph_inputs
+from fcn_edge.onnxgraph import operator
 from fcn_edge.spec import ModelSpec
 
 PROBABILITIES = "probabilities"
@@ -56,8 +57,8 @@ def _take_planar_frames(model: Any, spec: ModelSpec, where: str) -> None:
 
 def _only_reader(graph: Any, tensor: str, op: str, where: str) -> Any:
     readers = [node for node in graph.node if tensor in node.input]
-    if len(readers) != 1 or readers[0].op_type != op:
-        found = " and ".join(node.op_type for node in readers) or "nothing"
+    if len(readers) != 1 or operator(readers[0]) != op:
+        found = " and ".join(operator(node) for node in readers) or "nothing"
         raise BadInput(f"{where}: {tensor} goes into {found}, not into one {op}: its front is none of fcn-edge's")
     return readers[0]
 

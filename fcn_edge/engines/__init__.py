@@ -9,8 +9,9 @@ from typing import Literal
 
 from fcn_edge.engines.base import Engine, EngineOptions
 from fcn_edge.engines.manifest import manifest_of
-from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, NotTaken
 from fcn_edge.files import read_json
+from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.schedule import EVERY
 from fcn_edge.schema import nearest
 from fcn_edge.shelf import PACKAGED_INT8, PACKAGED_NETWORK, packaged_file
@@ -33,8 +34,11 @@ def open_engine(
     target "auto": the engine directory's own, PyTorch for a checkpoint, otherwise the first
     of OpenVINO and ONNX Runtime that is installed; ONNX Runtime where a provider is chosen.
 
+    An ONNX file that was made elsewhere is run by ONNX Runtime too, with optimisation off, and compared.
+
     Raises:
-        BadInput: the file is none of these. BackendMissing: the target cannot run here.
+        BadInput: the file is none of these. BackendMissing: the target cannot run here. CheckFailed: the engine
+            computes something else than a file that was made elsewhere says.
     """
     path = model_path(model)
     if path.is_dir():
@@ -45,7 +49,22 @@ def open_engine(
         return engine_on_target(path, "pytorch", options)
     if target == "pytorch":
         raise BadInput(f"{path}: PyTorch runs checkpoints; an ONNX file runs on openvino or onnxruntime")
-    return engine_on_target(path, _first_runnable(options) if target == "auto" else target, options)
+    engine = engine_on_target(path, _first_runnable(options) if target == "auto" else target, options)
+    is_whole = target in ("auto", "openvino", "onnxruntime") and options.schedule == EVERY
+    if is_whole and contract_from_onnx(path).original_sha256:
+        _require_computed_right(engine, path, options)
+    return engine
+
+
+def _require_computed_right(engine: Engine, path: Path, options: EngineOptions) -> None:
+    """Closes the engine where it computes something else than the file, which was made elsewhere, says."""
+    from fcn_edge.engines.reference_check import require_as_reference
+
+    try:
+        require_as_reference(engine, path, options)
+    except FcnEdgeError:
+        engine.close()
+        raise
 
 
 def model_path(model: str | Path | None) -> Path:
@@ -72,9 +91,7 @@ def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engi
         return engine_from_onnx(path, target, options)
     require_package(target)
     if target == "openvino":
-        from fcn_edge.engines.ov import OpenVinoEngine
-
-        return OpenVinoEngine(path, options)
+        return _openvino(path, options)
     if target == "onnxruntime":
         from fcn_edge.engines.ort import OrtEngine
 
@@ -86,6 +103,30 @@ def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engi
     from fcn_edge.engines.pyt import TorchEngine
 
     return TorchEngine(path, options)
+
+
+def _openvino(path: Path, options: EngineOptions) -> Engine:
+    """Raises NotTaken with OpenVINO's reason, and names ONNX Runtime where that takes the file."""
+    from fcn_edge.engines.ov import OpenVinoEngine
+
+    try:
+        return OpenVinoEngine(path, options)
+    except NotTaken as error:
+        if not _is_taken_by_onnxruntime(path):
+            raise
+        raise NotTaken(f"{error}; ONNX Runtime takes it: --target onnxruntime") from error
+
+
+def _is_taken_by_onnxruntime(path: Path) -> bool:
+    if find_spec(PACKAGES["onnxruntime"][0]) is None:
+        return False
+    from fcn_edge.engines.ort import OrtEngine
+
+    try:
+        OrtEngine(path, EngineOptions()).close()
+    except BadInput:
+        return False
+    return True
 
 
 def _clockwork(path: Path, target: Target, options: EngineOptions) -> Engine:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.errors import BadInput
-from fcn_edge.files import read_json, sha256_of_json
+from fcn_edge.files import read_json, with_checksum
 from fcn_edge.targets import TARGETS
 
 
@@ -26,5 +26,4 @@ def manifest_of(directory: Path) -> dict[str, Any]:
 
 def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest with a hash of all the rest of it, by which an edit is found."""
-    rest = {key: value for key, value in manifest.items() if key != "seal"}
-    return {**rest, "seal": sha256_of_json(rest)}
+    return with_checksum(manifest, "seal")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import numpy as np
 
 from fcn_edge.engines.base import Engine, EngineOptions, Execution, Take
 from fcn_edge.engines.ort_providers import CPU, gpu_session
-from fcn_edge.errors import BackendMissing, BadInput, first_line
+from fcn_edge.errors import BackendMissing, BadInput, NotTaken
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxpairs import require_signed_pairs
 from fcn_edge.spec import Precision
 from fcn_edge.targets import Provider, Target
+
+REASON_LENGTH = 400
 
 
 class OrtEngine(Engine):
@@ -24,6 +28,7 @@ class OrtEngine(Engine):
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         _require_f32(options)
+        _require_pairs_of_provider(path, path.name, options)
         contract = contract_from_onnx(path)
         super().__init__(
             contract.spec,
@@ -44,7 +49,7 @@ class OrtEngine(Engine):
         self._input = self._session.get_inputs()[0].name
 
     def _run(self, x: np.ndarray) -> np.ndarray:
-        result: np.ndarray = self._session.run(None, {self._input: x})[0]
+        result: np.ndarray = _run(self._session, {self._input: x}, self.path.name)[0]
         return result
 
     def _release(self) -> None:
@@ -59,7 +64,8 @@ class OrtGraph:
 
     def __init__(self, model: bytes, name: str, options: EngineOptions, precision: Precision) -> None:
         _require_f32(options)
-        self.runtime = _runtime(options)
+        _require_pairs_of_provider(model, name, options)
+        self.runtime, self._name = _runtime(options), name
         self._session = _session(
             model,
             name,
@@ -71,7 +77,7 @@ class OrtGraph:
 
     def run(self, arrays: Sequence[np.ndarray], take: Take) -> list[np.ndarray]:
         """Outputs for inputs, both in the graph's order, in arrays of ONNX Runtime's own."""
-        return list(self._session.run(None, dict(zip(self._inputs, arrays, strict=True))))
+        return list(_run(self._session, dict(zip(self._inputs, arrays, strict=True)), self._name))
 
 
 class ReferenceEngine(OrtEngine):
@@ -88,7 +94,7 @@ class Taps:
     """Every output of a serialized graph, run with optimisation disabled: each node as the file says it."""
 
     def __init__(self, model: bytes, name: str) -> None:
-        self._session = _session(model, name, optimise=False)
+        self._session, self._name = _session(model, name, optimise=False), name
         self._input = self._session.get_inputs()[0].name
         self.names: Sequence[str] = [output.name for output in self._session.get_outputs()]
 
@@ -99,7 +105,21 @@ class Taps:
     def run_with(self, given: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Output name -> array; `given` holds every input by name, and what is no input is left out."""
         feeds = {value.name: given[value.name] for value in self._session.get_inputs()}
-        return dict(zip(self.names, self._session.run(None, feeds), strict=True))
+        return dict(zip(self.names, _run(self._session, feeds, self._name), strict=True))
+
+
+def _run(session: Any, feeds: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
+    """All outputs. Raises BadInput with ONNX Runtime's reason where a node fails."""
+    try:
+        return list(session.run(None, dict(feeds)))
+    except Exception as error:  # its pybind exceptions share no base class but Exception
+        raise BadInput(f"{name}: ONNX Runtime cannot run this file ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """ONNX Runtime's own words, without the code that it puts before them."""
+    text = " ".join(str(error).split())
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)[:REASON_LENGTH]
 
 
 def _runtime(options: EngineOptions) -> str:
@@ -112,6 +132,11 @@ def _runtime(options: EngineOptions) -> str:
 def _require_f32(options: EngineOptions) -> None:
     if options.execution not in (None, "f32"):
         raise BadInput(f"ONNX Runtime executes f32, not {options.execution}; OpenVINO may have it")
+
+
+def _require_pairs_of_provider(model: Path | bytes, name: str, options: EngineOptions) -> None:
+    if options.provider in ("tensorrt", "nv-tensorrt-rtx"):
+        require_signed_pairs(model, name)
 
 
 def _session(
@@ -128,7 +153,7 @@ def _session(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: they are raised as well, and its warnings name no file
+    options.log_severity_level = 4  # nothing: errors are raised as well, and its warnings name no file
     if threads is not None:
         options.intra_op_num_threads = threads
     if not fuse_pairs:
@@ -140,7 +165,7 @@ def _session(
     try:
         session = onnxruntime.InferenceSession(model, options, providers=[CPU])
     except Exception as error:  # its pybind exceptions share no base class but Exception
-        raise BadInput(f"{name}: ONNX Runtime cannot load this file ({first_line(error)})") from error
+        raise NotTaken(f"{name}: ONNX Runtime cannot load this file ({_reason(error)})") from error
     if session.get_providers() != [CPU]:
         raise BackendMissing(f"ONNX Runtime took {session.get_providers()} instead of {CPU}")
     return session

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,16 @@ from typing import Any
 import numpy as np
 
 from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer, Take, filled
-from fcn_edge.errors import BackendMissing, BadInput, first_line
+from fcn_edge.errors import BackendMissing, BadInput, NotTaken
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxpairs import model_with_shifted_pairs
 from fcn_edge.targets import Target
+
+REASON_LENGTH = 400
+SAYS_NOTHING = (
+    "Exception from ", "FrontEnd API failed", "Model wasn't fully converted", "Summary:", "Conversion is failed",
+    "To facilitate the conversion", "While validating node ",
+)  # fmt: skip
 
 
 class OpenVinoEngine(Engine):
@@ -34,7 +42,8 @@ class OpenVinoEngine(Engine):
             threads=options.threads,
         )
         self.in_flight, self.runtime = options.in_flight, _runtime()
-        self._compiled = _compiled(path, str(path), options)
+        is_int8 = self.precision.startswith("int8")
+        self._compiled = _compiled(model_with_shifted_pairs(path) if is_int8 else path, str(path), options)
         self._idle = deque(self._compiled.create_infer_request() for _ in range(self.in_flight))
         self._running: deque[Any] = deque()
 
@@ -57,7 +66,8 @@ class OpenVinoEngine(Engine):
     def _finish(self) -> np.ndarray:
         request = self._running.popleft()
         self._idle.append(request)
-        request.wait()
+        with _run_errors(self.path.name):
+            request.wait()
         found = request.get_output_tensor(0).data
         result = self.workspace.take(found.shape, found.dtype)
         result[...] = found
@@ -76,8 +86,8 @@ class OpenVinoGraph:
 
     def __init__(self, model: bytes, name: str, options: EngineOptions) -> None:
         self.execution: Execution = options.execution or "f32"
-        self.runtime = _runtime()
-        compiled = _compiled(model, name, replace(options, in_flight=1))
+        self.runtime, self._name = _runtime(), name
+        compiled = _compiled(model_with_shifted_pairs(model), name, replace(options, in_flight=1))
         is_static = all(output.partial_shape.is_static for output in compiled.outputs)
         shapes = [(tuple(out.shape), out.element_type.to_dtype()) for out in compiled.outputs] if is_static else None
         self._shapes: list[tuple[tuple[int, ...], Any]] | None = shapes
@@ -88,12 +98,14 @@ class OpenVinoGraph:
         import openvino
 
         if self._shapes is None:  # known only once it has run
-            self._request.infer(list(arrays), share_inputs=True)
+            with _run_errors(self._name):
+                self._request.infer(list(arrays), share_inputs=True)
             return [filled(take, tensor.data) for tensor in self._request.output_tensors]
         found = [take(shape, kind) for shape, kind in self._shapes]
         for index, array in enumerate(found):
             self._request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
-        self._request.infer(list(arrays), share_inputs=True)
+        with _run_errors(self._name):
+            self._request.infer(list(arrays), share_inputs=True)
         return found
 
 
@@ -119,9 +131,25 @@ def _compiled(model: Path | bytes, name: str, options: EngineOptions) -> Any:
         read = core.read_model(model if isinstance(model, bytes) else str(model))
         compiled = core.compile_model(read, "CPU", settings)
     except RuntimeError as error:
-        raise BadInput(f"{name}: OpenVINO cannot compile this file ({first_line(error)})") from error
+        raise NotTaken(f"{name}: OpenVINO cannot compile this file ({_reason(error)})") from error
     _check_taken(compiled, execution)
     return compiled
+
+
+@contextmanager
+def _run_errors(name: str) -> Iterator[None]:
+    """A node that fails while it runs is an error of the file, in OpenVINO's words."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise BadInput(f"{name}: OpenVINO cannot run this file ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """What OpenVINO says of the file; the first and last lines of its message name its own sources and pages."""
+    lines = [line.removeprefix("-- ").strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(SAYS_NOTHING) and "failed at src/" not in line]
+    return " ".join(told)[:REASON_LENGTH] or type(error).__name__
 
 
 def _require_execution(core: Any, execution: Execution) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
-from fcn_edge.errors import BadInput
+from fcn_edge.errors import BadInput, warn_user
 from fcn_edge.export.contract import plain_from_contract
 from fcn_edge.export.equalise import equalise, equalised_file
 from fcn_edge.export.foreign import contract_from_foreign
 from fcn_edge.export.parity import Parity, parity_with_checkpoint
-from fcn_edge.onnxfile import onnx_from_file, save_onnx, spec_from_onnx, takes_frames
+from fcn_edge.files import sha256_of_file
+from fcn_edge.onnxfile import ORIGIN_KEY, onnx_from_file, save_onnx, spec_from_onnx, takes_frames, with_metadata
+from fcn_edge.outputs import require_outputs
 from fcn_edge.shelf import Recipe
 from fcn_edge.spec import HeadKind
 
@@ -57,6 +62,7 @@ def onnx_from_checkpoint(
     from fcn_edge.engines import require_package
 
     require_package("pytorch")
+    require_outputs([out], [checkpoint])
     from fcn_edge.export.trace import model_from_checkpoint
     from fcn_edge.models.checkpoint import checkpoint_from_file, with_same_padding
 
@@ -73,10 +79,19 @@ def onnx_from_checkpoint(
     return Exported(out, model.opset_import[0].version, parity)
 
 
-def contract_file(model: Path, out: Path, *, spec: Path | None = None, recipe: Recipe | None = None) -> Path:
+def contract_file(
+    model: Path,
+    out: Path,
+    *,
+    spec: Path | None = None,
+    recipe: Recipe | None = None,
+    images: Sequence[np.ndarray] = (),
+    warn: Callable[[str], None] = warn_user,
+) -> Path:
     """`model` itself where it is an ONNX file with a contract; otherwise `out`, made from it.
 
-    A checkpoint is exported; an ONNX file made elsewhere is wrapped by the TOML file `spec`.
+    A checkpoint is exported; an ONNX file made elsewhere is wrapped by the TOML file `spec`, and compared with the
+    file itself on `images` ((H, W, 3) uint8 BGR) and on pictures made here.
     Raises BadInput where neither can be done.
     """
     if model.suffix.lower() in CHECKPOINT_SUFFIXES:
@@ -87,5 +102,7 @@ def contract_file(model: Path, out: Path, *, spec: Path | None = None, recipe: R
         if spec is not None:
             raise BadInput(f"{model}: already carries its own spec ({inside.name}); leave --spec out")
         return model
-    save_onnx(contract_from_foreign(graph, model, spec, inside), out)
+    require_outputs([out], [model, spec])
+    contract = contract_from_foreign(graph, model, spec, inside, images=images, warn=warn)
+    save_onnx(with_metadata(contract, ORIGIN_KEY, sha256_of_file(model)), out)
     return out

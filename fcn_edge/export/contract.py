@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import METADATA_KEY, graph_inputs, with_metadata
+from fcn_edge.onnxgraph import names_read, operator, rename_tensors, stored_tensors
 from fcn_edge.spec import ModelSpec
 
 FRAMES = "frames"
@@ -23,7 +24,7 @@ def attach_contract(model: Any, spec: ModelSpec) -> Any:
     source = graph_inputs(model)[0]
     mean, std = (np.array(v, np.float32)[::-1] for v in (spec.preprocess.mean, spec.preprocess.std))  # BGR
     tail = f"{FRAMES}_ready"
-    _rename_input(model.graph, source.name, tail)
+    rename_tensors(model.graph, {source.name: tail})
     nodes = [
         helper.make_node("Cast", [FRAMES], ["frames_float"], "frames_cast", to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["frames_float"], ["frames_planar"], "frames_transpose", perm=[0, 3, 1, 2]),
@@ -37,7 +38,7 @@ def attach_contract(model: Any, spec: ModelSpec) -> Any:
     _add_initializer(model.graph, "frames_mean", mean.reshape(1, 3, 1, 1))
     _add_initializer(model.graph, "frames_scale", (1 / std.astype(np.float64)).astype(np.float32).reshape(1, 3, 1, 1))
     del model.graph.input[:]
-    shape = ["batch", "height", "width", 3] if spec.dynamic else [1, *spec.preprocess.size, 3]
+    shape: list[str | int] = ["batch", "height", "width", 3] if spec.dynamic else [1, *spec.preprocess.size, 3]
     model.graph.input.append(helper.make_tensor_value_info(FRAMES, TensorProto.UINT8, shape))
     for offset, node in enumerate(nodes):
         model.graph.node.insert(offset, node)
@@ -58,16 +59,9 @@ def plain_from_contract(model: Any, spec: ModelSpec) -> Any:
     weights = [w for w in model.graph.initializer if not w.name.startswith("frames_")]
     del model.graph.initializer[:], model.graph.input[:]
     model.graph.initializer.extend(weights)
-    shape = ["batch", 3, "height", "width"] if spec.dynamic else [1, 3, *spec.preprocess.size]
+    shape: list[str | int] = ["batch", 3, "height", "width"] if spec.dynamic else [1, 3, *spec.preprocess.size]
     model.graph.input.append(helper.make_tensor_value_info(f"{FRAMES}_ready", TensorProto.FLOAT, shape))
     return model
-
-
-def _rename_input(graph: Any, old: str, new: str) -> None:
-    for node in graph.node:
-        for position, name in enumerate(node.input):
-            if name == old:
-                node.input[position] = new
 
 
 def _add_initializer(graph: Any, name: str, value: np.ndarray) -> None:
@@ -76,13 +70,13 @@ def _add_initializer(graph: Any, name: str, value: np.ndarray) -> None:
 
 def _swap_first_convolution(graph: Any, tensor: str) -> bool:
     """Reverse the input channels of the convolution that alone consumes `tensor` (padding may stand between)."""
-    readers = [node for node in graph.node if tensor in node.input]
-    while len(readers) == 1 and readers[0].op_type == "Pad":
+    readers = _readers(graph, tensor)
+    while len(readers) == 1 and _keeps_channels(readers[0], graph):
         tensor = readers[0].output[0]
-        readers = [node for node in graph.node if tensor in node.input]
-    if len(readers) != 1 or readers[0].op_type != "Conv" or readers[0].input[0] != tensor:
+        readers = _readers(graph, tensor)
+    if len(readers) != 1 or operator(readers[0]) != "Conv" or readers[0].input[0] != tensor:
         return False
-    weights = next((w for w in graph.initializer if w.name == readers[0].input[1]), None)
+    weights = stored_tensors(graph).get(readers[0].input[1])
     if weights is None or list(weights.dims)[1:2] != [3] or _is_shared(graph, weights.name):
         return False
     swapped = np.ascontiguousarray(numpy_helper.to_array(weights)[:, ::-1])
@@ -90,5 +84,18 @@ def _swap_first_convolution(graph: Any, tensor: str) -> bool:
     return True
 
 
+def _readers(graph: Any, tensor: str) -> list[Any]:
+    return [node for node in graph.node if tensor in names_read(node)]
+
+
+def _keeps_channels(node: Any, graph: Any) -> bool:
+    """Whether a Pad leaves the channels of an (N, C, H, W) map where they are."""
+    if operator(node) != "Pad" or len(node.input) < 2:
+        return False
+    pads = next((numpy_helper.to_array(w) for w in graph.initializer if w.name == node.input[1]), None)
+    has_axes = len(node.input) > 3 and bool(node.input[3])
+    return pads is not None and len(pads) == 8 and not has_axes and not (pads[1] or pads[5])
+
+
 def _is_shared(graph: Any, name: str) -> bool:
-    return sum(list(node.input).count(name) for node in graph.node) > 1
+    return sum(name in names_read(node) for node in graph.node) > 1

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from fcn_edge.engines import EngineOptions, engine_on_target
 from fcn_edge.errors import BadInput
+from fcn_edge.files import whole_file
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
+from fcn_edge.onnxgraph import attributes, operator, stored_tensors
+from fcn_edge.outputs import require_outputs
 
 SCALES_ALONG = {"AveragePool", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Relu"}  # f(s x) = s f(x) for s > 0
 SWEEPS = 8  # over the pairs: what one evens out, its neighbour unsettles
@@ -44,14 +47,12 @@ def equalised_file(model: Path, out: Path) -> int:
     contract = contract_from_onnx(model)
     if contract.quantization.precision != "fp32":
         raise BadInput(f"{model}: is {contract.quantization.precision} already; equalise the fp32 file")
+    require_outputs([out], [model])
     graph = onnx_from_file(model)
     pairs = equalise(graph.graph, model)
-    save_onnx(graph, out)
-    try:
-        _require_same(model, out)
-    except BadInput:
-        out.unlink()
-        raise
+    with whole_file(out) as part:
+        save_onnx(graph, part)
+        _require_same(model, part, out)
     return pairs
 
 
@@ -60,7 +61,7 @@ def equalise(graph: Any, name: Path) -> int:
     pairs = list(pairs_of(graph))
     if not pairs:
         raise BadInput(f"{name}: no two convolutions follow each other with ReLU or nothing between; none to equalise")
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = stored_tensors(graph)
     read = {name for pair in pairs for node in (pair.first, pair.second) for name in node.input[1:] if name}
     values = {name: numpy_helper.to_array(tensors[name]).astype(np.float32) for name in read}
     for _ in range(SWEEPS):
@@ -80,7 +81,7 @@ def pairs_of(graph: Any) -> Iterator[Pair]:
     zeros = {tensor.name for tensor in graph.initializer if not numpy_helper.to_array(tensor).any()}
 
     def is_own(node: Any) -> bool:
-        return node.op_type == "Conv" and all(name in weights and uses[name] == 1 for name in node.input[1:] if name)
+        return operator(node) == "Conv" and all(name in weights and uses[name] == 1 for name in node.input[1:] if name)
 
     for first in filter(is_own, graph.node):
         name = first.output[0]
@@ -96,18 +97,18 @@ def pairs_of(graph: Any) -> Iterator[Pair]:
 def _scales_along(node: Any, zeros: set[str]) -> bool:
     """Whether the node's output is so many times larger as its input is, in each channel for itself."""
     given = [*node.input, "", ""]
-    if node.op_type == "Clip":
+    if operator(node) == "Clip":
         return given[1] in zeros and not given[2]
-    if node.op_type == "Pad":
-        mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+    if operator(node) == "Pad":
+        mode = attributes(node).get("mode", b"constant")
         return mode == b"constant" and (not given[2] or given[2] in zeros)
-    return node.op_type in SCALES_ALONG
+    return operator(node) in SCALES_ALONG
 
 
 def _share_out(pair: Pair, values: dict[str, np.ndarray]) -> None:
     """Make the first's output channels and the second's input channels span alike."""
     first, second = values[pair.first.input[1]], values[pair.second.input[1]]
-    groups = next((helper.get_attribute_value(a) for a in pair.second.attribute if a.name == "group"), 1)
+    groups = attributes(pair.second).get("group", 1)
     by_group = second.reshape(groups, len(second) // groups, second.shape[1], -1)  # a view
     made, read = np.abs(first.reshape(len(first), -1)).max(1), np.abs(by_group).max((1, 3)).ravel()
     both = (made > 0) & (read > 0)
@@ -120,8 +121,8 @@ def _share_out(pair: Pair, values: dict[str, np.ndarray]) -> None:
     by_group *= factors.reshape(groups, 1, -1, 1)
 
 
-def _require_same(before: Path, after: Path) -> None:
-    """Raises BadInput where the two do not compute the same scores of one noisy frame."""
+def _require_same(before: Path, after: Path, name: Path) -> None:
+    """Raises BadInput, under `name`, where the two do not compute the same scores of one noisy frame."""
     spec = contract_from_onnx(before).spec
     frame = np.random.default_rng(0).integers(0, 256, (1, *spec.preprocess.size, 3), np.uint8)
     outputs = []
@@ -130,4 +131,4 @@ def _require_same(before: Path, after: Path) -> None:
             outputs.append(engine.infer(frame).astype(np.float64))
     largest = np.abs(outputs[0]).max()
     if np.abs(outputs[0] - outputs[1]).max() > 1e-5 * largest:
-        raise BadInput(f"{after}: equalised, the network computes something else; it cannot be equalised")
+        raise BadInput(f"{name}: equalised, the network computes something else; it cannot be equalised")

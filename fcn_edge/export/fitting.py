@@ -7,15 +7,27 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
+from fcn_edge.onnxgraph import (
+    Names,
+    attributes,
+    names_defined,
+    names_read,
+    operator,
+    rename_tensors,
+    stored_tensors,
+    writers,
+)
+
 
 def take_known_branches(graph: Any) -> None:
     """Put the branch of each If whose condition is a constant in its place."""
-    known = {tensor.name: tensor for tensor in graph.initializer}
-    while (node := next((n for n in graph.node if n.op_type == "If" and n.input[0] in known), None)) is not None:
+    known = stored_tensors(graph)
+    while (node := next((n for n in graph.node if operator(n) == "If" and n.input[0] in known), None)) is not None:
         wanted = "then_branch" if numpy_helper.to_array(known[node.input[0]]).any() else "else_branch"
         branch = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
         position = list(graph.node).index(node)
         graph.node.remove(node)
+        _rename_what_collides(branch, graph)
         for inner in branch.node:
             graph.node.insert(position, inner)
             position += 1
@@ -25,24 +37,32 @@ def take_known_branches(graph: Any) -> None:
         known |= {tensor.name: tensor for tensor in branch.initializer}
 
 
+def _rename_what_collides(branch: Any, graph: Any) -> None:
+    """Branches side by side may use the same names inside; next to each other in one graph they may not."""
+    names = Names(graph)
+    shared = sorted(names_defined(branch) & names.taken)
+    rename_tensors(branch, {name: names.fresh(name) for name in shared})
+
+
 def fold_batch_norms(graph: Any) -> None:
     """Each BatchNormalization that alone reads a convolution becomes part of its weights and bias."""
-    known = {tensor.name: tensor for tensor in graph.initializer}
-    producers = {name: node for node in graph.node for name in node.output}
-    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
+    known = stored_tensors(graph)
+    producers = writers(graph)
+    unused = Names(graph)
+    for norm in [node for node in graph.node if operator(node) == "BatchNormalization"]:
         conv = producers.get(norm.input[0])
         if conv is None or not _is_foldable(conv, norm, graph, known):
             continue
-        epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+        epsilon = attributes(norm).get("epsilon", 1e-5)
         gamma, beta, mean, variance = (
             numpy_helper.to_array(known[name]).astype(np.float64) for name in norm.input[1:5]
         )
         scale = gamma / np.sqrt(variance + epsilon)
         weights = numpy_helper.to_array(known[conv.input[1]])
         bias = numpy_helper.to_array(known[conv.input[2]]) if len(conv.input) > 2 else np.zeros(len(scale))
-        shape = (-1, 1, 1, 1) if conv.op_type == "Conv" else (1, -1, 1, 1)
+        shape = (-1, 1, 1, 1) if operator(conv) == "Conv" else (1, -1, 1, 1)
         folded = {"weight": weights * scale.reshape(shape), "bias": (bias - mean) * scale + beta}
-        names = [f"{norm.output[0]}_{what}" for what in folded]
+        names = [unused.fresh(f"{norm.output[0]}_{what}") for what in folded]
         for name, value in zip(names, folded.values(), strict=True):
             graph.initializer.append(numpy_helper.from_array(value.astype(weights.dtype), name))
         conv.input[1:] = names
@@ -52,14 +72,10 @@ def fold_batch_norms(graph: Any) -> None:
 
 def _is_foldable(conv: Any, norm: Any, graph: Any, known: dict[str, Any]) -> bool:
     """Whether the norm uses stored statistics, and nothing else looks at what lies between the two."""
-    given = {attribute.name: attribute for attribute in (*conv.attribute, *norm.attribute)}
-    is_plain = conv.op_type == "Conv" or (conv.op_type == "ConvTranspose" and _integer(given, "group", 1) == 1)
-    readers = sum(norm.input[0] in node.input for node in graph.node)
+    group, is_training = attributes(conv).get("group", 1), attributes(norm).get("training_mode", 0)
+    is_plain = operator(conv) == "Conv" or (operator(conv) == "ConvTranspose" and group == 1)
+    readers = sum(norm.input[0] in names_read(node) for node in graph.node)
     is_output = any(value.name == norm.input[0] for value in graph.output)
     constants = (*conv.input[1:], *norm.input[1:5])
-    is_trained = not _integer(given, "training_mode", 0) and len(norm.output) == 1
+    is_trained = not is_training and len(norm.output) == 1
     return is_plain and is_trained and readers == 1 and not is_output and all(name in known for name in constants)
-
-
-def _integer(given: dict[str, Any], name: str, default: int) -> int:
-    return int(given[name].i) if name in given else default

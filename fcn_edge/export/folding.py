@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.export.tidy import drop_dead, static_shapes
 from fcn_edge.geometry import Axis, Sampling
+from fcn_edge.onnxgraph import attributes, operator, stored_tensors, writers
 
 BILINEAR_TOLERANCE = 1e-5  # relative; kernels that were stored in half precision miss it, and stay
 ORDER_KEEPING = ("Softmax", "LogSoftmax")
@@ -57,8 +58,8 @@ class _Tail:
 
     def __init__(self, model: Any) -> None:
         self.shapes = static_shapes(model)
-        self.producers = {name: node for node in model.graph.node for name in node.output}
-        self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.producers = writers(model.graph)
+        self._weights = stored_tensors(model.graph)
         self.passed: list[str] = []
         self.cropped = ""
 
@@ -69,24 +70,24 @@ class _Tail:
 
     def behind(self, node: Any) -> str:
         """What the node read."""
-        self.passed.insert(0, f"{node.op_type} {node.name}".strip())
+        self.passed.insert(0, f"{operator(node)} {node.name}".strip())
         return str(node.input[0])
 
 
 def _before_choice(tail: _Tail, tensor: str) -> str:
     """The logits behind Softmax, or behind arg-max with the casts and squeezes that follow it."""
     name, passed = tensor, list[Any]()
-    while (node := tail.producers.get(name)) is not None and node.op_type in ("Cast", "Squeeze", "Unsqueeze"):
+    while (node := tail.producers.get(name)) is not None and operator(node) in ("Cast", "Squeeze", "Unsqueeze"):
         passed.append(node)
         name = node.input[0]
-    if node is not None and node.op_type == "ArgMax":
+    if node is not None and operator(node) == "ArgMax":
         given = attributes(node)
         if given.get("axis", 0) in (1, -3) and not given.get("select_last_index", 0):
             for one in (*passed, node):
                 name = tail.behind(one)
             tensor = name
     node = tail.producers.get(tensor)
-    while node is not None and node.op_type in ORDER_KEEPING and attributes(node).get("axis", -1) in (1, -3):
+    while node is not None and operator(node) in ORDER_KEEPING and attributes(node).get("axis", -1) in (1, -3):
         tensor = tail.behind(node)
         node = tail.producers.get(tensor)
     return tensor
@@ -95,7 +96,7 @@ def _before_choice(tail: _Tail, tensor: str) -> str:
 def _before_crop(tail: _Tail, tensor: str) -> tuple[str, tuple[int, int]]:
     """The uncropped tensor, and its row and column where the crop begins."""
     tail.cropped, start = tensor, [0, 0]
-    while (node := tail.producers.get(tensor)) is not None and node.op_type == "Slice":
+    while (node := tail.producers.get(tensor)) is not None and operator(node) == "Slice":
         starts, axes, steps = (tail.constant(node, position) for position in (1, 3, 4))
         shape = tail.shapes.get(node.input[0], ())
         if starts is None or axes is None or len(shape) != 4:
@@ -111,7 +112,7 @@ def _before_crop(tail: _Tail, tensor: str) -> tuple[str, tuple[int, int]]:
 
 def _axes_of(node: Any, tail: _Tail) -> tuple[Axis, Axis] | None:
     """Pixel of the layer's output -> cell of its input, rows and columns, where it is fixed and bilinear."""
-    read = {"Resize": _resize_axes, "ConvTranspose": _deconvolution_axes}.get(node.op_type)
+    read = {"Resize": _resize_axes, "ConvTranspose": _deconvolution_axes}.get(operator(node))
     axes = read(node, tail) if read else None
     if axes is not None:
         tail.behind(node)
@@ -203,8 +204,3 @@ def _bound(kernel: np.ndarray) -> float:
 def _is_covered(axis: Axis, cells: int) -> bool:
     """Whether every pixel lies less than a cell beyond the map: further out a deconvolution gives nothing."""
     return axis.cell(0) > -1 and axis.cell(axis.valid - 1) < cells
-
-
-def attributes(node: Any) -> dict[str, Any]:
-    """Attributes of a node by name."""
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

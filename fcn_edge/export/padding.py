@@ -10,7 +10,7 @@ from pathlib import Path
 from fcn_edge.data import Dataset
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput
-from fcn_edge.evaluate import evaluate_engine
+from fcn_edge.evaluate import Evaluation, evaluate_engine
 from fcn_edge.export import Exported, ExportOptions, onnx_from_checkpoint
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.shelf import Recipe
@@ -61,12 +61,14 @@ def same_padding_from_checkpoint(
                 runs.append(evaluate_engine(engine, data, on_image=done))
     ours, theirs = runs
     difference = difference_from_images(ours.images, theirs.images, len(data.classes))
+    miou, miou_original = _miou(ours, data), _miou(theirs, data)
     price = PaddingPrice(
-        ours.scores.miou,
-        theirs.scores.miou,
-        ours.scores.miou - theirs.scores.miou,
-        difference.intervals.miou,
-        len(ours.images),
-        data.name,
+        miou, miou_original, miou - miou_original, difference.intervals.miou, len(ours.images), data.name
     )
     return made, price
+
+
+def _miou(run: Evaluation, data: Dataset) -> float:
+    if run.scores.miou is None:
+        raise BadInput(f"{data.name}: no pixel has a label, so there is no mean IU to compare; choose other images")
+    return run.scores.miou

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.geometry import Sampling
@@ -55,8 +56,8 @@ def draws_the_same(whole: Any, folded: Any) -> bool:
 
     `folded` ends in scores. A tie: its scores of the two classes differ by no more than rounding.
     """
-    specs = [spec_from_onnx(model, "folded") for model in (whole, folded)]
-    assert specs[0] is not None and specs[1] is not None
+    specs = [spec for model in (whole, folded) if (spec := spec_from_onnx(model, "folded")) is not None]
+    assert len(specs) == 2
     size = specs[0].preprocess.size
     frames = _probe_frames(*size)
     for one, other in zip(_outputs(whole, frames)[0], _outputs(folded, frames)[0], strict=True):
@@ -92,11 +93,7 @@ def _outputs(model: Any, frames: list[np.ndarray]) -> tuple[list[np.ndarray], st
 
 
 def _probe_frames(height: int, width: int) -> list[np.ndarray]:
-    from fcn_edge.data.street import Street
-
-    street = Street(11, height, width).render(0)[0]
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    return [street[None], noise[None]]
+    return [picture[None] for picture in probe_pictures(height, width)[:2]]
 
 
 def _compare(expected: np.ndarray, found: np.ndarray, reference: ModelSpec, spec: ModelSpec) -> Parity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from fcn_edge.export.fitting import fold_batch_norms, take_known_branches
+from fcn_edge.onnxgraph import attributes, names_read, operator, stored_tensors, subgraphs
 
 # Shape arithmetic that exporters leave behind; nothing here works on feature maps.
 FOLDABLE = {
@@ -21,12 +22,12 @@ MAX_FOLDED_VALUES = 4096
 
 def tidy_model(model: Any) -> Any:
     """Lift constants, take known branches, drop identities, fold shape arithmetic, batch norms and dead nodes."""
-    _lift_constants(model.graph)
+    lift_constants(model.graph)
     _drop_identities(model.graph)
     _fold_known(model)
-    if any(node.op_type == "If" for node in model.graph.node):
+    if any(operator(node) == "If" for node in model.graph.node):
         take_known_branches(model.graph)
-        _lift_constants(model.graph)
+        lift_constants(model.graph)
         _drop_identities(model.graph)
         _fold_known(model)
     fold_batch_norms(model.graph)
@@ -36,22 +37,42 @@ def tidy_model(model: Any) -> Any:
     return model
 
 
-def _lift_constants(graph: Any) -> None:
-    for node in [node for node in graph.node if node.op_type == "Constant"]:
-        value = next((a.t for a in node.attribute if a.name == "value"), None)
-        if value is None:
-            array = np.array(helper.get_attribute_value(node.attribute[0]))
-            value = numpy_helper.from_array(array.astype(np.float32) if array.dtype == np.float64 else array)
+def lift_constants(graph: Any) -> None:
+    """Constant nodes and sparse initializers become plain initializers."""
+    for node in [node for node in graph.node if operator(node) == "Constant"]:
+        graph.initializer.append(_constant(node.attribute[0], node.output[0]))
+        graph.node.remove(node)
+    for tensor in graph.sparse_initializer:
+        graph.initializer.append(numpy_helper.from_array(_dense(tensor), tensor.values.name))
+    del graph.sparse_initializer[:]
+
+
+def _constant(attribute: Any, name: str) -> Any:
+    """The tensor that a Constant gives by its one attribute: value, value_float, value_ints, sparse_value ..."""
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, onnx.TensorProto):
         tensor = onnx.TensorProto()
         tensor.CopyFrom(value)
-        tensor.name = node.output[0]
-        graph.initializer.append(tensor)
-        graph.node.remove(node)
+        tensor.name = name
+        return tensor
+    array = _dense(value) if isinstance(value, onnx.SparseTensorProto) else np.array(value)
+    return numpy_helper.from_array(
+        array.astype(np.float32) if attribute.name.startswith("value_float") else array, name
+    )
+
+
+def _dense(tensor: Any) -> np.ndarray:
+    """A sparse tensor with its zeros; its places are flat (n,) or a row of coordinates for each value (n, rank)."""
+    values, places = (numpy_helper.to_array(part) for part in (tensor.values, tensor.indices))
+    array = np.zeros(tuple(tensor.dims), values.dtype)
+    flat = places if places.ndim == 1 else np.ravel_multi_index(tuple(places.T), array.shape)
+    array.reshape(-1)[flat] = values
+    return array
 
 
 def _drop_identities(graph: Any) -> None:
     kept = _read_from_elsewhere(graph)
-    for node in [node for node in graph.node if node.op_type == "Identity" and node.output[0] not in kept]:
+    for node in [node for node in graph.node if operator(node) == "Identity" and node.output[0] not in kept]:
         for other in graph.node:
             for position, name in enumerate(other.input):
                 if name == node.output[0]:
@@ -61,23 +82,23 @@ def _drop_identities(graph: Any) -> None:
 
 def _read_from_elsewhere(graph: Any) -> set[str]:
     """Tensors that the graph gives back, or that its subgraphs read."""
-    captured = {name for node in graph.node for attribute in node.attribute for name in _captured(attribute)}
-    return captured | {value.name for value in graph.output}
+    inner = [node for outer in graph.node for part in subgraphs(outer) for node in part.node]
+    return {name for node in inner for name in names_read(node)} | {value.name for value in graph.output}
 
 
 def _fold_known(model: Any) -> None:
     graph = model.graph
     shapes = static_shapes(model)
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    weights = stored_tensors(graph)
     small = {name for name, tensor in weights.items() if int(np.prod(tensor.dims)) <= MAX_FOLDED_VALUES}
     known = {name: numpy_helper.to_array(weights[name]) for name in small}
     outputs = {value.name for value in graph.output}
     for node in list(graph.node):
-        if node.op_type not in FOLDABLE or node.output[0] in outputs:
+        if operator(node) not in FOLDABLE or node.output[0] in outputs:
             continue
-        if node.op_type == "Shape" and node.input[0] in shapes:
+        if operator(node) == "Shape" and node.input[0] in shapes:
             value = _shape_slice(node, shapes[node.input[0]])
-        elif node.op_type != "Shape" and all(name in known or not name for name in node.input):
+        elif operator(node) != "Shape" and all(name in known or not name for name in node.input):
             value = _evaluated(node, known, model.opset_import)
         else:
             continue
@@ -91,7 +112,7 @@ def _fold_borders(graph: Any) -> None:
     """A border of zeros that only convolutions read becomes theirs, where it is narrower than their kernels."""
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     kept = _read_from_elsewhere(graph)
-    for node in [node for node in graph.node if node.op_type == "Pad" and node.output[0] not in kept]:
+    for node in [node for node in graph.node if operator(node) == "Pad" and node.output[0] not in kept]:
         border = _border_of_zeros(node, known)
         readers = [other for other in graph.node if node.output[0] in other.input]
         if border is None or not readers or not all(_takes_border(other, border, known) for other in readers):
@@ -108,7 +129,7 @@ def _fold_borders(graph: Any) -> None:
 
 def _border_of_zeros(node: Any, known: dict[str, np.ndarray]) -> list[int] | None:
     """(top, left, bottom, right) of zeros that a Pad of an (N, C, H, W) map adds, in the order of Conv's pads."""
-    mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+    mode = attributes(node).get("mode", b"constant")
     names = [*node.input, "", "", ""][1:4]  # pads, constant_value, axes
     if mode != b"constant" or names[0] not in known or names[2] or (names[1] and names[1] not in known):
         return None
@@ -121,9 +142,9 @@ def _border_of_zeros(node: Any, known: dict[str, np.ndarray]) -> list[int] | Non
 
 def _takes_border(node: Any, border: list[int], known: dict[str, np.ndarray]) -> bool:
     """Whether `node` is a Conv with pads of its own choice; some engines refuse pads as wide as a kernel."""
-    if node.op_type != "Conv" or node.input[1] not in known:
+    if operator(node) != "Conv" or node.input[1] not in known:
         return False
-    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    given = attributes(node)
     kernel = known[node.input[1]].shape[2:]
     total = [old + new for old, new in zip(given.get("pads", [0, 0, 0, 0]), border, strict=True)]
     return given.get("auto_pad", b"NOTSET") == b"NOTSET" and all(
@@ -157,7 +178,7 @@ def _without_weights(model: Any) -> Any:
 
 
 def _shape_slice(node: Any, shape: list[int]) -> np.ndarray:
-    given = {attribute.name: attribute.i for attribute in node.attribute}
+    given = attributes(node)
     return np.array(shape[given.get("start", 0) : given.get("end", len(shape))], np.int64)
 
 
@@ -166,7 +187,8 @@ def _evaluated(node: Any, known: dict[str, np.ndarray], opsets: Any) -> np.ndarr
     inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(known[n].dtype), None) for n in names]
     graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name=node.output[0])])
     runner = ReferenceEvaluator(helper.make_model(graph, opset_imports=list(opsets)))
-    return np.asarray(runner.run(None, {name: known[name] for name in names})[0])
+    outputs = cast(list[Any], runner.run(None, {name: known[name] for name in names}))  # a dict for intermediate ones
+    return np.asarray(outputs[0])
 
 
 def drop_dead(graph: Any) -> None:
@@ -176,8 +198,7 @@ def drop_dead(graph: Any) -> None:
     for node in reversed(graph.node):
         if any(name in needed for name in node.output):
             kept.append(node)
-            needed |= set(node.input)
-            needed |= {name for a in node.attribute for name in _captured(a)}
+            needed |= names_read(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
@@ -191,10 +212,3 @@ def _state_output_shapes(model: Any) -> None:
     for value in model.graph.output:
         for dim, size in zip(value.type.tensor_type.shape.dim, shapes.get(value.name, ())):
             dim.dim_value = size
-
-
-def _captured(attribute: Any) -> set[str]:
-    """Names that a subgraph (If, Loop), or one inside it, reads from outside."""
-    nodes = attribute.g.node if attribute.HasField("g") else []
-    inside = {name for node in nodes for inner in node.attribute for name in _captured(inner)}
-    return inside | {name for node in nodes for name in node.input}

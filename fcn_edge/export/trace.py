@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import torch
@@ -82,7 +82,7 @@ def _traced(network: Segmenter, head: HeadKind, size: tuple[int, int], *, dynami
         torch.onnx.export(
             _Headed(network, head).eval(),
             (torch.zeros(1, 3, *size),),
-            buffer,
+            cast(Any, buffer),  # this exporter writes to files in memory too; its annotation says paths
             dynamo=False,
             opset_version=OPSET,
             input_names=["x"],

@@ -24,7 +24,6 @@ from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe
 from fcn_edge.spec import Head, ModelSpec, Preprocess
 
 NETWORK_KEY = "fcn_edge.network"
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,6 @@ class Checkpoint:
     network: Segmenter
     header: CheckpointHeader
     sha256: str
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether the file name is one that checkpoints have."""
-    return path.suffix.lower() in SUFFIXES
 
 
 def network_from_recipe(recipe: NetworkRecipe, num_classes: int) -> Segmenter:

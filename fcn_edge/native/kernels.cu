@@ -74,24 +74,6 @@ __device__ inline void input_frames(const Frame& frame, int width, const Content
     out[0] = pixel.b, out[1] = pixel.g, out[2] = pixel.r;
 }
 
-// out (1, 3, input_height, input_width): `(level - mean) * scale`, what files of `--io plain` take. mean and
-// scale are in B, G, R order; `swap` puts R first.
-template <typename Frame, typename Value>
-__device__ inline void input_planar(const Frame& frame, int width, const Content& content, std::uint32_t border,
-                                    const float* mean, const float* scale, int swap, int input_height,
-                                    int input_width, Value* out) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= input_width || y >= input_height) return;
-    const Bgr fill{static_cast<std::uint8_t>(border), static_cast<std::uint8_t>(border >> 8),
-                   static_cast<std::uint8_t>(border >> 16)};
-    const Bgr pixel = input_pixel(frame, width, content, fill, y, x);
-    const std::size_t plane = static_cast<std::size_t>(input_height) * input_width;
-    out += static_cast<std::size_t>(y) * input_width + x;
-    store((static_cast<float>(pixel.b) - mean[0]) * scale[0], out + (swap ? 2 * plane : 0));
-    store((static_cast<float>(pixel.g) - mean[1]) * scale[1], out + plane);
-    store((static_cast<float>(pixel.r) - mean[2]) * scale[2], out + (swap ? 0 : 2 * plane));
-}
-
 // Where the pixels of a frame lie on the map (h, w) of the network's output.
 struct Map {
     int classes, height, width;
@@ -173,20 +155,6 @@ LAUNCHABLE(clear_counts)
 
 INPUT_FRAMES(input_frames_bgr, BgrFrame)
 INPUT_FRAMES(input_frames_nv12, Nv12Frame)
-
-#define INPUT_PLANAR(name, Frame, Value)                                                                            \
-    KERNEL name(FRAME, CONTENT, std::uint32_t border, const float* mean, const float* scale, int swap,              \
-                int input_height, int input_width, Value* out) {                                                    \
-        input_planar(Frame{frame, pitch, height}, width,                                                            \
-                     Content{top, left, rows, columns, y_low, y_weight, x_low, x_weight}, border, mean, scale,      \
-                     swap, input_height, input_width, out);                                                         \
-    }                                                                                                               \
-    LAUNCHABLE(name)
-
-INPUT_PLANAR(input_planar_bgr_f32, BgrFrame, float)
-INPUT_PLANAR(input_planar_bgr_f16, BgrFrame, Half)
-INPUT_PLANAR(input_planar_nv12_f32, Nv12Frame, float)
-INPUT_PLANAR(input_planar_nv12_f16, Nv12Frame, Half)
 
 #define VIEW(name, Frame, Value)                                                                                    \
     KERNEL name(const Value* output, int classes, int map_height, int map_width, const std::int32_t* y_low,         \

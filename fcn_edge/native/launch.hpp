@@ -21,8 +21,6 @@ using Half = __half;
 
 __device__ inline float float_from(float value) { return value; }
 __device__ inline float float_from(Half value) { return __half2float(value); }
-__device__ inline void store(float value, float* out) { *out = value; }
-__device__ inline void store(float value, Half* out) { *out = __float2half_rn(value); }
 __device__ inline void add(std::uint32_t* sum, std::uint32_t count) { atomicAdd(sum, count); }
 
 }  // namespace fcn_edge
@@ -63,24 +61,6 @@ inline float float_from(Half value) {
     else
         magnitude = std::ldexp(static_cast<float>(exponent ? fraction | 1024 : fraction), (exponent ? exponent : 1) - 25);
     return value.bits >> 15 ? -magnitude : magnitude;
-}
-
-inline void store(float value, float* out) { *out = value; }
-
-// To the nearest, ties to even: of what float32 rounds by itself once the value's unit is half precision's.
-inline void store(float value, Half* out) {
-    const std::uint16_t sign = std::signbit(value) ? 0x8000 : 0;
-    const float magnitude = std::fabs(value);
-    if (std::isnan(magnitude)) {
-        out->bits = sign | 0x7e00;
-        return;
-    }
-    int exponent = 0;
-    std::frexp(magnitude, &exponent);
-    exponent = exponent < -13 ? -13 : exponent;  // below 2^-14 the unit stays
-    const float units = magnitude >= 65520.0f ? 2048.0f : std::nearbyint(std::ldexp(magnitude, 11 - exponent));
-    const int biased = magnitude >= 65520.0f ? 30 : exponent + 14;  // of 1024 .. 2047 units
-    out->bits = static_cast<std::uint16_t>(sign | ((biased - 1) * 1024 + static_cast<int>(units)));
 }
 
 inline void add(std::uint32_t* sum, std::uint32_t count) { *sum += count; }

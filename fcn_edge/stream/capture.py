@@ -16,6 +16,7 @@ import numpy as np
 
 from fcn_edge.errors import SourceLost
 from fcn_edge.frame import Frame
+from fcn_edge.stream.clock import StreamClock
 from fcn_edge.stream.sources.base import Source
 
 Policy = Literal["every", "newest"]
@@ -32,7 +33,8 @@ class Capture:
 
     policy "every": the reader waits for the caller, nothing is dropped. "newest": only the
     newest frame waits, older ones count as `dropped`; a recording is then played at its own
-    speed, like a camera. `duplicated` counts frames with the pixels of the frame before.
+    speed, like a camera, and its frames are received when they are due.
+    `duplicated` counts frames with the pixels of the frame before.
     `gaps` counts times that frames were missing: indices that the source skipped, or, on a live
     source, nothing for three frame periods, or a new connection; `longest_gap_ns` is between two frames.
     What the source raises is raised in the caller, after the frames that came before it.
@@ -55,7 +57,8 @@ class Capture:
         self.error: BaseException | None = None
         self._stream, self._limit = stream, limit
         self._mean_ns, self._reconnects = 0.0, 0
-        self._period_s = 1 / source.fps if policy == "newest" and source.fps and not source.is_live else 0.0
+        self._clock = StreamClock(source)
+        self._is_played = policy == "newest" and not source.is_live
         self._held: deque[tuple[Frame, int]] = deque()
         self._is_finished = self._is_closing = False
         self._changed = changed or threading.Condition()
@@ -129,12 +132,15 @@ class Capture:
         frames, previous, started = self.source.frames(), None, time.monotonic()
         limit = self._limit if self.policy == "every" else None
         number = 0
-        while number != limit and self._waited_until(started + number * self._period_s):
+        while number != limit and not self._is_closing:
             before = time.monotonic_ns()
             frame = next(frames, None)
             took = time.monotonic_ns() - before
             if frame is None:
                 return
+            if self._is_played and self._clock.has_time(frame):
+                self._wait_until(started + self._clock.seconds(frame))
+                frame = replace(frame, captured_ns=time.monotonic_ns())
             self._compare(previous, frame)
             self._hand_over(replace(frame, stream=self._stream), took)
             previous, number = frame, number + 1
@@ -144,7 +150,7 @@ class Capture:
         if previous is None:
             return
         self.duplicated += _is_same(previous.image, frame.image)
-        passed_ns = frame.captured_ns - previous.captured_ns
+        passed_ns = round(1e9 * (self._clock.seconds(frame) - self._clock.seconds(previous)))
         is_late = self.source.is_live and passed_ns > self._gap_ns()
         if is_late or frame.index > previous.index + 1 or self.source.reconnects > self._reconnects:
             self._reconnects = self.source.reconnects
@@ -158,12 +164,10 @@ class Capture:
             return 1e9 * GAP_PERIODS / self.source.fps
         return GAP_PERIODS * self._mean_ns or 1e9 * GAP_S
 
-    def _waited_until(self, due: float) -> bool:
-        """Wait as a camera would; False once the caller has gone."""
+    def _wait_until(self, due: float) -> None:
+        """Wait as a camera would; not once the caller has gone."""
         with self._changed:
-            if self._period_s:
-                self._changed.wait_for(lambda: self._is_closing, max(0.0, due - time.monotonic()))
-            return not self._is_closing
+            self._changed.wait_for(lambda: self._is_closing, max(0.0, due - time.monotonic()))
 
     def _hand_over(self, frame: Frame, took: int) -> None:
         with self._changed:

@@ -13,7 +13,14 @@ class StreamClock:
 
     def __init__(self, source: Source) -> None:
         self.fps = source.fps or FPS_OF_IMAGES
-        self._is_live = source.is_live
+        self._has_speed, self._is_live = source.fps is not None, source.is_live
 
     def seconds(self, frame: Frame) -> float:
-        return frame.captured_ns / 1e9 if self._is_live else frame.index / self.fps
+        """Of a video as its container has it; of other recordings by the frame's index."""
+        if self._is_live:
+            return frame.captured_ns / 1e9
+        return frame.index / self.fps if frame.presented_s is None else frame.presented_s
+
+    def has_time(self, frame: Frame) -> bool:
+        """Whether the source itself tells when the frame is due; a folder of pictures does not."""
+        return self._is_live or self._has_speed or frame.presented_s is not None

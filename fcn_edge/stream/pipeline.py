@@ -141,7 +141,7 @@ def run_feeds(
         try:
             in_flight = _in_flight(engine, [feed.source for feed in feeds], policies)
             for frame, view, times in segmented(captures, engine, style, in_flight):
-                logs[frame.stream].add(frame, times)
+                logs[frame.stream].add(frame, view, times)
                 writers[frame.stream].put(frame, view, times)
                 if on_frame is not None:
                     on_frame(frame, view, times)

@@ -21,6 +21,7 @@ _PLAIN: tuple[tuple[str, str, str, Callable[[StreamFigures], float | None]], ...
     ("frames_dropped_total", "counter", "Frames left out for a newer one.", lambda f: f.dropped),
     ("frames_duplicated_total", "counter", "Frames with the pixels of the one before.", lambda f: f.duplicated),
     ("frames_skipped_total", "counter", "Frames that could not be decoded.", lambda f: f.skipped),
+    ("frames_not_finite_total", "counter", "Frames whose scores were not finite numbers.", lambda f: f.not_finite),
     ("gaps_total", "counter", "Times that frames were missing.", lambda f: f.gaps),
     ("reconnects_total", "counter", "Times that the source was opened again.", lambda f: f.reconnects),
     ("source_up", "gauge", "1 while frames come.", lambda f: float(f.state == "open")),

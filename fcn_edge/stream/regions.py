@@ -18,7 +18,7 @@ RULE = re.compile(
     r"(?P<classes>.+?)(?:\s+in\s+(?P<region>\S+))?\s*(?P<sign>[<>])\s*(?P<percent>\d+(?:\.\d+)?)\s*%"
     r"(?:(?:\s+for\s+|\s*@\s*)(?P<seconds>\d+(?:\.\d+)?)\s*s)?"
 )
-GAP_S = 2.0  # nothing seen for longer: what held before need not have held on
+GAP_S = 2.0  # nothing came of a live stream for longer: what held before need not have held on
 
 
 @dataclass(frozen=True)
@@ -153,16 +153,20 @@ class Change:
 
 
 class Watch:
-    """One rule on one stream. It begins after `seconds` without a break, and ends after as many without it."""
+    """One rule on one stream. It begins after `seconds` without a break, and ends after as many without it.
 
-    def __init__(self, rule: Rule) -> None:
+    gap_s: a time without frames that breaks it; of a recording none does, since a frame is shown until the next.
+    """
+
+    def __init__(self, rule: Rule, gap_s: float = GAP_S) -> None:
         self.rule, self.holds = rule, False
+        self._gap_s = max(gap_s, rule.seconds)
         self._differs_since: float | None = None
         self._last: float | None = None
 
     def see(self, share: float, now_s: float) -> Change | None:
         """What changes with this share at this second of the stream."""
-        was_gone = self._last is not None and now_s - self._last > max(GAP_S, self.rule.seconds)
+        was_gone = self._last is not None and now_s - self._last > self._gap_s
         self._last = now_s
         fulfils = share > self.rule.share if self.rule.is_above else share < self.rule.share
         if fulfils == self.holds:
@@ -180,8 +184,8 @@ class Watch:
 class Watches:
     """All rules on one stream."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._each = [Watch(rule) for rule in rules]
+    def __init__(self, rules: Sequence[Rule], *, is_live: bool) -> None:
+        self._each = [Watch(rule, GAP_S if is_live else float("inf")) for rule in rules]
 
     def see(self, shares: Mapping[str | None, np.ndarray], now_s: float, tell: Callable[[Change], None]) -> None:
         for watch in self._each:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fcn_edge.engines.base import Engine, StageRuns
-from fcn_edge.frame import Frame, Times
+from fcn_edge.frame import Frame, Times, View
 from fcn_edge.stream.capture import Capture, Policy, State
 from fcn_edge.stream.window import LENGTH, Quantiles, Window, quantiles_ms
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fcn_edge.stream.sinks.base import Sink
     from fcn_edge.stream.writer import Writer
 
+log = logging.getLogger(__name__)
 RECENT = 120  # frames that live figures are taken over
 STAGES = ("capture", "input", "infer", "view")
 SENT = 1000  # frames of each recording that figures of many are taken over
@@ -31,7 +33,8 @@ AGE, READY = len(STAGES), len(STAGES) + 1  # columns behind the stages: age, and
 class StreamFigures:
     """One source's figures, at a moment of the run or at its end.
 
-    frames_in = frames_out + dropped, but for frames under way. gaps: times that frames were
+    frames_in = frames_out + dropped, but for frames under way. not_finite: frames whose scores held NaN or infinity,
+    so that their class maps mean nothing. gaps: times that frames were
     missing. last_frame_ms: since the last frame came; trouble: why the source is opened again
     or was lost, "" if it was not. stages_ms, frame_age_ms (received to view ready) and
     end_to_end_ms (received to the end of the last sink): over the last 36 000 frames, or fewer
@@ -52,6 +55,7 @@ class StreamFigures:
     longest_gap_ms: float
     reconnects: int
     skipped: int
+    not_finite: int
     fps: float
     last_frame_ms: float | None
     first_frame_ms: float | None
@@ -78,6 +82,7 @@ class Summary:
     duplicated: int
     gaps: int
     reconnects: int
+    not_finite: int
     fps: float
     stages_ms: dict[str, Quantiles]
     frame_age_ms: Quantiles
@@ -112,9 +117,18 @@ class StreamLog:
         self.size: tuple[int, int] | None = None
         self.first_done_ns: int | None = None
         self.times = Window(READY + 1)
+        self.not_finite = 0
 
-    def add(self, frame: Frame, times: Times) -> None:
+    def add(self, frame: Frame, view: View, times: Times) -> None:
         """Note a frame whose view is ready."""
+        if not view.is_finite:
+            self.not_finite += 1
+            if self.not_finite == 1:
+                log.warning(
+                    "%s: the scores of frame %d hold NaN or infinity; its class map means nothing",
+                    frame.source,
+                    frame.index,
+                )
         ready_ns = frame.captured_ns + times.age_ns
         if self.size is None:
             self.size, self.first_done_ns = (frame.image.shape[0], frame.image.shape[1]), ready_ns
@@ -140,6 +154,7 @@ class StreamLog:
             longest_gap_ms=capture.longest_gap_ns / 1e6,
             reconnects=source.reconnects,
             skipped=source.skipped_count,
+            not_finite=self.not_finite,
             fps=_rate(times[:, READY]),
             last_frame_ms=None if last_ns is None else (time.monotonic_ns() - last_ns) / 1e6,
             first_frame_ms=None if self.first_done_ns is None else (self.first_done_ns - self.started_ns) / 1e6,
@@ -191,6 +206,7 @@ def _of_all(streams: Sequence[StreamFigures], seconds: float) -> dict[str, Any]:
         "duplicated": sum(stream.duplicated for stream in streams),
         "gaps": sum(stream.gaps for stream in streams),
         "reconnects": sum(stream.reconnects for stream in streams),
+        "not_finite": sum(stream.not_finite for stream in streams),
         "fps": frames_out / seconds if seconds else 0.0,
         "seconds": seconds,
         "first_frame_ms": min(first, default=None),

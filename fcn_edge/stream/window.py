@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fcn_edge.percentiles import nearest_rank
+
 LENGTH = 36_000  # 20 minutes at 30 a second
 
 
@@ -37,8 +39,8 @@ class Window:
 
 
 def quantiles_ms(durations_ns: Sequence[int] | np.ndarray) -> Quantiles:
-    """Nearest-rank percentiles: each is one of the values that were measured."""
+    """Nearest-rank percentiles of durations in nanoseconds."""
     if not len(durations_ns):
         return Quantiles(None, None)
-    p50, p99 = np.percentile(np.asarray(durations_ns), (50, 99), method="inverted_cdf") / 1e6
-    return Quantiles(float(p50), float(p99))
+    p50, p99 = nearest_rank(durations_ns, (50, 99))
+    return Quantiles(p50 / 1e6, p99 / 1e6)

@@ -32,13 +32,14 @@ from fcn_edge.models.checkpoint import (
     state_from_file,
 )
 from fcn_edge.models.fcn import Segmenter, padded
+from fcn_edge.outputs import require_outputs
 from fcn_edge.schema import to_mapping
 from fcn_edge.shelf import Recipe
 from fcn_edge.stream.sinks.base import require_writable
 from fcn_edge.train.batches import EpochBatches, balance_weights, normalised
 from fcn_edge.train.plan import require_plan
 from fcn_edge.train.qat import Int8Rounding, round_network
-from fcn_edge.train.record import write_record
+from fcn_edge.train.record import files_of_training, write_record
 from fcn_edge.train.run import OnStep, Run
 
 
@@ -82,6 +83,7 @@ def train_network(
             finite; the best checkpoint so far is kept.
     """
     plan = require_plan(recipe)
+    state = _state_of(out, [start, backbone_weights])
     _check_recipe_classes(recipe, data)
     for other in (validation, supplement):
         _check_classes(data, other)
@@ -95,7 +97,7 @@ def train_network(
         round_network(network, int8.pairs)
     batches = EpochBatches(recipe, data, supplement, backgrounds)
     origin = [recipe, data, supplement, validation, start, *backgrounds, *([int8.table_sha256] if int8 else [])]
-    run = Run(network, plan, batches.per_epoch, out.with_name(out.name + ".state"), _fingerprint(origin))
+    run = Run(network, plan, batches.per_epoch, state, _fingerprint(origin))
     weights = balance_weights(batches.frequency, plan.class_balance)
     run.class_weights = None if weights is None else torch.from_numpy(weights)
     header = header_from_recipe(recipe, data.classes, data.palette, data.ignore_index)
@@ -126,6 +128,18 @@ def train_network(
         write_record(record, out)
         on_epoch(report)
     return record
+
+
+def _state_of(out: Path, inputs: list[Path | None]) -> Path:
+    """The file that training goes on from. Raises BadInput where `out` is an input, or no checkpoint of this run."""
+    require_outputs(files_of_training(out), inputs)
+    state = out.with_name(f"{out.name}.state")
+    if out.is_file() and out.stat().st_size and not state.is_file():
+        raise BadInput(
+            f"{out}: exists, and {state.name}, which its training could go on from, does not;"
+            " move it away, or choose another name"
+        )
+    return state
 
 
 def _check_recipe_classes(recipe: Recipe, data: Dataset) -> None:

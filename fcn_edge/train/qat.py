@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +32,9 @@ from fcn_edge.data import Dataset
 from fcn_edge.engines import EngineOptions, engine_on_target
 from fcn_edge.engines.base import Engine
 from fcn_edge.engines.pyt import TorchEngine
+from fcn_edge.engines.reference_check import fidelity
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.export import onnx_from_checkpoint
-from fcn_edge.fidelity import fidelity
 from fcn_edge.models.backbones.base import SummingBlock
 from fcn_edge.models.checkpoint import Checkpoint, checkpoint_from_file
 from fcn_edge.models.fcn import Segmenter
@@ -166,7 +166,7 @@ def _equal_integers(network: Segmenter, pairs: Pairs, file: Path, engine: Engine
 
     def swap(node: str, pair: Pair, layer: nn.Module, read: tuple[Tensor]) -> Tensor:
         own, theirs = torch.round(rounded(read[0], pair) / pair.scale), torch.zeros_like(read[0])
-        given = torch.from_numpy(wanted[pair.tensor])
+        given = torch.from_numpy(wanted[pair.tensor]).float() - pair.zero
         rows, columns = given.shape[2:]
         top, left = (own.shape[2] - rows) // 2, (own.shape[3] - columns) // 2  # a border of zeros is the file's own
         theirs[:, :, top : top + rows, left : left + columns] = given
@@ -186,18 +186,22 @@ def _equal_integers(network: Segmenter, pairs: Pairs, file: Path, engine: Engine
 def round_network(network: Segmenter, pairs: Pairs) -> None:
     """Make `network` round at `pairs`, in place. Its state dict keeps its keys and values."""
     for node, own in pairs.items():
-        layer = network.get_submodule(_module_path(node))
+        path = _module_path(node)
+        layer = network.get_submodule(path)
         if isinstance(layer, nn.Conv2d) and len(own) == 1:
-            layer.__class__ = RoundedConv2d
-            cast("RoundedConv2d", layer).pair = own[0]
+            _replace(network, path, RoundedConv2d(layer, own[0]))
         elif isinstance(layer, SummingBlock) and len(own) == 2:
             layer.add = functools.partial(_rounded_sum, own)
         else:
             raise CheckFailed(f"{node}: is rounded in INT8, and {type(layer).__name__} does not know how to")
-    for layer in network.modules():
+    for path, layer in list(network.named_modules()):
         if isinstance(layer, nn.BatchNorm2d):
-            layer.__class__ = FrozenBatchNorm2d
-            layer.eval()
+            _replace(network, path, FrozenBatchNorm2d(layer))
+
+
+def _replace(network: nn.Module, path: str, layer: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(network.get_submodule(parent), name, layer)
 
 
 def _module_path(node: str) -> str:
@@ -216,7 +220,13 @@ def _module_path(node: str) -> str:
 class RoundedConv2d(nn.Conv2d):
     """A convolution of rounded maps with rounded weights, as a Q/DQ file has it."""
 
-    pair: Pair
+    def __init__(self, layer: nn.Conv2d, pair: Pair) -> None:
+        """With the parameters of `layer`, not copies of them."""
+        shape: tuple[Any, Any, Any, Any] = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        has_bias = layer.bias is not None
+        super().__init__(layer.in_channels, layer.out_channels, *shape, layer.groups, has_bias, device="meta")
+        self.weight, self.bias, self.pair = layer.weight, layer.bias, pair
+        self.train(layer.training)
 
     def forward(self, x: Tensor) -> Tensor:
         weights = rounded_weights(self.weight)
@@ -226,6 +236,14 @@ class RoundedConv2d(nn.Conv2d):
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
     """A batch norm whose statistics stay as they are, whatever the network around it does."""
+
+    def __init__(self, layer: nn.BatchNorm2d) -> None:
+        """With the parameters and statistics of `layer`, not copies of them."""
+        super().__init__(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+        self.weight, self.bias = layer.weight, layer.bias
+        self.running_mean, self.running_var = layer.running_mean, layer.running_var
+        self.num_batches_tracked = layer.num_batches_tracked
+        self.eval()
 
     def train(self, mode: bool = True) -> FrozenBatchNorm2d:
         return super().train(False)

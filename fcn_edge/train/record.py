@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.files import whole_file, write_json
+from fcn_edge.outputs import MARK
+
+
+def files_of_training(out: Path) -> tuple[Path, ...]:
+    """What a training writes under the name `out`, its state left out."""
+    return out, out.with_name(f"{out.name}.record.json"), out.with_name(f"{out.name}.record.png")
 
 
 def write_record(record: dict[str, Any], out: Path) -> None:
     """Write `out.record.json` and, where matplotlib is installed, `out.record.png`."""
-    write_json(out.with_name(f"{out.name}.record.json"), record)
+    _, facts, curves = files_of_training(out)
+    write_json(facts, record)
     if find_spec("matplotlib") is not None:
-        _draw_curves(record, out.with_name(f"{out.name}.record.png"))
+        _draw_curves(record, curves)
 
 
 def _draw_curves(record: dict[str, Any], path: Path) -> None:
@@ -42,5 +49,5 @@ def _draw_curves(record: dict[str, Any], path: Path) -> None:
     losses.legend(handles=lines, loc="center right")
     figure.tight_layout()
     with whole_file(path) as part:
-        figure.savefig(part, format="png")
+        figure.savefig(part, format="png", metadata={"Comment": MARK})
     pyplot.close(figure)

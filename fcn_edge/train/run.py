@@ -64,7 +64,7 @@ class Run:
             "schedule": self.schedule.state_dict(), "torch_rng": torch.get_rng_state(),
             "average": None if self.average is None else self.average.state_dict(),
         }  # fmt: skip
-        with whole_file(self.state_path) as part:
+        with whole_file(self.state_path, replaces=True) as part:  # `resume` has looked at it
             torch.save(state, str(part))
 
     def resume(self) -> int:

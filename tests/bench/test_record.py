@@ -62,6 +62,7 @@ def expected_variants():
     return found
 
 
+@pytest.mark.slow
 def test_every_precision_on_every_engine_present_has_a_row(onnx_file, int8_file, streets):
     made = record_from_engines(variants_from_files([onnx_file, int8_file]), streets, options=QUICK)
     assert {(row["target"], row["precision"], row["execution"]) for row in made["rows"]} == expected_variants()
@@ -86,6 +87,7 @@ def test_every_precision_on_every_engine_present_has_a_row(onnx_file, int8_file,
     }, "two rounds are too few to judge latency"  # fmt: skip
 
 
+@pytest.mark.slow
 def test_rows_have_the_interval_of_their_miou(onnx_file, streets):
     variants = variants_from_files([onnx_file], ["onnxruntime"])
     eight = dataset_from_name(STREETS.replace("images=3", "images=8"))
@@ -157,6 +159,7 @@ def test_paced_run_counts_frames_that_were_not_done_in_time(monkeypatch, frame_m
     assert timing.paced(Counting("openvino"), [], BenchOptions(camera_fps=0)) is None
 
 
+@pytest.mark.slow
 def test_run_that_was_cut_short_goes_on_from_its_finished_rows(onnx_file, int8_file, streets, tmp_path, monkeypatch):
     both = [Variant(onnx_file, "onnxruntime", "f32"), Variant(int8_file, "onnxruntime", "f32")]
     one_by_one = BenchOptions(1, 1, 1, camera_fps=0, together=1)
@@ -210,6 +213,7 @@ def test_bf16_is_for_fp32_files_whatever_their_name(onnx_file, int8_file, tmp_pa
     assert [v.execution for v in variants_from_files([renamed], ["openvino"])] == ["f32"]
 
 
+@pytest.mark.slow
 def test_checkpoint_runs_in_pytorch_and_a_directory_as_it_was_built(checkpoint_file, onnx_file, tmp_path, streets):
     built = build_engine(onnx_file, tmp_path / "engine", options=BuildOptions("onnxruntime", "fp32"))
     variants = variants_from_files([checkpoint_file, built.path])
@@ -219,6 +223,7 @@ def test_checkpoint_runs_in_pytorch_and_a_directory_as_it_was_built(checkpoint_f
     assert sizes == [round(path.stat().st_size / 1e6, 2) for path in (checkpoint_file, built.path / "model.onnx")]
 
 
+@pytest.mark.slow
 def test_directory_built_for_bf16_is_measured_in_bf16(onnx_file, tmp_path):
     if not HAS_BF16 or find_spec("openvino") is None:
         pytest.skip("no bf16 on this CPU, or no openvino: nothing was compiled")
@@ -265,6 +270,7 @@ def test_front_holds_what_nothing_else_beats_and_the_rest_name_what_does():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
 def test_memory_and_starts_are_those_of_a_process_of_its_own(onnx_file, target):
     pytest.importorskip(target, reason=f"{target} is not installed: no memory was measured")
@@ -274,6 +280,7 @@ def test_memory_and_starts_are_those_of_a_process_of_its_own(onnx_file, target):
     assert found["cold_start_ms"] > found["warm_start_ms"] > 0
 
 
+@pytest.mark.slow
 def test_memory_of_what_does_not_open_is_unknown(tmp_path):
     assert fresh.fresh_process(Variant(tmp_path / "none.onnx", "onnxruntime", "f32")) == fresh.NOTHING
 

@@ -36,6 +36,7 @@ def record():
     return whole_record(*rows, calibration={"fcn8s 360x480": covered})
 
 
+@pytest.mark.slow
 def test_every_form_is_written(record, tmp_path):
     paths = write_report(record, tmp_path / "new")
     assert {kind: path.name for kind, path in paths.items()} == {
@@ -89,6 +90,7 @@ def test_name_that_looks_like_markup_stays_a_name(record, tmp_path):
     assert "<script>alert" not in path.read_text() and shown_of(path)["rows"][0]["model"].startswith("</script>")
 
 
+@pytest.mark.slow
 def test_page_draws_itself_in_a_browser(record, tmp_path):
     """What its script made of the data, in a real one; nothing is said on its console."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
@@ -130,6 +132,7 @@ def test_several_models_are_told_apart_and_a_row_without_miou_is_drawn(record, t
     assert write_report(record | {"rows": [*record["rows"], nothing]}, tmp_path)["png"].stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_of_many_rows_only_the_front_is_named_and_colours_tell_the_networks(record, tmp_path, monkeypatch):
     rows = [row("int8", ms=10.0 + number, model=f"net{number % 3}", pareto=number == 0) for number in range(30)]
     colours = report.colours_of(rows)

@@ -29,7 +29,7 @@ RECORD = ROOT / "benchmarks" / "records" / "sweep.amd-epyc-2c.json.xz"
 PICTURE = ROOT / "docs" / "report.png"
 A4 = (794, 1123)  # CSS pixels
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from fcn_edge.build import BuildOptions, build_engine
-from fcn_edge.calib.budget import LayerCost, Measurements, cheapest_within, layer_costs
-from fcn_edge.data import dataset_from_name
+from fcn_edge.calib.budget import LayerCost, Measurements, cheapest_within, content_of, layer_costs
+from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.engines import open_engine
-from fcn_edge.errors import CheckFailed
+from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.onnxfile import onnx_from_file, save_onnx
 
 FP32 = 0.70
@@ -115,6 +116,26 @@ def test_measurements_of_something_else_are_not_taken(tmp_path):
     assert found.kept == ("layer2",) and measured.taken > 0
 
 
+def test_other_labels_are_other_measurements():
+    @dataclass
+    class Labelled:
+        value: int
+
+        def sha256(self):
+            return "same"
+
+        def labels(self):
+            if self.value < 0:
+                raise BadInput("not an image that decodes")
+            return np.full((2, 3), self.value, np.uint8)
+
+    def content(*values):
+        return content_of(Dataset("set", ("a",), ((0, 0, 0),), 255, [Labelled(value) for value in values]))
+
+    assert content(0, 1) == content(0, 1)
+    assert len({str(content(*values)) for values in ((0, 1), (1, 0), (0, 0), (0, -1))}) == 4
+
+
 def test_costs_count_what_a_layer_computes_and_moves(onnx_file):
     layers = {layer.name: layer for layer in layer_costs(onnx_from_file(onnx_file))}
     stem = layers["/backbone/_conv_stem/Conv"]
@@ -178,6 +199,7 @@ def own_labels(planted):
     return model, replace(streets, items=[Own(streets.items[i], labels) for i, labels in enumerate(maps)])
 
 
+@pytest.mark.slow
 def test_planted_outlier_is_found_and_repaired(own_labels, tmp_path):
     model, data = own_labels
     options = BuildOptions("onnxruntime", "int8", calib=CALIB, method="minmax", placement="any", max_miou_drop=100)

@@ -42,6 +42,7 @@ def test_classes_are_counted_from_predictions_and_labels(table):
     assert found.never_labelled == tuple(np.array(list(table.labelled))[labels == 0])
 
 
+@pytest.mark.slow
 def test_labels_of_other_classes_count_nowhere(onnx_file, image_folder, make_folder_set):
     table = table_from_images(onnx_file, images_from_source(make_folder_set(["all", "else"])))
     assert table.labelled is None and coverage_from_table(table).never_labelled == ()
@@ -59,6 +60,7 @@ def make_folder_set(image_folder, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_class_that_is_missing_from_the_set_is_named(onnx_file, make_folder_set, table):
     classes = list(table.predicted)
     found = coverage_from_table(table_from_images(onnx_file, images_from_source(make_folder_set(classes))))
@@ -108,6 +110,7 @@ def test_halves_of_the_set_tell_whether_more_images_would_help(table, halves, se
     assert found.settled is settled and found.verdict[-1] == words
 
 
+@pytest.mark.slow
 def test_halves_are_those_of_every_second_image(onnx_file):
     whole = table_from_images(onnx_file, images_from_source(STREETS))
     chosen = images_from_source(STREETS)
@@ -120,6 +123,7 @@ def test_halves_are_those_of_every_second_image(onnx_file):
             assert entry.halves["percentile"][half] == pytest.approx(alone.tensors[name].limit("percentile"), abs=wide)
 
 
+@pytest.mark.slow
 def test_pictures_of_one_colour_are_named(onnx_file, image_folder):
     cv2.imwrite(str(image_folder / "grey.png"), np.full((64, 96, 3), 128, np.uint8))
     table = table_from_images(onnx_file, images_from_source(str(image_folder)))

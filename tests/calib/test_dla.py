@@ -40,6 +40,7 @@ def test_every_tensor_of_the_file_has_one(table, onnx_file):
     assert set(float_tensors(onnx_from_file(onnx_file))) <= set(found)
 
 
+@pytest.mark.slow
 def test_plain_file_needs_no_other_names(exported, tmp_path, street):
     """What DLA compiles is the plain file; the cache comes from the file with a contract."""
     import cv2

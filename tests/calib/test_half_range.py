@@ -64,6 +64,7 @@ def scores(path):
     return np.stack([next(iter(taps.run(input_from_frame(i.read(), spec.preprocess)).values())) for i in images])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("largest", "words"), [(7e4, "reaches 7e+04, beyond 65504"), (5e-8, "becomes 0")])
 def test_planted_value_is_caught_and_its_nodes_stay_in_float(planted, tmp_path, largest, words):
     path, tensor, writer, reader, table = planted(largest)
@@ -84,12 +85,14 @@ def kinds_of(path):
     return {value.name: value.type.tensor_type.elem_type for value in inferred}
 
 
+@pytest.mark.slow
 def test_same_file_without_images_says_that_nobody_looked(planted, tmp_path):
     made = quantized_file(planted(7e4)[0], tmp_path / "half.onnx", precision="fp16")
     assert made.left_fp32 == {} and contract_from_onnx(made.path).quantization.range_images == 0
     assert facts_from_file(made.path)["range_checked"] == "no: made without images"
 
 
+@pytest.mark.slow
 def test_int8_file_around_half_precision_is_guarded_too(planted, tmp_path):
     path, tensor, writer, reader, table = planted(7e4)
     made = quantized_file(path, tmp_path / "half.onnx", precision="int8-fp16", table=table)
@@ -104,6 +107,7 @@ def test_int8_file_around_half_precision_is_guarded_too(planted, tmp_path):
     assert np.corrcoef(scores(made.path).ravel(), wanted.ravel())[0, 1] > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [7e4, 5e-8])
 def test_guarded_convolution_still_multiplies_integers(planted, tmp_path, largest):
     """It reads its pair without a Cast, at the scale that the half-precision file has, where others read it too."""
@@ -140,6 +144,7 @@ def test_network_that_fits_has_no_node_in_float(onnx_file, table_file, tmp_path)
     assert onnx_from_file(checked.path).graph == onnx_from_file(bare.path).graph
 
 
+@pytest.mark.slow
 def test_every_float_tensor_is_measured(onnx_file, table_file):
     """The largest, the smallest that is not zero, and the root mean square."""
     model, table = onnx_from_file(onnx_file), table_from_file(table_file)

@@ -20,8 +20,10 @@ from fcn_edge.calib.images import (
     spread_indices,
 )
 from fcn_edge.data import dataset_from_name
+from fcn_edge.data.pictures import TURNED
 from fcn_edge.errors import BadInput
 from fcn_edge.files import sha256_of_file
+from tests.labelfiles import RGB, png_from_samples
 
 
 @given(st.integers(1, 2000), st.none() | st.integers(1, 2000))
@@ -41,6 +43,18 @@ def test_folder_gives_its_pictures_in_order(image_folder):
     assert chosen.source == str(image_folder)
     assert chosen.images[0].read().shape == (64, 96, 3)
     assert chosen.images[0].sha256() == sha256_of_file(image_folder / "street0.jpg")
+
+
+def test_pictures_are_turned_upright_and_hidden_ones_passed_over_with_a_note(tmp_path):
+    for name, orientation in (("a", 6), ("b", None), ("c", 8)):
+        data = png_from_samples(np.zeros((4, 6, 3), int), 8, RGB, orientation)
+        (tmp_path / f"{name}.png").write_bytes(data)
+    (tmp_path / "._a.png").write_bytes(b"of another system")
+    for source in (tmp_path, f"{tmp_path}/*.png"):
+        chosen = images_from_source(str(source))
+        assert [image.read().shape[:2] for image in chosen.images] == [(6, 4), (4, 6), (6, 4)]
+        assert f"a.png and 1 more: {TURNED}" in chosen.notes.lines
+    assert images_from_source(str(tmp_path)).notes.lines == ["._a.png: hidden, passed over"]
 
 
 def test_data_set_folder_gives_what_lies_in_images(image_folder):
@@ -83,15 +97,16 @@ def test_video_gives_frames_spread_over_it(video):
     assert len({image.sha256() for image in chosen.images}) == 4
 
 
+@pytest.mark.slow
 def test_network_is_calibrated_on_a_video(video, onnx_file):
     table = table_from_images(onnx_file, images_from_source(str(video), 3))
     assert table.source == str(video) and len(set(table.images_sha256)) == 3 and table.skipped == ()
 
 
-@pytest.mark.parametrize("content", [b"", b"no video" * 100])
-def test_video_that_does_not_open_is_named(tmp_path, content):
+@pytest.mark.parametrize(("content", "fault"), [(b"", "empty"), (b"no video" * 100, "not a video that opens")])
+def test_video_that_does_not_open_is_named(tmp_path, content, fault):
     (tmp_path / "a.mp4").write_bytes(content)
-    with pytest.raises(BadInput, match=r"a\.mp4: not a video that opens"):
+    with pytest.raises(BadInput, match=rf"a\.mp4: .*{fault}"):
         images_from_source(str(tmp_path / "a.mp4"))
 
 

@@ -43,6 +43,7 @@ def divergence(counts, kept, groups):
     return np.inf if (q[seen] == 0).any() else float((p[seen] * np.log(p[seen] / q[seen])).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [SIGNED, UNSIGNED])
 @pytest.mark.parametrize("kind", ["normal", "laplace+relu"])
 def test_entropy_finds_the_least_divergence(kind, levels):

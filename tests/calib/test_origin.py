@@ -102,10 +102,12 @@ MUTATIONS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_untouched_it_is_taken(world):
     assert contract_from_onnx(world.calibrate()).quantization.precision == "int8"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "message", "what"), MUTATIONS.values(), ids=MUTATIONS)
 def test_whatever_changed_is_told(world, change, message, what):
     change(world)
@@ -125,6 +127,7 @@ def test_count_is_not_passed_over_for_a_table(onnx_file, table_file, tmp_path):
         int8_from_onnx(onnx_file, tmp_path / "a.onnx", calib=str(table_file), count=2)
 
 
+@pytest.mark.slow
 def test_image_that_did_not_decode_is_no_difference(onnx_file, image_folder, tmp_path):
     (image_folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     world = World(onnx_file, image_folder, tmp_path)

@@ -64,6 +64,7 @@ def node_by_node(path):
     return lambda x: next(iter(taps.run(x).values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "placement"), LOWER)
 def test_class_maps_stay_those_of_fp32(quantized, class_maps, fp32_maps, precision, placement):
     path = quantized(precision, placement).path
@@ -72,6 +73,7 @@ def test_class_maps_stay_those_of_fp32(quantized, class_maps, fp32_maps, precisi
     assert (class_maps(node_by_node(path)) == fp32_maps).mean() >= wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize(("precision", "placement"), LOWER)
 def test_engines_agree_with_the_file_as_it_is_written(quantized, class_maps, precision, placement, target):
@@ -96,6 +98,7 @@ def test_file_keeps_the_contract_and_says_how_it_came_to_be(quantized, onnx_file
         assert (made.quantization.placement, made.quantization.method) == (placement, "percentile")
 
 
+@pytest.mark.slow
 def test_calibrating_twice_gives_the_same_file(onnx_file, image_folder, tmp_path):
     for name in ("a", "b"):
         int8_from_onnx(
@@ -105,6 +108,7 @@ def test_calibrating_twice_gives_the_same_file(onnx_file, image_folder, tmp_path
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_saved_table_makes_the_file_that_the_images_make(onnx_file, image_folder, tmp_path):
     first = int8_from_onnx(
         onnx_file, tmp_path / "a.onnx", calib=str(image_folder), table_out=tmp_path / "t.json", method="minmax"
@@ -141,6 +145,7 @@ def test_only_fp32_is_a_start(quantized, table_file, tmp_path, start, precision)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"head": "logits"}, "made from another graph"), ({"size": (96, 96)}, "made for tiny with another preprocessing")],
@@ -213,6 +218,7 @@ def test_half_scores_come_out_as_float32(quantized, frames):
         assert engine.infer(frames[0]).dtype == np.float32
 
 
+@pytest.mark.slow
 def test_half_classes_come_out_as_bytes(exported, tmp_path, frames):
     made = quantized_file(exported(head="classes"), tmp_path / "a.onnx", precision="fp16")
     with (

@@ -175,6 +175,7 @@ def biases(path):
     return {node.name: values[node.input[2]] for node in model.graph.node if node.op_type == "Conv"}
 
 
+@pytest.mark.slow
 def test_bias_is_corrected_where_asked_for(onnx_file, table_file, tmp_path):
     table = table_from_file(table_file)
     made = {
@@ -198,6 +199,7 @@ def test_layer_in_float_keeps_its_bias(onnx_file, table_file, tmp_path):
     assert np.array_equal(biases(onnx_file)[name], biases(made.path)[name])
 
 
+@pytest.mark.slow
 def test_file_and_table_say_how_they_were_rounded(rounded, onnx_file, tmp_path):
     made, table = rounded
     assert made.quantization.refined == contract_from_onnx(made.path).quantization.refined == ("bias", "rounding")

@@ -31,11 +31,13 @@ def make_table(onnx_file, image_folder):
     return make
 
 
+@pytest.mark.slow
 def test_table_is_the_same_every_time(make_table):
     first, second = make_table(), make_table()
     assert first == second and first.sha256 == second.sha256
 
 
+@pytest.mark.slow
 def test_ranges_are_those_of_the_tensors(make_table, onnx_file, image_folder):
     """Every tensor that will be quantized, held against the raw values of each image."""
     model, table = onnx_from_file(onnx_file), make_table()
@@ -53,6 +55,7 @@ def test_ranges_are_those_of_the_tensors(make_table, onnx_file, image_folder):
         assert sum(entry.histogram) == values.size and len(entry.histogram) == BINS
 
 
+@pytest.mark.slow
 def test_table_says_where_it_comes_from(make_table, onnx_file, image_folder):
     table = make_table()
     spec = contract_from_onnx(onnx_file).spec
@@ -63,10 +66,12 @@ def test_table_says_where_it_comes_from(make_table, onnx_file, image_folder):
     assert table.skipped == ()
 
 
+@pytest.mark.slow
 def test_other_images_give_another_table(make_table):
     assert make_table("synthetic:street,seed=8,images=2,size=64x96").sha256 != make_table().sha256
 
 
+@pytest.mark.slow
 def test_picture_that_does_not_decode_is_skipped_and_named(make_table, image_folder):
     whole = make_table()
     (image_folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
@@ -82,6 +87,7 @@ def test_pictures_none_of_which_decodes_are_refused(make_table, image_folder):
         make_table()
 
 
+@pytest.mark.slow
 def test_progress_counts_both_passes(make_table):
     seen = []
     make_table(on_image=lambda done, total: seen.append((done, total)))
@@ -116,6 +122,7 @@ def test_file_without_contract_is_refused(make_table, exported):
         make_table(model=exported(head="logits", io="plain"))
 
 
+@pytest.mark.slow
 def test_table_survives_its_file(make_table, tmp_path):
     table = make_table()
     table.save(tmp_path / "t.json")
@@ -163,6 +170,7 @@ def test_tensor_that_is_always_zero_has_limit_zero(method):
     assert TensorRange(0.0, 0.0, (0,) * BINS).limit(method) == 0.0
 
 
+@pytest.mark.slow
 def test_methods_read_the_same_ranges(make_table):
     table = make_table()
     widest = with_method(table, "minmax")

@@ -35,6 +35,7 @@ def leaves_nothing(tmp_path):
 @pytest.mark.usefixtures("leaves_nothing")
 @pytest.mark.parametrize("verb", MODEL_VERBS)
 class TestModel:
+    @pytest.mark.slow
     def test_missing_file(self, command, words_for, tmp_path, verb):
         command(verb, tmp_path / "none.onnx", *words_for(verb)).refuses(2, "none.onnx: no such file")
 
@@ -54,7 +55,7 @@ class TestModel:
 
     def test_spec_with_more_classes_than_the_network(self, command, words_for, foreign_file, spec_file, verb):
         done = command(verb, foreign_file, "--spec", spec_file("voc"), *words_for(verb), "--json")
-        done.refuses(2, "the spec names 21 classes, the output has shape [1, 11, 32, 48]")
+        done.refuses(2, "21 classes", "[1, 11, 32, 48]")
         assert done.json["exit_code"] == 2
 
     def test_spec_with_an_unknown_key(self, command, words_for, foreign_file, text_file, verb):
@@ -130,7 +131,7 @@ def test_wrong_data_set_is_told(command, onnx_file, data, words):
         ("{text}/out.mp4", ["notes.txt", "cannot be written"]),
         ("{text}/masks/", ["masks", "cannot be written"]),
         ("/proc/out.mp4", ["/proc", "cannot be written"]),
-        ("{video}", ["is the source itself"]),
+        ("{video}", ["is read by this command"]),
     ],
 )
 def test_wrong_sink_is_told(command, onnx_file, video, text_file, uri, words):

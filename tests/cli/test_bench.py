@@ -40,6 +40,7 @@ def quick(pairs, tmp_path):
     return ["--data", f"folder:{pairs}", "--out", out, "--rounds", 1, "--frames", 2, "--camera-fps", 0]
 
 
+@pytest.mark.slow
 def test_json_is_the_record_that_is_written(command, onnx_file, pairs, quick, tmp_path):
     done = command("bench", onnx_file, *quick, "--calib", pairs, "--allow-overlap", "--target", "onnxruntime", "--json")
     assert done.code == 0 and set(done.json) >= TOP_KEYS
@@ -53,12 +54,14 @@ def test_json_is_the_record_that_is_written(command, onnx_file, pairs, quick, tm
     assert "wrote " in done.err
 
 
+@pytest.mark.slow
 def test_people_see_a_row_for_each_variant(command, onnx_file, quick):
     done = command("bench", onnx_file, *quick, "--target", "onnxruntime")
     for words in ("streets, 4 images", "p50 ms", "mIoU", "onnxruntime", "front"):
         assert words in done.out
 
 
+@pytest.mark.slow
 def test_people_see_how_sure_miou_is(command, onnx_file, tmp_path):
     words = ["--data", "synthetic:street,seed=7,images=8,size=64x96", "--rounds", 1, "--frames", 1]
     done = command("bench", onnx_file, *words, "--out", tmp_path / "bench", "--target", "onnxruntime")
@@ -70,6 +73,7 @@ def test_people_see_how_sure_miou_is(command, onnx_file, tmp_path):
     assert again["miou_ci"] == row["miou_ci"] and again["against"]["difference_ci"] == [0, 0]
 
 
+@pytest.mark.slow
 def test_broken_picture_is_named_and_the_rest_goes_on(command, onnx_file, broken_pairs, tmp_path):
     words = ["--data", f"folder:{broken_pairs}", "--out", tmp_path / "bench", "--rounds", 1, "--frames", 4]
     done = command("bench", onnx_file, *words, "--target", "onnxruntime")
@@ -97,6 +101,7 @@ def test_full_disk_leaves_no_part_of_a_record(command, onnx_file, quick, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_suite_of_ones_own_says_what_to_measure(command, onnx_file, pairs, text_file, tmp_path):
     suite = text_file("own.toml", f'title = "own"\ndata = "folder:{pairs}"\nrounds = 1\nframes = 1\n')
     words = ["--suite", suite, "--out", tmp_path / "bench", "--target", "onnxruntime", "--json"]
@@ -106,6 +111,7 @@ def test_suite_of_ones_own_says_what_to_measure(command, onnx_file, pairs, text_
     command("bench", onnx_file, "--suite", "streets").refuses(2, "did you mean 'street'?")
 
 
+@pytest.mark.slow
 def test_files_are_prepared_once_and_taken_up_again(command, checkpoint_file, tmp_path, text_file, monkeypatch):
     """Of two sizes, one of them not on ONNX Runtime; calibrated on as many images as the suite says."""
     suite = text_file("own.toml", SWEEP.format(model=checkpoint_file))
@@ -125,6 +131,7 @@ def test_files_are_prepared_once_and_taken_up_again(command, checkpoint_file, tm
     command(*words, "--calib", "synthetic:street,seed=9,images=2,size=64x96").refuses(2, "the table was not made of")
 
 
+@pytest.mark.slow
 def test_files_of_other_weights_are_made_anew(command, checkpoint_file, pairs, tmp_path):
     from fcn_edge.onnxfile import contract_from_onnx
 

@@ -20,6 +20,7 @@ BUILD_KEYS = {"engine", "manifest", "target", "precision", "execution", "miou", 
               "kept_float", "seconds"}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_export_tells_how_near_it_is_to_pytorch(command, checkpoint_file, tmp_path):
     out = tmp_path / "new" / "net.onnx"
     found = command("export", checkpoint_file, "--out", out, "--json").json
@@ -64,6 +65,7 @@ def test_output_is_named_like_an_onnx_file(command, checkpoint_file, onnx_file, 
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_calibrate_writes_file_and_table_and_counts_images(command, onnx_file, pairs, tmp_path):
     out = tmp_path / "net.int8.onnx"
     found = command("calibrate", onnx_file, "--calib", pairs, "--out", out, "--images", 3, "--json").json
@@ -72,6 +74,7 @@ def test_calibrate_writes_file_and_table_and_counts_images(command, onnx_file, p
     assert (found["images"], found["skipped"], found["placement"]) == (3, [], "any") and found["tensors"] > 50
 
 
+@pytest.mark.slow
 def test_calibrate_writes_a_cache_for_dla_too(command, onnx_file, table_file, tmp_path):
     cache = tmp_path / "net.dla.cache"
     words = ["calibrate", onnx_file, "--calib", table_file, "--out", tmp_path / "net.int8.onnx", "--dla-cache", cache]
@@ -82,12 +85,16 @@ def test_calibrate_writes_a_cache_for_dla_too(command, onnx_file, table_file, tm
     command(*words, "--dla-tensorrt", "11.4.0").refuses(2, "has no calibration caches for DLA")
 
 
+@pytest.mark.slow
 def test_calibrate_names_and_counts_broken_pictures_and_goes_on(command, onnx_file, broken_pairs, tmp_path):
     words = ["calibrate", onnx_file, "--calib", broken_pairs, "--out", tmp_path / "net.int8.onnx"]
     assert command(*words, "--json").json["skipped"] == ["street2.jpg"]
-    assert "skipped, 1 that do not decode: street2.jpg" in command(*words).out
+    done = command(*words)
+    assert "skipped, 1 that cannot be read: street2.jpg" in done.out
+    assert "street2.jpg: not an image that decodes" in done.err
 
 
+@pytest.mark.slow
 def test_calibrate_refines_as_it_is_told(command, onnx_file, table_file, tmp_path):
     words = ["calibrate", onnx_file, "--calib", table_file, "--out", tmp_path / "net.int8.onnx"]
     assert command(*words, "--json").json["refined"] == []
@@ -102,6 +109,7 @@ def test_calibrate_refuses_what_is_quantized_already(command, int8_file, checkpo
     command("calibrate", checkpoint_file, *rest).refuses(2, "a checkpoint; export it first")
 
 
+@pytest.mark.slow
 def test_build_engine_from_a_checkpoint_tells_miou_and_drop(command, checkpoint_file, pairs, tmp_path):
     out = tmp_path / "engine"
     words = ["build-engine", checkpoint_file, "--target", "onnxruntime", "--precision", "int8", "--calib", pairs]
@@ -114,6 +122,7 @@ def test_build_engine_from_a_checkpoint_tells_miou_and_drop(command, checkpoint_
     assert "engine directory" in done.out and "int8" in done.out
 
 
+@pytest.mark.slow
 def test_build_engine_says_what_it_made(command, onnx_file, tmp_path):
     pytest.importorskip("openvino", reason="openvino is not installed: it told no layers")
     done = command("build-engine", onnx_file, "--target", "openvino", "--out", tmp_path / "engine")
@@ -121,6 +130,7 @@ def test_build_engine_says_what_it_made(command, onnx_file, tmp_path):
         assert words in done.out
 
 
+@pytest.mark.slow
 def test_missed_budget_exits_1_and_leaves_no_engine(command, onnx_file, pairs, tmp_path, monkeypatch):
     mious = iter([0.42])  # of fp32; each INT8 file gets less
     monkeypatch.setattr("fcn_edge.calib.budget.evaluate_engine", lambda *_, **__: evaluated(next(mious, 0.30)))
@@ -157,6 +167,7 @@ def test_engines_that_do_not_run_here_exit_3_with_what_is_missing(command, onnx_
     done.refuses(3, "cannot run on this machine", f"fcn-edge run {onnx_file} --target openvino")
 
 
+@pytest.mark.slow
 def test_builder_options_reach_the_plan_and_its_command_lines(command, onnx_file, tmp_path):
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothing was compiled")
     words = ["build-engine", onnx_file, "--target", "tensorrt-rtx", "--precision", "fp16", "--sm", "86,89"]
@@ -234,10 +245,12 @@ class TestFullDisk:
         yield folder
         assert list(folder.iterdir()) == []  # not even a part of a file
 
+    @pytest.mark.slow
     def test_export(self, command, checkpoint_file, folder):
         out = folder / "net.onnx"
         command("export", checkpoint_file, "--out", out).refuses(2, f"{out}: the disk is full")
 
+    @pytest.mark.slow
     def test_calibrate(self, command, onnx_file, table_file, folder):
         out = folder / "net.onnx"
         command("calibrate", onnx_file, "--calib", table_file, "--out", out).refuses(2, f"{out}: the disk is full")
@@ -250,6 +263,7 @@ class TestFullDisk:
         command(*words).refuses(2, str(out), "the disk is full")
 
 
+@pytest.mark.slow
 def test_table_that_cannot_be_written_takes_the_int8_file_with_it(
     command, onnx_file, table_file, tmp_path, monkeypatch
 ):
@@ -266,6 +280,7 @@ def test_table_that_cannot_be_written_takes_the_int8_file_with_it(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["export", "calibrate", "build-engine"])
 def test_file_in_the_place_of_a_folder_is_told(command, checkpoint_file, onnx_file, table_file, text_file, verb):
     out = text_file("notes.txt") / "made.onnx"
@@ -274,6 +289,7 @@ def test_file_in_the_place_of_a_folder_is_told(command, checkpoint_file, onnx_fi
     command(verb, source, *rest, "--out", out).refuses(2, "notes.txt", "cannot be written")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_leave_no_part_of_an_engine(onnx_file, tmp_path, number):
     words = ["build-engine", onnx_file, "--target", "onnxruntime", "--precision", "int8", "--images", 5000]
@@ -292,6 +308,7 @@ def test_signals_leave_no_part_of_an_engine(onnx_file, tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_engine_directory_is_replaced_and_no_other_folder_is(command, onnx_file, int8_file, tmp_path):
     out, words = tmp_path / "engine", ["build-engine", "--target", "onnxruntime", "--out"]
     assert command(*words, out, int8_file, "--precision", "int8").code == 0

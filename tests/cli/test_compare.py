@@ -23,6 +23,7 @@ def other_mean(onnx_file, tmp_path):
     return tmp_path / "mean.onnx"
 
 
+@pytest.mark.slow
 def test_agreement_exits_0_and_says_so_in_one_object(command, onnx_file, checkpoint_file):
     done = command("compare", checkpoint_file, onnx_file, *IMAGES, "--json")
     assert done.code == 0 and done.json["agree"] is True and done.json["first"] is None
@@ -31,6 +32,7 @@ def test_agreement_exits_0_and_says_so_in_one_object(command, onnx_file, checkpo
     assert done.json["limits"] == {"levels": 0.5, "sqnr_db": 60.0, "agreement": 0.999}
 
 
+@pytest.mark.slow
 def test_disagreement_exits_1_and_names_the_stage(command, onnx_file, other_mean, tmp_path):
     done = command("compare", onnx_file, other_mean, *IMAGES, "--out", tmp_path / "diff", "--count", "1", "--json")
     assert done.code == 1 and done.json["first"] == "mean" and done.json["images"] == 1
@@ -38,6 +40,7 @@ def test_disagreement_exits_1_and_names_the_stage(command, onnx_file, other_mean
     assert str(tmp_path / "diff" / "disagreement.png") in done.err
 
 
+@pytest.mark.slow
 def test_people_read_the_sentence_first(command, onnx_file, other_mean):
     done = command("compare", onnx_file, other_mean, *IMAGES)
     assert done.out.startswith("mean: A has 127,127,127, B 123.7,116.3,103.5: inputs differ by up to 23.5 levels")
@@ -49,6 +52,7 @@ def test_people_read_the_sentence_first(command, onnx_file, other_mean):
     assert done.out.rstrip().endswith("99.9 % of pixels (--min-agreement)")
 
 
+@pytest.mark.slow
 def test_layers_that_lose_most_are_shown_in_order_and_marked(command, onnx_file, int8_file):
     done = command("compare", onnx_file, int8_file, *IMAGES)
     assert done.code == 0 and "SQNR of 98 tensors that both have, of A's 98; the 10 lowest" in done.out
@@ -56,6 +60,7 @@ def test_layers_that_lose_most_are_shown_in_order_and_marked(command, onnx_file,
     assert "that change class from A to B: " in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code"),
     [([], 0), (["--min-agreement", "99.99"], 1), (["--min-sqnr", "50"], 1), (["--min-agreement", "50"], 0)],
@@ -64,11 +69,13 @@ def test_limits_decide(command, onnx_file, int8_file, words, code):
     assert command("compare", onnx_file, int8_file, *IMAGES, *words, "--json").code == code
 
 
+@pytest.mark.slow
 def test_mean_passes_where_levels_are_allowed(command, onnx_file, other_mean):
     done = command("compare", onnx_file, other_mean, *IMAGES, "--max-levels", "30", "--min-agreement", "0", "--json")
     assert done.code == 0 and done.json["a"]["mean"][2] == 127 and done.json["b"]["mean"][2] == pytest.approx(103.5)
 
 
+@pytest.mark.slow
 def test_files_made_elsewhere_are_compared_by_their_specs(command, foreign_file, spec_file, text_file):
     spec = spec_file("camvid")
     words = ("compare", foreign_file, foreign_file, *IMAGES, "--spec-a", spec, "--spec-b")
@@ -78,6 +85,7 @@ def test_files_made_elsewhere_are_compared_by_their_specs(command, foreign_file,
     assert done.code == 1 and done.json["first"] == "colour" and done.json["b"]["file"] == str(foreign_file)
 
 
+@pytest.mark.slow
 def test_unrelated_networks_are_compared_layer_by_layer_as_far_as_they_go(command, onnx_file, foreign_file, spec_file):
     done = command("compare", onnx_file, foreign_file, *IMAGES, "--spec-b", spec_file("camvid"), "--json")
     assert done.code == 1 and done.json["layers"] == []

@@ -87,7 +87,7 @@ def test_log_tells_states_and_results_with_their_time_and_stderr_does_not(comman
     done = command("run", "--config", config(), "--log", log, "--sink", tmp_path / "out.mp4")
     lines = log.read_text().splitlines()
     assert done.code == 0 and done.err == ""
-    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING) ", line) for line in lines)
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ fcn-edge (INFO|WARNING) ", line) for line in lines)
     assert any(f"{video}: ended" in line for line in lines)
     assert any(f"{tmp_path}/out.mp4: 3 frames" in line for line in lines)
 
@@ -121,6 +121,7 @@ def test_log_forgets_credentials_that_somebody_else_forgot(tmp_path):
     assert "rtsp://***@camera/1 does not answer" in (tmp_path / "run.log").read_text()
 
 
+@pytest.mark.slow
 def test_example_is_understood_and_only_asks_for_its_camera(command, monkeypatch, tmp_path):
     monkeypatch.setenv("CAMERA_PASSWORD", "hunter2")
     monkeypatch.chdir(tmp_path)

@@ -7,10 +7,14 @@ import shutil
 from importlib.util import find_spec
 
 import cv2
+import numpy as np
 import pytest
 
+from tests.shared_data import SHARED
+
 KEYS = {"miou", "pixel_acc", "mean_acc", "fw_iou", "iou", "images", "target", "precision", "execution", "model_sha256",
-        "miou_ci", "iou_ci", "scores"}  # fmt: skip
+        "miou_ci", "iou_ci", "scores", "ignored_share", "classes_without_labels", "classes_never_predicted", "warnings",
+        "notes"}  # fmt: skip
 AGAINST_KEYS = {"name", "miou", "miou_ci", "difference", "difference_ci", "probability_better", "verdict", "pixel_acc",
                 "classes"}  # fmt: skip
 STREETS = "synthetic:street,seed=7,images=8,size=64x96"
@@ -32,12 +36,14 @@ def test_people_read_the_paper_s_names_and_what_ran(command, onnx_file, pairs):
         assert words in done.out
 
 
+@pytest.mark.slow
 def test_checkpoint_and_int8_file_are_evaluated_alike(command, checkpoint_file, int8_file, pairs):
     for model, precision in ((checkpoint_file, "fp32"), (int8_file, "int8")):
         found = command("evaluate", model, "--data", f"folder:{pairs}", "--limit", 2, "--json").json
         assert (found["images"], found["precision"]) == (2, precision)
 
 
+@pytest.mark.slow
 def test_broken_picture_is_named_and_counted_and_the_rest_goes_on(command, onnx_file, broken_pairs):
     words = ["evaluate", onnx_file, "--data", f"folder:{broken_pairs}"]
     found = command(*words, "--json").json
@@ -56,6 +62,46 @@ def test_labels_of_another_size_are_refused(command, onnx_file, pairs, tmp_path,
     done = command("evaluate", onnx_file, "--data", f"folder:{root}", "--json")
     done.refuses(2, f"street{number}.png: 96x40 labels for a 96x64 image; a label image has its image's size")
     assert done.json["exit_code"] == 2
+
+
+@pytest.mark.slow
+def test_what_the_scores_say_nothing_of_is_reported(command, onnx_file, pairs, tmp_path):
+    root = tmp_path / "pairs"
+    shutil.copytree(pairs, root)
+    for number in range(2):
+        cv2.imwrite(str(root / "labels" / f"street{number}.png"), np.full((64, 96), 255, np.uint8))
+    for number in range(2, 4):
+        cv2.imwrite(str(root / "labels" / f"street{number}.png"), np.zeros((64, 96), np.uint8))
+    shutil.copyfile(root / "images" / "street2.jpg", root / "images" / "street1.jpg")
+    (root / "images" / "._street1.jpg").write_bytes(b"of another system")
+    words = ["evaluate", onnx_file, "--data", f"folder:{root}", "--target", "onnxruntime"]
+    found = command(*words, "--json").json
+    assert found["ignored_share"] == 0.5
+    assert len(found["classes_without_labels"]) == 10 and "sky" not in found["classes_without_labels"]
+    assert set(found["classes_never_predicted"]) <= set(found["iou"])
+    assert [("50.0%" in text, "street1 and street2" in text) for text in found["warnings"]] == [(1, 0), (0, 1)]
+    assert found["notes"] == ["._street1.jpg: hidden, passed over"]
+    done = command(*words)
+    for text in found["warnings"]:
+        assert f"warning: {text}" in done.err
+    for text in ("ignored: 50.0%", "in no label: building", "._street1.jpg: hidden"):
+        assert text in done.out
+
+
+CASES = SHARED / "cases" / "labels"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"{CASES} is not on this machine")
+def test_mask_of_0_and_255_is_refused_and_right_once_it_is_mapped(command, tmp_path):
+    words = ["evaluate", CASES / "bin_road.onnx", "--spec", CASES / "bin_road.toml", "--target", "onnxruntime"]
+    command(*words, "--data", f"folder:{CASES / 'binary_255'}").refuses(2, "label_values", "[0, 255]", "road")
+    root = tmp_path / "mapped"
+    shutil.copytree(CASES / "binary_255", root, copy_function=shutil.copyfile)
+    root.chmod(0o755)
+    (root / "classes.json").write_text('{"names": ["other", "road"], "ignore_index": 255, "label_values": [0, 255]}')
+    found = command(*words, "--data", f"folder:{root}", "--json").json
+    assert found["miou"] > 0.976 and found["ignored_share"] == 0
 
 
 def test_set_with_other_classes_is_refused(command, foreign_file, text_file, pairs):
@@ -89,6 +135,7 @@ def saved(text_file, result):
     return text_file("before.json", result)
 
 
+@pytest.mark.slow
 def test_scores_have_intervals_and_each_image_its_own_counts(command, onnx_file):
     words = ["evaluate", onnx_file, "--data", STREETS]
     found = command(*words, "--json").json
@@ -102,6 +149,7 @@ def test_scores_have_intervals_and_each_image_its_own_counts(command, onnx_file)
     assert f"mean IU {100 * found['miou']:.1f} ({100 * low:.1f} to {100 * high:.1f})" in command(*words).out
 
 
+@pytest.mark.slow
 def test_too_few_images_have_no_interval_and_the_reason_is_told(command, onnx_file, pairs):
     words = ["evaluate", onnx_file, "--data", f"folder:{pairs}"]
     found = command(*words, "--against", onnx_file, "--json").json
@@ -110,6 +158,7 @@ def test_too_few_images_have_no_interval_and_the_reason_is_told(command, onnx_fi
     assert "no interval: 4 images are too few for an interval, which takes 6" in command(*words).out
 
 
+@pytest.mark.slow
 def test_difference_to_a_second_model_is_told_with_its_interval(command, onnx_file, int8_file):
     words = ["evaluate", int8_file, "--data", STREETS, "--against", onnx_file]
     found = command(*words, "--json").json
@@ -128,11 +177,13 @@ def test_difference_to_a_second_model_is_told_with_its_interval(command, onnx_fi
     assert ("real: the interval excludes 0" if excludes_0 else "not distinguishable with 8 images") in shown
 
 
+@pytest.mark.slow
 def test_saved_scores_stand_in_for_the_other_model(command, onnx_file, int8_file, saved):
     words = ["evaluate", int8_file, "--data", STREETS, "--json", "--against"]
     assert command(*words, saved).json["against"] == command(*words, onnx_file).json["against"]
 
 
+@pytest.mark.slow
 def test_difference_that_is_everywhere_is_real(command, onnx_file, saved):
     """As many pixels of each image moved from right to wrong as right ones are left."""
     worse = json.loads(saved.read_text())
@@ -152,6 +203,7 @@ def halved(index, count):
     return [[index, count - count // 2], [11 * label + (label + 1) % 11, count // 2]]
 
 
+@pytest.mark.slow
 def test_row_of_a_bench_record_stands_in_too(command, onnx_file, saved, text_file):
     row = {**json.loads(saved.read_text()), "target": "openvino"}
     one, two = (text_file(f"record{n}.json", json.dumps({"schema": 1, "rows": [row] * n})) for n in (1, 2))
@@ -162,6 +214,7 @@ def test_row_of_a_bench_record_stands_in_too(command, onnx_file, saved, text_fil
         command(*words, given).refuses(2, "which row? write", "#1 tiny openvino fp32 f32, #2 tiny openvino")
 
 
+@pytest.mark.slow
 def test_runs_on_other_images_or_labels_are_refused(command, onnx_file, saved):
     words = ["evaluate", onnx_file, "--data", STREETS, "--against", saved]
     command(*words, "--limit", 6).refuses(2, "this run scored 6 images, the other 8, and 6 of them are the same")
@@ -198,6 +251,7 @@ def test_other_that_is_not_there_is_refused_before_anything_runs(command, onnx_f
     command("evaluate", onnx_file, "--data", STREETS, "--against", tmp_path / name).refuses(2, f"{name}: no such file")
 
 
+@pytest.mark.slow
 def test_other_with_other_classes_is_refused(command, onnx_file, saved):
     value = json.loads(saved.read_text())
     value["scores"]["iou"].append(None)

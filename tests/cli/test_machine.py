@@ -17,6 +17,7 @@ def test_doctor_prints_one_object_or_a_table(command):
     assert done.code == 0 and "what to do" in done.out and found["device"]["cpu"] in done.out
 
 
+@pytest.mark.slow
 def test_models_lists_the_shelf_with_its_cost(command):
     pytest.importorskip("torch", reason="torch is not installed: networks cannot be counted")
     found = command("models", "--json").json["networks"]
@@ -28,6 +29,7 @@ def test_models_lists_the_shelf_with_its_cost(command):
     assert "3.41 M" in table and "pool4 pool3" in table
 
 
+@pytest.mark.slow
 def test_inspect_tells_each_kind_of_file(command, checkpoint_file, onnx_file, int8_file, table_file, foreign_file):
     facts = {
         path: command("inspect", path, "--json").json

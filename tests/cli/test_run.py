@@ -42,6 +42,7 @@ def frames_in(path: Path) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_json_has_the_keys_that_others_read(command, onnx_file, video, tmp_path):
     done = command("run", onnx_file, "--source", video, "--sink", tmp_path / "out.mp4", "--json")
     summary = done.json
@@ -68,6 +69,7 @@ def test_packaged_network_runs_in_what_the_cpu_has(instruction_sets, model, expe
     assert fastest_packaged(model, replace(this_device(), instruction_sets=instruction_sets)) == expected
 
 
+@pytest.mark.slow
 def test_packaged_network_runs_in_int8_unless_told_otherwise(command, video):
     words = ("run", "--source", video, "--sink", "null:", "--limit", 2, "--json")
     summary, told = command(*words).json, command(*words, "--execution", "f32").json
@@ -84,6 +86,7 @@ def test_several_sinks_are_served_at_once_and_told(command, onnx_file, video, tm
         assert told in done.out
 
 
+@pytest.mark.slow
 def test_broken_pictures_are_named_and_counted_and_the_rest_goes_on(command, onnx_file, broken_pairs, tmp_path):
     words = ["run", onnx_file, "--source", broken_pairs / "images", "--sink", f"{tmp_path / 'masks'}/"]
     done = command(*words)
@@ -95,6 +98,7 @@ def test_broken_pictures_are_named_and_counted_and_the_rest_goes_on(command, onn
     assert summary["frames_out"] == 3 and len(summary["skipped"]) == 1
 
 
+@pytest.mark.slow
 def test_recording_that_was_cut_off_exits_4_and_keeps_what_came(command, onnx_file, cut_video, tmp_path):
     out = tmp_path / "out.mp4"
     done = command("run", onnx_file, "--source", cut_video, "--sink", out, "--json")
@@ -104,6 +108,7 @@ def test_recording_that_was_cut_off_exits_4_and_keeps_what_came(command, onnx_fi
     assert 0 < summary["frames_out"] == frames_in(out) < 40
 
 
+@pytest.mark.slow
 def test_checkpoint_and_engine_directory_run_too(command, checkpoint_file, onnx_file, video, tmp_path):
     pytest.importorskip("openvino", reason="openvino is not installed: no directory was built")
     engine = tmp_path / "engine"
@@ -119,6 +124,7 @@ def test_network_made_elsewhere_runs_with_its_spec(command, foreign_file, spec_f
     assert (done.code, done.json["frames_out"]) == (0, FRAMES)
 
 
+@pytest.mark.slow
 def test_classes_can_be_left_undrawn_by_name(command, onnx_file, video):
     words = ["run", onnx_file, "--source", video, "--sink", "null:", "--limit", 1, "--ignore-class"]
     assert command(*words, "sky", "--ignore-class", "road").code == 0
@@ -144,6 +150,7 @@ def test_full_disk_ends_a_run_with_a_video_that_plays(command, onnx_file, video,
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_finish_the_video_and_print_the_summary(onnx_file, tmp_path, number):
     out, masks = tmp_path / "out.mp4", tmp_path / "masks"
@@ -164,6 +171,7 @@ def test_signals_finish_the_video_and_print_the_summary(onnx_file, tmp_path, num
     assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", "out.mp4"]
 
 
+@pytest.mark.slow
 def test_killed_run_leaves_a_video_that_plays_up_to_its_last_second(onnx_file, tmp_path):
     out, masks = tmp_path / "out.mp4", tmp_path / "masks"
     source = "synthetic:street,seed=4,images=5000,size=64x96"

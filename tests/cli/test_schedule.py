@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 DATA = "synthetic:street,seed=5,images=7,size=64x96,video=1"
 
 
+@pytest.mark.slow
 def test_run_tells_how_often_each_stage_ran_and_how_old_its_scores_were(command, onnx_file):
     done = command("run", onnx_file, "--source", DATA, "--sink", "null:", "--schedule", "fixed:1,2,3", "--json")
     assert done.code == 0 and done.json["schedule"] == "fixed:1,2,3"
@@ -15,11 +18,13 @@ def test_run_tells_how_often_each_stage_ran_and_how_old_its_scores_were(command,
     assert "stride 8 on 7 of 7 frames, stride 16 on 5 (up to 1 old), stride 32 on 3 (up to 2 old)" in shown
 
 
+@pytest.mark.slow
 def test_without_schedule_nothing_is_said_of_stages(command, onnx_file):
     done = command("run", onnx_file, "--source", DATA, "--sink", "null:", "--limit", 2, "--json")
     assert (done.json["schedule"], done.json["stage_runs"]) == ("every", [])
 
 
+@pytest.mark.slow
 def test_evaluate_holds_a_schedule_against_the_network_without(command, onnx_file):
     words = ["evaluate", onnx_file, "--data", DATA, "--schedule", "fixed:3", "--against", onnx_file]
     done = command(*words, "--json")
@@ -28,6 +33,7 @@ def test_evaluate_holds_a_schedule_against_the_network_without(command, onnx_fil
     assert done.json["against"]["difference"] == done.json["miou"] - done.json["against"]["miou"]
 
 
+@pytest.mark.slow
 def test_sets_that_are_no_videos_gain_and_lose_nothing(command, onnx_file):
     """Each picture of its own is a sequence of its own."""
     apart = DATA.replace(",video=1", "").replace("images=7", "images=3")

@@ -48,6 +48,7 @@ def run_without(hidden: tuple[str, ...], *commands: list[str]) -> subprocess.Com
     return subprocess.run([sys.executable, "-c", WITHOUT, task], capture_output=True, text=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_help_of_every_verb_needs_no_package_beyond_the_base():
     done = run_without(HEAVY, ["--help"], *([verb, "--help"] for verb in VERBS))
     assert done.stderr == ""
@@ -122,6 +123,7 @@ def test_nonsense_sizes_are_refused(command, checkpoint_file, tmp_path, size):
     done.refuses(2, f"--size {size}", "360x480")
 
 
+@pytest.mark.slow
 def test_missing_package_is_named_with_what_brings_it(onnx_file):
     done = run_without(("cv2",), ["run", str(onnx_file), "--source", "0"], ["evaluate", "--data", "x", "--json"])
     sentence = "the package cv2 is not installed: pip install 'fcn-edge[cpu]', and see fcn-edge doctor"

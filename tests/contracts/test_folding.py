@@ -70,6 +70,7 @@ def test_sampling_a_stride_8_map_is_the_half_pixel_resize(seed, classes, rows, c
     assert_same_classes(logits, class_map_from_scores(scores, Sampling(stride(size[0], 8), stride(size[1], 8))))
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(33, 110), st.integers(33, 110), st.integers(0, 2**32 - 1))
 def test_network_at_any_size_is_its_sampled_scores(network, height, width, seed):

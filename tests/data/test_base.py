@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-import cv2
 import numpy as np
 import pytest
 
 from fcn_edge.data.base import (
+    Notes,
     PairOnDisk,
     image_from_file,
-    image_size,
     images_in,
     labels_from_file,
     paired,
@@ -68,39 +67,25 @@ def test_palette_image_of_few_colours_is_read_as_indices(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "picture",
-    [np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.uint16), np.zeros((4, 6, 4), np.uint8)],
-    ids=["colour", "16 bits", "alpha"],
+    ("content", "told"),
+    [(b"", "empty"), (b"GIF89a no picture", "not an image"), (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut off")],
 )
-def test_labels_are_one_channel_of_8_bits(tmp_path, picture):
-    cv2.imwrite(str(tmp_path / "a.png"), picture)
-    with pytest.raises(BadInput, match=r"a.png: .*labels are one channel of 8 bits"):
-        labels_from_file(tmp_path / "a.png")
-
-
-@pytest.mark.parametrize("content", [b"", b"GIF89a no picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
-def test_file_that_does_not_decode_is_named(tmp_path, content):
+def test_file_that_does_not_decode_is_named(tmp_path, content, told):
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(BadInput, match=r"a.png: not an image that decodes"):
+    with pytest.raises(BadInput, match=rf"a.png: .*{told}"):
         image_from_file(tmp_path / "a.png")
 
 
 def test_truncated_image_is_named(tmp_path, write_pair):
     image, _ = write_pair(tmp_path, "a")
     image.write_bytes(image.read_bytes()[:40])
-    with pytest.raises(BadInput, match=r"a.png: not an image"):
+    with pytest.raises(BadInput, match=r"a.png: .*cut off"):
         image_from_file(image)
 
 
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"none.png: No such file"):
         image_from_file(tmp_path / "none.png")
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_size_is_height_and_width(tmp_path, write_pair, suffix):
-    image, _ = write_pair(tmp_path, "a", size=(7, 13), suffix=suffix)
-    assert image_size(image) == (7, 13)
 
 
 def test_images_of_a_folder_are_sorted_and_nothing_else(tmp_path):
@@ -115,6 +100,29 @@ def test_image_without_labels_is_named(tmp_path, write_pair):
     label.unlink()
     with pytest.raises(BadInput, match=r"images/b.png: has no labels; expected .*labels/b.png"):
         paired(tmp_path / "images", tmp_path / "labels")
+
+
+def test_labels_of_another_format_are_named_where_png_is_missing(tmp_path, write_pair):
+    _, label = write_pair(tmp_path, "a")
+    label.rename(label.with_suffix(".tif"))
+    with pytest.raises(BadInput, match=r"images/a.png: has no labels; expected .*labels/a.png; a.tif is there"):
+        paired(tmp_path / "images", tmp_path / "labels")
+
+
+def test_two_pictures_of_one_stem_are_refused_by_name(tmp_path, write_pair):
+    write_pair(tmp_path, "a")
+    write_pair(tmp_path, "a", suffix=".jpg")
+    with pytest.raises(BadInput, match=r"images: a.jpg and a.png would share the labels a.png"):
+        paired(tmp_path / "images", tmp_path / "labels")
+
+
+def test_hidden_files_are_passed_over_with_a_note(tmp_path, write_pair):
+    write_pair(tmp_path, "a")
+    for name in ("._a.png", "._b.jpg", ".DS_Store"):
+        (tmp_path / "images" / name).write_bytes(b"\0\5\x16\7")
+    notes = Notes()
+    assert [path.name for path, _ in paired(tmp_path / "images", tmp_path / "labels", notes)] == ["a.png"]
+    assert notes.lines == ["._a.png and 1 more: hidden, passed over"]
 
 
 def test_labels_without_image_do_no_harm(tmp_path, write_pair):

@@ -72,3 +72,16 @@ def test_labels_of_another_size_are_named(tmp_path):
 def test_split_that_is_not_there_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"leftImg8bit/test: no \*_leftImg8bit.png files"):
         dataset_from_name(f"cityscapes:{tmp_path}#test")
+
+
+def test_hidden_files_are_passed_over_with_a_note(tmp_path):
+    image, _ = write_city(tmp_path, "ulm", "ulm_1", np.zeros((2, 2), np.uint8), "labelIds")
+    image.with_name(f"._{image.name}").write_bytes(b"of another system")
+    dataset = dataset_from_name(f"cityscapes:{tmp_path}")
+    assert len(dataset.items) == 1 and dataset.notes.lines == [f"._{image.name}: hidden, passed over"]
+
+
+def test_label_id_beyond_8_bits_is_named(tmp_path):
+    write_city(tmp_path, "ulm", "ulm_1", np.full((2, 2), 26_001, np.uint16), "labelIds")
+    with pytest.raises(BadInput, match=r"labelIds.png: label value 26001"):
+        dataset_from_name(f"cityscapes:{tmp_path}").items[0].labels()

@@ -30,6 +30,7 @@ def test_random_access_gives_the_same_bytes():
     assert forward == backward[::-1]
 
 
+@pytest.mark.slow
 def test_new_process_gives_the_same_bytes():
     code = (
         "import hashlib; from fcn_edge.data.street import Street;"
@@ -48,6 +49,7 @@ def test_any_size(size: tuple[int, int]):
     assert labels.max() <= 10
 
 
+@pytest.mark.slow
 def test_full_hd():
     image, labels = Street(3, 1080, 1920).render(5)
     assert image.shape == (1080, 1920, 3) and len(np.unique(labels)) >= 7
@@ -67,6 +69,7 @@ def test_motion_is_smooth():
         assert (old != new).mean() < 0.12
 
 
+@pytest.mark.slow
 def test_forty_streets_show_every_class():
     counts = np.zeros((40, 11))
     for seed in range(40):

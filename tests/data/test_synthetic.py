@@ -44,6 +44,7 @@ def test_options_that_do_not_fit_are_refused(text, words):
     assert f"synthetic:{text.partition(',')[0]}" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_sets_of_different_seeds_share_no_image():
     sets = [hashes(f"synthetic:street,seed={seed},images=4,size=32x48") for seed in (0, 1, 2, 10)]
     found = [one for listed in sets for one in listed]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
 from fcn_edge.data import dataset_from_name, voc
 from fcn_edge.errors import BadInput
+from tests.shared_data import SHARED
 
-VOC_MINI = Path(__file__).resolve().parents[3] / "shared" / "datasets" / "voc_mini"  # beside the repository
+VOC_MINI = SHARED / "datasets" / "voc_mini"
 
 
 def test_palette_is_the_published_one():
@@ -56,6 +55,12 @@ def test_listed_file_that_is_missing_is_named(devkit):
 def test_empty_list_is_refused(devkit):
     (devkit / "ImageSets" / "Segmentation" / "val.txt").write_text("\n")
     with pytest.raises(BadInput, match=r"val.txt: the list is empty"):
+        dataset_from_name(f"voc:{devkit}")
+
+
+def test_image_that_is_listed_twice_is_refused(devkit):
+    (devkit / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_000001\n2007_000001\n")
+    with pytest.raises(BadInput, match=r"val.txt: lists 2007_000001 more than once"):
         dataset_from_name(f"voc:{devkit}")
 
 

@@ -64,6 +64,16 @@ def test_half_precision_file_still_computes_in_half(onnx_file, tmp_path, frame):
     assert (nvinfer_class_map(folder, frame) == wanted).mean() >= SOFTMAX_TIES
 
 
+@pytest.mark.slow
+def test_file_with_unsigned_activations_is_refused(onnx_file, table_file, tmp_path):
+    from fcn_edge.calib import int8_from_onnx
+
+    unsigned = int8_from_onnx(onnx_file, tmp_path / "x86.onnx", calib=str(table_file), placement="x86").path
+    with pytest.raises(BadInput, match=r"x86.onnx: has uint8 activations"):
+        deepstream_from_onnx(unsigned, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_configuration_is_that_of_the_spec(onnx_file, tmp_path):
     made = deepstream_from_onnx(onnx_file, tmp_path / "out")
     keys, spec = properties(made.path), contract_from_onnx(onnx_file).spec
@@ -104,6 +114,7 @@ def test_geometry_that_no_resize_has_is_refused(onnx_file, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"head": "classes"}, {"dynamic": True}])
 def test_files_that_nvinfer_cannot_run_are_refused(exported, tmp_path, options):
     with pytest.raises(BadInput, match="nvinfer needs a fixed size and scores"):

@@ -117,6 +117,7 @@ def runs(engine):
     return [stage.runs for stage in engine.stage_runs()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("schedule", ["fixed:1", "adaptive:0"])
 @pytest.mark.parametrize("kind", ["onnx_file", "int8_file"])
@@ -132,6 +133,7 @@ def test_all_stages_on_every_frame_yield_what_the_whole_network_does(target, sch
         assert (clockwork.schedule, whole.schedule) == (schedule, "every")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("schedule", ["fixed:4", "fixed:1,2,4", "fixed:2,2,4", "adaptive:0.5", "fixed:1,2,4/still"])
 def test_picture_that_stands_still_keeps_its_scores(target, schedule, onnx_file, drive):

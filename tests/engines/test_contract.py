@@ -260,6 +260,7 @@ class TestReference(OnnxContract):
 class TestOpenVino(OnnxContract):
     target = "openvino"
 
+    @pytest.mark.slow
     def test_compiled_graph_tells_the_precision_of_each_layer(self, shared, int8_file):
         assert {layer.precision for layer in shared.layers() if layer.op == "Convolution"} == {"f32"}
         with open_engine(int8_file, target=self.target, options=ONE_THREAD) as engine:

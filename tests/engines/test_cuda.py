@@ -79,6 +79,7 @@ def over_stub(stub: Path, package: str, code: str, fail: str = "") -> subprocess
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
 def test_real_package_keeps_the_contract_over_a_stub_driver(stub_driver, package):
     run = over_stub(stub_driver, package, f"check_all(cuda, {IMAGE!r}); print(cuda.gpu)")
@@ -86,6 +87,7 @@ def test_real_package_keeps_the_contract_over_a_stub_driver(stub_driver, package
     assert "name='Stub A1', sm=86, memory_bytes=8589934592, driver='12.6'" in run.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
 def test_failing_driver_call_is_one_plain_sentence(stub_driver, package):
     code = "\n".join(

@@ -85,6 +85,7 @@ def test_plan_larger_than_the_limit_is_still_kept(folder, monkeypatch):
     assert cached_plan({"a": 1}, lambda: b"anew") == b"anew"
 
 
+@pytest.mark.slow
 def test_two_processes_build_once(folder, tmp_path):
     log = tmp_path / "log"
     command = [sys.executable, "-c", TWO_AT_ONCE, str(log)]
@@ -103,6 +104,7 @@ def test_folder_that_cannot_be_written_and_a_limit_that_is_no_number_are_told(tm
         cache.limit_bytes()
 
 
+@pytest.mark.slow
 def test_everything_that_a_plan_depends_on_is_in_its_key(gpu, onnx_file, int8_file):
     """Another file, TensorRT, GPU or SM is another plan; the same again is not."""
     builds = 0

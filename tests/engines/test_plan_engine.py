@@ -76,7 +76,6 @@ def test_frames_after_the_first_run_as_one_graph_and_allocate_nothing(engine_of,
     engine = engine_of()
     for seed in range(2):
         engine.infer(street(seed)[0][None])
-    assert engine.has_graph
     driver = engine.driver
     driver.calls.clear()
     trt_calls = len(engine.fake.trt.calls)
@@ -93,15 +92,15 @@ def test_without_graphs_each_frame_is_queued_in_order(engine_of, street):
     driver.calls.clear()
     engine.infer(street(9)[0][None])
     assert driver.calls == ["enter", "copy_in", "copy_out", "record", "enter", "wait_for"]
-    assert not engine.has_graph
 
 
+@pytest.mark.slow
 def test_graph_that_is_not_wanted_is_not_recorded(gpu, onnx_file, street):
     found = gpu("10.3")
     with open_engine(onnx_file, target="tensorrt", options=EngineOptions(cuda_graph=False)) as engine:
         for seed in range(2):
             engine.infer(street(seed)[0][None])
-        assert not engine.has_graph and "begin_capture" not in found.calls
+        assert "begin_capture" not in found.calls
 
 
 def test_capture_that_is_not_allowed_is_told_once_and_frames_go_on(engine_of, street, caplog):
@@ -180,6 +179,7 @@ def is_plain(sentence):
     return "\n" not in sentence and "/_src/" not in sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_vendor_call_failing_once_is_one_sentence_and_leaks_nothing(gpu, onnx_file, family, tmp_path, monkeypatch):
     found = gpu(family)
@@ -212,9 +212,12 @@ def build_with_every_option(path, family, folder):
         plan_from_onnx(path, target=TARGET[family], options=options)
     except (BackendMissing, BadInput) as error:
         return str(error)
+    finally:  # timings that this TensorRT does not take belong to another
+        assert family == "rtx" or (folder / "timings").read_bytes() == b"timings of another GPU"
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_builder_call_with_every_option_failing_once_is_one_sentence(gpu, exported, family, tmp_path):
     path, found = exported(dynamic=True), gpu(family)
@@ -282,6 +285,7 @@ def network_input(engine):
     return engine.driver.at(memory.address, memory.nbytes).reshape(1, *size, 3).copy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("can_capture", [True, False])
 @pytest.mark.parametrize("size", [(64, 96), (90, 120), (33, 200)])
 def test_frame_on_the_device_is_the_three_step_path(engine_with_kernels, street, size, can_capture):

@@ -88,6 +88,7 @@ def test_spec_of_another_model_is_told(directory):
     assert "spec.json: is of another network than manifest.json" in refusal(path)
 
 
+@pytest.mark.slow
 def test_plan_of_other_shapes_is_told(gpu, exported, onnx_file, tmp_path):
     gpu("10.3")
     plan = plan_from_onnx(onnx_file, target="tensorrt").data
@@ -176,6 +177,7 @@ def test_portable_rtx_plan_needs_ampere(gpu, onnx_file, tmp_path):
     assert "built for SM 8.6, 8.9; this is SM 7.5" in refusal(listed)
 
 
+@pytest.mark.slow
 def test_engine_of_another_machine_is_rebuilt_once_into_the_cache(directory, gpu, frame, caplog):
     path = directory(flags={"tf32": True, "workspace_mb": 64})
     found = gpu("11.4", sm=89)
@@ -209,6 +211,7 @@ def test_without_a_gpu_all_that_is_missing_is_named_and_what_runs_instead(monkey
     assert text.endswith(f"fcn-edge run {path}/model.fp32.onnx --target openvino") and "\n" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed: its plan was not opened")
 def test_real_rtx_engine_says_what_it_needs(onnx_file, tmp_path, monkeypatch):
     from fcn_edge.build import BuildOptions, build_engine

@@ -91,6 +91,7 @@ def test_channel_of_zeros_does_no_harm():
     assert np.array_equal(before, run(model)["y"])
 
 
+@pytest.mark.slow
 def test_file_is_a_new_network_with_its_contract(onnx_file, table_file, tmp_path):
     out = tmp_path / "even.onnx"
     assert equalised_file(onnx_file, out) > 0

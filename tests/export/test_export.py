@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -32,6 +33,19 @@ MAX_RELATIVE_ERROR = 1e-4
 # Enlarged in the graph or sampled outside it: at a seam between two classes the rounding decides.
 MIN_AGREEMENT = 0.999
 NARROW = 1 / 16  # of VGG's channels: the paper's geometry without half a gigabyte of weights
+
+
+class Unlabelled:
+    """An item of a data set whose labels are all ignored."""
+
+    def __init__(self, item):
+        self._item = item
+
+    def __getattr__(self, name):
+        return getattr(self._item, name)
+
+    def labels(self):
+        return np.full_like(self._item.labels(), 255)
 
 
 def colourful(height, width):
@@ -79,6 +93,7 @@ def test_graph_is_a_contract(exported, checkpoint_file):
     assert spec.head.sampling == Sampling(stride(64, 8), stride(96, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_graph_begins_with_cast_and_spends_no_node_on_colours(exported, dynamic):
     nodes = [node.op_type for node in onnx.load(str(exported(dynamic=dynamic))).graph.node]
@@ -94,6 +109,7 @@ def test_batch_norms_are_folded_and_every_layer_is_one_node(exported):
     assert nodes.count("ConvTranspose") == 2, "the last deconvolution is left to direct sampling"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "shape"), [("scores", (11, 8, 12)), ("logits", (11, 64, 96)), ("classes", (64, 96))])
 def test_heads_agree(exported, checkpoint_file, head, shape, frame):
     with open_engine(exported(head=head), target="onnxruntime") as engine:
@@ -104,6 +120,7 @@ def test_heads_agree(exported, checkpoint_file, head, shape, frame):
     assert_same_network(checkpoint_file, exported(head=head), (64, 96))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
 @pytest.mark.parametrize("io", ["contract", "plain"])
 def test_colours_reach_the_weights_in_their_order(write_checkpoint, tmp_path, channels, io):
@@ -139,6 +156,7 @@ def test_plain_file_takes_planar_floats_and_gives_logits(exported, checkpoint_fi
     assert np.abs(found - wanted).max() <= MAX_RELATIVE_ERROR * np.abs(wanted).max()
 
 
+@pytest.mark.slow
 def test_plain_file_comes_back_as_a_contract(exported, tmp_path, frame):
     """It carries its spec along, so no --spec is needed."""
     path = contract_file(exported(head="logits", io="plain"), tmp_path / "again.onnx")
@@ -148,12 +166,14 @@ def test_plain_file_comes_back_as_a_contract(exported, tmp_path, frame):
     assert agreement >= MIN_AGREEMENT
 
 
+@pytest.mark.slow
 def test_plain_scores_are_refused_with_what_to_pass(checkpoint_file, tmp_path):
     with pytest.raises(BadInput, match="pass --head logits"):
         onnx_from_checkpoint(checkpoint_file, tmp_path / "a.onnx", options=ExportOptions(io="plain"))
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "size"), [("scores", (50, 70)), ("scores", (33, 128)), ("logits", (50, 70)), ("classes", (50, 70))]
 )
@@ -167,6 +187,7 @@ def test_sizes_between_the_strides_are_padded_inside_the_graph(checkpoint_file, 
         assert_same_network(checkpoint_file, out, size, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["scores", "logits"])
 def test_free_size_runs_at_two_sizes(exported, checkpoint_file, head):
     with open_engine(exported(dynamic=True, head=head), target="onnxruntime") as engine:
@@ -194,11 +215,13 @@ def test_impossible_sizes_are_refused(checkpoint_file, tmp_path, size, dynamic, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_export_is_the_same_every_time(checkpoint_file, exported, tmp_path):
     onnx_from_checkpoint(checkpoint_file, tmp_path / "a.onnx")
     assert (tmp_path / "a.onnx").read_bytes() == exported().read_bytes()
 
 
+@pytest.mark.slow
 def test_parity_is_told(checkpoint_file, tmp_path):
     done = onnx_from_checkpoint(checkpoint_file, tmp_path / "a.onnx")
     assert done.path == tmp_path / "a.onnx" and done.opset == 17
@@ -206,6 +229,7 @@ def test_parity_is_told(checkpoint_file, tmp_path):
     assert done.parity.agreement == 1.0 and done.parity.engine.startswith("onnxruntime ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "value"), [("scores", 3.0), ("logits", 3.0), ("classes", 3.0), ("scores", np.nan)])
 def test_graph_that_is_another_network_is_never_written(checkpoint_file, tmp_path, monkeypatch, head, value):
     """One weight of the traced graph is changed behind the exporter's back."""
@@ -227,6 +251,7 @@ def test_graph_that_is_another_network_is_never_written(checkpoint_file, tmp_pat
 PAD100 = {"backbone": "vgg16", "width": NARROW, "geometry": "pad100"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 96), (70, 50)])
 @pytest.mark.parametrize("head", ["scores", "logits"])
 def test_original_geometry_is_exported_as_it_is(write_checkpoint, tmp_path, head, size):
@@ -235,6 +260,7 @@ def test_original_geometry_is_exported_as_it_is(write_checkpoint, tmp_path, head
     assert_same_network(checkpoint, done.path, size)
 
 
+@pytest.mark.slow
 def test_same_padding_makes_another_network_of_the_same_weights(write_checkpoint, tmp_path):
     checkpoint = write_checkpoint(PAD100)
     onnx_from_checkpoint(checkpoint, tmp_path / "same.onnx", options=ExportOptions(same_padding=True))
@@ -255,6 +281,7 @@ def test_same_padding_of_what_pads_by_itself_is_refused(checkpoint_file, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_price_of_same_padding_is_what_evaluating_both_files_says(write_checkpoint, tmp_path):
     data = dataset_from_name("synthetic:street,seed=1,images=8,size=64x96")
     out, ticks = tmp_path / "same.onnx", []
@@ -272,6 +299,15 @@ def test_the_price_of_same_padding_is_what_evaluating_both_files_says(write_chec
     assert ticks == [(n, 16) for n in range(1, 17)]
 
 
+@pytest.mark.slow
+def test_same_padding_cannot_be_compared_without_a_labelled_pixel(write_checkpoint, tmp_path):
+    streets = dataset_from_name("synthetic:street,seed=1,images=1,size=64x96")
+    data = replace(streets, items=[Unlabelled(streets.items[0])])
+    with pytest.raises(BadInput, match="no pixel has a label"):
+        same_padding_from_checkpoint(write_checkpoint(PAD100), tmp_path / "same.onnx", data, options=ExportOptions())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["alexnet", "googlenet", "resnet18"])
 def test_backbone_is_exported_as_it_is(write_checkpoint, tmp_path, backbone):
     checkpoint = write_checkpoint({"backbone": backbone, "width": 1 / 4})
@@ -279,6 +315,7 @@ def test_backbone_is_exported_as_it_is(write_checkpoint, tmp_path, backbone):
     assert_same_network(checkpoint, tmp_path / "a.onnx", (64, 96))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "size"), [("scores", (64, 96)), ("logits", (70, 50)), ("classes", (64, 96))])
 def test_torchvision_form_is_exported_without_its_auxiliary_head(write_checkpoint, tmp_path, head, size):
     checkpoint = write_checkpoint({"backbone": "resnet50", "form": "torchvision", "width": 1 / 4})
@@ -290,6 +327,7 @@ def test_torchvision_form_is_exported_without_its_auxiliary_head(write_checkpoin
     assert not [name for node in graph.node for name in (node.name, *node.input) if "aux" in name]
 
 
+@pytest.mark.slow
 def test_torchvision_form_of_free_size_is_its_own_at_each(write_checkpoint, tmp_path):
     checkpoint = write_checkpoint({"backbone": "resnet50", "form": "torchvision", "width": 1 / 4})
     onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx", options=ExportOptions(head="logits", dynamic=True))
@@ -323,6 +361,7 @@ def test_learned_last_layer_runs_in_pytorch_too(write_checkpoint):
     np.testing.assert_allclose(found, pytorch_logits(checkpoint, image), rtol=MAX_RELATIVE_ERROR, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_contract_file_exports_a_checkpoint_and_leaves_a_contract_alone(checkpoint_file, exported, tmp_path):
     assert contract_file(checkpoint_file, tmp_path / "a.onnx") == tmp_path / "a.onnx"
     assert (tmp_path / "a.onnx").is_file()

@@ -52,6 +52,7 @@ def _attribute(attribute):
     return f"{attribute.name}={text.decode() if isinstance(text, bytes) else text}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shelf_names("export"))
 def test_recipe_exports_to_its_golden_graph(name):
     found = described(exported_graph(name))

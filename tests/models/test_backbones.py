@@ -59,6 +59,7 @@ def test_plain_classifier_is_the_published_one(name):
         assert sum(weight.numel() for weight in classifier(name).parameters()) == PARAMETERS[name]
 
 
+@pytest.mark.slow
 def test_converted_classifier_gives_its_logits(name, published):
     body, last = converted(name, published)
     x = torch.randn(2, 3, 224, 224, dtype=torch.float64)
@@ -148,6 +149,7 @@ def lite0():
     return torch.load(str(path), weights_only=True)
 
 
+@pytest.mark.slow
 def test_converted_lite0_gives_its_logits(lite0):
     state = {name: value.double() if value.is_floating_point() else value for name, value in lite0.items()}
     body = backbone_from_name("efficientnet_lite0", "classifier").double().eval()
@@ -160,6 +162,7 @@ def test_converted_lite0_gives_its_logits(lite0):
     assert_equal_logits(cells.mean((2, 3)), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("padding", "most"), [("same", 0.26), ("classifier", 0.5)])
 def test_maps_of_lite0_lie_where_the_geometry_says(padding, most):
     """Where a cell looks: the middle of its input, from one cell's gradient through plain averages."""

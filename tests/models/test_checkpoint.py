@@ -19,7 +19,6 @@ from fcn_edge.errors import BadInput  # noqa: E402
 from fcn_edge.models.checkpoint import (  # noqa: E402
     NETWORK_KEY,
     checkpoint_from_file,
-    is_checkpoint,
     save_checkpoint,
     spec_from_header,
 )
@@ -199,8 +198,3 @@ def test_weights_of_another_network_are_named(write_checkpoint, tensors, words):
 def test_header_that_does_not_fit_is_named(write_checkpoint, entries, words):
     with pytest.raises(BadInput, match=words):
         checkpoint_from_file(write_checkpoint(**entries))
-
-
-@pytest.mark.parametrize(("name", "yes"), [("a.safetensors", True), ("a.PTH", True), ("a.onnx", False), ("a", False)])
-def test_checkpoints_are_known_by_their_suffix(tmp_path, name, yes):
-    assert is_checkpoint(tmp_path / name) is yes

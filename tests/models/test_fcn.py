@@ -58,6 +58,7 @@ def test_cost_grows_with_the_area():
     assert multiply_accumulates(network, 128, 96) == 6 * multiply_accumulates(network, 64, 32)
 
 
+@pytest.mark.slow
 def test_summaries_cover_the_shelf():
     rows = {row["name"]: row for row in network_summaries()}
     assert round(rows["fcn8s_vgg16_voc"]["parameters"] / 1e6, 2) == 134.49

@@ -100,6 +100,7 @@ def test_weights_of_torchvision_without_auxiliary_head_are_read_and_written(writ
     assert_same_logits(tmp_path / "own.safetensors", None, published, (64, 96))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapping", WRAPPED)
 @pytest.mark.parametrize("kind", ["pytorch-fcn", "torchvision"])
 def test_what_training_scripts_wrap_around_is_taken_off(write, wrapping, kind):
@@ -168,6 +169,7 @@ def test_network_of_another_depth_or_width_is_refused_by_name(write, given):
             checkpoint_from_file(path, narrow("fcn_resnet50_voc"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet18", "resnet101", "vgg16", "vgg19"])
 @pytest.mark.parametrize("wrapping", WRAPPED)
 def test_classifier_of_torchvision_is_read_from_its_file(write, name, wrapping):
@@ -179,6 +181,7 @@ def test_classifier_of_torchvision_is_read_from_its_file(write, name, wrapping):
         assert torch.equal(read.state_dict()[key], value), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet50", "vgg16"])
 @pytest.mark.parametrize("recipe", ["fcn8s_vgg16_voc", "fcn_resnet50_voc"])
 def test_classifier_is_not_taken_for_a_network(write, name, recipe):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from fcn_edge.calib.images import images_from_source
@@ -13,8 +11,9 @@ from fcn_edge.files import read_json
 from fcn_edge.gate import verdict_from_records
 from fcn_edge.records import require_plausible
 from fcn_edge.shelf import shelf_folder, shelf_names, suite_from_shelf, table_file, table_names
+from tests.shared_data import SHARED
 
-REAL_SETS = Path(__file__).resolve().parents[3] / "shared" / "datasets"
+REAL_SETS = SHARED / "datasets"
 BASELINES = sorted((shelf_folder("benchmarks") / "baselines").glob("*.json"))
 
 
@@ -25,7 +24,7 @@ def suite(request, monkeypatch):
     folder = found.data.partition(":")[2].partition("#")[0]
     if not found.data.startswith("synthetic:"):
         if not (REAL_SETS / folder).is_dir():
-            pytest.skip(f"no data set {folder} at ../shared/datasets")
+            pytest.skip(f"no data set {folder} at {REAL_SETS}")
         monkeypatch.chdir(REAL_SETS)
     return found
 
@@ -36,6 +35,7 @@ def test_suite_gives_labelled_images(suite):
     assert suite.title and suite.rounds > 0 and suite.frames > 0
 
 
+@pytest.mark.slow
 def test_suite_and_its_calibration_share_no_picture(suite):
     items = dataset_from_name(suite.data).items
     measured = {items[index].sha256() for index in range(len(items))}
@@ -46,6 +46,7 @@ def test_suite_and_its_calibration_share_no_picture(suite):
     assert calibrated and measured.isdisjoint(calibrated)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
 def test_baseline_is_whole_and_does_not_fail_against_itself(path):
     record = read_json(path)

@@ -35,7 +35,11 @@ RUNNABLE = [
 ]
 
 
-@pytest.fixture(scope="module", params=shelf_names("export"))
+QUICK = "fcn8s_vgg16_voc"
+RECIPES = [pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in shelf_names("export")]
+
+
+@pytest.fixture(scope="module", params=RECIPES)
 def name(request):
     return request.param
 
@@ -69,6 +73,7 @@ def test_full_network_has_the_recipe_s_classes_and_geometry(name):
     assert network.score_sampling(height, width).size == (height, width)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", RUNNABLE)
 def test_recipe_runs_in_int8(name, fp32_file, table_file, tmp_path, target):
     options = BuildOptions(target, "int8", calib=str(table_file))

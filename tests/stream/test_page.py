@@ -98,6 +98,14 @@ def frame_from(read):
     return told
 
 
+def test_frame_of_a_video_has_its_time_in_the_video(live):
+    page = live()
+    view = View(expected_class_map(1), None, np.array([5, 6, 7]))
+    page.write(Frame(picture(1), 1, 0, "drive.mp4", presented_s=2.2), view, TIMES)
+    with viewer(page) as read:
+        assert frame_from(read)[0]["presented_s"] == 2.2
+
+
 def test_viewer_gets_classes_then_the_picture_and_its_class_map(live):
     page = live()
     show(page, 1)
@@ -111,6 +119,7 @@ def test_viewer_gets_classes_then_the_picture_and_its_class_map(live):
     class_map = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(told["map"][::-1])
     assert np.array_equal(class_map, expected_class_map(1))
     assert (told["index"], told["pixels"], told["age_ms"]) == (1, [5, 6, 7], 7.0)
+    assert told["presented_s"] is None
     assert told["stages_ms"] == {"capture": 0, "input": 1, "infer": 2, "view": 3}
 
 
@@ -152,6 +161,7 @@ def test_ten_viewers_get_what_was_encoded_once_and_nobody_costs_nothing(live, mo
     assert sorted(encoded) == sorted(set(encoded)) and len(encoded) <= 4
 
 
+@pytest.mark.slow
 def test_viewer_that_takes_nothing_holds_up_neither_the_run_nor_others(live):
     page = live()
     with viewer(page), viewer(page) as read:  # the first is sent to until its buffers are full

@@ -27,15 +27,16 @@ from fcn_edge.stream.sources import source_from_uri
 from fcn_edge.stream.summary import StreamFigures
 from fcn_edge.stream.window import Quantiles
 from tests.browser import DESK, PATIENCE_S, PHONE, complaints_of, needs_browser, opened_browser, show_as
+from tests.shared_data import SHARED
 from tests.stream.conftest import expected_class_map, picture
 
-REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
+REAL_VIDEO = SHARED / "video" / "solidWhiteRight.mp4"
 DRAWN = "state.tiles.length && state.tiles.every((tile) => tile.frame)"
 SMALLEST_TARGET = 24  # CSS pixels, WCAG 2.2, success criterion 2.5.8
 TIMES = Times(1_000_000, 2_000_000, 3_000_000, 7_000_000, 500_000)
 NO_QUANTILES = Quantiles(2.0, 3.0)
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,8 @@ def figures(stream: int = 0, **changes) -> StreamFigures:
     values = {
         "stream": stream, "source": f"camera {stream}", "state": "open", "trouble": "", "policy": "newest",
         "size": (48, 64), "frames_in": 9, "frames_out": 7, "dropped": 2, "duplicated": 0, "gaps": 0,
-        "longest_gap_ms": 0.0, "reconnects": 3, "skipped": 0, "fps": 25.0, "last_frame_ms": 5.0, "first_frame_ms": 9.0,
+        "longest_gap_ms": 0.0, "reconnects": 3, "skipped": 0, "not_finite": 0, "fps": 25.0,
+        "last_frame_ms": 5.0, "first_frame_ms": 9.0,
         "stages_ms": dict.fromkeys(("capture", "input", "infer", "view", "sink"), NO_QUANTILES),
         "frame_age_ms": NO_QUANTILES, "end_to_end_ms": NO_QUANTILES,
     } | changes  # fmt: skip

@@ -19,9 +19,10 @@ from fcn_edge.stream.sinks import sink_from_uri
 from fcn_edge.stream.sinks.base import Null, Sink
 from fcn_edge.stream.sources import source_from_uri
 from fcn_edge.stream.window import quantiles_ms
+from tests.shared_data import SHARED
 from tests.stream.conftest import SIZE, ColourEngine, Drawn, expected_class_map, picture
 
-REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
+REAL_VIDEO = SHARED / "video" / "solidWhiteRight.mp4"
 
 
 class Collect(Sink):
@@ -44,6 +45,7 @@ def _played(path: Path) -> int:
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL_VIDEO.is_file(), reason=f"{REAL_VIDEO} is not on this machine")
 def test_real_video_221_frames_in_221_out(tmp_path, engine):
     source = source_from_uri(str(REAL_VIDEO))
@@ -173,7 +175,7 @@ def test_recording_taken_newest_is_played_at_its_own_speed(engine, monkeypatch):
     due = []
     from fcn_edge.stream import capture
 
-    monkeypatch.setattr(capture.Capture, "_waited_until", lambda self, at: due.append(at) or True)
+    monkeypatch.setattr(capture.Capture, "_wait_until", lambda self, at: due.append(at))
     source = Drawn(4)
     source.fps = 50.0
     run(source, engine, [], policy="newest")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcn_edge.stream.sources import redacted
+from fcn_edge.redaction import redacted
 
 SCHEMES = st.sampled_from(["rtsp://", "RTSP://", "rtsps://", "http://", "https://"])
 SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1).map(lambda s: f"<<{s}>>")

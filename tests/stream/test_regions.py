@@ -187,7 +187,7 @@ def test_lines_of_a_live_stream_do_not_grow_without_end(tmp_path, engine, monkey
     source = Drawn(200)
     source.is_live = True
     path = tmp_path / "s.jsonl"
-    path.write_text('{"older": true}\n')
+    path.write_text('{"time": "2026-01-01T00:00:00.000+00:00", "stream": 0, "frame": 0, "at_s": 0.0}\n')
     run(source, engine, [sink_from_uri(str(path), engine, source=source)], policy="every")
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == ["s.jsonl", "s.jsonl.1", "s.jsonl.2", "s.jsonl.3", "s.jsonl.4"]

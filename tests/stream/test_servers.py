@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from itertools import islice
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from fcn_edge.stream.sources.rtsp import OPTIONS
 from tests.stream.servers import ROOT, Server, free_port, missing, wait_until
 from tests.stream.servers.marks import grey_picture, read_mark
 from tests.stream.servers.watching import Watching
+
+pytestmark = pytest.mark.slow
 
 LOGIN = ("admin", "hunter2")
 SMALL, LARGE = (240, 320), (360, 480)
@@ -132,6 +135,26 @@ def test_password_opens_and_a_wrong_one_is_told_without_being_told(kind):
             source_from_uri(server.url(), Patience())
 
 
+@pytest.mark.parametrize("path", ["", "nowhere"])
+def test_refused_connections_are_closed_while_the_error_lives(path):
+    password = "wrong" if not path else LOGIN[1]
+    with serving("mjpeg", login=LOGIN) as server:
+        before = _sockets()
+        with pytest.raises(BadInput) as refused:
+            source_from_uri(server.url(path, login=(LOGIN[0], password)))
+        assert _sockets() == before, refused
+
+
+@pytest.mark.parametrize("kind", ["rtsp", "mjpeg"])
+def test_password_may_be_typed_as_it_is_or_encoded(kind):
+    password = "a#b@c[d]%e:f"
+    with serving(kind, login=("admin", password)) as server:
+        for typed in (password, quote(password, safe="")):
+            with source_from_uri(server.url().replace("://", f"://admin:{typed}@"), Patience()) as source:
+                assert read_mark(next(source.frames()).image) is not None
+                assert "a#b" not in source.uri and "***@127.0.0.1" in source.uri
+
+
 def test_wrong_addresses_get_a_clear_word_each():
     with serving("mjpeg") as server:
         for path, message in (
@@ -159,18 +182,22 @@ def test_wrong_rtsp_path_gets_a_clear_word():
             source_from_uri(server.url().replace("rtsp:", "http:"))
 
 
+def kill_after_first_mask(server, masks):
+    """The run has begun by then, however slow the machine is."""
+    wait_until(lambda: any(masks.glob("*.png")))
+    server.kill()
+
+
 def test_nothing_that_a_run_prints_or_writes_has_the_password(tmp_path, onnx_file):
     """The server dies under the run, which gives up after two attempts: exit code 4, and a whole summary."""
     with serving("mjpeg", login=LOGIN) as server:
-        threading.Timer(6.0, server.kill).start()
         masks = tmp_path / "masks"
+        threading.Thread(target=kill_after_first_mask, args=(server, masks), daemon=True).start()
         done = subprocess.run(
             [sys.executable, "-m", "fcn_edge", "run", onnx_file, "--source", server.url(login=LOGIN),
              "--sink", f"{masks}/", "--retries", "2", "--silence", "2", "--json"],
             capture_output=True, text=True, cwd=ROOT, timeout=300,
         )  # fmt: skip
-    if done.returncode == 4 and not done.stdout:
-        pytest.skip("the server was gone before the run began: a slow machine")
     assert done.returncode == 4, done.stderr
     summary = json.loads(done.stdout)
     assert "2 attempts to open it again failed" in summary["lost"] and summary["frames_out"] > 0

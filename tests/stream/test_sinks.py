@@ -56,10 +56,11 @@ def test_video_appears_only_when_closed(tmp_path, engine, name):
 
 
 def test_older_video_stays_until_the_new_one_is_whole(tmp_path, engine):
-    (tmp_path / "o.mp4").write_bytes(b"older")
+    older = b"a video written by fcn-edge"
+    (tmp_path / "o.mp4").write_bytes(older)
     sink = sink_from_uri(str(tmp_path / "o.mp4"), engine, source=Drawn(1))
     _write(sink, engine, [0])
-    assert (tmp_path / "o.mp4").read_bytes() == b"older"
+    assert (tmp_path / "o.mp4").read_bytes() == older
     sink.close()
     assert len(_frames(tmp_path / "o.mp4")) == 1 and len(list(tmp_path.iterdir())) == 1
 
@@ -127,6 +128,26 @@ def test_recording_of_a_killed_run_is_kept_and_one_under_way_is_not_written_over
     assert second.notes == ["o.mp4: the recording of a run that was killed is kept as o.killed-2.mp4"]
 
 
+def test_recording_of_a_killed_run_may_be_the_source(tmp_path, engine, write_video):
+    left = write_video(tmp_path / "o.recording.mp4", 2)
+    with pytest.raises(BadInput, match="read by this command"):
+        sink_from_uri(str(tmp_path / "o.mp4"), engine, source=source_from_uri(str(left)))
+    assert left.is_file()
+
+
+def test_part_of_a_stream_replaces_no_file_of_the_users(tmp_path, engine):
+    (tmp_path / "o.2.mp4").write_bytes(b"the user's own")
+    source = Drawn(1)
+    source.is_live = True
+    sink = sink_from_uri(str(tmp_path / "o.mp4"), engine, source=source)
+    _write(sink, engine, range(2))
+    _write(sink, engine, range(2, 4), (100, 90))
+    _write(sink, engine, range(4, 6))
+    sink.close()
+    assert (tmp_path / "o.2.mp4").read_bytes() == b"the user's own"
+    assert [len(_frames(tmp_path / name)) for name in ("o.mp4", "o.3.mp4", "o.4.mp4")] == [2, 2, 2]
+
+
 def _moments_ms(path):
     capture, moments = cv2.VideoCapture(str(path)), []
     while capture.read()[0]:
@@ -155,7 +176,7 @@ def test_live_stream_keeps_the_time_of_the_world_and_long_gaps_are_cut(tmp_path,
 
 def test_source_is_never_written_over(tmp_path, engine, write_video, write_images):
     path = write_video(tmp_path / "v.mp4", 2)
-    with pytest.raises(BadInput, match="is the source itself"):
+    with pytest.raises(BadInput, match="is read by this command"):
         sink_from_uri(str(path), engine, source=source_from_uri(str(path)))
     write_images(tmp_path / "a", 2)
     with pytest.raises(BadInput, match="holds the source's own files"):

@@ -24,6 +24,7 @@ def script():
     del sys.modules["soak_script"]
 
 
+@pytest.mark.slow
 def test_memory_files_and_threads_do_not_pile_up(script):
     found = script.soak(4000, 600.0, 50, None)
     assert sum(stream["reconnects"] for stream in found["summary"]["streams"]) >= 5

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import struct
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from fcn_edge.data.pictures import MAX_SIDE, TURNED, picture_from_bytes
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, SourceLost
 from fcn_edge.stream.sources import cameras, recordings_of, source_from_uri
-from fcn_edge.stream.sources.images import MAX_SIDE, picture_from_bytes
+from tests.labelfiles import GREY, RGB, png_from_samples
+from tests.shared_data import SHARED
 
-REAL_VIDEO = Path(__file__).resolve().parents[3] / "shared" / "video" / "solidWhiteRight.mp4"
+REAL_VIDEO = SHARED / "video" / "solidWhiteRight.mp4"
 
 
 def _with_index_first(mp4: bytes) -> bytes:
@@ -237,6 +238,38 @@ def test_grey_and_deep_images_become_bgr_with_a_note(tmp_path):
     assert [int(image[0, 0, 0]) for image in images] == [100, 70, 71]
     assert all(image.shape == (8, 8, 3) and image.dtype == np.uint8 for image in images)
     assert source.notes == ["a.png: 16 bits reduced to 8, grey made BGR", "b.png and 1 more: grey made BGR"]
+
+
+def test_pictures_are_turned_upright_and_hidden_ones_passed_over_with_a_note(tmp_path):
+    for name, orientation in (("a", 6), ("b", None)):
+        data = png_from_samples(np.zeros((4, 6, 3), int), 8, RGB, orientation)
+        (tmp_path / f"{name}.png").write_bytes(data)
+    (tmp_path / "._a.png").write_bytes(b"of another system")
+    source = source_from_uri(str(tmp_path))
+    for _ in range(2):
+        assert [frame.image.shape[:2] for frame in source.frames()] == [(6, 4), (4, 6)]
+        assert source.notes == ["._a.png: hidden, passed over", f"a.png: {TURNED}"]
+    assert source.skipped == []
+
+
+def test_12_bit_pictures_are_skipped_with_their_largest_value(tmp_path, write_images):
+    write_images(tmp_path, 1)
+    cv2.imwrite(str(tmp_path / "raw.png"), np.full((8, 8), 4095, np.uint16))
+    source = source_from_uri(str(tmp_path))
+    assert len(list(source.frames())) == 1
+    assert len(source.skipped) == 1 and "raw.png: 16 bits" in source.skipped[0] and "4095" in source.skipped[0]
+
+
+def test_notes_of_a_data_set_are_those_of_its_source(tmp_path):
+    for part, samples, kind in (("images", np.zeros((4, 6, 3), int), RGB), ("labels", np.zeros((4, 6), int), GREY)):
+        (tmp_path / part).mkdir()
+        orientation = 6 if part == "images" else None
+        (tmp_path / part / "a.png").write_bytes(png_from_samples(samples, 8, kind, orientation))
+    (tmp_path / "classes.json").write_text('{"names": ["a", "b", "c"]}')
+    source = source_from_uri(f"folder:{tmp_path}")
+    (frame,) = source.frames()
+    assert frame.image.shape[:2] == frame.labels.shape == (6, 4)
+    assert [TURNED in note or "with their picture" in note for note in source.notes] == [True, True]
 
 
 def test_smallest_and_widest_pictures(tmp_path):

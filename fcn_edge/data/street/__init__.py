@@ -1,6 +1,7 @@
 """Deterministic synthetic street video with a CamVid label for every pixel."""
 
-from .classes import CLASSES, PALETTE
+from fcn_edge.data.camvid import CLASSES, PALETTE
+
 from .scene import Street
 
 __all__ = ["CLASSES", "PALETTE", "Street"]

@@ -14,7 +14,6 @@ from fcn_edge.engines.trt.lines import (
     NvidiaTarget,
     PlanOptions,
     ShapeRange,
-    trtexec_line,
     trtexec_lines,
 )
 from fcn_edge.engines.trt.opening import engine_from_directory, engine_from_onnx
@@ -33,6 +32,5 @@ __all__ = [
     "engine_from_onnx",
     "plan_from_onnx",
     "require_target",
-    "trtexec_line",
     "trtexec_lines",
 ]

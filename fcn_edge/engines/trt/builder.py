@@ -10,6 +10,7 @@ from fcn_edge.engines.trt.lines import HARDWARE_LEVELS, PlanOptions
 from fcn_edge.engines.trt.vendor import Log, Progress, Stop, made, monitor_of_build, plain, vendor_calls
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.files import whole_file
+from fcn_edge.onnxgraph import operator
 from fcn_edge.spec import Precision
 
 MAX_NAMES = 3  # of a list in a message
@@ -36,6 +37,7 @@ class Build:
     log: Log
     stop: Stop
     notes: list[str] = field(default_factory=list)
+    takes_timings: bool = True
 
     def run(
         self, logger: Any, model: Any, precision: Precision, options: PlanOptions, on_progress: Progress | None
@@ -63,7 +65,7 @@ class Build:
         memory = builder.build_serialized_network(network, config)
         if memory is None:
             raise BadInput(f"{self.path}: {self.runtime} cannot compile this file: {self._said()}")
-        if options.timing_cache is not None:
+        if options.timing_cache is not None and self.takes_timings:
             self._save_timings(config, options.timing_cache)
         return bytes(memory)
 
@@ -112,17 +114,20 @@ class Build:
             self._check(accepted, f"compute capability {sm}")
 
     def _load_timings(self, config: Any, file: Path) -> None:
-        """Start from the timings in `file`; those of another GPU or version are passed over, with a note."""
+        """Start from the timings in `file`; those of another GPU or version stay as they are, with a note."""
         known = file.read_bytes() if file.is_file() else b""
         if config.set_timing_cache(self._made(config.create_timing_cache(known), "a timing cache"), False):
             return
-        self.notes.append(f"{file}: the timings are of another GPU or TensorRT; all kernels are timed anew")
+        self.takes_timings = False
+        self.notes.append(
+            f"{file}: no timings of this GPU and TensorRT; it stays as it is, and all kernels are timed again"
+        )
         empty = self._made(config.create_timing_cache(b""), "a timing cache")
         self._check(config.set_timing_cache(empty, False), "an empty timing cache")
 
     def _save_timings(self, config: Any, file: Path) -> None:
         timings = self._made(self._made(config.get_timing_cache(), "its timings").serialize(), "a copy of its timings")
-        with whole_file(file) as part:
+        with whole_file(file, replaces=True) as part:  # of timings that TensorRT took as its own
             part.write_bytes(bytes(timings))
 
     def _made(self, thing: Any, what: str) -> Any:
@@ -148,7 +153,7 @@ def _parse_error(error: Any, model: Any) -> str:
     where, reason = "it", plain(error.desc())
     if 0 <= error.node() < len(model.graph.node):
         node = model.graph.node[error.node()]
-        where = f"node {node.name or node.output[0]} ({node.op_type})"
+        where = f"node {node.name or node.output[0]} ({operator(node)})"
     if "UNSUPPORTED" in str(error.code()) or "Plugin not found" in reason:
         reason = "this operator is not supported"
     return f"{where}: {reason}"

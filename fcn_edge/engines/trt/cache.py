@@ -46,7 +46,7 @@ def cached_plan(key: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
         if (plan := _kept(folder, key)) is not None:  # another process built it meanwhile
             return plan
         plan = build()
-        with whole_folder(folder) as part:
+        with whole_folder(folder, require_ours=lambda _: None) as part:  # named by its content
             (part / PLAN).write_bytes(plan)
             write_json(part / NOTE, {**key, "bytes": len(plan)})
     _shrink(root, keep=folder)

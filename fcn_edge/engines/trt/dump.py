@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fcn_edge.engines.base import Layer
+from fcn_edge.onnxgraph import attributes, operator, writers
 
 MARK = "Layers:"  # how the message begins
 FLOATS = ("fp32", "bf16", "fp16")  # widest first
@@ -125,15 +126,15 @@ def _type(text: str) -> str:
 
 def convolutions_from_onnx(model: Any) -> tuple[Convolution, ...]:
     """The Conv nodes of a ModelProto; quantized: data and weights both come from DequantizeLinear, Casts aside."""
-    makers = {output: node for node in model.graph.node for output in node.output}
+    makers = writers(model.graph)
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    return tuple(_convolution(node, makers, shapes) for node in model.graph.node if node.op_type == "Conv")
+    return tuple(_convolution(node, makers, shapes) for node in model.graph.node if operator(node) == "Conv")
 
 
 def _convolution(node: Any, makers: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Convolution:
     sources = [_behind_casts(name, makers) for name in node.input[:2]]
-    is_quantized = all(source is not None and source.op_type == "DequantizeLinear" for source in sources)
-    group = next((int(attribute.i) for attribute in node.attribute if attribute.name == "group"), 1)
+    is_quantized = all(source is not None and operator(source) == "DequantizeLinear" for source in sources)
+    group = attributes(node).get("group", 1)
     weight = node.input[1]
     while weight not in shapes and weight in makers and makers[weight].input:
         weight = makers[weight].input[0]
@@ -143,7 +144,7 @@ def _convolution(node: Any, makers: dict[str, Any], shapes: dict[str, tuple[int,
 def _behind_casts(name: str, makers: dict[str, Any]) -> Any:
     """The node that made a tensor, None for what is stored or an input; a Cast in between may cost it its INT8."""
     maker = makers.get(name)
-    while maker is not None and maker.op_type == "Cast":
+    while maker is not None and operator(maker) == "Cast":
         maker = makers.get(maker.input[0])
     return maker
 

@@ -94,11 +94,6 @@ class PlanEngine(Engine):
         name = "device_memory_size_v2" if hasattr(self._engine, "device_memory_size_v2") else "device_memory_size"
         return self._cuda.device_bytes + int(getattr(self._engine, name))
 
-    @property
-    def has_graph(self) -> bool:
-        """Whether frames run as one CUDA graph; that is known after the first one."""
-        return any(slot.graph is not None for slot in self._slots)
-
     def infer(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """As `Engine.infer`; straight from pinned memory into `out` where it is given."""
         if out is None or self._under_way:

@@ -24,7 +24,6 @@ Address = Memory | np.uint64  # device memory of ours, or an address of somebody
 COLUMN = 8  # of kernels.cu: rows of one thread of a view
 BLOCK = (32, 4, 1)
 NULL = np.uint64(0)
-InputKind = Literal["frames", "planar_f32", "planar_f16"]
 _VALUES = {"float32": "f32", "float16": "f16", "uint8": "u8"}
 
 
@@ -92,18 +91,13 @@ class Kernels:
 
 
 class InputKernel:
-    """Frames of one layout in device memory to the network's input: resize, colour and layout.
-
-    kind: "frames", (1, h, w, 3) uint8 BGR, which files with a contract take; "planar_f32" and "planar_f16",
-    normalised (1, 3, h, w) in the weights' channel order, which files of `--io plain` take.
+    """Frames of one layout in device memory to the network's input, (1, h, w, 3) uint8 BGR.
 
     Raises:
         BadInput: the preprocessing resizes by area, which has no kernel.
     """
 
-    def __init__(
-        self, kernels: Kernels, stream: Stream, preprocess: Preprocess, frame: FrameLayout, kind: InputKind = "frames"
-    ) -> None:
+    def __init__(self, kernels: Kernels, stream: Stream, preprocess: Preprocess, frame: FrameLayout) -> None:
         height, width = preprocess.size
         top = left = 0
         if preprocess.resize == "letterbox":
@@ -112,21 +106,14 @@ class InputKernel:
             *_source_taps(height, frame.height, preprocess.interpolation),
             *_source_taps(width, frame.width, preprocess.interpolation),
         ]
-        mean, std = (np.array(values, np.float64)[::-1] for values in (preprocess.mean, preprocess.std))
-        normalise = [] if kind == "frames" else [mean.astype(np.float32), (1 / std).astype(np.float32)]
-        self._uploads = _uploaded(kernels.cuda, stream, [*tables, *normalise])
-        base, _, value = kind.partition("_")
-        name = "_".join(filter(None, ["input", base, frame.format, value]))
-        self._function, self._frame = kernels.function(name), frame
-        blue, green, red = (int(level) for level in mean.round().clip(0, 255))
-        swap = [] if kind == "frames" else [np.int32(preprocess.channels == "rgb")]
+        self._uploads = _uploaded(kernels.cuda, stream, tables)
+        self._function = kernels.function(f"input_frames_{frame.format}")
+        red, green, blue = (int(level) for level in np.array(preprocess.mean).round().clip(0, 255))
         self._arguments: list[Memory | np.generic] = [
             *frame.arguments,
             *(np.int32(value) for value in (top, left, height, width)),
-            *self._uploads[:4],
+            *self._uploads,
             np.uint32(blue | green << 8 | red << 16),
-            *self._uploads[4:],
-            *swap,
             *(np.int32(value) for value in preprocess.size),
         ]
         self._grid = _grid(preprocess.width, preprocess.height)

@@ -120,17 +120,10 @@ def options_from_flags(flags: Mapping[str, Any], *, sm: tuple[int, ...] = ()) ->
         raise BadInput(f"the manifest's flags cannot be read ({error}); build the engine anew") from error
 
 
-def trtexec_line(
-    onnx_name: str, plan_name: str, *, target: NvidiaTarget, precision: Precision, options: PlanOptions
-) -> str:
-    """The command that builds the same plan on a target machine, for the newest version of the tool."""
-    return next(iter(trtexec_lines(onnx_name, plan_name, target=target, precision=precision, options=options).values()))
-
-
 def trtexec_lines(
     onnx_name: str, plan_name: str, *, target: NvidiaTarget, precision: Precision, options: PlanOptions
 ) -> dict[str, str]:
-    """Command lines by version, the newest first.
+    """The commands that build the same plan on a target machine, by version, the newest first.
 
     TensorRT 8 has no strong typing: its flags allow a precision, they do not demand it, and
     half-precision scales (int8-fp16) cannot be read there at all. 8.5 (JetPack 5) knows neither

@@ -25,6 +25,7 @@ from fcn_edge.engines.trt.lines import NvidiaTarget, PlanOptions
 from fcn_edge.engines.trt.vendor import Log, Progress, plain, recorded, require_target, stoppable, vendor_module
 from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
 from fcn_edge.onnxfile import graph_inputs, onnx_from_file, precision_of_graph
+from fcn_edge.onnxpairs import require_signed_pairs
 from fcn_edge.spec import Precision
 
 MAX_VENDOR_WARNINGS = 5
@@ -66,11 +67,12 @@ def plan_from_onnx(
 
     Raises:
         BackendMissing: `require_target` says why.
-        BadInput: not ONNX, a node that the target cannot compile, or options that do not fit.
+        BadInput: not ONNX, activations in uint8, a node that the target cannot compile, or options that do not fit.
         CheckFailed: TensorRT-RTX compiled in float what the file quantizes.
     """
     require_target(target)
     model = onnx_from_file(path)  # first: the vendor's parser accepts arbitrary bytes as an empty network
+    require_signed_pairs(path, str(path))
     trt = vendor_module(target)
     options.require_target(target)
     _check_sm(trt, options)

@@ -101,6 +101,7 @@ def _encoded(frame: Frame, view: View, times: Times) -> bytes:
         "kind": "frame",
         "stream": frame.stream,
         "index": frame.index,
+        "presented_s": frame.presented_s,
         "size": [frame.image.shape[1], frame.image.shape[0]],
         "map": [class_map.shape[1], class_map.shape[0]],
         "pixels": view.pixels_per_class.tolist(),

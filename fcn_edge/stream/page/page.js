@@ -283,6 +283,7 @@ function refresh() {
       ["dropped", told.dropped], ["repeated", told.duplicated], ["gaps", told.gaps], ["unreadable", told.skipped],
       ["reconnects", told.reconnects],
     ];
+    if (header && header.presented_s !== null) rows.unshift(["time in the video", `${fixed(header.presented_s)} s`]);
     $("figures").replaceChildren(...rows.map(([word, value]) => make("div", {}, make("dt", { textContent: word }), make("dd", { textContent: value }))));
   }
   plot($("age-plot"), tile.ages.map((age) => [age]), ["--s1"]);

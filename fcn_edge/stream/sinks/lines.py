@@ -17,10 +17,12 @@ import numpy as np
 
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame, Times, View
+from fcn_edge.outputs import require_apart, require_lines, require_outputs
 from fcn_edge.spec import ModelSpec
 from fcn_edge.stream.clock import StreamClock
 from fcn_edge.stream.regions import Change, Cover, Watches
 from fcn_edge.stream.sinks.base import Sink, require_writable
+from fcn_edge.stream.sinks.unfinished import keep_unfinished, lock, unfinished_name
 
 FILE_BYTES = 32 * 2**20
 OLD_FILES = 4  # NAME.1 … NAME.4: with the one that grows at most 160 MB
@@ -29,17 +31,25 @@ DIGITS = 5
 
 
 class LineFile(RotatingFileHandler):
-    """Lines on a file; the oldest go where it may not grow without end. Raises OSError where one is not written."""
+    """Lines on a file; the oldest go where it may not grow without end."""
 
     def __init__(self, path: Path, *, is_endless: bool) -> None:
+        """Raises BadInput where an older file is not ours."""
+        require_lines(path, "jsonl", OLD_FILES if is_endless else 0)
         most = FILE_BYTES if is_endless else 0
         super().__init__(path, "a" if is_endless else "w", maxBytes=most, backupCount=OLD_FILES, encoding="utf-8")
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        raise
+        if not is_endless and self.stream is not None:
+            lock(self.stream)
 
     def add(self, value: Mapping[str, Any]) -> None:
-        self.emit(logging.makeLogRecord({"msg": json.dumps(value, allow_nan=False)}))
+        """Raises OSError; `emit`, which logging calls, would keep it to itself."""
+        record = logging.makeLogRecord({"msg": json.dumps(value, allow_nan=False)})
+        if self.shouldRollover(record):
+            self.doRollover()
+        if self.stream is None:  # a file that could not be opened after it was renamed
+            self.stream = self._open()
+        self.stream.write(record.getMessage() + self.terminator)
+        self.flush()
 
 
 class Statistics(Sink):
@@ -50,13 +60,26 @@ class Statistics(Sink):
     """
 
     def __init__(
-        self, path: Path, spec: ModelSpec, clock: StreamClock, cover: Cover, *, source: str, is_live: bool
+        self,
+        path: Path,
+        spec: ModelSpec,
+        clock: StreamClock,
+        cover: Cover,
+        *,
+        source: str,
+        is_live: bool,
+        protected: Sequence[Path] = (),
     ) -> None:
+        """protected: files to keep. Raises BadInput where the file is one of these, or not ours."""
         super().__init__(str(path))
+        require_outputs([path], protected)
+        require_apart([unfinished_name(path)], protected)
         require_writable(path.parent)
         self._path, self._spec, self._clock, self._cover, self._source = path, spec, clock, cover, source
-        self._part = path if is_live else path.with_name(f"{path.stem}.recording{path.suffix}")
+        self._part = path if is_live else unfinished_name(path)
         self._file: LineFile | None = None
+        if not is_live and (kept := keep_unfinished(path)):
+            self.notes.append(f"{path.name}: {kept}")
 
     def write(self, frame: Frame, view: View, times: Times) -> None:
         shares = self._cover.shares(view)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame, Style, Times, View
+from fcn_edge.redaction import redacted
 from fcn_edge.schema import to_mapping
 from fcn_edge.stream.page.board import Board
 from fcn_edge.stream.page.server import Access, Answers, PageServer, is_loopback
@@ -46,9 +47,9 @@ def address_from_uri(uri: str) -> Address:
         parts = urlsplit(uri)
         port = parts.port
     except ValueError as error:
-        raise BadInput(f"{uri}: {error}; {wanted}") from error
-    if port is None or parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise BadInput(f"http://{parts.hostname or ''}…: a page has a host and a port and no more; {wanted}")
+        raise BadInput(f"{redacted(uri)}: not an address of a page; {wanted}") from error
+    if port is None or parts.path not in ("", "/") or parts.query or parts.fragment or "@" in uri:
+        raise BadInput(f"{redacted(uri)}: a page has a host and a port and no more; {wanted}")
     return Address(parts.hostname or "", port)
 
 

@@ -6,7 +6,6 @@ It is recorded as NAME.recording.mp4, which plays already, and gets its name onc
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import shutil
@@ -24,8 +23,10 @@ import numpy as np
 
 from fcn_edge.errors import BackendMissing, BadInput, first_line
 from fcn_edge.frame import Frame, Times, View
+from fcn_edge.outputs import MARK, require_apart, require_outputs
 from fcn_edge.stream.clock import StreamClock
 from fcn_edge.stream.sinks.base import Sink, require_writable
+from fcn_edge.stream.sinks.unfinished import keep_unfinished, lock, unfinished_name
 from fcn_edge.stream.viewer import Painter
 
 CODECS = ("libx264", "libopenh264", "mpeg4")  # the first that this build of FFmpeg has
@@ -62,16 +63,18 @@ class Video(Sink):
     ) -> None:
         """Raises BadInput where nothing can be recorded at `path`, BackendMissing where nothing can be encoded."""
         super().__init__(str(path))
-        if path.exists() and any(path.samefile(other) for other in protected if other.exists()):
-            raise BadInput(f"{path}: is the source itself; write the video to another file")
+        require_outputs([path], protected)
+        require_apart([unfinished_name(path)], protected)
+        self._protected = protected
         self.path, self._painter, self._clock, self._is_live = path, painter, clock, is_live
         self._codec = next((name for name in CODECS if name in av.codecs_available), None)
         if self._codec is None:
             raise BackendMissing(f"{path}: this PyAV encodes none of {', '.join(CODECS)}; pip install --upgrade av")
         self._recording: Recording | None = None
-        self._finished: list[str] = []
+        self._finished: dict[Path, str] = {}
         require_writable(path.parent)
-        self._keep_killed_recording()
+        if kept := keep_unfinished(path):
+            self._note(kept)
 
     def write(self, frame: Frame, view: View, times: Times) -> None:
         picture = self._fitted(self._painter.picture(frame, view, times))
@@ -100,27 +103,23 @@ class Video(Sink):
         size = picture.shape[0], picture.shape[1]
         if self._finished:
             self._note(f"the stream is {_size_in_words(size)} now and goes on in {self._part_name().name}")
-        return Recording(self._recording_name(), self._codec, size, self._clock.fps)
+        longest_gap_s = MAX_GAP_S if self._is_live else float("inf")
+        return Recording(unfinished_name(self.path), self._codec, size, self._clock.fps, longest_gap_s)
 
     def _part_name(self) -> Path:
-        number = len(self._finished) + 1
-        return self.path if number == 1 else self.path.with_name(f"{self.path.stem}.{number}{self.path.suffix}")
-
-    def _recording_name(self) -> Path:
-        return self.path.with_name(f"{self.path.stem}.recording{self.path.suffix}")
-
-    def _keep_killed_recording(self) -> None:
-        """What a killed run left behind gets a name that no run writes over."""
-        left = self._recording_name()
-        if not left.exists():
-            return
-        if _is_locked(left):
-            raise BadInput(f"{left}: another run is recording there; choose another name")
-        number = 1
-        while (kept := self.path.with_name(f"{self.path.stem}.killed-{number}{self.path.suffix}")).exists():
+        """The next name that is free, or holds a video of an earlier run."""
+        name, number = self.path, 1
+        while name in self._finished or not self._is_free(name):
             number += 1
-        left.rename(kept)
-        self._note(f"the recording of a run that was killed is kept as {kept.name}")
+            name = self.path.with_name(f"{self.path.stem}.{number}{self.path.suffix}")
+        return name
+
+    def _is_free(self, name: Path) -> bool:
+        try:
+            require_outputs([name], self._protected)
+        except BadInput:
+            return False
+        return True
 
     def _require_disk(self) -> None:
         if shutil.disk_usage(self.path.parent).free < RESERVE_BYTES:
@@ -140,8 +139,8 @@ class Video(Sink):
         try:
             recording.close()
         finally:  # what cannot be finished plays up to there
-            os.replace(self._recording_name(), name)
-            self._finished.append(f"{name}: {recording.count} frames, {_size_in_words(recording.size)}")
+            os.replace(unfinished_name(self.path), name)
+            self._finished[name] = f"{name}: {recording.count} frames, {_size_in_words(recording.size)}"
             if recording.cut_s:
                 self._note(f"gaps of {recording.cut_s:.0f} s in all were cut out of {name.name}")
 
@@ -163,19 +162,21 @@ class Video(Sink):
             log.warning(note)
 
     def describe(self) -> str:
-        return "; ".join(self._finished) or f"{self.path}: no frames"
+        return "; ".join(self._finished.values()) or f"{self.path}: no frames"
 
 
 class Recording:
     """One file that grows by fragments; it is locked while this process writes it."""
 
-    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float) -> None:
+    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float, longest_gap_s: float) -> None:
         """Raises OSError where the file cannot be made."""
         self.size, self.count, self.cut_s = size, 0, 0.0
+        self._longest_gap_s = longest_gap_s
         self._file = FileIO(path, "wb")  # unbuffered: what the muxer gives away survives a kill
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(self._file)
         kind, options = CONTAINERS[path.suffix.lower()]
         self._container: Any = av.open(self._file, "w", format=kind, options={**options, "flush_packets": "1"})
+        self._container.metadata["comment"] = MARK
         self._stream: Any = self._container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
         context: Any = self._stream.codec_context
         context.height, context.width = size
@@ -183,41 +184,41 @@ class Recording:
         context.time_base, context.gop_size = Fraction(1, TICKS), max(1, round(fps * KEY_FRAME_S))
         context.colorspace, context.color_range = BT_601, LIMITED  # as cv2 converts; players guess by height
         context.thread_count = 1  # the network needs the other cores
-        self._shown: tuple[float, int] | None = None  # time of the last picture, and its tick in the file
+        self._zero_s = self._last_s = 0.0  # of the stream's clock: where the file begins, and its last picture
+        self._last_tick, self._shortest = -1, max(1, round(TICKS / fps))
 
     def add(self, picture: np.ndarray, seconds: float) -> None:
-        """Append (H, W, 3) uint8 BGR; a gap before it is at most MAX_GAP_S long. Raises one of FAILURES."""
+        """Append (H, W, 3) uint8 BGR; longer gaps before it are cut. Raises one of FAILURES."""
         planes: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = self._tick(seconds), Fraction(1, TICKS)
-        self._container.mux(self._stream.encode(frame))
+        self._mux(self._stream.encode(frame))
         self.count += 1
 
+    def _mux(self, packets: Sequence[Any]) -> None:
+        for packet in packets:
+            packet.duration = self._shortest  # of the last one; those before it last until the next
+            self._container.mux(packet)
+
     def _tick(self, seconds: float) -> int:
-        tick = 0
-        if self._shown is not None:
-            passed_s = seconds - self._shown[0]
-            self.cut_s += max(0.0, passed_s - MAX_GAP_S)
-            tick = self._shown[1] + max(1, round(min(passed_s, MAX_GAP_S) * TICKS))
-        self._shown = seconds, tick
+        """When the picture is shown in the file; later than the one before in any case."""
+        if self.count == 0:
+            self._zero_s = self._last_s = seconds
+        cut_s = max(0.0, seconds - self._last_s - self._longest_gap_s)
+        self.cut_s, self._zero_s, self._last_s = self.cut_s + cut_s, self._zero_s + cut_s, seconds
+        tick = max(self._last_tick + 1, round((seconds - self._zero_s) * TICKS))
+        if self.count:
+            self._shortest = min(self._shortest, tick - self._last_tick)
+        self._last_tick = tick
         return tick
 
     def close(self) -> None:
         """Raises one of FAILURES where the end cannot be written."""
         try:
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
             self._container.close()
         finally:
             self._file.close()
-
-
-def _is_locked(path: Path) -> bool:
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def _size_in_words(size: tuple[int, int]) -> str:

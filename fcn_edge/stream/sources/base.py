@@ -1,21 +1,20 @@
-"""What every source of frames is, and how its address is printed."""
+"""What every source of frames is."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 import cv2
 
+from fcn_edge.data.notes import note_line
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame
+from fcn_edge.redaction import redacted
 
-NETWORK = r"\b(?!(?:file|v4l2|csi|display)://)[a-z][a-z0-9+.-]*://"
 SKIPPED_KEPT = 1000
-SECRET_WORDS = "pass|pwd|pw|token|key|secret|auth|sig|user"
 
 
 class Source:
@@ -56,8 +55,7 @@ class Source:
     @property
     def notes(self) -> list[str]:
         """What was changed on the way in, one line a kind, such as "a.png and 2 more: grey made BGR"."""
-        more = {what: f" and {count - 1} more" if count > 1 else "" for what, (count, _) in self._notes.items()}
-        return [f"{first}{more[what]}: {what}" for what, (_, first) in self._notes.items()]
+        return [note_line(what, first, count) for what, (count, first) in self._notes.items()]
 
     def close(self) -> None:
         """Let go of the device or file; calling it again does nothing."""
@@ -87,21 +85,6 @@ class Source:
 def none_readable(uri: str, count: int, first: str) -> BadInput:
     """The error where no picture of a source can be read; first: the reason of the first of them."""
     return BadInput(f"{uri}: none of the {count} images can be read; first {first}")
-
-
-def redacted(uri: str) -> str:
-    """`uri` as it may be printed: user, password and tokens of network addresses become ***.
-
-    All that stands before the last @ counts as a credential, since passwords with / or @ in
-    them are often typed as they are: hiding too much of an address is the safe mistake.
-    """
-    is_pipeline = uri.startswith("gst:")
-    if not is_pipeline and not re.match(NETWORK, uri, re.IGNORECASE):
-        return uri
-    inside = r"\S*@" if is_pipeline else r".*@"
-    uri = re.sub(f"({NETWORK}){inside}", r"\1***@", uri, flags=re.IGNORECASE | re.DOTALL)
-    named = rf"((?:^|[?&;\s])[\w-]*(?:{SECRET_WORDS})[\w-]*\s*=\s*)(?:\"[^\"]*\"|'[^']*'|[^&#\s]+)"
-    return re.sub(named, r"\1***", uri, flags=re.IGNORECASE)
 
 
 def quiet_vendors() -> None:

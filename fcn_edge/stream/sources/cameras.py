@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from fcn_edge.errors import BackendMissing, BadInput, SourceLost
+from fcn_edge.redaction import redacted
 from fcn_edge.schema import nearest
-from fcn_edge.stream.sources.base import Source
 from fcn_edge.stream.sources.live import Connection, Live, Patience, Unreachable
 from fcn_edge.stream.sources.video import fps_of, image_from_capture, opened_capture
 
@@ -159,7 +159,7 @@ def camera_from_csi(text: str, query: str, uri: str, patience: Patience) -> Live
 
 def video_from_pipeline(pipeline: str, uri: str, patience: Patience) -> Live:
     """A GStreamer pipeline that ends in an appsink. Raises BackendMissing without GStreamer in OpenCV."""
-    shown = Source(uri).uri
+    shown = redacted(uri)
     if not has_gstreamer():
         raise BackendMissing(
             f"{shown}: needs an OpenCV built with GStreamer; OpenCV {cv2.__version__} here has none"

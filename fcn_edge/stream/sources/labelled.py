@@ -32,6 +32,10 @@ class LabelledImages(Source):
             pairs = [item for item in items if isinstance(item, PairOnDisk)]
             self.files = tuple(path for pair in pairs for path in (pair.image_path, pair.label_path))
 
+    @property
+    def notes(self) -> list[str]:
+        return self.dataset.notes.lines + super().notes
+
     def frames(self) -> Iterator[Frame]:
         self._begin()
         for index in range(len(self.dataset.items)):

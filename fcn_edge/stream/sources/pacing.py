@@ -1,4 +1,4 @@
-"""A stream's own clock beside ours: which pictures are old, and when the next is due."""
+"""A stream's own clock: when the pictures of a recording are due, and beside ours, which of a live stream are old."""
 
 from __future__ import annotations
 
@@ -10,6 +10,36 @@ CATCH_UP_S = 2.0
 LAG_S = 2.0  # a stream that falls so far behind itself is opened again, which sheds what has piled up
 HALF_WINDOW_S = 30.0
 LONGEST_WAIT_S = 1.0
+USUAL_FPS = 25.0
+DISORDER_S = 1.0  # behind a damage pictures may come a little late; further back, the stream's clock has begun again
+SHORTEST_S = 0.001
+
+
+class PresentationClock:
+    """Seconds from the first picture of a recording to each, rising always.
+
+    jump_s: a longer step is no pause but another recording behind the first, whose clock shows another time.
+    """
+
+    def __init__(self, fps: float | None, *, jump_s: float = float("inf")) -> None:
+        self._period_s, self._jump_s = 1 / (fps or USUAL_FPS), jump_s
+        self._zero_s: float | None = None
+        self._now_s = 0.0
+
+    def seconds(self, position_s: float) -> float:
+        """position_s: by the container; 0 or less behind the first picture where that has none, such as raw H.264."""
+        if self._zero_s is None:
+            self._zero_s = position_s
+            return 0.0
+        seconds = position_s - self._zero_s
+        if position_s <= 0:
+            self._now_s += self._period_s
+        elif seconds < self._now_s - DISORDER_S or seconds > self._now_s + self._jump_s:
+            self._now_s += self._period_s
+            self._zero_s = position_s - self._now_s
+        else:
+            self._now_s = max(seconds, self._now_s + SHORTEST_S)
+        return self._now_s
 
 
 class Pace:

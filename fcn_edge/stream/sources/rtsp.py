@@ -8,10 +8,11 @@ import os
 import re
 import socket
 import ssl
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from dataclasses import replace
 
 from fcn_edge.errors import BadInput, FcnEdgeError, SourceLost
-from fcn_edge.stream.sources.base import Source
+from fcn_edge.redaction import redacted
+from fcn_edge.stream.sources.address import Address, address_from_uri
 from fcn_edge.stream.sources.cameras import FfmpegConnection
 from fcn_edge.stream.sources.live import Live, Patience, Unreachable
 
@@ -24,14 +25,14 @@ OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 class RtspConnection(FfmpegConnection):
     """An RTSP stream that FFmpeg reads."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, address: Address) -> None:
         """Raises Unreachable, SourceLost or BadInput, in words for people."""
-        with _connected(urlsplit(uri)):
+        with _connected(address):
             pass
         try:
-            super().__init__(uri)
+            super().__init__(address.url)
         except SourceLost as error:
-            raise reason(uri) or error from error
+            raise reason(address) or error from error
 
 
 def video_from_rtsp(uri: str, patience: Patience) -> Live:
@@ -42,14 +43,15 @@ def video_from_rtsp(uri: str, patience: Patience) -> Live:
     Raises:
         BadInput: the address is none, or RTSP goes the other way in this process already.
     """
-    url = urlsplit(uri)
-    words = [word for word in url.query.split("&") if word not in ("", "udp", "tcp")]
-    plain = urlunsplit((url.scheme, url.netloc, url.path, "&".join(words), ""))
     try:
-        _host_and_port(url)
-        _take_transport("udp" if "udp" in url.query.split("&") else "tcp")
+        address = address_from_uri(uri)
+        path, _, query = address.target.partition("?")
+        words = query.split("&")
+        _take_transport("udp" if "udp" in words else "tcp")
     except BadInput as error:
-        raise BadInput(f"{Source(uri).uri}: {error}") from error
+        raise BadInput(f"{redacted(uri)}: {error}") from error
+    kept = "&".join(word for word in words if word not in ("", "udp", "tcp"))
+    plain = replace(address, target=f"{path}?{kept}" if kept else path)
     return Live(lambda: RtspConnection(plain), uri, patience)
 
 
@@ -60,14 +62,14 @@ def _take_transport(transport: str) -> None:
         raise BadInput(f"RTSP over {transport.upper()}, but {OPTIONS} is {options!r}; one run takes one way for all")
 
 
-def reason(uri: str) -> FcnEdgeError | None:
+def reason(address: Address) -> FcnEdgeError | None:
     """Ask the server itself for the stream; what it says against it, or None. RFC 2326, section 10.2."""
-    url = urlsplit(uri)
+    has_user = address.user is not None
     try:
-        with _connected(url) as line:
-            answer = _described(line, url, "")
-            if answer.startswith("RTSP/1.0 401") and url.username is not None:
-                answer = _described(line, url, _credentials(answer, url))
+        with _connected(address) as line:
+            answer = _described(line, address, "")
+            if answer.startswith("RTSP/1.0 401") and has_user:
+                answer = _described(line, address, _credentials(answer, address))
     except TimeoutError:
         return Unreachable("the server takes the connection and says nothing")
     except OSError as error:
@@ -76,9 +78,9 @@ def reason(uri: str) -> FcnEdgeError | None:
         return error
     status = re.match(r"RTSP/1\.0 (\d{3}) ?([^\r\n]*)", answer)
     if status is None:
-        return BadInput(f"{url.hostname} answers, but not in RTSP; is the port right?")
+        return BadInput(f"{address.host} answers, but not in RTSP; is the port right?")
     if status[1] in ("401", "403"):
-        what = "asks for a user and a password" if url.username is None else "refuses this user and password"
+        what = "refuses this user and password" if has_user else "asks for a user and a password"
         return BadInput(f"the server {what} ({status[1]})")
     if status[1] == "404":
         return BadInput("the server has no such stream (404); is the path right?")
@@ -87,33 +89,23 @@ def reason(uri: str) -> FcnEdgeError | None:
     return None if "m=video" in answer else BadInput("the stream has no video")
 
 
-def _host_and_port(url: SplitResult) -> tuple[str, int]:
-    try:
-        host, port = url.hostname, url.port
-    except ValueError:
-        host, port = None, None
-    if not host:
-        raise BadInput(f"no host in the address; write {url.scheme}://HOST/PATH")
-    return host, port or PORTS.get(url.scheme, 554)
-
-
-def _connected(url: SplitResult) -> socket.socket:
-    host, port = _host_and_port(url)
+def _connected(address: Address) -> socket.socket:
+    host, port = address.host, address.port or PORTS[address.scheme]
     try:
         line = socket.create_connection((host, port), KNOCK_S)
     except socket.gaierror as error:
         raise Unreachable(f"no host is called {host}") from error
     except OSError as error:
         raise Unreachable(f"nobody answers at {host}:{port} ({error.strerror or 'no answer'})") from error
-    if url.scheme != "rtsps":
+    if address.scheme != "rtsps":
         return line
     context = ssl._create_unverified_context()
     return context.wrap_socket(line, server_hostname=host)
 
 
-def _described(line: socket.socket, url: SplitResult, credentials: str) -> str:
+def _described(line: socket.socket, address: Address, credentials: str) -> str:
     request = (
-        f"DESCRIBE {_without_credentials(url)} RTSP/1.0\r\nCSeq: {2 if credentials else 1}\r\n"
+        f"DESCRIBE {address.bare} RTSP/1.0\r\nCSeq: {2 if credentials else 1}\r\n"
         f"Accept: application/sdp\r\n{credentials}\r\n"
     )
     line.sendall(request.encode())
@@ -129,20 +121,16 @@ def _is_whole(answer: bytes) -> bool:
     return bool(end) and len(body) >= (int(length[1]) if length else 0)
 
 
-def _without_credentials(url: SplitResult) -> str:
-    return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, url.query, ""))
-
-
-def _credentials(answer: str, url: SplitResult) -> str:
+def _credentials(answer: str, address: Address) -> str:
     """The Authorization header that a 401 asks for. RFC 2617; RTSP servers use MD5 without qop, or Basic."""
-    user, password = unquote(url.username or ""), unquote(url.password or "")
+    user, password = address.user or "", address.password
     digest = re.search(r"(?im)^www-authenticate:\s*digest\s+(.*)$", answer)
     if digest is None:
         return f"Authorization: Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}\r\n"
     told = dict(re.findall(r'(\w+)="([^"]*)"', digest[1]))
-    realm, nonce, address = told.get("realm", ""), told.get("nonce", ""), _without_credentials(url)
-    response = _md5(f"{_md5(f'{user}:{realm}:{password}')}:{nonce}:{_md5(f'DESCRIBE:{address}')}")
-    fields = {"username": user, "realm": realm, "nonce": nonce, "uri": address, "response": response}
+    realm, nonce = told.get("realm", ""), told.get("nonce", "")
+    response = _md5(f"{_md5(f'{user}:{realm}:{password}')}:{nonce}:{_md5(f'DESCRIBE:{address.bare}')}")
+    fields = {"username": user, "realm": realm, "nonce": nonce, "uri": address.bare, "response": response}
     return "Authorization: Digest " + ", ".join(f'{name}="{value}"' for name, value in fields.items()) + "\r\n"
 
 

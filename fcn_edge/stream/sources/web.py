@@ -5,20 +5,27 @@ from __future__ import annotations
 import socket
 import urllib.error
 import urllib.request
+from contextlib import AbstractContextManager, nullcontext
+from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 import cv2
 import numpy as np
 
+from fcn_edge.data.pictures import picture_from_bytes
 from fcn_edge.errors import BadInput, FcnEdgeError, SourceLost, first_line
+from fcn_edge.redaction import redacted
+from fcn_edge.stream.sources.address import Address, address_from_uri
 from fcn_edge.stream.sources.base import Source
 from fcn_edge.stream.sources.cameras import TIMEOUTS, FfmpegConnection
-from fcn_edge.stream.sources.images import picture_from_bytes
+from fcn_edge.stream.sources.container import Content
 from fcn_edge.stream.sources.live import Connection, Live, Patience, Unreachable
 from fcn_edge.stream.sources.video import VideoFile, opened_capture
 
 TIMEOUT_S = 5.0  # for each answer and each piece of data
+BLOCK = 65_536
+HEAD = 4 * 2**20  # holds the index of an hour
+MOST_REQUESTS = 200  # to see whether a file is whole
 LARGEST_PART = 64 * 2**20
 LONGEST_LINE = 65_536
 MOST_BAD_PARTS = 25  # pictures in a row that do not decode until the stream is opened again
@@ -103,6 +110,45 @@ class MjpegConnection(Connection):
         return None
 
 
+class WebContent(Content):
+    """Of a file on a server: by ranges, or only its head where the server gives none. Empty beyond MOST_REQUESTS."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(0, BLOCK)
+        self._address, self._requests, self._has_ranges = address, 0, True
+        self[0:1]
+
+    def _read(self, start: int, end: int) -> bytes:
+        self._requests += 1
+        if self._requests > MOST_REQUESTS or (start > 0 and not self._has_ranges):
+            return b""
+        try:
+            with _answer(self._address, f"bytes={start}-{end - 1}") as response:
+                self._has_ranges = response.status == HTTPStatus.PARTIAL_CONTENT
+                length = response.headers["content-range"].rpartition("/")[2] if self._has_ranges else response.length
+                self.size = int(length or 0)
+                return response.read(max(end - start, 0 if self._has_ranges else HEAD))
+        except (FcnEdgeError, HTTPException, OSError, AttributeError, ValueError):
+            return b""
+
+
+class CloseRefused(urllib.request.BaseHandler):
+    """Closes a 401 answer: urllib asks again on another connection and leaves the first open as long as errors live."""
+
+    handler_order = 0  # before urllib's own
+
+    def http_error_401(self, request: object, answer: HTTPResponse, code: int, words: str, headers: object) -> None:
+        """Told by urllib; None lets the next handler take it."""
+        answer.close()
+
+
+class WebVideo(VideoFile):
+    """A recorded video on a server."""
+
+    def _content(self) -> AbstractContextManager[Content]:
+        return nullcontext(WebContent(address_from_uri(self._address)))
+
+
 def video_from_http(uri: str, patience: Patience) -> Source:
     """A file where the server's video has a length, else live.
 
@@ -110,32 +156,34 @@ def video_from_http(uri: str, patience: Patience) -> Source:
         BadInput: the address serves no video. SourceLost: nobody answers, and it is not `awaited`.
     """
     try:
-        if _is_recorded(uri):
-            return VideoFile(uri, uri)
-    except Unreachable as error:
-        if not patience.awaited:
-            raise SourceLost(f"{Source(uri).uri}: {error}") from error
+        address = address_from_uri(uri)
+        try:
+            if _is_recorded(address):
+                return WebVideo(address.url, uri)
+        except Unreachable as error:
+            if not patience.awaited:
+                raise SourceLost(str(error)) from error
     except FcnEdgeError as error:
-        raise type(error)(f"{Source(uri).uri}: {error}") from error
-    return Live(lambda: http_connection(uri), uri, patience)
+        raise type(error)(f"{redacted(uri)}: {error}") from error
+    return Live(lambda: http_connection(address), uri, patience)
 
 
-def http_connection(uri: str) -> Connection:
+def http_connection(address: Address) -> Connection:
     """MJPEG is read here, all else by FFmpeg. Raises Unreachable, SourceLost or BadInput, in words for people."""
-    response = _answer(uri)
+    response = _answer(address)
     if response.headers.get_content_type().startswith("multipart/"):
         return MjpegConnection(response)
     with response:
         is_hls = _checked_head(response).startswith(b"#EXTM3U")
-    return FfmpegConnection(uri, is_paced=is_hls)
+    return FfmpegConnection(address.url, is_paced=is_hls)
 
 
-def _is_recorded(uri: str) -> bool:
-    with _answer(uri) as response:
+def _is_recorded(address: Address) -> bool:
+    with _answer(address) as response:
         if response.headers.get_content_type().startswith("multipart/"):
             return False
         _checked_head(response)
-    capture = opened_capture(uri, cv2.CAP_FFMPEG, TIMEOUTS)
+    capture = opened_capture(address.url, cv2.CAP_FFMPEG, TIMEOUTS)
     is_recorded = capture.isOpened() and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
     capture.release()
     return bool(is_recorded)
@@ -155,29 +203,28 @@ def _checked_head(response: HTTPResponse) -> bytes:
     return head
 
 
-def _answer(uri: str) -> HTTPResponse:
-    """The server's answer to GET, with user and password if the address has them."""
-    url = urlsplit(uri)
-    address = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path or "/", url.query, ""))
+def _answer(address: Address, wanted: str | None = None) -> HTTPResponse:
+    """The server's answer to GET, with user and password if the address has them. wanted: a range of bytes."""
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    passwords.add_password(None, address, unquote(url.username or ""), unquote(url.password or ""))
+    passwords.add_password(None, address.bare, address.user or "", address.password)
     kinds = (urllib.request.HTTPBasicAuthHandler, urllib.request.HTTPDigestAuthHandler)
-    handlers = [kind(passwords) for kind in kinds] if url.username is not None else []
+    handlers = [CloseRefused(), *(kind(passwords) for kind in kinds)] if address.user is not None else []
     try:
-        return urllib.request.build_opener(*handlers).open(address, timeout=TIMEOUT_S)
+        request = urllib.request.Request(address.bare, headers={"Range": wanted} if wanted else {})
+        return urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
-        raise _refusal(error.code, str(error.reason), has_user=url.username is not None) from error
+        raise _refusal(error.code, str(error.reason), has_user=address.user is not None) from error
     except urllib.error.URLError as error:
         cause = error.reason
-        where = f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}"
+        where = f"{address.host}:{address.port or (443 if address.scheme == 'https' else 80)}"
         if isinstance(cause, socket.gaierror):
-            raise Unreachable(f"no host is called {url.hostname}") from error
+            raise Unreachable(f"no host is called {address.host}") from error
         raise Unreachable(f"nobody answers at {where} ({_words(cause)})") from error
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, OSError):
-            raise Unreachable(f"no answer from {url.hostname} ({_words(error)})") from error
-        raise BadInput(f"{url.hostname} answers, but not in HTTP; is the port right?") from error
+            raise Unreachable(f"no answer from {address.host} ({_words(error)})") from error
+        raise BadInput(f"{address.host} answers, but not in HTTP; is the port right?") from error
 
 
 def _refusal(code: int, words: str, *, has_user: bool) -> FcnEdgeError:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
 from fcn_edge.data import dataset_from_name
-from fcn_edge.engines import open_engine
+from fcn_edge.engines import EngineOptions, open_engine, reference_check
+from fcn_edge.engines.reference_check import EXACT_DB, Fidelity, decibels, fidelity, held_to_reference, require_faithful
 from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.fidelity import EXACT_DB, decibels, fidelity, require_faithful
 
 STREETS = dataset_from_name("synthetic:street,seed=1,images=3,size=64x96")
 IMAGES = [STREETS.items[index].image() for index in range(3)]
@@ -25,6 +27,7 @@ def test_reference_agrees_with_itself(reference):
     assert (found.images, found.sqnr_db, found.agreement, found.worst) == (3, EXACT_DB, 1.0, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("file", ["onnx_file", "int8_file"])
 def test_engines_compute_what_their_file_says(request, target, file):
@@ -65,6 +68,30 @@ def test_engine_that_computes_something_else_is_refused(reference, change):
         require_faithful(fidelity(wrong, reference, IMAGES), wrong)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", [("openvino",), ("onnxruntime",), ("openvino", "onnxruntime")], ids=" and ".join)
+def test_refusal_names_the_target_that_computes_what_the_file_says(int8_file, monkeypatch, broken):
+    open_right = reference_check.engine_on_target
+
+    @contextmanager
+    def engine_on_target(path, target, options):
+        with open_right(path, target, options) as engine:
+            yield Wrong(engine, lambda y: y[:, ::-1].copy()) if target in broken else engine
+
+    monkeypatch.setattr(reference_check, "engine_on_target", engine_on_target)
+    wrong = min(broken)
+    with pytest.raises(CheckFailed) as caught:
+        held_to_reference(int8_file, None, IMAGES, target=wrong, options=EngineOptions())
+    other = {"openvino": "onnxruntime", "onnxruntime": "openvino"}[wrong]
+    assert (f"--target {other}" in str(caught.value)) is (other not in broken)
+
+
+def test_no_other_target_is_named_for_bf16_which_only_openvino_has():
+    asked = []
+    bf16 = EngineOptions("bf16")
+    assert reference_check._advice("openvino", bf16, lambda *given: asked.append(given)) == "" and not asked
+
+
 def test_nothing_to_hold_it_with_is_refused(reference):
     with pytest.raises(BadInput, match="no images"):
         fidelity(reference, reference, [])
@@ -72,3 +99,17 @@ def test_nothing_to_hold_it_with_is_refused(reference):
 
 def test_decibels():
     assert decibels(100.0, 1.0) == 20 and decibels(0.0, 0.0) == EXACT_DB and decibels(0.0, 1.0) == -EXACT_DB
+
+
+@pytest.mark.parametrize(
+    ("sqnr_db", "agreement", "limits"),
+    [(40.0, 0.999, (15.0, 0.97)), (16.0, 0.9, (13.0, 0.85)), (None, 0.9, (15.0, 0.85))],
+)
+def test_engine_may_differ_from_its_file_as_two_independent_roundings_do(sqnr_db, agreement, limits):
+    found = reference_check.limits_for("int8", "f32", Fidelity(1, sqnr_db, agreement, agreement))
+    assert (found.sqnr_db, found.agreement) == pytest.approx(limits)
+
+
+@pytest.mark.parametrize(("signal", "noise"), [(1.0, np.nan), (1.0, np.inf), (np.nan, np.nan), (np.nan, 1.0)])
+def test_scores_that_are_not_finite_are_never_close(signal, noise):
+    assert decibels(signal, noise) == -EXACT_DB

@@ -1,0 +1,29 @@
+"""What was changed or passed over while files were read, each file once."""
+
+from __future__ import annotations
+
+
+class Notes:
+    """What -> names of the files that it happened to, in the order of reading."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[str, None]] = {}
+
+    def add(self, what: str, *names: str) -> None:
+        """Note it of these files; noting it again, or an empty `what`, changes nothing."""
+        if what and names:
+            self._names.setdefault(what, {}).update(dict.fromkeys(names))
+
+    def merge(self, other: Notes) -> None:
+        for what, names in other._names.items():
+            self.add(what, *names)
+
+    @property
+    def lines(self) -> list[str]:
+        """One line a kind, such as "a.png and 2 more: grey made BGR"."""
+        return [note_line(what, next(iter(names)), len(names)) for what, names in self._names.items()]
+
+
+def note_line(what: str, first: str, count: int) -> str:
+    """One note of `count` files, of which the first is named."""
+    return f"{first}{f' and {count - 1} more' if count > 1 else ''}: {what}"
