@@ -1,4 +1,4 @@
-"""What a build costs: mIoU of a file and of the fp32 file that it was made from, on the same images."""
+"""Accuracy of a build: mIoU of a file and of the fp32 file that it was made from, on the same images."""
 
 from __future__ import annotations
 

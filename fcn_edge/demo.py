@@ -63,7 +63,7 @@ def run_demo(
     source: the user's own video; None draws a street. Raises what the verbs behind it raise.
     """
     require_writable(out)
-    with source_from_uri(source or VIDEO) as frames:  # a wrong address is told now, not minutes later
+    with source_from_uri(source or VIDEO) as frames:  # a wrong address is an error now, not minutes later
         require_outputs(_files_of_demo(out), frames.files)
     require_outputs(files_of_report(out / "bench").values())
     files: dict[str, str] = {}

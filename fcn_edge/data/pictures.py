@@ -1,7 +1,7 @@
 """Pictures from files: one way for data sets, calibration, comparison and sources of frames.
 
 A picture is turned upright by its orientation tag (Exif in JPEG, PNG and WebP, tag 274 in TIFF), as viewers show it.
-16 bits become 8 by 1/257, grey becomes BGR, and an alpha channel is left out, not composited. Each of these is told.
+16 bits become 8 by 1/257, grey becomes BGR, and an alpha channel is left out, not composited. Each of these is noted.
 """
 
 from __future__ import annotations

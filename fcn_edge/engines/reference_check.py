@@ -1,4 +1,4 @@
-"""Whether an engine computes what its file says: held against the reference run of the same file."""
+"""Whether an engine computes what its file says, compared with the reference run of the same file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
 
 APART_DB, APART_PIXELS = 3.0, 1.5  # of two independent roundings, against one of them and no rounding
 LEAST_KEPT_DB, LEAST_KEPT = 3.0, 0.5  # below, half of what a lower-precision file gives is noise
-EXACT_DB = 200.0  # stands for infinity: of float32 nothing above 150 dB is told apart
+EXACT_DB = 200.0  # stands for infinity: float32 cannot resolve more than 150 dB
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ from fcn_edge.export.foreign_input import InputForm, input_form, take_planes
 from fcn_edge.export.foreign_output import OutputForm, OutputQuery, output_form
 from fcn_edge.export.foreign_spec import ForeignSpec, classes_of, foreign_spec, warn_of_range
 from fcn_edge.export.foreign_tail import give_form
-from fcn_edge.export.parity import draws_the_same
-from fcn_edge.export.rewrite_check import original_of, require_same_meaning
+from fcn_edge.export.rewrite_check import gives_class_maps, original_of, require_same_meaning
 from fcn_edge.export.tidy import tidy_model
 from fcn_edge.geometry import Sampling, align_corners, stretch
 from fcn_edge.spec import Head, ModelSpec, Preprocess
@@ -76,18 +75,17 @@ def contract_from_foreign(
     whole = _copied(model)
     give_form(whole, result)
     whole = attach_contract(whole, draft)
-    require_same_meaning(original, outputs[result.name], whole, source, result, pictures)
-    return _without_upsampling(model, draft, whole, result) or whole
+    class_maps = require_same_meaning(original, outputs[result.name], whole, source, result, pictures)
+    short = _without_upsampling(model, draft, result)
+    return short if short is not None and gives_class_maps(short, class_maps, pictures, path) else whole
 
 
-def _without_upsampling(model: Any, draft: ModelSpec, whole: Any, result: OutputForm) -> Any | None:
-    """The contract of `model` without its last fixed upsample, where there is one and the class maps stay the same."""
-    size = draft.preprocess.size
-    folded = fold_head(model, size)
+def _without_upsampling(model: Any, draft: ModelSpec, result: OutputForm) -> Any | None:
+    """The contract of `model` without its last fixed upsample; None where there is none to leave out."""
+    folded = fold_head(model, draft.preprocess.size)
     if folded is None or result.kind == "mask" or result.first_class or _channels(model) != draft.num_classes:
         return None
-    short = attach_contract(model, replace(draft, head=Head("scores", folded.sampling)))
-    return short if draws_the_same(whole, short) else None
+    return attach_contract(model, replace(draft, head=Head("scores", folded.sampling)))
 
 
 def _head(result: OutputForm, given: ForeignSpec, source: InputForm) -> Head:

@@ -18,7 +18,7 @@ from fcn_edge.export.foreign_spec import ForeignSpec
 
 Kind = Literal["scores", "mask", "classes"]
 ASPECT_CELLS = 1.5  # a map's sides may be this far from the input's proportions: ceil, floor and align_corners sizes
-NOT_SEEN = 0.5  # the threshold that everybody writes; for logits and 0..255 it is wrong
+USUAL_THRESHOLD = 0.5  # the threshold that everybody writes; for logits and 0..255 it is wrong
 
 
 @dataclass(frozen=True)
@@ -179,13 +179,13 @@ def _mask_form(
     if top is not None:
         if threshold is None and top == 1:
             threshold = 0.5
-        if threshold is None or not 0 < threshold < top or (threshold == NOT_SEEN and top > 1):
+        if threshold is None or not 0 < threshold < top or (threshold == USUAL_THRESHOLD and top > 1):
             raise BadInput(
                 f"{where} of 0 to {top:g}; a threshold of {_said(threshold)} cannot be right: threshold = {top / 2:g}"
             )
     elif low < 0 or high > 1:
         likely = 0.0 if low < 0 else 255 / 2
-        if threshold is None or threshold == NOT_SEEN or (low >= 0 and not threshold > 0):
+        if threshold is None or threshold == USUAL_THRESHOLD or (low >= 0 and not threshold > 0):
             raise BadInput(f"{where}; a threshold of {_said(threshold)} cannot be right: threshold = {likely:g}")
     elif threshold is None:
         raise BadInput(
@@ -196,7 +196,7 @@ def _mask_form(
 
 
 def _said(threshold: float | None) -> str:
-    return f"{NOT_SEEN} (the default)" if threshold is None else f"{threshold:g}"
+    return f"{USUAL_THRESHOLD} (the default)" if threshold is None else f"{threshold:g}"
 
 
 def _map_form(

@@ -12,10 +12,9 @@ import numpy as np
 from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.geometry import Sampling
-from fcn_edge.onnxfile import save_onnx, spec_from_onnx
+from fcn_edge.onnxfile import save_onnx
 from fcn_edge.spec import ModelSpec
-from fcn_edge.transforms import class_map_from_output, class_map_from_scores, taps
+from fcn_edge.transforms import class_map_from_scores
 
 if TYPE_CHECKING:
     from fcn_edge.models.checkpoint import Checkpoint
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 # fp32 graphs differ by the order of sums only; batch norms folded into weights round once more.
 MAX_RELATIVE_ERROR = 1e-3
 MIN_AGREEMENT = 0.999
-MAX_TIE = 1e-5  # of the largest score: interpolation in another order rounds apart by less
 
 
 @dataclass(frozen=True)
@@ -49,35 +47,6 @@ def parity_with_checkpoint(model: Any, spec: ModelSpec, checkpoint: Checkpoint, 
     parity = _worst([_compare(expected, found, reference.spec, spec) for expected, found in pairs], name)
     _require(parity, path)
     return parity
-
-
-def draws_the_same(whole: Any, folded: Any) -> bool:
-    """Whether two contracts draw the same class map of a street and a noise frame of the network's size, but for ties.
-
-    `folded` ends in scores. A tie: its scores of the two classes differ by no more than rounding.
-    """
-    specs = [spec for model in (whole, folded) if (spec := spec_from_onnx(model, "folded")) is not None]
-    assert len(specs) == 2
-    size = specs[0].preprocess.size
-    frames = _probe_frames(*size)
-    for one, other in zip(_outputs(whole, frames)[0], _outputs(folded, frames)[0], strict=True):
-        maps = [class_map_from_output(y, spec, size) for y, spec in zip((one, other), specs, strict=True)]
-        rows, columns = np.nonzero(maps[0] != maps[1])
-        scores = _sampled_at(other, specs[1].head.sampling, rows, columns)
-        apart = [np.take_along_axis(scores, found[rows, columns][None].astype(np.int64), 0)[0] for found in maps]
-        if (np.abs(apart[0] - apart[1]) > MAX_TIE * np.abs(other).max()).any():
-            return False
-    return True
-
-
-def _sampled_at(scores: np.ndarray, sampling: Sampling, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """(C, N) scores of single pixels."""
-    (y, down), (x, across) = taps(sampling.y, scores.shape[1]), taps(sampling.x, scores.shape[2])
-    y, x, down, across = y[rows], x[columns], down[rows], across[columns]
-    y_next, x_next = np.minimum(y + 1, scores.shape[1] - 1), np.minimum(x + 1, scores.shape[2] - 1)
-    left = scores[:, y, x] * (1 - down) + scores[:, y_next, x] * down
-    right = scores[:, y, x_next] * (1 - down) + scores[:, y_next, x_next] * down
-    return np.asarray(left * (1 - across) + right * across)
 
 
 def _outputs(model: Any, frames: list[np.ndarray]) -> tuple[list[np.ndarray], str]:

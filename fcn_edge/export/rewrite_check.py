@@ -19,13 +19,16 @@ from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.export.foreign_input import InputForm
 from fcn_edge.export.foreign_output import OutputForm
+from fcn_edge.geometry import Sampling
 from fcn_edge.onnxfile import graph_inputs, spec_from_onnx
 from fcn_edge.onnxgraph import tapped_model
 from fcn_edge.transforms import class_map_from_output
+from fcn_edge.transforms import taps as taps_of
 
 # Sums in another order and batch norms folded into weights round apart by less; half precision rounds each tensor.
 MAX_RELATIVE_ERROR, MAX_RELATIVE_ERROR_HALF = 1e-3, 2e-2
 MIN_AGREEMENT = 0.999
+MAX_TIE = 1e-5  # of the largest score: interpolation in another order rounds apart by less
 
 
 def original_of(model: Any, path: Path, renamed: Mapping[str, str]) -> Original:
@@ -66,8 +69,10 @@ def require_same_meaning(
     source: InputForm,
     result: OutputForm,
     frames: Sequence[np.ndarray],
-) -> None:
+) -> list[np.ndarray]:
     """Compare the contract `rewritten` with what the file itself gave for `frames`: `expected`, (frames, *shape).
+
+    Returns the file's own class maps, (H, W) uint8 at the input's size.
 
     Raises:
         BadInput: they differ; the message names the first tensor that does.
@@ -77,6 +82,7 @@ def require_same_meaning(
     assert spec is not None
     is_half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in rewritten.graph.initializer)
     limit = MAX_RELATIVE_ERROR_HALF if is_half else MAX_RELATIVE_ERROR
+    class_maps = []
     for frame, output in zip(frames, expected, strict=True):
         (found,) = taps.run(frame[None]).values()
         wanted = result.read(output)
@@ -91,6 +97,38 @@ def require_same_meaning(
                 f"{original.path}: converting it changes what it computes: {agreement:.2%} of pixels keep their class"
                 f" (at least {MIN_AGREEMENT:.1%}){_apart(error)}. {first}. The file was not converted"
             )
+        class_maps.append(maps[0])
+    return class_maps
+
+
+def gives_class_maps(folded: Any, class_maps: Sequence[np.ndarray], frames: Sequence[np.ndarray], path: Path) -> bool:
+    """Whether `folded`, a contract that ends in scores, gives these class maps (H, W) for `frames`, but for ties.
+
+    A tie: its scores of the two classes differ by no more than rounding.
+    """
+    taps, spec = Taps(folded.SerializeToString(), path.name), spec_from_onnx(folded, str(path))
+    assert spec is not None
+    for frame, wanted in zip(frames, class_maps, strict=True):
+        (output,) = taps.run(frame[None]).values()
+        found = class_map_from_output(output[0], spec, spec.preprocess.size)
+        rows, columns = np.nonzero(found != wanted)
+        scores = _sampled_at(output[0], spec.head.sampling, rows, columns)
+        of_each = [
+            np.take_along_axis(scores, one[rows, columns][None].astype(np.int64), 0)[0] for one in (found, wanted)
+        ]
+        if (np.abs(of_each[0] - of_each[1]) > MAX_TIE * np.abs(output).max()).any():
+            return False
+    return True
+
+
+def _sampled_at(scores: np.ndarray, sampling: Sampling, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(C, N) scores of single pixels."""
+    (y, down), (x, across) = taps_of(sampling.y, scores.shape[1]), taps_of(sampling.x, scores.shape[2])
+    y, x, down, across = y[rows], x[columns], down[rows], across[columns]
+    y_next, x_next = np.minimum(y + 1, scores.shape[1] - 1), np.minimum(x + 1, scores.shape[2] - 1)
+    left = scores[:, y, x] * (1 - down) + scores[:, y_next, x] * down
+    right = scores[:, y, x_next] * (1 - down) + scores[:, y_next, x_next] * down
+    return np.asarray(left * (1 - across) + right * across)
 
 
 def _apart(error: float | None) -> str:

@@ -377,13 +377,34 @@ def test_rewrite_that_changes_the_meaning_is_refused_by_name(convert, tmp_path, 
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_pictures_of_the_user_are_compared_too(convert, monkeypatch):
-    """A fault that only a dark picture shows."""
-    dark = np.zeros((20, 30, 3), np.uint8)
-    seen = []
-    monkeypatch.setattr(foreign, "require_same_meaning", lambda *args: seen.extend(args[-1]))
-    convert(network(), FIVE, images=[dark])
-    assert any(not picture.any() and picture.shape[:2] == SIZE for picture in seen)
+def wrong_in_the_dark(model):
+    """Negate the scores of a picture without any light."""
+    for node in model.graph.node:
+        node.output[:] = ["true_scores" if name == "scores" else name for name in node.output]
+    stored = {"dark": np.float32(-1.7), "no_light_sign": np.float32(-1)}
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in stored.items())
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMax", [model.graph.input[0].name], ["light"], "light", keepdims=0),
+            helper.make_node("Less", ["light", "dark"], ["is_dark"], "is_dark"),
+            helper.make_node("Mul", ["true_scores", "no_light_sign"], ["turned"], "turned"),
+            helper.make_node("Where", ["is_dark", "turned", "true_scores"], ["scores"], "chosen"),
+        ]
+    )
+
+
+def test_fault_that_only_a_picture_of_the_user_shows_is_found(convert, monkeypatch):
+    careful = foreign.tidy_model
+
+    def careless(model):
+        made = careful(model)
+        wrong_in_the_dark(made)
+        return made
+
+    monkeypatch.setattr(foreign, "tidy_model", careless)
+    assert convert(network(), FIVE).is_file(), "no picture of our own is dark"
+    with pytest.raises(BadInput, match="scores"):
+        convert(network(), FIVE, images=[np.zeros((20, 30, 3), np.uint8)])
 
 
 def test_network_keeps_its_contract_through_the_conversion(convert):

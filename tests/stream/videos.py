@@ -23,7 +23,7 @@ RATE = 48_000
 
 
 class Container(NamedTuple):
-    """How a container is written. muxer: FFmpeg's name of it; is_free: its frames stand at any millisecond."""
+    """How a container is written. muxer: FFmpeg's name of it; is_free: its frames may have any time in milliseconds."""
 
     suffix: str
     codec: str = "libx264"

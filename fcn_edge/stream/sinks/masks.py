@@ -52,7 +52,7 @@ class Masks(Sink):
         require_writable(folder)
 
     def _require_own_masks(self) -> None:
-        """Raises BadInput, naming the first, where files that are not ours are in the way."""
+        """Raises BadInput, naming the first, where masks would replace files that are not ours."""
         if not self.folder.is_dir():
             return
         fits = re.compile(re.escape(self._pattern).replace(r"\*", ".*"), re.IGNORECASE).fullmatch

@@ -1,4 +1,4 @@
-"""Rows of operators that were defined anew from opset to opset: norms, activations, shapes, reductions, products."""
+"""Rows of operators that were redefined from opset to opset: norms, activations, shapes, reductions, products."""
 
 from __future__ import annotations
 

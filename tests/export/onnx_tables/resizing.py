@@ -1,4 +1,4 @@
-"""Rows of Upsample and Resize: every opset that defines them anew, mode, coordinates, rounding, sizes."""
+"""Rows of Upsample and Resize: every opset that redefines them, mode, coordinates, rounding, sizes."""
 
 from __future__ import annotations
 
