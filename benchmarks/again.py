@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from fcn_edge.atomic_io import read_json, write_json
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.files import read_json, write_json
-from fcn_edge.gate import Check, verdict_from_records
+from fcn_edge.gating import Check, verdict_from_records
 from fcn_edge.records import name_of, rows_of
 
 SCHEMA = 1
@@ -58,22 +58,36 @@ def comparison(first: Mapping[str, Any], second: Mapping[str, Any], limit: float
     missing = [name_of(key) for key in theirs.keys() ^ ours.keys()]
     agrees = not missing and all(row["same_miou"] and _may_be_within(row["interval"], limit) for row in rows)
     return {
-        "schema": SCHEMA, "suite": first.get("suite"), "device": first["device"], "limit": limit,
-        "records": [first["sha256"], second["sha256"]], "dates": [first["date"], second["date"]],
-        "missing": missing, "agrees": agrees, "summary": summary_of(rows), "rows": rows,
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "suite": first.get("suite"),
+        "device": first["device"],
+        "limit": limit,
+        "records": [first["sha256"], second["sha256"]],
+        "dates": [first["date"], second["date"]],
+        "missing": missing,
+        "agrees": agrees,
+        "summary": summary_of(rows),
+        "rows": rows,
+    }
 
 
 def _compared(name: str, first: Mapping[str, Any], second: Mapping[str, Any], check: Check) -> dict[str, Any]:
     one, other = first["latency_ms"]["p50"], second["latency_ms"]["p50"]
-    told = [value / check.baseline if value and check.baseline else None
-            for value in (check.value, check.low, check.high)]  # fmt: skip
+    told = [
+        value / check.baseline if value and check.baseline else None for value in (check.value, check.low, check.high)
+    ]
     ratio, *interval = (None if value is None else round(value, 4) for value in told)
     return {
-        "name": name, "first_ms": one, "second_ms": other, "p50_ratio": round(other / one, 4), "ratio": ratio,
-        "interval": interval, "same_miou": first["miou"] == second["miou"],
-        "miou": [first["miou"], second["miou"]], "same_file": first["model_sha256"] == second["model_sha256"],
-    }  # fmt: skip
+        "name": name,
+        "first_ms": one,
+        "second_ms": other,
+        "p50_ratio": round(other / one, 4),
+        "ratio": ratio,
+        "interval": interval,
+        "same_miou": first["miou"] == second["miou"],
+        "miou": [first["miou"], second["miou"]],
+        "same_file": first["model_sha256"] == second["model_sha256"],
+    }
 
 
 def _may_be_within(interval: list[float | None], limit: float) -> bool:

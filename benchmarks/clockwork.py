@@ -17,22 +17,32 @@ from typing import Any
 
 import numpy as np
 
+from fcn_edge.atomic_io import read_json, whole_file, write_json
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, package_versions, this_device
 from fcn_edge.engines import Engine, EngineOptions, open_engine
-from fcn_edge.evaluate import Evaluation, evaluate_engine
-from fcn_edge.files import read_json, whole_file, write_json
+from fcn_edge.evaluation import Evaluation, evaluate_engine
 from fcn_edge.frame import Frame
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.percentiles import nearest_rank
 from fcn_edge.schema import to_mapping
-from fcn_edge.stream.sources import source_from_dataset
+from fcn_edge.streaming.sources import source_from_dataset
 from fcn_edge.transforms import input_from_frame
 
 SCHEDULES = (
-    "every", "fixed:2", "fixed:4", "fixed:1,2,4", "fixed:1,2,4/still", "fixed:2,2,6", "fixed:2,2,2,2",
-    "fixed:2,2,2,2/still", "fixed:2,2,2,6", "fixed:3,3,3,6", "adaptive:0.5", "adaptive:1",
-)  # fmt: skip
+    "every",
+    "fixed:2",
+    "fixed:4",
+    "fixed:1,2,4",
+    "fixed:1,2,4/still",
+    "fixed:2,2,6",
+    "fixed:2,2,2,2",
+    "fixed:2,2,2,2/still",
+    "fixed:2,2,2,6",
+    "fixed:3,3,3,6",
+    "adaptive:0.5",
+    "adaptive:1",
+)
 KEYS = ("model", "target", "precision", "execution", "schedule")
 BEGIN, END = "<!-- table of benchmarks/clockwork.py -->", "<!-- end of table -->"
 
@@ -113,15 +123,22 @@ def row_of(
     """ratio: how many times as many frames a second as `every`, of the mean times."""
     difference = difference_from_images(found.images, every.images, engine.spec.num_classes)
     return {
-        "model": engine.spec.name, "target": engine.target, "runtime": engine.runtime, "precision": engine.precision,
-        "execution": engine.execution, "schedule": engine.schedule, "stage_runs": stage_runs,
-        "miou": found.scores.miou, "difference": difference.miou,
+        "model": engine.spec.name,
+        "target": engine.target,
+        "runtime": engine.runtime,
+        "precision": engine.precision,
+        "execution": engine.execution,
+        "schedule": engine.schedule,
+        "stage_runs": stage_runs,
+        "miou": found.scores.miou,
+        "difference": difference.miou,
         "difference_ci": to_mapping(difference.intervals.miou),
         "time_ms": {"mean": round(typical_mean(times), 3)}
         | {f"p{q}": round(ms, 3) for q, ms in zip((50, 99), nearest_rank(times, (50, 99)))},
         "ratio": round(typical_mean(every_times) / typical_mean(times), 3),
-        "passes": len(times), "frames": times.shape[1],
-    }  # fmt: skip
+        "passes": len(times),
+        "frames": times.shape[1],
+    }
 
 
 def typical_mean(times: np.ndarray) -> float:
@@ -135,11 +152,13 @@ def updated(path: Path, rows: list[dict[str, Any]], data: str) -> dict[str, Any]
     held = read_json(path)["rows"] if path.is_file() else []
     kept = [row for row in held if tuple(row[key] for key in KEYS[:-1]) not in measured_now]
     return {
-        "schema": 1, "data": data.split(":")[0] + " " + data.partition("#")[2], "rows": kept + rows,
+        "schema": 1,
+        "data": data.split(":")[0] + " " + data.partition("#")[2],
+        "rows": kept + rows,
         "device": {**to_mapping(this_device()), "name": this_device().name},
         "versions": package_versions(("fcn-edge", "numpy", "opencv-python", "openvino", "onnxruntime")),
         "commit": git_commit(),
-    }  # fmt: skip
+    }
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -189,13 +208,25 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
         for is_still in (False, True):
             mine = [row for row in rows if label(row) == kind and row["schedule"].endswith("/still") == is_still]
             name = f"{kind}{', old scores left where they are' if is_still else ''}"
-            axes.scatter([row["ratio"] for row in mine], [100 * row["difference"] for row in mine], s=34, label=name,
-                         color=colour, marker="x" if is_still else "o", alpha=0.5 if is_still else 1)  # fmt: skip
+            axes.scatter(
+                [row["ratio"] for row in mine],
+                [100 * row["difference"] for row in mine],
+                s=34,
+                label=name,
+                color=colour,
+                marker="x" if is_still else "o",
+                alpha=0.5 if is_still else 1,
+            )
     first = label(rows[0])
     for row in rows:
         if label(row) == first:
-            axes.annotate(row["schedule"], (row["ratio"], 100 * row["difference"]), fontsize=7.5,
-                          xytext=(5, -9), textcoords="offset points")  # fmt: skip
+            axes.annotate(
+                row["schedule"],
+                (row["ratio"], 100 * row["difference"]),
+                fontsize=7.5,
+                xytext=(5, -9),
+                textcoords="offset points",
+            )
     axes.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
     axes.set_xlabel("times the frames a second of running every stage on every frame (network alone, mean)")
     axes.set_ylabel("mean IU, points against every")

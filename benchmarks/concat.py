@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from fcn_edge.calib import images_from_source, quantized_file, table_from_images
-from fcn_edge.calib.placement import PLACEMENT, PlacementName
+from fcn_edge.calibration import images_from_source, quantized_file, table_from_images
+from fcn_edge.calibration.placement import PLACEMENT, PlacementName
 from fcn_edge.data import class_set, dataset_from_name
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.engines.reference_check import fidelity
-from fcn_edge.export import contract_file, onnx_from_checkpoint
+from fcn_edge.exporting import contract_file, onnx_from_checkpoint
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint
-from fcn_edge.shelf import recipe_from_shelf
+from fcn_edge.registry import recipe_from_shelf
 
 RECIPES = ("fcn16s_googlenet_voc", "fcn8s_lite0_concat_camvid")
 CALIB, COMPARED = "synthetic:street,seed=0,images=12,size=256x256", "synthetic:street,seed=1,images=3,size=256x256"

@@ -30,22 +30,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fcn_edge.calib import int8_from_onnx
+from fcn_edge.atomic_io import write_json
+from fcn_edge.buffers import Buffers
+from fcn_edge.calibration import int8_from_onnx
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, package_versions, this_device, usable_cpus
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.export import ExportOptions, onnx_from_checkpoint
-from fcn_edge.files import write_json
+from fcn_edge.exporting import ExportOptions, onnx_from_checkpoint
 from fcn_edge.frame import Frame, Style
 from fcn_edge.geometry import Sampling, align_corners, frame_sampling, letterbox_content, stretch, stride
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 from fcn_edge.schema import to_mapping
-from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
 from fcn_edge.spec import Preprocess
-from fcn_edge.stream.pipeline import segment, stream
-from fcn_edge.stream.sources import source_from_uri
+from fcn_edge.streaming.pipeline import segment, stream
+from fcn_edge.streaming.sources import source_from_uri
 from fcn_edge.transforms import (
     class_map_from_scores,
     input_from_frame,
@@ -55,7 +56,6 @@ from fcn_edge.transforms import (
     use_threads,
     view_from_scores,
 )
-from fcn_edge.workspace import Workspace
 
 SIZES = {"960x540": (540, 960), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
 CASES = 500
@@ -87,7 +87,9 @@ def main() -> None:
                 files_in(folder, checkpoint, folded, DRAWN), given.threads, given.turns
             )
         record = {
-            "schema": 1, "network": PACKAGED_NETWORK, "source": given.source.name,
+            "schema": 1,
+            "network": PACKAGED_NETWORK,
+            "source": given.source.name,
             "protocol": {"turns": given.turns, "threads": given.threads},
             "input": inputs(image, given.threads, given.turns),
             "view": views(files, image, given.threads, given.turns),
@@ -96,9 +98,10 @@ def main() -> None:
             "run": steady_run(files["int8"], given.source, given.threads, given.turns),
             "identical": identical(given.data),
             "device": {**to_mapping(this_device()), "name": this_device().name},
-            "versions": {"python": sys.version.split()[0], **package_versions(PACKAGES)}, "commit": git_commit(),
+            "versions": {"python": sys.version.split()[0], **package_versions(PACKAGES)},
+            "commit": git_commit(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }  # fmt: skip
+        }
     for key in ("input", "view", "outside", "heads", "run", "identical"):
         print(f"{key}:")
         for name, value in record[key].items():
@@ -146,7 +149,7 @@ def opened(path: Path, execution: str, threads: int, stack: ExitStack) -> Engine
 def inputs(image: np.ndarray, threads: int, turns: int) -> dict[str, Any]:
     found = {}
     use_threads(threads)
-    workspace, out = Workspace(threads), np.empty((1, *INPUT, 3), np.uint8)
+    workspace, out = Buffers(threads), np.empty((1, *INPUT, 3), np.uint8)
     for name, size in {**SIZES, "960x720": (720, 960)}.items():
         frame = cv2.resize(image, size[::-1])
         for resize in ("stretch", "letterbox"):
@@ -208,8 +211,10 @@ def outside(files: dict[str, Path], image: np.ndarray, threads: int, turns: int)
                     times[name] += spent[1:]
     for name, spent in times.items():
         if spent:
-            stages = {stage: statistics.median(getattr(t, f"{stage}_ns") for t in spent) / 1e6
-                      for stage in ("input", "infer", "view")}  # fmt: skip
+            stages = {
+                stage: statistics.median(getattr(t, f"{stage}_ns") for t in spent) / 1e6
+                for stage in ("input", "infer", "view")
+            }
             share = (stages["input"] + stages["view"]) / stages["infer"]
             found[name] = {**{stage: round(value, 3) for stage, value in stages.items()}, "share": round(share, 3)}
     return found
@@ -238,8 +243,23 @@ def steady_run(path: Path, video: Path, threads: int, turns: int) -> dict[str, A
         with open_engine(path, target="openvino", options=EngineOptions("f32", threads, IN_FLIGHT)) as engine:
             ours.append(pipeline_fps(engine, video))
         if tool:
-            command = [tool, "-m", str(path), "-d", "CPU", "-hint", "none", "-nstreams", str(threads),
-                       "-nthreads", str(threads), "-infer_precision", "f32", "-t", "3"]  # fmt: skip
+            command = [
+                tool,
+                "-m",
+                str(path),
+                "-d",
+                "CPU",
+                "-hint",
+                "none",
+                "-nstreams",
+                str(threads),
+                "-nthreads",
+                str(threads),
+                "-infer_precision",
+                "f32",
+                "-t",
+                "3",
+            ]
             printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             theirs.append(float(re.findall(r"Throughput:\s+([\d.]+)", printed)[-1]))
     fps, alone = round(statistics.median(ours), 1), round(statistics.median(theirs), 1) if theirs else None
@@ -277,10 +297,12 @@ def random_case(seed: int) -> tuple[np.ndarray, Sampling]:
     step = int(random.choice([4, 8, 16, 32]))
     cells = [max(2, side // step) for side in network]
     axis = random.choice(3)
-    head = Sampling(*(
-        (stride(side, step), stretch(side, count), align_corners(side, count))[axis]
-        for side, count in zip(network, cells)
-    ))  # fmt: skip
+    head = Sampling(
+        *(
+            (stride(side, step), stretch(side, count), align_corners(side, count))[axis]
+            for side, count in zip(network, cells)
+        )
+    )
     classes = int(random.choice([2, 11, 19, 21, 150, 255]))
     scores = random.standard_normal((classes, *cells), np.float32).cumsum(1).cumsum(2)
     if random.random() < 0.3:

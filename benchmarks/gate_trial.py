@@ -26,22 +26,22 @@ from typing import Any
 import numpy as np
 
 from fcn_edge import open_engine
-from fcn_edge.bench import BenchOptions, Variant, record_from_engines
-from fcn_edge.bench.record import per_turn
-from fcn_edge.bench.sensors import EnergyMeter
-from fcn_edge.bench.timing import alternating, first_images, percentiles
-from fcn_edge.calib import int8_from_onnx
-from fcn_edge.calib.placement import placement_for
+from fcn_edge.atomic_io import write_json
+from fcn_edge.benchmark import BenchOptions, Variant, record_from_engines
+from fcn_edge.benchmark.record import per_turn
+from fcn_edge.benchmark.sensors import EnergyMeter
+from fcn_edge.benchmark.timing import alternating, first_images, percentiles
+from fcn_edge.calibration import int8_from_onnx
+from fcn_edge.calibration.placement import placement_for
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import git_commit, this_device
 from fcn_edge.engines import Engine, EngineOptions
-from fcn_edge.files import write_json
 from fcn_edge.frame import Style
-from fcn_edge.gate import Limits, Verdict, verdict_from_records
+from fcn_edge.gating import Limits, Verdict, verdict_from_records
 from fcn_edge.metrics import ImageScore, confusion_from_maps, scores_from_confusion, sparse_cells
 from fcn_edge.records import sealed
+from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 from fcn_edge.schema import to_mapping
-from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
 
 STREETS = "synthetic:street,seed=3,images=128,size=360x480"
 OPTIONS = BenchOptions(rounds=20, frames=5, threads=1, camera_fps=0)
@@ -61,18 +61,28 @@ def main() -> None:
     data = dataset_from_name(STREETS)
     with tempfile.TemporaryDirectory() as scratch, competing_load():
         model = int8_from_onnx(
-            packaged_file(".onnx"), Path(scratch) / "net.int8.onnx", calib=PACKAGED_NETWORK,
+            packaged_file(".onnx"),
+            Path(scratch) / "net.int8.onnx",
+            calib=PACKAGED_NETWORK,
             placement=placement_for("openvino", this_device()),
-        ).path  # fmt: skip
+        ).path
         baseline = record_from_engines([Variant(model, "openvino", "f32")], data, options=OPTIONS)
         with open_engine(model, target="openvino", options=EngineOptions(threads=1)) as engine:
             trials = [told(what, size, found, baseline) for what, size, found in runs(engine, data, baseline)]
     failures = [trial for trial in trials if not trial["as_it_must"]]
-    write_json(given.out, {
-        "schema": 1, "limits": to_mapping(LIMITS), "protocol": to_mapping(OPTIONS), "data": data.name,
-        "device": {**to_mapping(this_device()), "name": this_device().name}, "commit": git_commit(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "trials": trials,
-    })  # fmt: skip
+    write_json(
+        given.out,
+        {
+            "schema": 1,
+            "limits": to_mapping(LIMITS),
+            "protocol": to_mapping(OPTIONS),
+            "data": data.name,
+            "device": {**to_mapping(this_device()), "name": this_device().name},
+            "commit": git_commit(),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "trials": trials,
+        },
+    )
     print(f"{len(trials)} runs, {len(failures)} not as they must be; wrote {given.out}")
     sys.exit(1 if failures else 0)
 
@@ -84,8 +94,10 @@ def runs(engine: Engine, data: Dataset, baseline: dict[str, Any]) -> Iterator[tu
         yield "nothing", 0, timed_again(baseline, engine, images)
     for percent in SLOWER_PERCENT:
         yield "slower, %", percent, timed_again(baseline, Slowed(engine, 1 + percent / 100), images)
-    maps = [(item.labels(), engine.segment(item.image(), Style(overlay=False)).class_map, item)
-            for item in (data.items[index] for index in range(len(data.items)))]  # fmt: skip
+    maps = [
+        (item.labels(), engine.segment(item.image(), Style(overlay=False)).class_map, item)
+        for item in (data.items[index] for index in range(len(data.items)))
+    ]
     for points in LOST_POINTS:
         yield "mIoU lost, points", points, timed_again(with_loss(baseline, maps, points), engine, images)
     lost = scored(baseline, [(labels, np.where(found == POLE, 1, found), item) for labels, found, item in maps])
@@ -140,8 +152,10 @@ def with_loss(record: dict[str, Any], maps: list[Any], points: float) -> dict[st
     low, high = 0.0, 0.5
     for _ in range(14):
         share = (low + high) / 2
-        found = scored(record, [(labels, spoilt(class_map, share, number), item)
-                                for number, (labels, class_map, item) in enumerate(maps)])  # fmt: skip
+        found = scored(
+            record,
+            [(labels, spoilt(class_map, share, number), item) for number, (labels, class_map, item) in enumerate(maps)],
+        )
         low, high = (share, high) if found["rows"][0]["miou"] > wanted else (low, share)
     return found
 
@@ -177,18 +191,25 @@ def told(what: str, size: float, found: dict[str, Any], baseline: dict[str, Any]
     must_fail = (
         (what.startswith("slower") and size >= MUST_SEE_PERCENT)
         or (what.startswith("mIoU") and size >= MUST_SEE_POINTS)
-        or what == "a class lost" or what.endswith(", x")
-    )  # fmt: skip
+        or what == "a class lost"
+        or what.endswith(", x")
+    )
     is_harmless = (
         what == "nothing" or (what.startswith("slower") and size < 10) or (what.startswith("mIoU") and size < 0.5)
     )
     is_right = verdict.verdict == "fail" if must_fail else not (is_harmless and failed)
     print(f"{what:18} {size:5g}  {verdict.verdict:12} latency {latency.reason}; mIoU {miou.reason}", flush=True)
     return {
-        "planted": what, "size": size, "verdict": verdict.verdict, "failed": [check.kind for check in failed],
-        "latency": latency.reason, "latency_power": latency.power, "miou": miou.reason, "miou_power": miou.power,
+        "planted": what,
+        "size": size,
+        "verdict": verdict.verdict,
+        "failed": [check.kind for check in failed],
+        "latency": latency.reason,
+        "latency_power": latency.power,
+        "miou": miou.reason,
+        "miou_power": miou.power,
         "as_it_must": is_right,
-    }  # fmt: skip
+    }
 
 
 @contextmanager

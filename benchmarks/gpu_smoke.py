@@ -27,6 +27,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from fcn_edge.atomic_io import write_json
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, package_versions, this_device
 from fcn_edge.engines import EngineOptions, Target, open_engine
@@ -35,14 +36,13 @@ from fcn_edge.engines.trt.cuda import Cuda, Memory, Stream, open_cuda
 from fcn_edge.engines.trt.kernels import FrameLayout, InputKernel, Kernels, ViewKernel
 from fcn_edge.engines.trt.vendor import missing_gpu
 from fcn_edge.errors import BackendMissing, FcnEdgeError
-from fcn_edge.files import write_json
-from fcn_edge.finding import Machine
 from fcn_edge.frame import Style
 from fcn_edge.geometry import Sampling, frame_sampling, pad100, stretch, stride
+from fcn_edge.machine import Machine
 from fcn_edge.nvidia import nvidia_findings
 from fcn_edge.percentiles import nearest_rank
+from fcn_edge.registry import packaged_file
 from fcn_edge.schema import to_mapping
-from fcn_edge.shelf import packaged_file
 from fcn_edge.spec import ModelSpec, Preprocess
 from fcn_edge.transforms import (
     class_map_from_output,
@@ -57,8 +57,20 @@ from fcn_edge.transforms import (
 FRAME = (720, 1280)
 STREETS = "synthetic:street,seed=5,images=4,size=720x1280"
 CALIBRATION = "synthetic:street,seed=6,images=8"
-VERSIONS = ("fcn-edge", "tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx-cu12", "cuda-bindings", "pycuda",
-            "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "opencv-python")  # fmt: skip
+VERSIONS = (
+    "fcn-edge",
+    "tensorrt",
+    "tensorrt-cu12",
+    "tensorrt-cu13",
+    "tensorrt-rtx-cu12",
+    "cuda-bindings",
+    "pycuda",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+    "numpy",
+    "opencv-python",
+)
 WARM_UP = 20
 AGREEMENT = 0.98  # of pixels, of an engine with the reference run of its own file
 SHAPES: dict[str, tuple[tuple[int, int, int], Sampling]] = {
@@ -66,9 +78,11 @@ SHAPES: dict[str, tuple[tuple[int, int, int], Sampling]] = {
     "one class": ((1, 4, 5), Sampling(stretch(133, 4), stretch(121, 5))),
     "150 classes": ((150, 24, 32), Sampling(stretch(480, 24), stretch(640, 32))),
     "pad-100": ((21, 34, 38), Sampling(pad100(165, 8), pad100(197, 8))),
-    "letterbox": ((11, 45, 60), frame_sampling(FRAME, (360, 480), "letterbox").then(
-        Sampling(stride(360, 8), stride(480, 8)))),
-}  # fmt: skip
+    "letterbox": (
+        (11, 45, 60),
+        frame_sampling(FRAME, (360, 480), "letterbox").then(Sampling(stride(360, 8), stride(480, 8))),
+    ),
+}
 
 
 class Report:
@@ -192,8 +206,11 @@ def check_view(
         y, x = taps(sampling.y, shape[1]), taps(sampling.x, shape[2])
         wanted = reference_class_map(scores.astype(np.float32), y, x, np.empty(sampling.size, np.uint8))
         drawn = reference_overlay(wanted, frame, ink, np.empty_like(frame))
-        expected = {"class map": (classes, wanted), "overlay": (overlay, drawn),
-                    "counts": (counts, np.bincount(wanted.ravel(), minlength=256).astype(np.uint32))}  # fmt: skip
+        expected = {
+            "class map": (classes, wanted),
+            "overlay": (overlay, drawn),
+            "counts": (counts, np.bincount(wanted.ravel(), minlength=256).astype(np.uint32)),
+        }
         for what, (memory, right) in expected.items():
             found = downloaded(cuda, stream, memory, right.shape, right.dtype)
             if differing := int((found != right).sum()):
@@ -218,19 +235,24 @@ def time_kernels(cuda: Cuda, report: Report, spec: ModelSpec, rounds: int, image
     with report.checked("CUDA kernels: timed at 1280x720"):
         stream, kernels, layout = cuda.stream(), Kernels(cuda, image), FrameLayout(*FRAME)
         sampling = output_sampling(spec, FRAME)
-        cells = tuple(int(np.ceil(axis.scale * size)) for axis, size in zip(
-            (spec.head.sampling.y, spec.head.sampling.x), spec.preprocess.size))  # fmt: skip
+        cells = tuple(
+            int(np.ceil(axis.scale * size))
+            for axis, size in zip((spec.head.sampling.y, spec.head.sampling.x), spec.preprocess.size)
+        )
         shape = (spec.num_classes, *cells)
         scores = uploaded(cuda, stream, np.random.default_rng(3).standard_normal(shape, np.float32))
         frame = uploaded(cuda, stream, random_frame(layout)[0])
-        view = ViewKernel(kernels, stream, sampling, layout, shape=shape, dtype=np.float32,
-                          ink=ink_table(spec.palette, Style()))  # fmt: skip
+        view = ViewKernel(
+            kernels, stream, sampling, layout, shape=shape, dtype=np.float32, ink=ink_table(spec.palette, Style())
+        )
         ready = InputKernel(kernels, stream, spec.preprocess, layout)
         pixels = FRAME[0] * FRAME[1]
         out = cuda.alloc(int(np.prod(spec.preprocess.size)) * 3)
         buffers = cuda.alloc(pixels), cuda.alloc(3 * pixels), cuda.alloc(4 * 256)
-        work = {"input kernel": lambda: ready.launch(stream, frame, out),
-                "view kernel": lambda: view.launch(stream, scores, frame, *buffers)}  # fmt: skip
+        work = {
+            "input kernel": lambda: ready.launch(stream, frame, out),
+            "view kernel": lambda: view.launch(stream, scores, frame, *buffers),
+        }
         for name, launch in work.items():
             report.timed(name, device_ms(cuda, stream, launch, rounds))
 
@@ -261,8 +283,9 @@ def check_engine(target: Target, precision: str, folder: Path, report: Report, r
         with open_engine(out) as engine, open_engine(out / "model.onnx", target="reference") as reference:
             for image in frames:
                 x = input_from_frame(image, engine.spec.preprocess)
-                found, wanted = (class_map_from_output(each.infer(x)[0], each.spec, FRAME)
-                                 for each in (engine, reference))  # fmt: skip
+                found, wanted = (
+                    class_map_from_output(each.infer(x)[0], each.spec, FRAME) for each in (engine, reference)
+                )
                 if (equal := float((found == wanted).mean())) < AGREEMENT:
                     wrong.append(f"{equal:.4f} of pixels equal, at least {AGREEMENT} expected")
             steps = engine.segment(frames[0], Style()).class_map
@@ -281,8 +304,10 @@ def class_map_of(engine: Any, image: np.ndarray) -> np.ndarray:
 def time_engine(path: Path, name: str, image: np.ndarray, report: Report, *, use_graph: bool, rounds: int) -> None:
     """The network from and to host memory, and a whole frame, as the host's clock has them."""
     words = "with a CUDA graph" if use_graph else "without a CUDA graph"
-    with report.checked(f"{name}: timed {words}"), \
-            open_engine(path, options=EngineOptions(cuda_graph=use_graph)) as engine:  # fmt: skip
+    with (
+        report.checked(f"{name}: timed {words}"),
+        open_engine(path, options=EngineOptions(cuda_graph=use_graph)) as engine,
+    ):
         x = input_from_frame(image, engine.spec.preprocess)
         out = engine.infer(x)
         report.timed(f"{name}, network {words}", host_ms(lambda: engine.infer(x, out), rounds))
@@ -329,8 +354,15 @@ def check_torch(cuda: Cuda, report: Report, rounds: int) -> None:
             return made
 
         made = scores()
-        view = ViewKernel(kernels, stream, output_sampling(spec, FRAME), layout, shape=tuple(made.shape[1:]),
-                          dtype=np.float32, ink=ink_table(spec.palette, Style()))  # fmt: skip
+        view = ViewKernel(
+            kernels,
+            stream,
+            output_sampling(spec, FRAME),
+            layout,
+            shape=tuple(made.shape[1:]),
+            dtype=np.float32,
+            ink=ink_table(spec.palette, Style()),
+        )
 
         def whole() -> None:
             view.launch(stream, np.uint64(scores().data_ptr()), frame, classes, None, counts)
@@ -388,8 +420,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=300, help="timed runs of each thing")
     arguments = parser.parse_args()
     if missing := missing_gpu():
-        print(f"gpu_smoke: {missing}; nothing was checked. Run it on a machine with an NVIDIA GPU and its driver;"
-              " fcn-edge doctor tells what is there", file=sys.stderr)  # fmt: skip
+        print(
+            f"gpu_smoke: {missing}; nothing was checked. Run it on a machine with an NVIDIA GPU and its driver;"
+            " fcn-edge doctor tells what is there",
+            file=sys.stderr,
+        )
         return BackendMissing.exit_code
     try:
         cuda = open_cuda()
@@ -404,12 +439,19 @@ def main() -> int:
         gpu, driver = cuda.gpu, cuda.driver.name
         cuda.close()
     record = {
-        "schema": 1, "date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "git": git_commit(),
-        "gpu": to_mapping(gpu), "cuda": driver, "device": to_mapping(this_device()),
+        "schema": 1,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "git": git_commit(),
+        "gpu": to_mapping(gpu),
+        "cuda": driver,
+        "device": to_mapping(this_device()),
         "findings": [to_mapping(finding) for finding in nvidia_findings(Machine())],
-        "versions": package_versions(VERSIONS), "seconds": round(time.monotonic() - started, 1),
-        "checks": report.checks, "times_ms": report.times, "failed": report.failed,
-    }  # fmt: skip
+        "versions": package_versions(VERSIONS),
+        "seconds": round(time.monotonic() - started, 1),
+        "checks": report.checks,
+        "times_ms": report.times,
+        "failed": report.failed,
+    }
     write_json(arguments.out, record)
     failed = report.failed
     print("\n  ".join([f"{arguments.out}: {len(report.checks)} checks, {len(failed)} failed", *failed]))

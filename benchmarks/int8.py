@@ -23,16 +23,16 @@ from typing import Any
 import numpy as np
 import openvino
 
-from fcn_edge.calib import METHODS, CalibrationTable, images_from_source, quantized_file, table_from_images
-from fcn_edge.calib.images import CalibrationImages, spread_indices
-from fcn_edge.calib.refine import table_with_roundings
+from fcn_edge.atomic_io import read_json, sha256_of_file, write_json
+from fcn_edge.calibration import METHODS, CalibrationTable, images_from_source, quantized_file, table_from_images
+from fcn_edge.calibration.images import CalibrationImages, spread_indices
+from fcn_edge.calibration.refine import table_with_roundings
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.engines import Engine, EngineOptions, engine_on_target
 from fcn_edge.engines.base import Execution
 from fcn_edge.engines.reference_check import fidelity
-from fcn_edge.evaluate import Evaluation, evaluate_engine
-from fcn_edge.files import read_json, sha256_of_file, write_json
+from fcn_edge.evaluation import Evaluation, evaluate_engine
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.spec import ModelSpec
@@ -84,9 +84,11 @@ def main() -> None:
     else:
         variants = made_by_all(given.model, images, table, given.work)
     record = {
-        "schema": 2, "calibration": images.source, "calibration_images": len(images.images),
+        "schema": 2,
+        "calibration": images.source,
+        "calibration_images": len(images.images),
         **measured(list(variants), dataset_from_name(given.data), given.compared),
-    }  # fmt: skip
+    }
     write_json(given.work / "record.json", record)
 
 
@@ -176,16 +178,27 @@ def measured(variants: list[Variant], data: Dataset, compared: int) -> dict[str,
             found = evaluate_engine(engine, data) if is_labelled else None
         exact = exact or found
         row: dict[str, Any] = {
-            "variant": made.name, "file": str(made.file), "target": made.target, "execution": made.execution,
-            "size_mb": size_mb(made.file), "sqnr_db": near.sqnr_db, "agreement": near.agreement,
-        }  # fmt: skip
+            "variant": made.name,
+            "file": str(made.file),
+            "target": made.target,
+            "execution": made.execution,
+            "size_mb": size_mb(made.file),
+            "sqnr_db": near.sqnr_db,
+            "agreement": near.agreement,
+        }
         if found and exact:
             lost = difference_from_images(exact.images, found.images, spec.num_classes).intervals.miou
             row |= {"miou": found.scores.miou, "lost": lost and [100 * side for side in lost]}
         rows.append(row)
         print(row, flush=True)
-    return {"model": spec.name, "size": list(spec.preprocess.size), "fp32_sha256": sha256_of_file(fp32),
-            "data": data.name, "compared_images": compared, "rows": rows}  # fmt: skip
+    return {
+        "model": spec.name,
+        "size": list(spec.preprocess.size),
+        "fp32_sha256": sha256_of_file(fp32),
+        "data": data.name,
+        "compared_images": compared,
+        "rows": rows,
+    }
 
 
 def size_mb(file: Path) -> float:

@@ -44,16 +44,16 @@ from benchmarks.interop_networks import (
     network_of,
 )
 from benchmarks.tables import interop_fp32_table, interop_int8_table
+from fcn_edge.atomic_io import read_json, write_json
 from fcn_edge.build import BuildOptions, build_engine
-from fcn_edge.calib import CalibrationTable, images_from_source, quantized_file, table_from_images
-from fcn_edge.calib.placement import placement_for, quantizable_convolutions
+from fcn_edge.calibration import CalibrationTable, images_from_source, quantized_file, table_from_images
+from fcn_edge.calibration.placement import placement_for, quantizable_convolutions
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, this_device
 from fcn_edge.engines import Engine, EngineOptions, Target, engine_on_target
 from fcn_edge.engines.reference_check import Fidelity, fidelity
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.export import contract_file
-from fcn_edge.files import read_json, write_json
+from fcn_edge.exporting import contract_file
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 
 TARGETS: tuple[Target, ...] = ("onnxruntime", "openvino")

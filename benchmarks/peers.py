@@ -37,20 +37,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from loops import LOOPS, OPACITY, Files, Loop, Unable
 
-from fcn_edge.calib import int8_from_onnx
+from fcn_edge.atomic_io import write_json
+from fcn_edge.calibration import int8_from_onnx
 from fcn_edge.device import git_commit, package_versions, this_device, usable_cpus
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.export import ExportOptions, onnx_from_checkpoint
-from fcn_edge.files import write_json
+from fcn_edge.exporting import ExportOptions, onnx_from_checkpoint
 from fcn_edge.frame import Style
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 from fcn_edge.schedule import EVERY
 from fcn_edge.schema import to_mapping
-from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
-from fcn_edge.stream.pipeline import stream
-from fcn_edge.stream.sources import source_from_uri
+from fcn_edge.streaming.pipeline import stream
+from fcn_edge.streaming.sources import source_from_uri
 
 SIZES = {"960x540": (540, 960), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
 JUDGED = "1280x720"
@@ -101,16 +101,21 @@ def main() -> None:
                 judge_pictures(contenders)
             rows += [row_of(one, name) for one in contenders]
     record = {
-        "schema": 1, "network": files.spec.name, "source": given.source.name if given.source else "synthetic street",
+        "schema": 1,
+        "network": files.spec.name,
+        "source": given.source.name if given.source else "synthetic street",
         "protocol": {"turns": turns, "seconds": seconds, "threads": given.threads, "warm_up_frames": WARM_UP},
-        "rows": rows, "skipped": skipped,
-        "ratios": ratios_of(rows), "ratios_with_plain_file": ratios_of(rows, files=(PLAIN,)),
+        "rows": rows,
+        "skipped": skipped,
+        "ratios": ratios_of(rows),
+        "ratios_with_plain_file": ratios_of(rows, files=(PLAIN,)),
         "ratios_with_schedule": {name: ratios_of(rows, schedule=name) for name in SCHEDULES},
         "miou_points_of_schedules": miou_points_of(SCHEDULES),
         "device": {**to_mapping(this_device()), "name": this_device().name},
-        "versions": {"python": sys.version.split()[0], **package_versions(PACKAGES)}, "commit": git_commit(),
+        "versions": {"python": sys.version.split()[0], **package_versions(PACKAGES)},
+        "commit": git_commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }  # fmt: skip
+    }
     if given.out:
         write_json(given.out, record)
     if given.json:
@@ -233,10 +238,15 @@ def judge_pictures(contenders: list[Contender]) -> None:
 
 def row_of(one: Contender, size: str) -> dict[str, Any]:
     return {
-        "resolution": size, "loop": one.loop, "file": one.file, "is_ours": one.is_ours, "schedule": one.schedule,
-        "fps": round(statistics.median(one.fps), 2), "fps_of_turns": [round(fps, 2) for fps in one.fps],
+        "resolution": size,
+        "loop": one.loop,
+        "file": one.file,
+        "is_ours": one.is_ours,
+        "schedule": one.schedule,
+        "fps": round(statistics.median(one.fps), 2),
+        "fps_of_turns": [round(fps, 2) for fps in one.fps],
         "agreement": one.agreement,
-    }  # fmt: skip
+    }
 
 
 def ratios_of(
@@ -255,14 +265,19 @@ def ratios_of(
 def miou_points_of(schedules: tuple[str, ...]) -> dict[str, float]:
     """What each schedule costs the INT8 file on CamVid val, in points of mIoU, as benchmarks/clockwork.py found."""
     rows = json.loads(CLOCKWORK.read_text())["rows"]
-    return {row["schedule"]: round(100 * row["difference"], 2) for row in rows
-            if row["precision"] == "int8" and row["schedule"] in schedules}  # fmt: skip
+    return {
+        row["schedule"]: round(100 * row["difference"], 2)
+        for row in rows
+        if row["precision"] == "int8" and row["schedule"] in schedules
+    }
 
 
 def describe(record: dict[str, Any]) -> None:
     for row in record["rows"]:
-        print(f"{row['resolution']:>9}  {row['loop']:<50} {row['file']:<10} {row['schedule']:<13} {row['fps']:6.1f} fps"
-              f"  {row['agreement']:7.2%} of pixels as ours in fp32")  # fmt: skip
+        print(
+            f"{row['resolution']:>9}  {row['loop']:<50} {row['file']:<10} {row['schedule']:<13} {row['fps']:6.1f} fps"
+            f"  {row['agreement']:7.2%} of pixels as ours in fp32"
+        )
     for name, reason in record["skipped"].items():
         print(f"skipped: {name}: {reason}")
     for size, ratio in record["ratios"].items():

@@ -21,17 +21,17 @@ from typing import Any
 
 import torch
 
-from fcn_edge.calib import images_from_source, table_from_images
-from fcn_edge.calib.files import quantized_file
+from fcn_edge.atomic_io import whole_file, write_json
+from fcn_edge.calibration import images_from_source, table_from_images
+from fcn_edge.calibration.quantized import quantized_file
 from fcn_edge.data import class_set
 from fcn_edge.device import this_device
 from fcn_edge.engines import model_path
 from fcn_edge.engines.trt import PlanOptions, plan_from_onnx
-from fcn_edge.export import onnx_from_checkpoint
-from fcn_edge.files import whole_file, write_json
+from fcn_edge.exporting import onnx_from_checkpoint
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
-from fcn_edge.shelf import PACKAGED_NETWORK, recipe_from_shelf
+from fcn_edge.registry import PACKAGED_NETWORK, recipe_from_shelf
 
 RANDOM_WEIGHTS = ("fcn8s_vgg16_voc", "fcn_resnet50_voc")
 SIZE = (256, 256)  # of these two: the plan's size is that of its weights, and calibrating takes a CPU its time
@@ -117,22 +117,35 @@ def row_of_plan(name: str, file: Path, placement: str | None) -> dict[str, Any]:
     height, width = contract.spec.preprocess.size
     plan = plan_from_onnx(file, target="tensorrt-rtx", options=PlanOptions(sm=(SM,)))
     return {
-        "network": name, "height": height, "width": width, "precision": contract.quantization.precision,
-        "placement": placement, "convolutions": sum(node.op_type == "Conv" for node in model.graph.node),
-        "plan_bytes": len(plan.data), "build_seconds": round(plan.seconds, 2), "runtime": plan.runtime,
-        "kinds": plan.kinds, **plan.story, "warnings": list(plan.warnings),
+        "network": name,
+        "height": height,
+        "width": width,
+        "precision": contract.quantization.precision,
+        "placement": placement,
+        "convolutions": sum(node.op_type == "Conv" for node in model.graph.node),
+        "plan_bytes": len(plan.data),
+        "build_seconds": round(plan.seconds, 2),
+        "runtime": plan.runtime,
+        "kinds": plan.kinds,
+        **plan.story,
+        "warnings": list(plan.warnings),
         "layers": [[layer.name, layer.precision] for layer in plan.layers],
-    }  # fmt: skip
+    }
 
 
 def line(row: dict[str, Any]) -> str:
     """The row as one of the table in tensorrt.md."""
     placement = f" ({row['placement']})" if row["placement"] not in (None, "any") else ""
     words = [
-        f"{row['network']} {row['height']}x{row['width']}", row["precision"] + placement,
-        f"{row['convolutions_int8']} / {row['convolutions_float']}", str(row["pointwise"]), str(row["requantizing"]),
-        str(row["depthwise_padded"]), f"{row['plan_bytes'] / 1e6:.1f}", f"{row['build_seconds']:.1f}",
-    ]  # fmt: skip
+        f"{row['network']} {row['height']}x{row['width']}",
+        row["precision"] + placement,
+        f"{row['convolutions_int8']} / {row['convolutions_float']}",
+        str(row["pointwise"]),
+        str(row["requantizing"]),
+        str(row["depthwise_padded"]),
+        f"{row['plan_bytes'] / 1e6:.1f}",
+        f"{row['build_seconds']:.1f}",
+    ]
     return f"| {' | '.join(words)} |"
 
 

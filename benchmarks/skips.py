@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from fcn_edge import open_engine
+from fcn_edge.atomic_io import whole_file, write_json
 from fcn_edge.data import Dataset, dataset_from_name
-from fcn_edge.evaluate import evaluate_engine
-from fcn_edge.files import whole_file, write_json
+from fcn_edge.evaluation import evaluate_engine
 from fcn_edge.metrics import iou_by_name
 from fcn_edge.models.checkpoint import checkpoint_from_file
 
@@ -61,8 +61,13 @@ def measured(path: Path, data: Dataset, image: np.ndarray) -> tuple[dict[str, An
     assert found.trimap is not None
     scores = asdict(found.scores)
     del scores["iou"]
-    row = {"network": name, "backbone": recipe.backbone, **scores, "trimap_miou": found.trimap.miou,
-           "iou": iou_by_name(found.scores, data.classes)}  # fmt: skip
+    row = {
+        "network": name,
+        "backbone": recipe.backbone,
+        **scores,
+        "trimap_miou": found.trimap.miou,
+        "iou": iou_by_name(found.scores, data.classes),
+    }
     return row, (name, painted(view.class_map, data))
 
 

@@ -29,15 +29,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fcn_edge.atomic_io import write_json
 from fcn_edge.device import git_commit, package_versions, this_device
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import SourceLost
-from fcn_edge.export import contract_file
-from fcn_edge.files import write_json
-from fcn_edge.stream.pipeline import Feed, run_feeds
-from fcn_edge.stream.sinks.base import Null
-from fcn_edge.stream.sources import Patience, source_from_uri
-from fcn_edge.stream.sources.live import Connection, Live, Unreachable
+from fcn_edge.exporting import contract_file
+from fcn_edge.streaming.pipeline import Feed, run_feeds
+from fcn_edge.streaming.sinks.base import Null
+from fcn_edge.streaming.sources import Patience, source_from_uri
+from fcn_edge.streaming.sources.network import Connection, NetworkSource, Unreachable
 
 SIZES = ((64, 64), (96, 80), (48, 128))
 ENDINGS = ("close", "error", "freeze", "refuse")
@@ -124,7 +124,7 @@ def tiny_network(folder: Path) -> Path:
 @contextmanager
 def restarting_server(kind: str) -> Iterator[str]:
     """The address of a real server of the tests that is killed every RESTART_S and comes back with another size."""
-    from tests.stream.servers import Server
+    from tests.streaming.servers import Server
 
     server, ended = Server(kind).start(), threading.Event()
 
@@ -156,7 +156,7 @@ def soak(frames: int, fps: float, period: int, kind: str | None) -> dict[str, An
         for offset in (0, 1):
             numbers = itertools.count(offset * 2)
             sources.append(
-                ends.enter_context(Live(lambda n=numbers: Camera(next(n), fps), f"camera{offset}", patience))
+                ends.enter_context(NetworkSource(lambda n=numbers: Camera(next(n), fps), f"camera{offset}", patience))
             )
         if kind is not None:
             address = ends.enter_context(restarting_server(kind))
@@ -199,8 +199,13 @@ def verdict(samples: list[Sample]) -> dict[str, Any]:
 def figures_of(summary: Any) -> dict[str, Any]:
     names = ("source", "policy", "frames_in", "frames_out", "dropped", "gaps", "reconnects", "duplicated")
     streams = [{name: getattr(stream, name) for name in names} for stream in summary.streams]
-    return {"seconds": summary.seconds, "frames_out": summary.frames_out, "fps": summary.fps, "streams": streams,
-            "peak_rss_mb": summary.peak_rss_mb}  # fmt: skip
+    return {
+        "seconds": summary.seconds,
+        "frames_out": summary.frames_out,
+        "fps": summary.fps,
+        "streams": streams,
+        "peak_rss_mb": summary.peak_rss_mb,
+    }
 
 
 def main() -> None:

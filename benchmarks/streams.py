@@ -20,14 +20,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from fcn_edge.atomic_io import write_json
 from fcn_edge.device import git_commit, package_versions, this_device
-from fcn_edge.files import write_json
 from fcn_edge.percentiles import nearest_rank
-from fcn_edge.stream.sources import Patience, source_from_uri
-from tests.stream.conftest import ColourEngine
-from tests.stream.servers import Server, missing, wait_until
-from tests.stream.servers.marks import read_mark
-from tests.stream.servers.watching import Shown, Watching
+from fcn_edge.streaming.sources import Patience, source_from_uri
+from tests.streaming.conftest import ColourEngine
+from tests.streaming.servers import Server, missing, wait_until
+from tests.streaming.servers.marks import read_mark
+from tests.streaming.servers.watching import Shown, Watching
 
 FPS = 25
 SIZES = ((360, 480), (240, 320))
@@ -80,11 +80,15 @@ def steady(server: Server, infer_ms: float, seconds: float) -> dict[str, Any]:
     limit = 2 * infer_ms + 1000 / FPS
     received = [(one.shown_ns - one.captured_ns) / 1e6 for one in watching.shown]
     return {
-        "first_frame_ms": first, **truth(watching), "dropped": figures.dropped, "infer_p50_ms": infer.p50,
-        "received_age_ms": spread(received), "age_limit_ms": limit,
+        "first_frame_ms": first,
+        **truth(watching),
+        "dropped": figures.dropped,
+        "infer_p50_ms": infer.p50,
+        "received_age_ms": spread(received),
+        "age_limit_ms": limit,
         "frames_over_the_limit": sum(age > limit for age in received),
         "age_ms": spread([one.true_age_ms for one in watching.shown]),
-    }  # fmt: skip
+    }
 
 
 def plain_reader(server: Server, infer_ms: float, seconds: float) -> dict[str, Any]:
@@ -118,8 +122,13 @@ def restarts(server: Server) -> dict[str, Any]:
         assert watching.saw(5)
         figures = watching.figures
     sizes = sorted({one.size for one in watching.shown})
-    return {**truth(watching), "reconnects": figures.reconnects, "gaps": figures.gaps, "recovered_ms": recovered,
-            "sizes": [list(size) for size in sizes]}  # fmt: skip
+    return {
+        **truth(watching),
+        "reconnects": figures.reconnects,
+        "gaps": figures.gaps,
+        "recovered_ms": recovered,
+        "sizes": [list(size) for size in sizes],
+    }
 
 
 def frozen(server: Server) -> dict[str, Any]:
@@ -139,8 +148,14 @@ def frozen(server: Server) -> dict[str, Any]:
         wait_until(lambda: len(watching.shown) > seen)
         back_ms = (watching.shown[seen].captured_ns - at_ns) / 1e6
         assert watching.saw(5)
-    return {"silence_s": SILENT_S, "stale_after_s": stale_s, "left_after_s": left_s, "trouble": trouble,
-            "recovered_ms": back_ms, **truth(watching)}  # fmt: skip
+    return {
+        "silence_s": SILENT_S,
+        "stale_after_s": stale_s,
+        "left_after_s": left_s,
+        "trouble": trouble,
+        "recovered_ms": back_ms,
+        **truth(watching),
+    }
 
 
 def throttled(server: Server, seconds: float) -> dict[str, Any]:
@@ -170,11 +185,18 @@ def main() -> None:
         if missing(kind):
             parser.error(missing(kind))
     servers = {kind: measured(kind, given.infer, given.seconds) for kind in given.kinds}
-    write_json(given.out, {
-        "schema": 1, "command": f"python -m benchmarks.streams {' '.join(given.kinds)}", "fps": FPS,
-        "device": asdict(this_device()), "versions": package_versions(["fcn-edge", "opencv-python"]),
-        "git": git_commit(), "servers": servers,
-    })  # fmt: skip
+    write_json(
+        given.out,
+        {
+            "schema": 1,
+            "command": f"python -m benchmarks.streams {' '.join(given.kinds)}",
+            "fps": FPS,
+            "device": asdict(this_device()),
+            "versions": package_versions(["fcn-edge", "opencv-python"]),
+            "git": git_commit(),
+            "servers": servers,
+        },
+    )
     for kind, found in servers.items():
         print(kind, found)
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fcn_edge.bench.report import label_of, miou_in_points
-from fcn_edge.files import read_json, whole_file
+from fcn_edge.atomic_io import read_json, whole_file
+from fcn_edge.benchmark.report import label_of, miou_in_points
 from fcn_edge.records import require_plausible
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,8 +78,14 @@ def row_table(record: Mapping[str, Any]) -> list[str]:
         target, version = row["target"], row["runtime"].partition(" ")[2]
         miou = "random weights" if row["weights"].startswith("random") else miou_in_points(row)
         cells = [row["model"], f"{row['height']}x{row['width']}"] if several else []
-        cells += [label_of(row), f"{ENGINES.get(target, target)} {version}", f"{row['latency_ms']['p50']:.1f}",
-                  f"{row['end_to_end_ms']['p50']:.1f}", miou, f"{row['size_mb']:.1f}"]  # fmt: skip
+        cells += [
+            label_of(row),
+            f"{ENGINES.get(target, target)} {version}",
+            f"{row['latency_ms']['p50']:.1f}",
+            f"{row['end_to_end_ms']['p50']:.1f}",
+            miou,
+            f"{row['size_mb']:.1f}",
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -116,14 +122,17 @@ def again_table(summary: Mapping[str, Any]) -> list[str]:
     """How far two runs of one suite differ."""
     lines = ["| | rows | half of them within | nine in ten within | all within |", "|---|---|---|---|---|"]
     for what, count, away in (
-        ("p50, ms", "rows", "p50_away"), ("in units of the yardstick", "judged", "ratio_away"),
-    ):  # fmt: skip
+        ("p50, ms", "rows", "p50_away"),
+        ("in units of the yardstick", "judged", "ratio_away"),
+    ):
         if summary[away]:
             lines.append(f"| {what} | {summary[count]} | {' | '.join(f'{value:.1f} %' for value in summary[away])} |")
     told = f"mIoU is the same in {summary['same_miou']} of {summary['rows']} rows."
     if summary["judged"]:
-        told += (f" The noise stated, half of a row's 95 % interval, is {summary['noise']:.1f} % in the median;"
-                 f" {summary['intervals_holding_1']} of {summary['judged']} intervals hold 1.")  # fmt: skip
+        told += (
+            f" The noise stated, half of a row's 95 % interval, is {summary['noise']:.1f} % in the median;"
+            f" {summary['intervals_holding_1']} of {summary['judged']} intervals hold 1."
+        )
     return [*lines, "", told]
 
 
@@ -266,9 +275,16 @@ def device_table(records: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
         title = f"{device['cpu']}, {device['cores']} cores" + (f", {device['jetpack']}" if device["jetpack"] else "")
         for row in record["rows"]:
             if row["pareto"]:
-                cells = (title, record["data"], f"{row['model']} {row['height']}x{row['width']}", label_of(row),
-                         row["runtime"], f"{row['latency_ms']['p50']:.1f}", miou_in_points(row),
-                         f"[{name}](results/{name})")  # fmt: skip
+                cells = (
+                    title,
+                    record["data"],
+                    f"{row['model']} {row['height']}x{row['width']}",
+                    label_of(row),
+                    row["runtime"],
+                    f"{row['latency_ms']['p50']:.1f}",
+                    miou_in_points(row),
+                    f"[{name}](results/{name})",
+                )
                 lines.append(f"| {' | '.join(cells)} |")
     return lines
 

@@ -13,9 +13,9 @@ import sys
 from fcn_edge.engines import EngineOptions, model_path, open_engine
 from fcn_edge.engines.base import Engine
 from fcn_edge.frame import Style
-from fcn_edge.stream.pipeline import run
-from fcn_edge.stream.sinks import sink_from_uri
-from fcn_edge.stream.sources import source_from_uri
+from fcn_edge.streaming.pipeline import run
+from fcn_edge.streaming.sinks import sink_from_uri
+from fcn_edge.streaming.sources import source_from_uri
 
 COUNTS = (0, 1, 10)
 LOOK = """

@@ -12,15 +12,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fcn_edge.bench import record_from_engines
+    from fcn_edge.benchmark import record_from_engines
     from fcn_edge.build import build_engine
-    from fcn_edge.calib import int8_from_onnx
-    from fcn_edge.compare import compare_artefacts
+    from fcn_edge.calibration import int8_from_onnx
+    from fcn_edge.comparison import compare_artefacts
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import open_engine
-    from fcn_edge.evaluate import evaluate_engine
-    from fcn_edge.export import onnx_from_checkpoint
-    from fcn_edge.gate import verdict_from_records
+    from fcn_edge.evaluation import evaluate_engine
+    from fcn_edge.exporting import onnx_from_checkpoint
+    from fcn_edge.gating import verdict_from_records
 
 __all__ = [
     "build_engine",
@@ -36,14 +36,14 @@ __all__ = [
 
 _HOME = {
     "build_engine": "build",
-    "compare_artefacts": "compare",
+    "compare_artefacts": "comparison",
     "dataset_from_name": "data",
-    "evaluate_engine": "evaluate",
-    "int8_from_onnx": "calib",
-    "onnx_from_checkpoint": "export",
+    "evaluate_engine": "evaluation",
+    "int8_from_onnx": "calibration",
+    "onnx_from_checkpoint": "exporting",
     "open_engine": "engines",
-    "record_from_engines": "bench",
-    "verdict_from_records": "gate",
+    "record_from_engines": "benchmark",
+    "verdict_from_records": "gating",
 }
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_edge.calib.images import spread_indices
+from fcn_edge.calibration.images import spread_indices
 from fcn_edge.data import Dataset
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.evaluate import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate_engine
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import contract_from_onnx
 

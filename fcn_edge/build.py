@@ -19,13 +19,14 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from fcn_edge.accuracy import Accuracy, measured_accuracy, readable_images
-from fcn_edge.calib.budget import Budget, int8_within_budget
-from fcn_edge.calib.files import Calibrated, is_table_name, load_or_make_table, quantized_file
-from fcn_edge.calib.images import images_from_source, shared_images
-from fcn_edge.calib.methods import Method
-from fcn_edge.calib.placement import PlacementName, placement_for
-from fcn_edge.calib.refine import Refinement
-from fcn_edge.compiled import PLAN, Compiled, compiled, execution_of, onnx_name
+from fcn_edge.atomic_io import sha256_of_file, whole_folder, write_json
+from fcn_edge.calibration.budget import Budget, int8_within_budget
+from fcn_edge.calibration.images import images_from_source, shared_images
+from fcn_edge.calibration.methods import Method
+from fcn_edge.calibration.placement import PlacementName, placement_for
+from fcn_edge.calibration.quantized import Calibrated, is_table_name, load_or_make_table, quantized_file
+from fcn_edge.calibration.refine import Refinement
+from fcn_edge.compilation import PLAN, Compiled, compiled, execution_of, onnx_name
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.engines import (
@@ -38,16 +39,15 @@ from fcn_edge.engines import (
 )
 from fcn_edge.engines.manifest import sealed
 from fcn_edge.engines.reference_check import held_to_reference, require_quantized
-from fcn_edge.engines.trt.lines import PlanOptions
+from fcn_edge.engines.trt.plan_options import PlanOptions
 from fcn_edge.errors import BadInput, shown_as
-from fcn_edge.evaluate import require_fit_labels
-from fcn_edge.export import contract_file
-from fcn_edge.files import sha256_of_file, whole_folder, write_json
+from fcn_edge.evaluation import require_fit_labels
+from fcn_edge.exporting import contract_file
 from fcn_edge.onnxfile import Quantization, contract_from_onnx
 from fcn_edge.onnxpairs import NOT_FOR_NVIDIA, require_signed_pairs
 from fcn_edge.outputs import require_apart, require_outputs
+from fcn_edge.registry import Recipe
 from fcn_edge.schema import to_mapping
-from fcn_edge.shelf import Recipe
 from fcn_edge.spec import Precision
 
 BuildPrecision = Literal["fp32", "bf16", "fp16", "int8", "int8-fp16"]
@@ -273,11 +273,15 @@ def _in_precision(
     if options.calib is not None:
         on_stage("calibrating")
         table = load_or_make_table(
-            fp32, options.calib, method=options.method, count=options.calib_images, refine=options.refine,
+            fp32,
+            options.calib,
+            method=options.method,
+            count=options.calib_images,
+            refine=options.refine,
             held_out=None if options.allow_overlap else data,
             on_image=lambda done, total: on_image("calibrating", done, total),
             on_note=lambda text: on_stage(f"calibration images: {text}"),
-        )  # fmt: skip
+        )
     wanted = cast(Precision, options.precision)
     placement = options.placement or placement_for(options.target, this_device())
     if budget is None or table is None:

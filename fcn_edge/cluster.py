@@ -26,13 +26,13 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.data.notes import Notes
 from fcn_edge.engines import Engine, EngineOptions, Target, open_engine
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, first_line
-from fcn_edge.evaluate import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate_engine
 from fcn_edge.metrics import scores_from_confusion
 from fcn_edge.outputs import require_apart
-from fcn_edge.stream.pipeline import Feed, run_feeds
-from fcn_edge.stream.sinks import SinkOptions, numbered, paths_of_sinks, sinks_of_sources
-from fcn_edge.stream.sources import none_readable, source_from_uri
-from fcn_edge.stream.summary import Part, StreamLog, Summary, part_from_logs, summary_from_parts
+from fcn_edge.streaming.pipeline import Feed, run_feeds
+from fcn_edge.streaming.sinks import SinkOptions, numbered, paths_of_sinks, sinks_of_sources
+from fcn_edge.streaming.sources import none_readable, source_from_uri
+from fcn_edge.streaming.summary import StreamLog, Summary, SummaryPart, part_from_logs, summary_from_parts
 
 PART = 16  # images
 RETRIES = 5  # of a unit whose worker died
@@ -128,7 +128,7 @@ def run_on_ray(
         for number, uri in enumerate(recordings)
     ]
     require_apart(paths_of_sinks(sinks, total), [*drawn.read, *recordings])
-    found: dict[int, Part] = {}
+    found: dict[int, SummaryPart] = {}
     interrupted = False
     task = functools.partial(_segmented, str(model.resolve()), target, options, drawn, limit)
     began = time.monotonic()
@@ -152,7 +152,7 @@ def _segmented(
     drawn: SinkOptions,
     limit: int | None,
     unit: tuple[str, Sequence[str]],
-) -> Part:
+) -> SummaryPart:
     """In a worker: one recording into its own sinks."""
     uri, sinks = unit
     logs: list[StreamLog] = []

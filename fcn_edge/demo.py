@@ -9,26 +9,26 @@ from typing import Any
 
 import cv2
 
-from fcn_edge.bench import BenchOptions, Variant, record_from_engines, variants_from_files, write_report
-from fcn_edge.bench.report import files_of_report
+from fcn_edge.atomic_io import whole_file
+from fcn_edge.benchmark import BenchOptions, Variant, record_from_engines, variants_from_files, write_report
+from fcn_edge.benchmark.report import files_of_report
 from fcn_edge.build import BuildOptions, BuildPrecision, build_engine
-from fcn_edge.calib import int8_from_onnx
-from fcn_edge.calib.placement import placement_for
+from fcn_edge.calibration import int8_from_onnx
+from fcn_edge.calibration.placement import placement_for
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.engines import EngineOptions, available_targets, open_engine
 from fcn_edge.errors import BadInput
-from fcn_edge.export import onnx_from_checkpoint
-from fcn_edge.files import whole_file
+from fcn_edge.exporting import onnx_from_checkpoint
 from fcn_edge.outputs import MARK, marked_png, require_outputs
 from fcn_edge.redaction import redacted
+from fcn_edge.registry import packaged_file
 from fcn_edge.schema import to_mapping
-from fcn_edge.shelf import packaged_file
-from fcn_edge.stream.pipeline import run
-from fcn_edge.stream.sinks import sink_from_uri
-from fcn_edge.stream.sinks.base import require_writable
-from fcn_edge.stream.sources import source_from_uri
-from fcn_edge.stream.sources.stills import Stills
+from fcn_edge.streaming.pipeline import run
+from fcn_edge.streaming.sinks import sink_from_uri
+from fcn_edge.streaming.sinks.base import require_writable
+from fcn_edge.streaming.sources import source_from_uri
+from fcn_edge.streaming.sources.stills import Stills
 
 # Seeds of the training supplement (900), calibration (2), evaluation (3) and video (4) are disjoint.
 CALIBRATION = "synthetic_street"
@@ -72,14 +72,19 @@ def run_demo(
     nvidia = _nvidia_engines(fp32, out, files, on_stage, on_progress)
     on_stage("measuring latency and mIoU of every precision on every engine")
     record = record_from_engines(
-        _with_reference(variants_from_files([fp32, int8])), dataset_from_name(EVALUATION),
-        options=BenchOptions(rounds=5), on_progress=on_progress,
-    )  # fmt: skip
+        _with_reference(variants_from_files([fp32, int8])),
+        dataset_from_name(EVALUATION),
+        options=BenchOptions(rounds=5),
+        on_progress=on_progress,
+    )
     report = write_report(record, out / "bench")
     meanings = {
-        "json": "the benchmark record", "csv": "its rows", "md": "its table", "html": "its report, for a browser",
+        "json": "the benchmark record",
+        "csv": "its rows",
+        "md": "its table",
+        "html": "its report, for a browser",
         "png": "latency against mIoU, as a picture",
-    }  # fmt: skip
+    }
     files |= {str(path): meanings[kind] for kind, path in report.items()}
     summary = _video(int8, out, source or VIDEO, files, on_stage, on_progress)
     result = DemoResult(record, summary, tuple(nvidia), files)
@@ -108,10 +113,14 @@ def _calibrate(fp32: Path, out: Path, files: dict[str, str], on_stage: Stage, on
     on_stage(f"calibrating INT8 on {CALIBRATION_IMAGES} synthetic streets")
     table = out / "street.table.json"
     made = int8_from_onnx(
-        fp32, out / "street.int8.onnx", calib=CALIBRATION, count=CALIBRATION_IMAGES,
-        placement=placement_for("openvino", this_device()), table_out=table,
+        fp32,
+        out / "street.int8.onnx",
+        calib=CALIBRATION,
+        count=CALIBRATION_IMAGES,
+        placement=placement_for("openvino", this_device()),
+        table_out=table,
         on_image=lambda done, total: on_progress("calibrating", done, total),
-    )  # fmt: skip
+    )
     files[str(made.path)] = "the network in INT8 (Q/DQ), placed for this CPU"
     files[str(table)] = "the calibration table, with the hash of every image"
     return made.path
@@ -150,9 +159,11 @@ def _video(
     with source_from_uri(source) as frames, open_engine(model, options=EngineOptions()) as engine:
         total = frames.length or 0
         summary = run(
-            frames, engine, [sink_from_uri(str(path), engine, source=frames)],
+            frames,
+            engine,
+            [sink_from_uri(str(path), engine, source=frames)],
             on_frame=lambda frame, view, times: on_progress("segmenting", frame.index + 1, total),
-        )  # fmt: skip
+        )
     if summary.failed:
         raise BadInput(summary.failed)
     files[str(path)] = "the annotated video"
@@ -179,15 +190,24 @@ def _write_middle_frame(video: Path, index: int, picture: Path) -> None:
 
 
 def _write_page(result: DemoResult, path: Path) -> None:
-    lines = ["# fcn-edge demo", "", f"Measured on {result.record['device']['cpu']},"
-             f" {result.record['device']['cores']} cores, {result.record['date']}.", "",
-             f"mIoU on `{result.record['data']}` ({result.record['images']} images), latency of the network alone.", "",
-             "| precision | engine | p50 ms | p95 ms | mIoU | MB |", "|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "# fcn-edge demo",
+        "",
+        f"Measured on {result.record['device']['cpu']},"
+        f" {result.record['device']['cores']} cores, {result.record['date']}.",
+        "",
+        f"mIoU on `{result.record['data']}` ({result.record['images']} images), latency of the network alone.",
+        "",
+        "| precision | engine | p50 ms | p95 ms | mIoU | MB |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in result.record["rows"]:
         label = "bf16" if row["execution"] == "bf16" else row["precision"]
         latency = row["latency_ms"]
-        lines.append(f"| {label} | {row['runtime']} | {latency['p50']:.1f} | {latency['p95']:.1f}"
-                     f" | {100 * row['miou']:.1f} | {row['size_mb']:.1f} |")  # fmt: skip
+        lines.append(
+            f"| {label} | {row['runtime']} | {latency['p50']:.1f} | {latency['p95']:.1f}"
+            f" | {100 * row['miou']:.1f} | {row['size_mb']:.1f} |"
+        )
     if any(name.endswith("record.png") for name in result.files):
         lines += ["", "![latency against mIoU](bench/record.png)"]
     lines.append("")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from fcn_edge.device import package_versions, this_device
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.finding import Finding, Machine
+from fcn_edge.machine import Finding, Machine
 from fcn_edge.nvidia import nvidia_findings
 from fcn_edge.schema import to_mapping
 from fcn_edge.targets import PACKAGES, TARGETS, Target
@@ -36,9 +36,15 @@ class Diagnosis:
 def diagnose() -> Diagnosis:
     """Look at Python, packages, engines, OpenCV, the native kernels, NVIDIA's GPUs and this machine."""
     findings = [
-        _python(), *_collisions(), *(_target(t) for t in TARGETS), *nvidia_findings(Machine()), _opencv(), _display(),
-        _native(), _zoo(),
-    ]  # fmt: skip
+        _python(),
+        *_collisions(),
+        *(_target(t) for t in TARGETS),
+        *nvidia_findings(Machine()),
+        _opencv(),
+        _display(),
+        _native(),
+        _zoo(),
+    ]
     return Diagnosis({**to_mapping(this_device()), "name": this_device().name}, tuple(findings))
 
 
@@ -62,10 +68,13 @@ def _target(target: Target) -> Finding:
     if importlib.util.find_spec(module) is None:
         return Finding(target, "missing", f"package {module} is not installed", f"pip install 'fcn-edge[{extra}]'")
     probes: dict[Target, Callable[[], str]] = {
-        "openvino": _openvino, "onnxruntime": _onnxruntime, "pytorch": _pytorch,
+        "openvino": _openvino,
+        "onnxruntime": _onnxruntime,
+        "pytorch": _pytorch,
         "reference": lambda: f"{_onnxruntime()}, optimisation off: what engines are held against",
-        "tensorrt": lambda: _nvidia("tensorrt"), "tensorrt-rtx": lambda: _nvidia("tensorrt-rtx"),
-    }  # fmt: skip
+        "tensorrt": lambda: _nvidia("tensorrt"),
+        "tensorrt-rtx": lambda: _nvidia("tensorrt-rtx"),
+    }
     try:
         importlib.import_module(module)
         return Finding(target, "ok", probes[target]())
@@ -132,7 +141,7 @@ def _native() -> Finding:
 
 
 def _zoo() -> Finding:
-    from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file
+    from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 
     try:
         size = packaged_file(".onnx").stat().st_size

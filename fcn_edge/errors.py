@@ -15,42 +15,54 @@ from fcn_edge.redaction import redacted
 
 
 class FcnEdgeError(Exception):
-    """Base of all errors that a user may see; `exit_code` is what the command returns."""
+    """Base of all errors that a user may see.
 
+    code: stable name of the kind of error, for programs. exit_code: what the command returns. Messages name
+    arguments of Python functions in backticks; the command line shows its own options in their place.
+    """
+
+    code = "error"
     exit_code = 2
 
 
 class CheckFailed(FcnEdgeError):
     """A gate or an accuracy budget was not met."""
 
+    code = "check-failed"
     exit_code = 1
 
 
 class BadInput(FcnEdgeError):
     """A file, an option or a data set is not what it has to be."""
 
+    code = "bad-input"
     exit_code = 2
 
 
 class NotTaken(BadInput):
     """An engine does not load or compile a file that may be right; another engine may take it."""
 
+    code = "not-supported"
+
 
 class BackendMissing(FcnEdgeError):
     """What the command needs (a package, a device, a driver) is not on this machine."""
 
+    code = "backend-missing"
     exit_code = 3
 
 
 class SourceLost(FcnEdgeError):
     """A source of frames ended before it should."""
 
+    code = "source-lost"
     exit_code = 4
 
 
 class Undecidable(FcnEdgeError):
     """A verdict was asked for that the records cannot give."""
 
+    code = "undecidable"
     exit_code = 5
 
 

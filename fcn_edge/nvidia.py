@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
-from fcn_edge.finding import Finding, Machine
+from fcn_edge.machine import Finding, Machine
 
 JETPACKS = {35: "5", 36: "6", 38: "7"}  # major L4T release of /etc/nv_tegra_release -> JetPack
 # "compatible" of the device tree -> (board's family, compute capability).
 TEGRAS = {
-    "tegra210": ("Nano or TX1", 53), "tegra186": ("TX2", 62), "tegra194": ("Xavier", 72),
-    "tegra234": ("Orin", 87), "tegra264": ("Thor", 110),
-}  # fmt: skip
+    "tegra210": ("Nano or TX1", 53),
+    "tegra186": ("TX2", 62),
+    "tegra194": ("Xavier", 72),
+    "tegra234": ("Orin", 87),
+    "tegra264": ("Thor", 110),
+}
 JETPACK_PYTHON = "make the environment with JetPack's packages: python3 -m venv --system-site-packages .venv"
 GUIDE = "see docs/jetson.md"
 
@@ -134,9 +137,16 @@ def _tensorrt(machine: Machine) -> Finding:
 def _pairs(machine: Machine, gpus: list[NvidiaGpu]) -> Iterator[Finding]:
     """Versions that are known not to go together."""
     found = machine.versions(
-        ["tensorrt", "tensorrt-cu13", "cuda-bindings", "onnxruntime-gpu", "tensorrt-rtx-cu12",
-         "onnxruntime-ep-nv-tensorrt-rtx-cu12", "onnxruntime-ep-nv-tensorrt-rtx-cu13"]
-    )  # fmt: skip
+        [
+            "tensorrt",
+            "tensorrt-cu13",
+            "cuda-bindings",
+            "onnxruntime-gpu",
+            "tensorrt-rtx-cu12",
+            "onnxruntime-ep-nv-tensorrt-rtx-cu12",
+            "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+        ]
+    )
     gpu = gpus[0]
     tensorrt = _numbers(found.get("tensorrt", ""))
     if tensorrt[:3] == (10, 13, 3) and gpu.sm == 87:

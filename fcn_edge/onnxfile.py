@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fcn_edge.atomic_io import json_from_text, require_file, whole_file
 from fcn_edge.errors import BadInput, first_line
-from fcn_edge.files import json_from_text, require_file, whole_file
 from fcn_edge.onnxgraph import operator, stored_tensors, tensors_of
 from fcn_edge.schema import from_mapping
 from fcn_edge.spec import ModelSpec, Precision, spec_from_json

@@ -18,8 +18,16 @@ from fcn_edge.onnxgraph import attributes, operator, stored_tensors, writers
 
 UPSAMPLING = {"ConvTranspose", "Resize", "Upsample"}
 PASSED = UPSAMPLING | {
-    "ArgMax", "Cast", "DequantizeLinear", "Identity", "Pad", "QuantizeLinear", "Slice", "Squeeze", "Transpose"
-}  # fmt: skip
+    "ArgMax",
+    "Cast",
+    "DequantizeLinear",
+    "Identity",
+    "Pad",
+    "QuantizeLinear",
+    "Slice",
+    "Squeeze",
+    "Transpose",
+}
 NOTHING_TO_REST = "so no part of it can run less often; run it with --schedule every"
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from fcn_edge.atomic_io import with_checksum
 from fcn_edge.errors import BadInput
-from fcn_edge.files import with_checksum
 from fcn_edge.schedule import EVERY
 
 SCHEMA = 2

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fcn_edge.atomic_io import require_file
 from fcn_edge.errors import BadInput
-from fcn_edge.files import require_file
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fcn_edge.atomic_io import json_from_text, sha256_of_json
 from fcn_edge.errors import BadInput
-from fcn_edge.files import json_from_text, sha256_of_json
 from fcn_edge.geometry import Sampling
 from fcn_edge.schema import from_mapping, nearest, to_mapping
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fcn_edge.buffers import Buffers
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style, View
 from fcn_edge.geometry import Axis, Sampling, frame_sampling, letterbox_content
 from fcn_edge.spec import ModelSpec, Preprocess
-from fcn_edge.workspace import Workspace
 
 INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST}
 ROWS_AT_ONCE = 32  # keeps the reference's working memory to a few megabytes at any frame size
@@ -30,7 +30,7 @@ def use_threads(count: int | None) -> None:
 
 
 def input_from_frame(
-    image: np.ndarray, preprocess: Preprocess, out: np.ndarray | None = None, workspace: Workspace | None = None
+    image: np.ndarray, preprocess: Preprocess, out: np.ndarray | None = None, workspace: Buffers | None = None
 ) -> np.ndarray:
     """(1, height, width, 3) uint8 BGR for the network from a frame (H, W, 3) uint8 BGR, or from a part of one.
 
@@ -159,7 +159,7 @@ def nearest_cells(axis: Axis, cells: int) -> np.ndarray:
 
 
 def view_from_scores(
-    output: np.ndarray, image: np.ndarray, spec: ModelSpec, style: Style, workspace: Workspace | None = None
+    output: np.ndarray, image: np.ndarray, spec: ModelSpec, style: Style, workspace: Buffers | None = None
 ) -> View:
     """The view of one frame: `output` is the network's (C, h, w) scores or (h, w) classes for it.
 
@@ -189,7 +189,7 @@ class _Ink(NamedTuple):
 
 
 def _draw_scores(
-    scores: np.ndarray, sampling: Sampling, class_map: np.ndarray, ink: _Ink | None, workspace: Workspace
+    scores: np.ndarray, sampling: Sampling, class_map: np.ndarray, ink: _Ink | None, workspace: Buffers
 ) -> np.ndarray:
     """Fill `class_map` and the overlay; (256,) int64, pixels of each class."""
     scores = np.ascontiguousarray(scores, np.float32)
@@ -201,7 +201,7 @@ def _draw_scores(
     return counts
 
 
-def _draw_classes(class_map: np.ndarray, ink: _Ink | None, workspace: Workspace) -> np.ndarray:
+def _draw_classes(class_map: np.ndarray, ink: _Ink | None, workspace: Buffers) -> np.ndarray:
     """Fill the overlay; (256,) int64, pixels of each class."""
     if workspace.kernels is None:
         if ink is not None:
@@ -237,9 +237,9 @@ def ink_table(palette: Palette, style: Style) -> np.ndarray:
 
 
 @functools.cache
-def _workspace() -> Workspace:
+def _workspace() -> Buffers:
     """For callers that keep none."""
-    return Workspace()
+    return Buffers()
 
 
 def colours_from_class_map(class_map: np.ndarray, palette: Palette) -> np.ndarray:

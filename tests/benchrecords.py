@@ -49,31 +49,69 @@ def row(
     percents = (50, 90, 95, 99)
     latency = {f"p{q}": round(ms, 3) for q, ms in zip(percents, nearest_rank(raw, percents))}
     return {
-        "model": "fcn8s", "target": target, "runtime": f"{target} 1.0", "precision": precision, "execution": "f32",
-        "height": 360, "width": 480, "model_sha256": "ab" * 32, "weights": "trained", "miou": scores.miou,
+        "model": "fcn8s",
+        "target": target,
+        "runtime": f"{target} 1.0",
+        "precision": precision,
+        "execution": "f32",
+        "height": 360,
+        "width": 480,
+        "model_sha256": "ab" * 32,
+        "weights": "trained",
+        "miou": scores.miou,
         "miou_ci": [scores.miou - 0.01, scores.miou + 0.01],
         "latency_ms": latency | {"raw": [round(float(v), 3) for v in raw]},
         "end_to_end_ms": {name: 1.1 * value for name, value in latency.items()} | {"raw": [1.0]},
         "stages_ms": {name: {"p50": 1.0, "p90": 1.0, "p95": 1.0, "p99": 1.0} for name in ("input", "infer", "view")},
-        **{name: [round(float(v), 4) for v in values]
-           for name, values in (
-            ("yardstick_ms", beside), ("cpu_ms", cpu), ("yardstick_cpu_ms", beside_cpu),
-            ("preemptions", np.full(rounds, 2.0 if slow <= 1 else 40.0)),)},
-        "warmup_frames": 10, "fps": 50.0, "end_to_end_fps": 45.0,
-        "paced": {"camera_fps": 30.0, "frames": 60, "missed": 2, "answer_ms": {"p50": 22.0}}, "cold_start_ms": 300.0,
-        "warm_start_ms": 200.0, "energy_mj": None, "power_w": None, "peak_rss_mb": 180.0, "size_mb": 3.5,
-        "pareto": True, "dominated_by": None, "scores": {**to_mapping(scores), "images": to_mapping(listed)},
-    } | changes  # fmt: skip
+        **{
+            name: [round(float(v), 4) for v in values]
+            for name, values in (
+                ("yardstick_ms", beside),
+                ("cpu_ms", cpu),
+                ("yardstick_cpu_ms", beside_cpu),
+                ("preemptions", np.full(rounds, 2.0 if slow <= 1 else 40.0)),
+            )
+        },
+        "warmup_frames": 10,
+        "fps": 50.0,
+        "end_to_end_fps": 45.0,
+        "paced": {"camera_fps": 30.0, "frames": 60, "missed": 2, "answer_ms": {"p50": 22.0}},
+        "cold_start_ms": 300.0,
+        "warm_start_ms": 200.0,
+        "energy_mj": None,
+        "power_w": None,
+        "peak_rss_mb": 180.0,
+        "size_mb": 3.5,
+        "pareto": True,
+        "dominated_by": None,
+        "scores": {**to_mapping(scores), "images": to_mapping(listed)},
+    } | changes
 
 
 def record(*rows, **changes):
     """A whole record, sealed."""
-    return sealed({
-        "schema": SCHEMA, "data": "streets", "classes": list(CLASSES), "images": 60, "skipped": [], "suite": "quick",
-        "protocol": {"rounds": 20, "frames": FRAMES, "together": 8, "threads": 1}, "yardstick": "adds",
-        "energy_source": None, "command": "fcn-edge bench --suite quick", "calibration": {},
-        "rows": list(rows) or [row("fp32", ms=40.0), row()], "device": DEVICE,
-        "conditions": {"before": {"temperature_c": None, "clock_mhz": None, "load": 1.0},
-                       "after": {"temperature_c": 50.0, "clock_mhz": 3000, "load": 1.0}},
-        "versions": {"python": "3.11"}, "commit": "abc", "date": "2026-11-25T08:00:00+00:00",
-    } | changes)  # fmt: skip
+    return sealed(
+        {
+            "schema": SCHEMA,
+            "data": "streets",
+            "classes": list(CLASSES),
+            "images": 60,
+            "skipped": [],
+            "suite": "quick",
+            "protocol": {"rounds": 20, "frames": FRAMES, "together": 8, "threads": 1},
+            "yardstick": "adds",
+            "energy_source": None,
+            "command": "fcn-edge bench --suite quick",
+            "calibration": {},
+            "rows": list(rows) or [row("fp32", ms=40.0), row()],
+            "device": DEVICE,
+            "conditions": {
+                "before": {"temperature_c": None, "clock_mhz": None, "load": 1.0},
+                "after": {"temperature_c": 50.0, "clock_mhz": 3000, "load": 1.0},
+            },
+            "versions": {"python": "3.11"},
+            "commit": "abc",
+            "date": "2026-11-25T08:00:00+00:00",
+        }
+        | changes
+    )

@@ -15,9 +15,16 @@ DRIVER = shutil.which("chromedriver")
 PATIENCE_S = 60
 DESK, PHONE = (1440, 900), (375, 812)
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None,

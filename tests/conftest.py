@@ -43,7 +43,7 @@ def seeded_network() -> Any:
 
     from fcn_edge.models.backbones import load_classifier
     from fcn_edge.models.fcn import FCN
-    from fcn_edge.train import imagenet_weights
+    from fcn_edge.training import imagenet_weights
 
     weights = imagenet_weights("efficientnet_lite0")
     if weights is None:
@@ -62,7 +62,7 @@ def checkpoint_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch", reason="torch is not installed: no network to test with")
     from fcn_edge.data import camvid
     from fcn_edge.models.checkpoint import CheckpointHeader, save_checkpoint
-    from fcn_edge.shelf import InputRecipe, NetworkRecipe
+    from fcn_edge.registry import InputRecipe, NetworkRecipe
 
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
     header = CheckpointHeader(
@@ -81,7 +81,7 @@ def checkpoint_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported(checkpoint_file: Path) -> Callable[..., Path]:
     """Exports the checkpoint with ExportOptions given by keyword; each choice once a session."""
-    from fcn_edge.export import ExportOptions, onnx_from_checkpoint
+    from fcn_edge.exporting import ExportOptions, onnx_from_checkpoint
 
     @functools.cache
     def export(**options: Any) -> Path:
@@ -101,7 +101,7 @@ def onnx_file(exported: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def table_file(onnx_file: Path) -> Path:
     """The calibration table of `onnx_file` from four streets that no test looks at."""
-    from fcn_edge.calib import images_from_source, table_from_images
+    from fcn_edge.calibration import images_from_source, table_from_images
 
     path = onnx_file.with_name("tiny.table.json")
     table_from_images(onnx_file, images_from_source(CALIBRATION)).save(path)
@@ -111,7 +111,7 @@ def table_file(onnx_file: Path) -> Path:
 @pytest.fixture(scope="session")
 def int8_file(onnx_file: Path, table_file: Path) -> Path:
     """The network as an INT8 Q/DQ file, placement `any`; never written to."""
-    from fcn_edge.calib import int8_from_onnx
+    from fcn_edge.calibration import int8_from_onnx
 
     return int8_from_onnx(onnx_file, onnx_file.with_name("tiny.int8.onnx"), calib=str(table_file)).path
 

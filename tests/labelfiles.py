@@ -17,15 +17,17 @@ def png_from_samples(samples, bits, colour_type=GREY, orientation=None, *, order
     rows = b"".join(b"\0" + _packed(row, bits) for row in samples.reshape(height, -1))
     tag = b"" if orientation is None else _chunk(b"eXIf", exif_from_orientation(orientation, order))
     colours = np.random.default_rng(bits).integers(0, 256, (2 ** min(bits, 8), 3), np.uint8)
-    return b"".join([
-        b"\x89PNG\r\n\x1a\n",
-        _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)),
-        b"" if tag_last else tag,
-        _chunk(b"PLTE", colours.tobytes()) if colour_type == PALETTE else b"",
-        _chunk(b"IDAT", zlib.compress(rows)),
-        tag if tag_last else b"",
-        _chunk(b"IEND", b""),
-    ])  # fmt: skip
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)),
+            b"" if tag_last else tag,
+            _chunk(b"PLTE", colours.tobytes()) if colour_type == PALETTE else b"",
+            _chunk(b"IDAT", zlib.compress(rows)),
+            tag if tag_last else b"",
+            _chunk(b"IEND", b""),
+        ]
+    )
 
 
 def exif_from_orientation(orientation, order="<"):

@@ -8,7 +8,7 @@ import torch
 
 from fcn_edge.data import class_set
 from fcn_edge.models.checkpoint import network_from_recipe
-from fcn_edge.shelf import recipe_from_shelf
+from fcn_edge.registry import recipe_from_shelf
 
 NARROW = 1 / 16  # the published widths are up to half a gigabyte; layers and geometry are the same
 

@@ -33,8 +33,10 @@ def test_same_network_on_a_slower_day_agrees_in_units_of_the_yardstick():
 
 
 def slowed(each, factor):
-    latency = {key: [factor * v for v in value] if key == "raw" else factor * value
-               for key, value in each["latency_ms"].items()}  # fmt: skip
+    latency = {
+        key: [factor * v for v in value] if key == "raw" else factor * value
+        for key, value in each["latency_ms"].items()
+    }
     return {"latency_ms": latency, "yardstick_ms": [factor * value for value in each["yardstick_ms"]]}
 
 

@@ -12,19 +12,36 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fcn_edge.atomic_io import sha256_of_file
 from fcn_edge.build import BuildOptions, build_engine
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.engines.trt import PlanOptions
 from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
-from fcn_edge.files import sha256_of_file
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 
 MANIFEST_KEYS = {
-    "schema", "model_sha256", "table_sha256", "spec_sha256", "target", "precision", "execution", "runtime", "device",
-    "shapes", "flags", "layers", "kept_float", "miou", "miou_reference", "drop", "interval", "plan_sha256", "trtexec",
+    "schema",
+    "model_sha256",
+    "table_sha256",
+    "spec_sha256",
+    "target",
+    "precision",
+    "execution",
+    "runtime",
+    "device",
+    "shapes",
+    "flags",
+    "layers",
+    "kept_float",
+    "miou",
+    "miou_reference",
+    "drop",
+    "interval",
+    "plan_sha256",
+    "trtexec",
     "created",
-}  # fmt: skip
+}
 CALIB = "synthetic:street,seed=2,images=2,size=64x96"
 STREETS = "synthetic:street,seed=3,images=3,size=64x96"
 FOREIGN_SPEC = 'class_set = "camvid"\nmean = [127.0, 127.0, 127.0]\nstd = [64.0, 64.0, 64.0]\n'
@@ -53,11 +70,12 @@ def foreign(tmp_path):
         helper.make_node("Conv", ["x1", "w1"], ["scores"], "score"),
     ]
     graph = helper.make_graph(
-        nodes, "foreign",
+        nodes,
+        "foreign",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 64, 96])],
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 11, 32, 48])],
         [numpy_helper.from_array(value.astype(np.float32), f"w{n}") for n, value in enumerate(weights)],
-    )  # fmt: skip
+    )
     model, spec = tmp_path / "foreign.onnx", tmp_path / "foreign.toml"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
     spec.write_text(FOREIGN_SPEC)
@@ -172,9 +190,12 @@ def test_label_that_does_not_fit_ends_the_build_before_anything_is_measured(onnx
     stages = []
     with pytest.raises(BadInput, match=r"labels/a.png: label value 200"):
         build_engine(
-            onnx_file, tmp_path / "engine", options=INT8, data=dataset_from_name(f"folder:{tmp_path}"),
+            onnx_file,
+            tmp_path / "engine",
+            options=INT8,
+            data=dataset_from_name(f"folder:{tmp_path}"),
             on_stage=stages.append,
-        )  # fmt: skip
+        )
     assert stages == []
 
 
@@ -182,9 +203,12 @@ def test_label_that_does_not_fit_ends_the_build_before_anything_is_measured(onnx
 def test_fp32_is_its_own_reference_and_is_measured_once(onnx_file, tmp_path):
     seen = []
     built = build_engine(
-        onnx_file, tmp_path / "engine", options=BuildOptions("onnxruntime", "fp32", max_miou_drop=0.0),
-        data=dataset_from_name(STREETS), on_image=lambda what, done, total: seen.append((what, done, total)),
-    )  # fmt: skip
+        onnx_file,
+        tmp_path / "engine",
+        options=BuildOptions("onnxruntime", "fp32", max_miou_drop=0.0),
+        data=dataset_from_name(STREETS),
+        on_image=lambda what, done, total: seen.append((what, done, total)),
+    )
     assert built.manifest["drop"] == 0.0
     assert seen == [("fp32", done, 3) for done in (1, 2, 3)]
 
@@ -284,7 +308,7 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_made(onnx_file, 
 @pytest.mark.slow
 @needs("tensorrt_rtx")
 def test_file_with_unsigned_activations_is_not_compiled_for_nvidia(onnx_file, table_file, tmp_path):
-    from fcn_edge.calib import int8_from_onnx
+    from fcn_edge.calibration import int8_from_onnx
 
     unsigned = int8_from_onnx(onnx_file, tmp_path / "x86.onnx", calib=str(table_file), placement="x86").path
     with pytest.raises(BadInput, match=r"x86.onnx: has uint8 activations, which TensorRT reads as int8"):

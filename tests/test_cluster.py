@@ -19,20 +19,27 @@ from fcn_edge.cluster import evaluate_on_ray, run_on_ray
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.evaluate import evaluate_engine
+from fcn_edge.evaluation import evaluate_engine
 from fcn_edge.schema import to_mapping
-from fcn_edge.stream.pipeline import Feed, run_feeds
-from fcn_edge.stream.sinks import sinks_of_sources
-from fcn_edge.stream.sources import source_from_uri
+from fcn_edge.streaming.pipeline import Feed, run_feeds
+from fcn_edge.streaming.sinks import sinks_of_sources
+from fcn_edge.streaming.sources import source_from_uri
 from tests.cli.conftest import write_pairs, write_video
 
 STREETS = "synthetic:street,seed=7,images=96,size=64x96"
 ONE = EngineOptions(threads=1)
 LENGTHS = (12, 400, 300)  # frames; the first is done long before the others
 MEASURED = {
-    "fps", "seconds", "stages_ms", "frame_age_ms", "end_to_end_ms", "peak_rss_mb", "first_frame_ms", "last_frame_ms",
+    "fps",
+    "seconds",
+    "stages_ms",
+    "frame_age_ms",
+    "end_to_end_ms",
+    "peak_rss_mb",
+    "first_frame_ms",
+    "last_frame_ms",
     "longest_gap_ms",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -197,8 +204,9 @@ def test_interrupted_run_tells_of_what_was_done(started, onnx_file, archive):
     def on_video(done, total):
         raise KeyboardInterrupt
 
-    found = run_on_ray(onnx_file, [str(archive / "a.mp4")] * 3, ["null:"], target="onnxruntime", options=ONE,
-                       on_video=on_video)  # fmt: skip
+    found = run_on_ray(
+        onnx_file, [str(archive / "a.mp4")] * 3, ["null:"], target="onnxruntime", options=ONE, on_video=on_video
+    )
     assert found.interrupted and (found.frames_out, len(found.streams)) == (LENGTHS[0], 1)
 
 

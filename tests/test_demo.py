@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from fcn_edge import demo
-from fcn_edge.bench import BenchOptions
-from fcn_edge.bench.fresh import NOTHING
+from fcn_edge.benchmark import BenchOptions
+from fcn_edge.benchmark.cold_start import NOTHING
 from fcn_edge.errors import BadInput
-from fcn_edge.shelf import packaged_file
+from fcn_edge.registry import packaged_file
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: the demo calibrates with it")
 
@@ -27,7 +27,7 @@ def short(monkeypatch):
     monkeypatch.setattr(demo, "EVALUATION", "synthetic:street,seed=3,images=2,size=64x96")
     monkeypatch.setattr(demo, "VIDEO", "synthetic:street,seed=4,images=6,size=64x96,video=1")
     monkeypatch.setattr(demo, "BenchOptions", lambda rounds: BenchOptions(rounds=1, frames=1, warmup=1))
-    monkeypatch.setattr("fcn_edge.bench.record.fresh_process", lambda variant: dict.fromkeys(NOTHING, 100.0))
+    monkeypatch.setattr("fcn_edge.benchmark.record.fresh_process", lambda variant: dict.fromkeys(NOTHING, 100.0))
 
 
 @pytest.fixture

@@ -156,5 +156,5 @@ def test_screen_is_looked_for(monkeypatch, variable, state):
 
 def test_missing_kernels_and_missing_network_are_told(hidden, monkeypatch, tmp_path):
     hidden("fcn_edge._native")
-    monkeypatch.setattr("fcn_edge.shelf.PACKAGE", tmp_path)
+    monkeypatch.setattr("fcn_edge.registry.PACKAGE", tmp_path)
     assert (found("native kernels").state, found("packaged network").state) == ("warning", "missing")

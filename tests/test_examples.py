@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fcn_edge.files import read_json
-from fcn_edge.gate import limits_from_file
+from fcn_edge.atomic_io import read_json
+from fcn_edge.gating import limits_from_file
 from fcn_edge.records import sealed
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: the examples' steps were not run")

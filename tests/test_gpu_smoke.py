@@ -117,12 +117,18 @@ def built(smoke, monkeypatch, onnx_file, frame):
 
     real = open_engine
     monkeypatch.setattr("fcn_edge.build.build_engine", build)
-    monkeypatch.setattr(smoke, "open_engine", lambda path, target="onnxruntime", options=None: real(
-        path if path.is_file() else path / "model.onnx", target=target))  # fmt: skip
+    monkeypatch.setattr(
+        smoke,
+        "open_engine",
+        lambda path, target="onnxruntime", options=None: real(
+            path if path.is_file() else path / "model.onnx", target=target
+        ),
+    )
     monkeypatch.setattr(smoke, "FRAME", frame.shape[:2])
     monkeypatch.setattr(smoke, "WARM_UP", 1)
-    monkeypatch.setattr(smoke, "dataset_from_name", lambda name: SimpleNamespace(
-        items=[SimpleNamespace(image=lambda: frame)]))  # fmt: skip
+    monkeypatch.setattr(
+        smoke, "dataset_from_name", lambda name: SimpleNamespace(items=[SimpleNamespace(image=lambda: frame)])
+    )
     return smoke
 
 
@@ -130,14 +136,18 @@ def built(smoke, monkeypatch, onnx_file, frame):
 def test_engine_that_agrees_is_timed_with_and_without_a_graph(built, report, tmp_path):
     built.check_engine("tensorrt", "fp32", tmp_path, report, 2)
     assert report.failed == []
-    timed = {f"tensorrt fp32, {what} {how} a CUDA graph" for what in ("network", "whole frame")
-             for how in ("with", "without")}  # fmt: skip
+    timed = {
+        f"tensorrt fp32, {what} {how} a CUDA graph"
+        for what in ("network", "whole frame")
+        for how in ("with", "without")
+    }
     assert set(report.times) == timed
 
 
 def test_engine_that_computes_something_else_is_found_and_not_timed(built, report, tmp_path, monkeypatch):
-    monkeypatch.setattr(built, "class_map_from_output", lambda scores, spec, size: np.random.default_rng().integers(
-        0, 9, size))  # fmt: skip
+    monkeypatch.setattr(
+        built, "class_map_from_output", lambda scores, spec, size: np.random.default_rng().integers(0, 9, size)
+    )
     built.check_engine("tensorrt", "fp32", tmp_path, report, 2)
     assert len(report.failed) == 1 and "of pixels equal" in report.checks[0]["wrong"][0] and report.times == {}
 

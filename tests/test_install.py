@@ -99,7 +99,7 @@ def test_wheel_holds_no_sources_and_nothing_else(pure_wheel: Path):
 def test_installed_package_finds_its_shelves(pure_wheel: Path, tmp_path: Path):
     with zipfile.ZipFile(pure_wheel) as archive:
         archive.extractall(tmp_path)
-    code = "import fcn_edge.shelf as shelf; print(shelf.__file__, *shelf.shelf_names('export'))"
+    code = "import fcn_edge.registry as shelf; print(shelf.__file__, *shelf.shelf_names('export'))"
     # -S and PYTHONPATH: packages are found, but no .pth file leads to the checkout.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), sysconfig.get_path("purelib")])}
     command = [sys.executable, "-S", "-c", code]

@@ -350,7 +350,10 @@ def test_what_cannot_be_resized_is_refused(change, words):
     given = {
         "image": np.zeros((4, 4, 3), np.uint8),
         **{f"{axis}_{name}": value for axis in "yx" for name, value in taps_of_six.items()},
-        "out": np.zeros((6, 6, 3), np.uint8), "top": 0, "left": 0, "border": np.zeros(3, np.uint8),
-    }  # fmt: skip
+        "out": np.zeros((6, 6, 3), np.uint8),
+        "top": 0,
+        "left": 0,
+        "border": np.zeros(3, np.uint8),
+    }
     with pytest.raises(ValueError, match=words):
         workspace().resize(**{**given, **change})

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from fcn_edge import finding, nvidia
-from fcn_edge.finding import Machine, output_of
+from fcn_edge import machine as machine_module
+from fcn_edge import nvidia
+from fcn_edge.machine import Machine, output_of
 from fcn_edge.nvidia import gpus_of, nvidia_findings
 
 SMI = "nvidia-smi --query-gpu=name,compute_cap,driver_version,memory.total --format=csv,noheader"
@@ -38,8 +39,11 @@ def machine(tmp_path):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
         known = packages or {}
-        return Machine(tmp_path, lambda command: (tools or {}).get(" ".join(command)),
-                       lambda names: {name: known[name] for name in names if name in known})  # fmt: skip
+        return Machine(
+            tmp_path,
+            lambda command: (tools or {}).get(" ".join(command)),
+            lambda names: {name: known[name] for name in names if name in known},
+        )
 
     return make
 
@@ -143,10 +147,15 @@ def test_nvcc_off_the_path_is_told(machine):
         ({}, ADA, {"tensorrt-cu13": "11.4"}, "tensorrt-cu13 11.4 wants CUDA 13, the driver runs up to 12.4", "cu12"),
         ({}, ADA, {"cuda-bindings": "13.0.1"}, "cuda-bindings 13.0.1 wants CUDA 13", "cuda-python<13"),
         ({}, ADA, {"onnxruntime-gpu": "1.31.1"}, "onnxruntime-gpu 1.31.1 wants CUDA 13", "CUDA 12"),
-        ({}, ADA, {"onnxruntime-gpu": "1.22.0", "onnxruntime-ep-nv-tensorrt-rtx-cu12": "0.5"}, "is a plugin",
-         "uninstall onnxruntime-gpu"),
+        (
+            {},
+            ADA,
+            {"onnxruntime-gpu": "1.22.0", "onnxruntime-ep-nv-tensorrt-rtx-cu12": "0.5"},
+            "is a plugin",
+            "uninstall onnxruntime-gpu",
+        ),
     ],
-)  # fmt: skip
+)
 def test_known_pairs_are_told_with_what_to_do(machine, files, tools, packages, words, advice):
     pair = of(machine(files, tools, packages))["known pair"]
     assert pair.state == "warning" and words in pair.found and advice in pair.advice
@@ -168,7 +177,7 @@ def test_kernels_that_were_not_built_are_told(machine, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("code", ["import time; time.sleep(60)", "raise SystemExit(1)"])
 def test_tool_that_hangs_or_fails_says_nothing(monkeypatch, code):
-    monkeypatch.setattr(finding, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(machine_module, "TIMEOUT_S", 0.5)
     assert output_of([sys.executable, "-c", code]) is None
 
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from fcn_edge.atomic_io import whole_file, whole_folder, write_json
 from fcn_edge.errors import BadInput
-from fcn_edge.files import whole_file, whole_folder, write_json
 from fcn_edge.outputs import is_ours, marked_jpeg, marked_png, require_apart, require_lines, require_replaceable
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)

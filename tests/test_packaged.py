@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from fcn_edge.calib import int8_from_onnx, quantized_file, table_from_file
+from fcn_edge.calibration import int8_from_onnx, quantized_file, table_from_file
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine
-from fcn_edge.evaluate import evaluate_engine
+from fcn_edge.evaluation import evaluate_engine
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
-from fcn_edge.shelf import PACKAGED_NETWORK, packaged_file, table_file
+from fcn_edge.registry import PACKAGED_NETWORK, packaged_file, table_file
 from tests.shared_data import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fcn_edge.bench.timing import percentiles
+from fcn_edge.benchmark.timing import percentiles
 from fcn_edge.percentiles import nearest_rank
-from fcn_edge.stream.window import quantiles_ms
+from fcn_edge.streaming.window import quantiles_ms
 
 PERCENTS = (50, 90, 95, 99)
 

@@ -8,17 +8,17 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing was trained")
 
-from fcn_edge.calib import int8_from_onnx  # noqa: E402 - needs torch
-from fcn_edge.calib.pairs import pairs_from_onnx  # noqa: E402
+from fcn_edge.calibration import int8_from_onnx  # noqa: E402 - needs torch
+from fcn_edge.calibration.pairs import pairs_from_onnx  # noqa: E402
 from fcn_edge.data import dataset_from_name  # noqa: E402
 from fcn_edge.engines import EngineOptions, engine_on_target  # noqa: E402
 from fcn_edge.errors import BadInput, CheckFailed  # noqa: E402
-from fcn_edge.export import onnx_from_checkpoint  # noqa: E402
+from fcn_edge.exporting import onnx_from_checkpoint  # noqa: E402
 from fcn_edge.metrics import confusion_from_maps, scores_from_confusion  # noqa: E402
 from fcn_edge.models.checkpoint import checkpoint_from_file, save_checkpoint  # noqa: E402
-from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe, TrainRecipe  # noqa: E402
-from fcn_edge.train import train_network  # noqa: E402
-from fcn_edge.train.qat import held_to_file, recipe_for_int8, rounding_from_checkpoint  # noqa: E402
+from fcn_edge.registry import InputRecipe, NetworkRecipe, Recipe, TrainRecipe  # noqa: E402
+from fcn_edge.training import train_network  # noqa: E402
+from fcn_edge.training.qat import held_to_file, recipe_for_int8, rounding_from_checkpoint  # noqa: E402
 
 STREETS = "synthetic:street,seed=5,images=12,size=64x96"
 OUTLIER = 256.0  # how much larger one channel is made than its neighbours

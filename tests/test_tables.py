@@ -37,8 +37,9 @@ def test_table_of_rows_is_fastest_first_without_the_reference_run():
 def test_table_of_a_sweep_has_a_line_for_each_network_and_size():
     rows = [
         row(precision, ms=ms, model=f"net{number}", pareto=precision == "int8")
-        for number in range(6) for precision, ms in (("fp32", 40.0), ("int8", 20.0))
-    ]  # fmt: skip
+        for number in range(6)
+        for precision, ms in (("fp32", 40.0), ("int8", 20.0))
+    ]
     lines = tables.sweep_table(record(*rows, row("fp32", "onnxruntime", ms=50.0, model="net0", pareto=False)))
     heads = [cell.strip() for cell in lines[0].strip("|").split("|")]
     assert heads[2:] == ["OpenVINO fp32, ms", "OpenVINO int8, ms", "ONNX Runtime fp32, ms", "mIoU fp32", "mIoU int8"]
@@ -49,8 +50,15 @@ def test_table_of_a_sweep_has_a_line_for_each_network_and_size():
 
 
 def test_table_of_two_runs_tells_how_far_they_differ():
-    summary = {"rows": 4, "same_miou": 4, "p50_away": [1.0, 2.0, 3.04], "judged": 4, "ratio_away": [0.5, 0.9, 1.2],
-               "noise": 0.8, "intervals_holding_1": 3}  # fmt: skip
+    summary = {
+        "rows": 4,
+        "same_miou": 4,
+        "p50_away": [1.0, 2.0, 3.04],
+        "judged": 4,
+        "ratio_away": [0.5, 0.9, 1.2],
+        "noise": 0.8,
+        "intervals_holding_1": 3,
+    }
     lines = tables.again_table(summary)
     assert "| p50, ms | 4 | 1.0 % | 2.0 % | 3.0 % |" in lines and "3 of 4 intervals hold 1" in lines[-1]
 

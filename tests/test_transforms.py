@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcn_edge import kernels, transforms
+from fcn_edge.buffers import Buffers
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style
 from fcn_edge.geometry import Axis, Sampling, align_corners, stretch
@@ -27,7 +28,6 @@ from fcn_edge.transforms import (
     taps,
     view_from_scores,
 )
-from fcn_edge.workspace import Workspace
 
 TIE = 1e-4  # of scores near 1: closer than this, the order of float32 products decides
 PALETTE = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
@@ -84,7 +84,7 @@ def test_letterboxed_input_keeps_the_shape_between_borders_of_mean_colour(size, 
 def test_input_is_the_same_without_the_kernels(size, resize, monkeypatch):
     image, preprocess = noise(*size), replace(PLAIN, resize=resize)
     wanted = input_from_frame(image, preprocess)
-    workspace = Workspace(2)
+    workspace = Buffers(2)
     monkeypatch.setattr(workspace, "kernels", None)
     np.testing.assert_array_equal(input_from_frame(image, preprocess, workspace=workspace), wanted)
 

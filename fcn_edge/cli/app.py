@@ -25,9 +25,22 @@ if TYPE_CHECKING:
 
 # As one meets them: what the program is for, what it is judged by, its single steps, what to ask it.
 ORDER = (
-    "build-engine", "run", "bench", "evaluate", "gate", "compare",
-    "train", "export", "calibrate", "export-deepstream", "export-triton", "inspect", "models", "doctor", "demo",
-)  # fmt: skip
+    "build-engine",
+    "run",
+    "bench",
+    "evaluate",
+    "gate",
+    "compare",
+    "train",
+    "export",
+    "calibrate",
+    "export-deepstream",
+    "export-triton",
+    "inspect",
+    "models",
+    "doctor",
+    "demo",
+)
 
 
 class _Verbs(TyperGroup):
@@ -189,7 +202,7 @@ def require_suffix(out: Path, suffix: str, what: str, *, option: str = "--out") 
 
 def recipe_of(name: str | None) -> Any:
     """The recipe of the export shelf, or None."""
-    from fcn_edge.shelf import recipe_from_shelf
+    from fcn_edge.registry import recipe_from_shelf
 
     return None if name is None else recipe_from_shelf(name)
 
@@ -207,7 +220,7 @@ def runnable(model: str | None, spec: Path | None, recipe: str | None = None) ->
     if path.is_dir() or (path.suffix.lower() == ".safetensors" and recipe is None):
         yield path
         return
-    from fcn_edge.export import contract_file
+    from fcn_edge.exporting import contract_file
 
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
         wrapped = Path(scratch) / path.with_suffix(".onnx").name

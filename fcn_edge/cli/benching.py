@@ -9,14 +9,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from fcn_edge.bench import BenchOptions, Variant, variants_from_files, with_schedules
-from fcn_edge.bench.report import label_of, miou_in_points
+from fcn_edge.benchmark import BenchOptions, Variant, variants_from_files, with_schedules
+from fcn_edge.benchmark.report import label_of, miou_in_points
 from fcn_edge.cli.app import print_table, size_from_text
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.records import frame_ms
+from fcn_edge.registry import BenchSuite, suite_from_shelf
 from fcn_edge.schema import nearest
-from fcn_edge.shelf import BenchSuite, suite_from_shelf
 from fcn_edge.targets import TARGETS
 
 QUICK = {"rounds": 3, "frames": 5, "camera_fps": 0.0}
@@ -67,10 +67,17 @@ def describe_record(record: dict[str, Any]) -> None:
     for row in sorted(record["rows"], key=frame_ms):
         latency, memory = row["latency_ms"], row["peak_rss_mb"]
         table.add_row(
-            f"{row['model']} {row['height']}x{row['width']}", label_of(row), row["runtime"], f"{latency['p50']:.1f}",
-            f"{latency['p95']:.1f}", f"{1000 / row['end_to_end_fps']:.1f}", miou_in_points(row),
-            f"{row['size_mb']:.1f}", "-" if memory is None else f"{memory:.0f}", _standing(row),
-        )  # fmt: skip
+            f"{row['model']} {row['height']}x{row['width']}",
+            label_of(row),
+            row["runtime"],
+            f"{latency['p50']:.1f}",
+            f"{latency['p95']:.1f}",
+            f"{1000 / row['end_to_end_fps']:.1f}",
+            miou_in_points(row),
+            f"{row['size_mb']:.1f}",
+            "-" if memory is None else f"{memory:.0f}",
+            _standing(row),
+        )
     print_table(table)
     print("front: no other row is both faster and more accurate; else the fastest row that beats it on both counts")
     if any(row["miou_ci"] for row in record["rows"]):

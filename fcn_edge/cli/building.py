@@ -12,8 +12,8 @@ from fcn_edge.onnxfile import contract_from_onnx
 
 if TYPE_CHECKING:
     from fcn_edge.build import Built
-    from fcn_edge.calib.refine import Refinement
-    from fcn_edge.export.padding import PaddingPrice
+    from fcn_edge.calibration.refine import Refinement
+    from fcn_edge.exporting.padding import PaddingPrice
 
 
 def chosen_target(name: str) -> Target:
@@ -42,7 +42,7 @@ def _builds(target: Target) -> bool:
 
 def refinements_from_text(text: str | None) -> tuple[Refinement, ...] | None:
     """Refinements from "bias,rounding" or "none". Raises BadInput."""
-    from fcn_edge.calib.refine import REFINEMENTS
+    from fcn_edge.calibration.refine import REFINEMENTS
 
     if text is None:
         return None

@@ -11,7 +11,7 @@ import typer
 from fcn_edge.cli.app import Json, app, describe_skipped, emit, print_table, progress, runnable, say
 
 if TYPE_CHECKING:
-    from fcn_edge.compare import Comparison
+    from fcn_edge.comparison import Comparison
 
 SHOWN = 10  # layers, and class changes, that people are shown; JSON holds all
 MARKED = 3
@@ -42,7 +42,7 @@ def compare(
     A's values in front of it. What a graph does to a frame is found out by showing it colours, so a
     spec that contradicts its graph is found as well.
 
-    Exit code 0: every stage agrees within limits; 1: one does not. Limits of the less exact of both
+    Exit code 0: every stage agrees within limits; 1: one does not. StageLimits of the less exact of both
     precisions (fp32, fp16 or bf16, int8): class maps agree on 99.9, 99 or 80 % of pixels, and each layer,
     fed the same tensors, yields 60, 40 or 20 dB.
 
@@ -54,22 +54,26 @@ def compare(
     """
     from dataclasses import replace
 
-    from fcn_edge.compare import Limits, compare_artefacts, files_of_comparison, write_comparison
+    from fcn_edge.comparison import StageLimits, compare_artefacts, files_of_comparison, write_comparison
     from fcn_edge.errors import CheckFailed
     from fcn_edge.outputs import require_apart, require_outputs
 
     if out is not None:
         require_outputs(files_of_comparison(out).values(), [a, b, images, spec_a, spec_b])
         require_apart([out], [images])
-    limits = Limits(max_levels, min_sqnr, None if min_agreement is None else min_agreement / 100)
+    limits = StageLimits(max_levels, min_sqnr, None if min_agreement is None else min_agreement / 100)
     with ExitStack() as stack:
         first = stack.enter_context(runnable(a, spec_a, recipe_a))
         second = stack.enter_context(runnable(b, spec_b, recipe_b))
         tick = stack.enter_context(progress())
         found = compare_artefacts(
-            first, second, images=images, count=count, limits=limits,
+            first,
+            second,
+            images=images,
+            count=count,
+            limits=limits,
             on_image=lambda done, total: tick("comparing", done, total),
-        )  # fmt: skip
+        )
     found = replace(found, a=found.a | {"file": a}, b=found.b | {"file": b})  # as typed, not as made runnable
     paths = write_comparison(found, out) if out else {}
     emit(found.to_mapping(), as_json=json, human=lambda: _describe(found))
@@ -124,9 +128,14 @@ def _describe_layers(found: Comparison) -> None:
 def _describe_classes(found: Comparison) -> None:
     """Which classes move where, and the IU of both where there are labels."""
     moved = sorted(
-        ((int(found.confusion[i, j]), a, b) for i, a in enumerate(found.classes) for j, b in enumerate(found.classes)
-         if i != j and found.confusion[i, j]), reverse=True,
-    )  # fmt: skip
+        (
+            (int(found.confusion[i, j]), a, b)
+            for i, a in enumerate(found.classes)
+            for j, b in enumerate(found.classes)
+            if i != j and found.confusion[i, j]
+        ),
+        reverse=True,
+    )
     total = found.confusion.sum()
     if moved:
         words = (f"{a} -> {b} {n / total:.2%}" for n, a, b in moved[:SHOWN])

@@ -105,9 +105,9 @@ def calibrate(
       fcn-edge calibrate net.onnx --calib net.int8.table.json --verify set.toml --out again.int8.onnx
       fcn-edge calibrate net.onnx --calib images/ --out net.int8.onnx --dla-cache net.dla.cache
     """
-    from fcn_edge.calib import int8_from_onnx
-    from fcn_edge.calib.dla import dla_line, tensorrt_number, write_dla_cache
-    from fcn_edge.calib.images import save_recipe
+    from fcn_edge.calibration import int8_from_onnx
+    from fcn_edge.calibration.dla import dla_line, tensorrt_number, write_dla_cache
+    from fcn_edge.calibration.images import save_recipe
     from fcn_edge.cli.building import describe_calibration, refinements_from_text, require_fp32
     from fcn_edge.data import dataset_from_name
     from fcn_edge.outputs import require_apart, require_outputs
@@ -125,11 +125,19 @@ def calibrate(
     with runnable(model, spec) as path, progress() as tick:
         require_fp32(path)
         made = int8_from_onnx(
-            path, out, calib=calib, method=None if method is None else method.value, count=images,
-            placement=placement.value, refine=refinements_from_text(refine), table_out=table, held_out=held_out,
-            verify=verify, on_image=lambda done, total: tick("calibrating", done, total),
+            path,
+            out,
+            calib=calib,
+            method=None if method is None else method.value,
+            count=images,
+            placement=placement.value,
+            refine=refinements_from_text(refine),
+            table_out=table,
+            held_out=held_out,
+            verify=verify,
+            on_image=lambda done, total: tick("calibrating", done, total),
             on_note=lambda text: say(f"note: {text}"),
-        )  # fmt: skip
+        )
     assert made.table is not None and made.coverage is not None
     if save_set is not None:
         save_recipe(save_set, made.table.source, made.table.hashes)
@@ -138,12 +146,18 @@ def calibrate(
         count = write_dla_cache(made.table, dla_cache, tensorrt=dla_tensorrt)
         for_dla = {"cache": str(dla_cache), "tensors": count, "trtexec": dla_line(dla_cache)}
     result: dict[str, Any] = {
-        "onnx": str(out), "table": str(table), "tensors": len(made.table.tensors), "method": made.table.method,
-        "images": len(made.table.images_sha256), "skipped": list(made.table.skipped), "placement": placement.value,
+        "onnx": str(out),
+        "table": str(table),
+        "tensors": len(made.table.tensors),
+        "method": made.table.method,
+        "images": len(made.table.images_sha256),
+        "skipped": list(made.table.skipped),
+        "placement": placement.value,
         "refined": list(made.quantization.refined),
-        "kept_float": list(made.quantization.kept_float), "coverage": to_mapping(made.coverage),
+        "kept_float": list(made.quantization.kept_float),
+        "coverage": to_mapping(made.coverage),
         "dla": for_dla,
-    }  # fmt: skip
+    }
     emit(result, as_json=json, human=lambda: describe_calibration(result))
 
 
@@ -202,27 +216,46 @@ def build_engine(
     from fcn_edge.engines.trt import PlanOptions
 
     plan = PlanOptions(
-        sm_from_text(sm), workspace, optimisation_level, shapes_from_text(min_shapes, opt_shapes, max_shapes),
-        timing_cache=timing_cache, version_compatible=version_compatible,
-        hardware_compatible=hardware_compatible, sparsity=sparsity,  # type: ignore[arg-type]
-    )  # fmt: skip
+        sm_from_text(sm),
+        workspace,
+        optimisation_level,
+        shapes_from_text(min_shapes, opt_shapes, max_shapes),
+        timing_cache=timing_cache,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,  # type: ignore[arg-type]
+        sparsity=sparsity,
+    )
     resolved = chosen_target(target.value)
     wanted = precision.value if precision else ("fp16" if resolved.startswith("tensorrt") else "fp32")
     options = BuildOptions(
-        resolved, wanted, calib=calib, calib_images=images, method=method.value if method else None,  # type: ignore[arg-type]
-        placement=placement.value if placement else None, refine=refinements_from_text(refine),
-        max_miou_drop=max_miou_drop, plan=plan,
-        threads=threads, allow_overlap=allow_overlap,
-    )  # fmt: skip
+        resolved,
+        wanted,  # type: ignore[arg-type]
+        calib=calib,
+        calib_images=images,
+        method=method.value if method else None,
+        placement=placement.value if placement else None,
+        refine=refinements_from_text(refine),
+        max_miou_drop=max_miou_drop,
+        plan=plan,
+        threads=threads,
+        allow_overlap=allow_overlap,
+    )
     labelled = dataset_from_name(data) if data else None
     with progress() as tick:
-        built = build(model, out, options=options, data=labelled, spec=spec, recipe=recipe_of(recipe),
-                      on_stage=say, on_image=tick)  # fmt: skip
+        built = build(
+            model, out, options=options, data=labelled, spec=spec, recipe=recipe_of(recipe), on_stage=say, on_image=tick
+        )
     manifest: dict[str, Any] = built.manifest
     result = {
-        "engine": str(built.path), "manifest": str(built.path / "manifest.json"), "target": manifest["target"],
-        "precision": manifest["precision"], "execution": manifest["execution"], "miou": manifest["miou"],
-        "miou_reference": manifest["miou_reference"], "miou_drop": manifest["drop"],
-        "kept_float": manifest["kept_float"], "seconds": round(built.seconds, 2),
-    }  # fmt: skip
+        "engine": str(built.path),
+        "manifest": str(built.path / "manifest.json"),
+        "target": manifest["target"],
+        "precision": manifest["precision"],
+        "execution": manifest["execution"],
+        "miou": manifest["miou"],
+        "miou_reference": manifest["miou_reference"],
+        "miou_drop": manifest["drop"],
+        "kept_float": manifest["kept_float"],
+        "seconds": round(built.seconds, 2),
+    }
     emit(result, as_json=json, human=lambda: describe_build(built))

@@ -41,8 +41,11 @@ def export_deepstream(
 
     with _contract(model, spec, recipe) as path:
         made = deepstream_from_onnx(path, out)
-    emit({**to_mapping(made), "path": str(made.path), "config": str(made.config)}, as_json=json,
-         human=lambda: _describe_deepstream(made))  # fmt: skip
+    emit(
+        {**to_mapping(made), "path": str(made.path), "config": str(made.config)},
+        as_json=json,
+        human=lambda: _describe_deepstream(made),
+    )
 
 
 @app.command("export-triton")
@@ -75,15 +78,18 @@ def export_triton(
     else:
         with _contract(model, spec, recipe) as path:
             made = triton_from_onnx(path, out, name=name)
-    emit({**to_mapping(made), "path": str(made.path), "config": str(made.config)}, as_json=json,
-         human=lambda: _describe_triton(made))  # fmt: skip
+    emit(
+        {**to_mapping(made), "path": str(made.path), "config": str(made.config)},
+        as_json=json,
+        human=lambda: _describe_triton(made),
+    )
 
 
 @contextmanager
 def _contract(model: str | None, spec: Path | None, recipe: str | None) -> Iterator[Path]:
     """MODEL as an ONNX file with a contract."""
     from fcn_edge.engines import model_path
-    from fcn_edge.export import contract_file
+    from fcn_edge.exporting import contract_file
 
     path = model_path(model)
     if path.is_dir():

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fcn_edge.atomic_io import read_json, sha256_of_file
 from fcn_edge.cli.app import describe_skipped, print_table, stage_runs_in_words
 from fcn_edge.data import Dataset
 from fcn_edge.engines import Engine
 from fcn_edge.engines.base import StageRuns
 from fcn_edge.errors import BadInput
-from fcn_edge.evaluate import Evaluation
-from fcn_edge.files import read_json, sha256_of_file
+from fcn_edge.evaluation import Evaluation
 from fcn_edge.intervals import LEVEL, difference_from_images, intervals_from_images
 from fcn_edge.metrics import ImageScore, Scores, iou_by_name
 from fcn_edge.schedule import EVERY
@@ -22,7 +22,7 @@ NAMING = ("model", "target", "precision", "execution")
 
 
 @dataclass(frozen=True)
-class Run:
+class SavedRun:
     """A network's scores of a set, whole and image by image. facts: what a row of a bench record says of it too."""
 
     facts: dict[str, Any]
@@ -38,18 +38,24 @@ class Run:
         return " ".join(words + [when for when in [self.facts.get("schedule")] if when not in (None, EVERY)])
 
 
-def run_from_evaluation(found: Evaluation, engine: Engine) -> Run:
+def run_from_evaluation(found: Evaluation, engine: Engine) -> SavedRun:
     """The run of an engine that is still open."""
     facts = {
-        "model": engine.spec.name, "target": engine.target, "runtime": engine.runtime, "precision": engine.precision,
-        "execution": engine.execution, "schedule": engine.schedule, "stage_runs": to_mapping(engine.stage_runs()),
+        "model": engine.spec.name,
+        "target": engine.target,
+        "runtime": engine.runtime,
+        "precision": engine.precision,
+        "execution": engine.execution,
+        "schedule": engine.schedule,
+        "stage_runs": to_mapping(engine.stage_runs()),
         "model_sha256": sha256_of_file(engine.path),
         "ignored_share": found.ignored_share,
         "classes_without_labels": [engine.spec.classes[index] for index in found.without_labels],
         "classes_never_predicted": [engine.spec.classes[index] for index in found.never_predicted],
-        "warnings": found.warnings, "notes": found.notes.lines,
-    }  # fmt: skip
-    return Run(facts, found.scores, found.images, found.trimap, found.skipped)
+        "warnings": found.warnings,
+        "notes": found.notes.lines,
+    }
+    return SavedRun(facts, found.scores, found.images, found.trimap, found.skipped)
 
 
 def is_saved_run(given: str) -> bool:
@@ -57,7 +63,7 @@ def is_saved_run(given: str) -> bool:
     return Path(given.partition("#")[0]).suffix == ".json"
 
 
-def run_from_json(given: str) -> Run:
+def run_from_json(given: str) -> SavedRun:
     """FILE.json of `evaluate --json`, or of `bench` with #ROW behind it where it has several rows.
 
     Raises BadInput where it holds no scores of single images, or leaves open which row is meant.
@@ -73,7 +79,7 @@ def run_from_json(given: str) -> Run:
     last = len(scores.iou) ** 2
     if not all(0 <= index < last and count >= 0 for image in images for index, count in image.cells):
         raise BadInput(f"{given}: counts outside the confusion matrix of {len(scores.iou)} classes; write it again")
-    return Run(facts, scores, images)
+    return SavedRun(facts, scores, images)
 
 
 def _listed(value: Any, given: str) -> list[Any]:
@@ -95,25 +101,32 @@ def _words(row: Any) -> str:
     return " ".join(str(row.get(key)) for key in NAMING) if isinstance(row, dict) else "nothing"
 
 
-def result_of(run: Run, data: Dataset, trimap: int | None) -> dict[str, Any]:
+def result_of(run: SavedRun, data: Dataset, trimap: int | None) -> dict[str, Any]:
     """What `evaluate --json` prints of one run."""
     scores, intervals = run.scores, intervals_from_images(run.images, len(data.classes))
     result = {
-        "miou": scores.miou, "miou_ci": to_mapping(intervals.miou), "pixel_acc": scores.pixel_acc,
-        "pixel_acc_ci": to_mapping(intervals.pixel_acc), "mean_acc": scores.mean_acc, "fw_iou": scores.fw_iou,
+        "miou": scores.miou,
+        "miou_ci": to_mapping(intervals.miou),
+        "pixel_acc": scores.pixel_acc,
+        "pixel_acc_ci": to_mapping(intervals.pixel_acc),
+        "mean_acc": scores.mean_acc,
+        "fw_iou": scores.fw_iou,
         "iou": iou_by_name(scores, data.classes),
         "iou_ci": dict(zip(data.classes, to_mapping(intervals.iou), strict=True)),
         "interval": {"level": LEVEL, "block_length": intervals.block_length, "reason": intervals.reason},
-        "images": len(run.images), **run.facts, "data": data.name, "skipped": list(run.skipped),
+        "images": len(run.images),
+        **run.facts,
+        "data": data.name,
+        "skipped": list(run.skipped),
         "scores": {**to_mapping(scores), "images": to_mapping(run.images)},
-    }  # fmt: skip
+    }
     if run.trimap is not None:
         near = iou_by_name(run.trimap, data.classes)
         result["trimap"] = {"pixels": trimap, "miou": run.trimap.miou, "iou": near}
     return result
 
 
-def comparison_of(run: Run, other: Run, classes: tuple[str, ...]) -> dict[str, Any]:
+def comparison_of(run: SavedRun, other: SavedRun, classes: tuple[str, ...]) -> dict[str, Any]:
     """The `against` of `evaluate --json`: the other's scores, and the run's less the other's.
 
     Raises BadInput where the two did not score the same images, labels and classes.
@@ -125,16 +138,18 @@ def comparison_of(run: Run, other: Run, classes: tuple[str, ...]) -> dict[str, A
     parts = zip(classes, other.scores.iou, difference.iou, intervals.iou, strict=True)
     verdict = "real" if difference.is_real else "not distinguishable"
     return {
-        "name": other.name, "miou": other.scores.miou,
+        "name": other.name,
+        "miou": other.scores.miou,
         "miou_ci": to_mapping(intervals_from_images(other.images, len(classes)).miou),
-        "difference": difference.miou, "difference_ci": to_mapping(intervals.miou),
+        "difference": difference.miou,
+        "difference_ci": to_mapping(intervals.miou),
         "probability_better": difference.probability_better,
         "verdict": "undecidable" if intervals.miou is None else verdict,
         "pixel_acc": {"difference": difference.pixel_acc, "difference_ci": to_mapping(intervals.pixel_acc)},
         "classes": {
             name: {"iou": iou, "difference": value, "difference_ci": to_mapping(ci)} for name, iou, value, ci in parts
         },
-    }  # fmt: skip
+    }
 
 
 def describe_evaluation(result: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import typer
 from fcn_edge.cli.app import Json, app, emit, print_table, say
 
 if TYPE_CHECKING:
-    from fcn_edge.gate import Verdict
+    from fcn_edge.gating import Verdict
 
 
 class Undecided(str, Enum):
@@ -53,9 +53,9 @@ def gate(
       fcn-edge gate bench/record.json --baseline baselines/ --limits limits.toml --junit gate.xml
       fcn-edge gate bench/record.json --baseline baseline.json --update --reason "new backbone, see CHANGELOG"
     """
+    from fcn_edge.atomic_io import read_json, write_json
     from fcn_edge.errors import CheckFailed, Undecidable
-    from fcn_edge.files import read_json, write_json
-    from fcn_edge.gate import limits_from_file, updated_baseline, verdict_from_records
+    from fcn_edge.gating import limits_from_file, updated_baseline, verdict_from_records
     from fcn_edge.outputs import require_apart, require_outputs
     from fcn_edge.schema import to_mapping
 
@@ -102,8 +102,8 @@ def _baseline_for(record: Mapping[str, Any], given: Path, *, update: bool) -> Pa
 
 
 def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -> None:
-    from fcn_edge.files import whole_file
-    from fcn_edge.gate import annotations_of, junit_of, summary_of
+    from fcn_edge.atomic_io import whole_file
+    from fcn_edge.gating import annotations_of, junit_of, summary_of
 
     if junit is not None:
         with whole_file(junit, kind="junit") as part:
@@ -121,7 +121,7 @@ def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -
 def _describe_verdict(verdict: Verdict, baseline: Path) -> None:
     from rich.table import Table
 
-    from fcn_edge.gate.tell import power_of
+    from fcn_edge.gating.reporters import power_of
 
     table = Table("", "check", "value", "baseline", "limit", "change", "would have seen")
     show: Callable[[float | None], str] = lambda v: "-" if v is None else f"{v:.4g}"  # noqa: E731

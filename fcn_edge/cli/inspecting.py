@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from fcn_edge.atomic_io import read_json, sha256_of_file
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
-from fcn_edge.files import read_json, sha256_of_file
 from fcn_edge.onnxfile import (
     Quantization,
     contract_from_onnx,
@@ -39,8 +39,12 @@ def facts_from_file(path: Path) -> dict[str, Any]:
 def _onnx_facts(path: Path) -> dict[str, Any]:
     model = onnx_from_file(path)
     ops = Counter(operator(node) for node in model.graph.node)
-    facts: dict[str, Any] = {"kind": "ONNX file", "size_mb": round(path.stat().st_size / 1e6, 2),
-                             "sha256": sha256_of_file(path), "opset": model.opset_import[0].version}  # fmt: skip
+    facts: dict[str, Any] = {
+        "kind": "ONNX file",
+        "size_mb": round(path.stat().st_size / 1e6, 2),
+        "sha256": sha256_of_file(path),
+        "opset": model.opset_import[0].version,
+    }
     facts["inputs"] = [value.name for value in graph_inputs(model)]
     facts["outputs"] = [value.name for value in model.graph.output]
     spec = spec_from_onnx(model, str(path))
@@ -51,9 +55,12 @@ def _onnx_facts(path: Path) -> dict[str, Any]:
         facts["io"] = "contract (uint8 BGR frames)" if takes_frames(model) else "plain (float NCHW)"
         if takes_frames(model):
             quantization = contract_from_onnx(path).quantization
-            facts |= {"precision": quantization.precision, "placement": quantization.placement or None,
-                      "table_sha256": quantization.table_sha256 or None,
-                      "kept_float": list(quantization.kept_float)}  # fmt: skip
+            facts |= {
+                "precision": quantization.precision,
+                "placement": quantization.placement or None,
+                "table_sha256": quantization.table_sha256 or None,
+                "kept_float": list(quantization.kept_float),
+            }
             if quantization.precision.endswith("fp16"):
                 facts |= {"kept_fp32": list(quantization.kept_fp32), "range_checked": _range_words(quantization)}
     return facts | {"operators": dict(ops.most_common())}
@@ -66,10 +73,17 @@ def _range_words(quantization: Quantization) -> str:
 def _spec_facts(spec: ModelSpec) -> dict[str, Any]:
     p = spec.preprocess
     return {
-        "name": spec.name, "classes": list(spec.classes), "input": f"{p.height}x{p.width} {p.resize}",
-        "mean": list(p.mean), "std": list(p.std), "channels": p.channels, "head": spec.head.kind,
-        "dynamic": spec.dynamic, "weights_sha256": spec.weights_sha256, "weights_terms": spec.weights_terms,
-    }  # fmt: skip
+        "name": spec.name,
+        "classes": list(spec.classes),
+        "input": f"{p.height}x{p.width} {p.resize}",
+        "mean": list(p.mean),
+        "std": list(p.std),
+        "channels": p.channels,
+        "head": spec.head.kind,
+        "dynamic": spec.dynamic,
+        "weights_sha256": spec.weights_sha256,
+        "weights_terms": spec.weights_terms,
+    }
 
 
 def _checkpoint_facts(path: Path) -> dict[str, Any]:
@@ -98,8 +112,12 @@ def _json_facts(path: Path) -> dict[str, Any]:
 def _facts_from_mapping(value: dict[str, Any], path: Path) -> dict[str, Any]:
     if "tensors" in value and "images_sha256" in value:
         keys = ("model", "method", "source", "graph_sha256", "preprocess")
-        return {"kind": "calibration table", "tensors": len(value["tensors"]), "images": len(value["images_sha256"]),
-                **{key: value.get(key) for key in keys}}  # fmt: skip
+        return {
+            "kind": "calibration table",
+            "tensors": len(value["tensors"]),
+            "images": len(value["images_sha256"]),
+            **{key: value.get(key) for key in keys},
+        }
     if "rows" in value:
         rows = [f"{r['target']} {r['precision']} {r['execution']}" for r in value["rows"]]
         return {"kind": "benchmark record", "date": value.get("date"), "data": value.get("data"), "rows": rows}

@@ -33,7 +33,7 @@ from fcn_edge.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from fcn_edge.cli.evaluating import Run
+    from fcn_edge.cli.evaluating import SavedRun
 
 
 class Label(str, Enum):
@@ -94,7 +94,7 @@ def evaluate(
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import EngineOptions, model_path, open_engine
     from fcn_edge.errors import BadInput
-    from fcn_edge.evaluate import evaluate_engine
+    from fcn_edge.evaluation import evaluate_engine
     from fcn_edge.schedule import EVERY
 
     labelled = dataset_from_name(data)
@@ -105,7 +105,7 @@ def evaluate(
         model_path(against)  # a name that is nothing is told before minutes of measuring
     with progress() as tick:
 
-        def measured(what: str, name: str | None, when: str, spec: Path | None, recipe: str | None) -> Run:
+        def measured(what: str, name: str | None, when: str, spec: Path | None, recipe: str | None) -> SavedRun:
             options = EngineOptions(
                 execution.value if execution else None,
                 threads,
@@ -113,8 +113,10 @@ def evaluate(
                 schedule=when,
                 allow_host_code=allow_host_code,
             )
-            with runnable(name, spec, recipe) as path, \
-                    open_engine(path, target=target.value, options=options) as engine:  # fmt: skip
+            with (
+                runnable(name, spec, recipe) as path,
+                open_engine(path, target=target.value, options=options) as engine,
+            ):
                 on_image = partial(tick, what)
                 if cluster:
                     found = evaluate_on_ray(path, data, target=engine.target, options=options, on_image=on_image)
@@ -181,7 +183,7 @@ def bench(
       fcn-edge bench net.safetensors --size 256x352 --size 360x480 --data camvid:camvid#val --quick
       fcn-edge bench --suite sweep --files prepared --prepare
     """
-    from fcn_edge.bench import record_from_engines, report_folder, write_report
+    from fcn_edge.benchmark import record_from_engines, report_folder, write_report
     from fcn_edge.cli.benching import command_line, describe_record, options_of, suite_from_options, variants_of_suite
     from fcn_edge.cli.preparing import Preparation
     from fcn_edge.data import dataset_from_name
@@ -189,12 +191,18 @@ def bench(
     from fcn_edge.outputs import require_apart
 
     given = {
-        "data": data, "calib": calib, "rounds": rounds, "frames": frames, "threads": threads, "camera_fps": camera_fps,
+        "data": data,
+        "calib": calib,
+        "rounds": rounds,
+        "frames": frames,
+        "threads": threads,
+        "camera_fps": camera_fps,
         "schedules": tuple(schedule or ()) or None,
-        "models": tuple(model or ()) or None, "sizes": tuple(size or ()) or None,
+        "models": tuple(model or ()) or None,
+        "sizes": tuple(size or ()) or None,
         "precisions": tuple(each.value for each in precision or ()) or None,
         "targets": tuple(each.value for each in target or () if each is not Target.auto) or None,
-    }  # fmt: skip
+    }
     chosen = suite_from_options(suite, given)
     labelled = dataset_from_name(chosen.data)
     if prepare and kept is None:
@@ -213,9 +221,14 @@ def bench(
             return
         variants = variants_of_suite(chosen, files)
         record = record_from_engines(
-            variants, labelled, options=options_of(chosen, quick=quick), folder=out, pictures=pictures,
-            about={"suite": suite, "command": command_line(), "calibration": preparation.coverage}, on_progress=tick,
-        )  # fmt: skip
+            variants,
+            labelled,
+            options=options_of(chosen, quick=quick),
+            folder=out,
+            pictures=pictures,
+            about={"suite": suite, "command": command_line(), "calibration": preparation.coverage},
+            on_progress=tick,
+        )
         paths = write_report(record, out)
     for note in labelled.notes.lines:
         say(f"note: {note}")

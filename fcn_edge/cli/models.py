@@ -69,8 +69,10 @@ def models(json: Json = False) -> None:
 
 
 @app.command()
-def inspect(file: Annotated[Path, typer.Argument(help="Any file or engine directory of ours, or an ONNX file.")],
-            json: Json = False) -> None:  # fmt: skip
+def inspect(
+    file: Annotated[Path, typer.Argument(help="Any file or engine directory of ours, or an ONNX file.")],
+    json: Json = False,
+) -> None:
     """What an artefact is: contract, precision, layers.
 
     \b
@@ -135,7 +137,7 @@ def train(
     from fcn_edge.cli.building import describe_training
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import require_package
-    from fcn_edge.shelf import recipe_from_shelf
+    from fcn_edge.registry import recipe_from_shelf
 
     chosen = recipe_from_shelf(recipe)
     require_suffix(out, ".safetensors", "a checkpoint")
@@ -145,9 +147,9 @@ def train(
     if not qat and (calib, count, allow_overlap) != (None, None, False):
         raise BadInput("--calib, --images and --allow-overlap are for training with INT8's rounding: add --qat")
     require_package("pytorch")
-    from fcn_edge.train import EpochReport, imagenet_weights, train_network
-    from fcn_edge.train.qat import Int8Rounding, recipe_for_int8, rounding_from_checkpoint
-    from fcn_edge.train.run import keep_freed_memory
+    from fcn_edge.training import EpochReport, imagenet_weights, train_network
+    from fcn_edge.training.loop import keep_freed_memory
+    from fcn_edge.training.qat import Int8Rounding, recipe_for_int8, rounding_from_checkpoint
 
     if qat:
         chosen = recipe_for_int8(chosen)
@@ -173,22 +175,41 @@ def train(
         int8: Int8Rounding | None = None
         if qat and start is not None and calib is not None:
             int8 = rounding_from_checkpoint(
-                start, chosen, calib=calib, count=count, held_out=None if allow_overlap else validation,
+                start,
+                chosen,
+                calib=calib,
+                count=count,
+                held_out=None if allow_overlap else validation,
                 on_image=functools.partial(tick, "calibrating"),
-            )  # fmt: skip
-            say(f"INT8's rounding at {len(int8.pairs)} places, held against the calibrated file: scores are"
-                f" {int8.held.closer_db:.1f} dB nearer to its than fp32's are")  # fmt: skip
+            )
+            say(
+                f"INT8's rounding at {len(int8.pairs)} places, held against the calibrated file: scores are"
+                f" {int8.held.closer_db:.1f} dB nearer to its than fp32's are"
+            )
         record = train_network(
-            chosen, out, data=images, validation=validation, supplement=extra, backgrounds=behind,
-            backbone_weights=weights, start=start, int8=int8, on_epoch=report,
+            chosen,
+            out,
+            data=images,
+            validation=validation,
+            supplement=extra,
+            backgrounds=behind,
+            backbone_weights=weights,
+            start=start,
+            int8=int8,
+            on_epoch=report,
             on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
-        )  # fmt: skip
+        )
     for each in filter(None, (images, validation)):
         for line in each.notes.lines:
             say(f"note: {each.name}: {line}")
     epochs = len(record["epochs"])
-    result = {"checkpoint": str(out), "best_miou": record["best_miou"], "epochs": epochs,
-              "resumed_after": epochs - len(trained), **({"qat": record["qat"]} if qat else {})}  # fmt: skip
+    result = {
+        "checkpoint": str(out),
+        "best_miou": record["best_miou"],
+        "epochs": epochs,
+        "resumed_after": epochs - len(trained),
+        **({"qat": record["qat"]} if qat else {}),
+    }
     emit(result, as_json=json, human=lambda: describe_training(result))
 
 
@@ -225,10 +246,10 @@ def export(
       fcn-edge export net.onnx --equalise --out even.onnx
       fcn-edge export fcn8s.safetensors --same-padding --data voc:VOC2012#val --out same.onnx
     """
+    from fcn_edge.atomic_io import require_file
     from fcn_edge.cli.building import describe_padding
     from fcn_edge.engines import CHECKPOINT_SUFFIXES
-    from fcn_edge.export import ExportOptions, contract_file, equalised_file, onnx_from_checkpoint
-    from fcn_edge.files import require_file
+    from fcn_edge.exporting import ExportOptions, contract_file, equalised_file, onnx_from_checkpoint
 
     require_file(model, "a checkpoint or an ONNX file")
     require_suffix(out, ".onnx", "an ONNX file")
@@ -242,8 +263,11 @@ def export(
         if equalise:
             with runnable(str(model), spec) as path:
                 pairs = equalised_file(path, out)
-            emit({"onnx": str(out), "equalised_pairs": pairs}, as_json=json,
-                 human=lambda: print(f"{out}: {model} with {pairs} pairs of convolutions equalised"))  # fmt: skip
+            emit(
+                {"onnx": str(out), "equalised_pairs": pairs},
+                as_json=json,
+                human=lambda: print(f"{out}: {model} with {pairs} pairs of convolutions equalised"),
+            )
             return
         path = contract_file(model, out, spec=spec, warn=warn)
         if path != out:
@@ -259,15 +283,24 @@ def export(
         made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))
     else:
         from fcn_edge.data import dataset_from_name
-        from fcn_edge.export.padding import same_padding_from_checkpoint
+        from fcn_edge.exporting.padding import same_padding_from_checkpoint
 
         with progress() as tick:
             made, price = same_padding_from_checkpoint(
-                model, out, dataset_from_name(data), options=options, recipe=recipe_of(recipe),
+                model,
+                out,
+                dataset_from_name(data),
+                options=options,
+                recipe=recipe_of(recipe),
                 on_image=functools.partial(tick, "evaluating both"),
-            )  # fmt: skip
-    result = {"onnx": str(made.path), "opset": made.opset, "relative_error": made.parity.relative_error,
-              "agreement": made.parity.agreement, "checked_with": made.parity.engine}  # fmt: skip
+            )
+    result = {
+        "onnx": str(made.path),
+        "opset": made.opset,
+        "relative_error": made.parity.relative_error,
+        "agreement": made.parity.agreement,
+        "checked_with": made.parity.engine,
+    }
     if same_padding:
         result["same_padding"] = None if price is None else to_mapping(price)
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fcn_edge.calib import int8_from_onnx
-from fcn_edge.calib.placement import placement_for
+from fcn_edge.atomic_io import sha256_of_file
+from fcn_edge.calibration import int8_from_onnx
+from fcn_edge.calibration.placement import placement_for
 from fcn_edge.cli.app import Tick, recipe_of, runnable, say, size_from_text
 from fcn_edge.data import Dataset
 from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
-from fcn_edge.files import sha256_of_file
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.outputs import require_outputs
+from fcn_edge.registry import PACKAGED_NETWORK, BenchSuite, packaged_file, table_names
 from fcn_edge.schema import to_mapping
-from fcn_edge.shelf import PACKAGED_NETWORK, BenchSuite, packaged_file, table_names
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Preparation:
         return self._with_int8(found)
 
     def _exported(self, name: str | None, size: str) -> Path:
-        from fcn_edge.export import ExportOptions, onnx_from_checkpoint
+        from fcn_edge.exporting import ExportOptions, onnx_from_checkpoint
 
         path = packaged_file(".safetensors") if name in (None, PACKAGED_NETWORK) else Path(str(name))
         if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
@@ -85,13 +85,18 @@ class Preparation:
         require_outputs([copy.with_suffix(".int8.onnx"), _table_of(copy)], self._read())
         table, is_table = _table_of(copy), calib in table_names() or calib.endswith(".json")
         made = int8_from_onnx(
-            path, copy.with_suffix(".int8.onnx"),
-            placement=placement_for("openvino", this_device()), held_out=self.held_out,
+            path,
+            copy.with_suffix(".int8.onnx"),
+            placement=placement_for("openvino", this_device()),
+            held_out=self.held_out,
             on_image=lambda done, total: self.tick(f"calibrating {path.stem}", done, total),
             on_note=lambda text: say(f"note: calibration images: {text}"),
-            **({"calib": str(table), "verify": calib} if table.is_file() and not is_table else
-               {"calib": calib, "count": self.suite.calib_images, "table_out": None if is_table else table}),
-        )  # fmt: skip
+            **(
+                {"calib": str(table), "verify": calib}
+                if table.is_file() and not is_table
+                else {"calib": calib, "count": self.suite.calib_images, "table_out": None if is_table else table}
+            ),
+        )
         spec = contract_from_onnx(path).spec
         label = f"{spec.name} {spec.preprocess.height}x{spec.preprocess.width}"
         self.coverage[label] = {"calib": calib, **_covered(made.coverage)}
@@ -118,6 +123,9 @@ def _covered(coverage: Any) -> Mapping[str, Any]:
         return {}
     worst = {name: coverage.tensors[name].sqnr_db for name in coverage.worst}
     return {
-        "verdict": list(coverage.verdict), "predicted": to_mapping(coverage.predicted),
-        "labelled": to_mapping(coverage.labelled), "worst_sqnr_db": worst, "tensors": len(coverage.tensors),
-    }  # fmt: skip
+        "verdict": list(coverage.verdict),
+        "predicted": to_mapping(coverage.predicted),
+        "labelled": to_mapping(coverage.labelled),
+        "worst_sqnr_db": worst,
+        "tensors": len(coverage.tensors),
+    }

@@ -37,7 +37,7 @@ from fcn_edge.cli.configuring import logged, take_config
 
 if TYPE_CHECKING:
     from fcn_edge.device import Device
-    from fcn_edge.stream.summary import Summary
+    from fcn_edge.streaming.summary import Summary
 
 
 FRAMES_IN_FLIGHT = 3  # of recordings, where throughput counts and no frame grows old
@@ -136,10 +136,10 @@ def run(
     from fcn_edge.outputs import require_apart
     from fcn_edge.schema import to_mapping
     from fcn_edge.spec import class_index
-    from fcn_edge.stream.pipeline import Feed, run_feeds
-    from fcn_edge.stream.regions import region_from_text, require_distinct, rule_from_text
-    from fcn_edge.stream.sinks import SinkOptions, paths_of_sinks, sinks_of_sources
-    from fcn_edge.stream.sources import Patience, recordings_of, source_from_uri
+    from fcn_edge.streaming.pipeline import Feed, run_feeds
+    from fcn_edge.streaming.regions import region_from_text, require_distinct, rule_from_text
+    from fcn_edge.streaming.sinks import SinkOptions, paths_of_sinks, sinks_of_sources
+    from fcn_edge.streaming.sources import Patience, recordings_of, source_from_uri
 
     patience = Patience(silence, retries, await_)
     uris, addresses = sink or ["display://0"], source or ["0"]
@@ -158,8 +158,14 @@ def run(
             raise BadInput(f"--cluster ray takes recordings; {', '.join(live)} is live and runs on one machine only")
         is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
         in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
-        options = EngineOptions(execution.value if execution else None, threads or (1 if cluster else None), in_flight,
-                                provider.value, schedule, allow_host_code)  # fmt: skip
+        options = EngineOptions(
+            execution.value if execution else None,
+            threads or (1 if cluster else None),
+            in_flight,
+            provider.value,
+            schedule,
+            allow_host_code,
+        )
         engine = ends.enter_context(open_engine(path, target=target.value, options=options))
         style = Style(opacity, hidden_classes=tuple(class_index(engine.spec, name) for name in ignore_class or ()))
         regions = tuple(region_from_text(text) for text in roi or ())
@@ -172,9 +178,15 @@ def run(
 
             tick = ends.enter_context(progress())
             summary = run_on_ray(
-                path, addresses, uris, target=engine.target, options=options, drawn=drawn, limit=limit,
+                path,
+                addresses,
+                uris,
+                target=engine.target,
+                options=options,
+                drawn=drawn,
+                limit=limit,
                 on_video=partial(tick, "videos"),
-            )  # fmt: skip
+            )
         else:
             sinks = sinks_of_sources(uris, engine, sources, ends, options=drawn)
             for greeting in dict.fromkeys(one.greeting for own in sinks for one in own if one.greeting):
@@ -182,11 +194,14 @@ def run(
             feeds = [Feed(s, own, policy.value if policy else None) for s, own in zip(sources, sinks, strict=True)]
             tick = ends.enter_context(progress())
             summary = run_feeds(
-                feeds, engine, style=replace(style, overlay=any(one.needs_overlay for own in sinks for one in own)),
-                limit=limit, on_frame=lambda frame, view, times: tick(
+                feeds,
+                engine,
+                style=replace(style, overlay=any(one.needs_overlay for own in sinks for one in own)),
+                limit=limit,
+                on_frame=lambda frame, view, times: tick(
                     sources[frame.stream].uri, frame.index + 1, limit or sources[frame.stream].length or 0
                 ),
-            )  # fmt: skip
+            )
         for text in filter(None, (*summary.outputs, *summary.notes, summary.failed, summary.lost)):
             note(text)
     emit(to_mapping(summary), as_json=json, human=lambda: _describe_run(summary))
@@ -217,7 +232,7 @@ def fastest_packaged(model: str | None, device: Device) -> tuple[str | None, Exe
 
     Either is within the interval of fp32 (docs/int8.md). Other files run as they are, in f32.
     """
-    from fcn_edge.shelf import PACKAGED_INT8, PACKAGED_NETWORK
+    from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK
 
     if model is None and device.has_vnni:
         return PACKAGED_INT8, None
@@ -227,12 +242,16 @@ def fastest_packaged(model: str | None, device: Device) -> tuple[str | None, Exe
 def _describe_run(summary: Summary) -> None:
     if summary.interrupted:
         print("interrupted; what was written is complete up to here")
-    print(f"{summary.frames_out} of {summary.frames_in} frames, {summary.fps:.1f} a second,"
-          f" {summary.dropped} dropped, {summary.gaps} gaps, {summary.reconnects} reconnects")  # fmt: skip
+    print(
+        f"{summary.frames_out} of {summary.frames_in} frames, {summary.fps:.1f} a second,"
+        f" {summary.dropped} dropped, {summary.gaps} gaps, {summary.reconnects} reconnects"
+    )
     stages = ", ".join(f"{name} {q.p50:.1f}" for name, q in summary.stages_ms.items() if q.p50 is not None)
     for s in summary.streams if len(summary.streams) > 1 else ():
-        print(f"  {s.source}: {s.frames_out} of {s.frames_in} frames, {s.dropped} dropped, {s.gaps} gaps,"
-              f" {s.reconnects} reconnects; age {s.frame_age_ms.p50 or 0:.1f} ms")  # fmt: skip
+        print(
+            f"  {s.source}: {s.frames_out} of {s.frames_in} frames, {s.dropped} dropped, {s.gaps} gaps,"
+            f" {s.reconnects} reconnects; age {s.frame_age_ms.p50 or 0:.1f} ms"
+        )
     print(f"p50 ms: {stages}; frame age {summary.frame_age_ms.p50 or 0:.1f}; memory {summary.peak_rss_mb:.0f} MB")
     print(f"{summary.target}, {summary.precision}, executed in {summary.execution}")
     if summary.stage_runs:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fcn_edge.atomic_io import sha256_of_file
 from fcn_edge.data.labels import (
     UNLABELLED,
     indices_from_values,
@@ -21,12 +22,20 @@ from fcn_edge.data.labels import (
 from fcn_edge.data.notes import Notes
 from fcn_edge.data.pictures import image_from_file, picture_from_file
 from fcn_edge.errors import BadInput
-from fcn_edge.files import sha256_of_file
 
 __all__ = [
-    "IMAGE_SUFFIXES", "Dataset", "Item", "Items", "Notes", "PairOnDisk", "image_from_file", "images_in",
-    "labels_from_file", "paired", "sha256_of_pixels",
-]  # fmt: skip
+    "IMAGE_SUFFIXES",
+    "Dataset",
+    "Item",
+    "Items",
+    "Notes",
+    "PairOnDisk",
+    "image_from_file",
+    "images_in",
+    "labels_from_file",
+    "paired",
+    "sha256_of_pixels",
+]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 HIDDEN = "hidden, passed over"
 

@@ -14,11 +14,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from fcn_edge.atomic_io import read_json
 from fcn_edge.data.base import Dataset, Notes, PairOnDisk, paired, written_ignore
 from fcn_edge.data.labels import LARGEST, UNLABELLED, samples_from_file
 from fcn_edge.data.voc import voc_palette
 from fcn_edge.errors import BadInput
-from fcn_edge.files import read_json
 from fcn_edge.schema import from_mapping
 from fcn_edge.spec import MAX_CLASSES
 

@@ -10,10 +10,10 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from fcn_edge.atomic_io import whole_folder
 from fcn_edge.deploy.planar import PROBABILITIES, planar_from_contract
 from fcn_edge.engines.trt import PlanOptions, trtexec_lines
 from fcn_edge.errors import BadInput
-from fcn_edge.files import whole_folder
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
 from fcn_edge.onnxpairs import require_signed_pairs
 from fcn_edge.spec import ModelSpec, Precision

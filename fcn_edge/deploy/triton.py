@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fcn_edge.atomic_io import read_json, require_file, whole_folder
 from fcn_edge.errors import BadInput
-from fcn_edge.files import read_json, require_file, whole_folder
 from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx, graph_inputs, onnx_from_file
 from fcn_edge.spec import ModelSpec
 

@@ -7,14 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from fcn_edge.atomic_io import read_json
 from fcn_edge.engines.base import Engine, EngineOptions
 from fcn_edge.engines.manifest import manifest_of
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, NotTaken
-from fcn_edge.files import read_json
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK, packaged_file
 from fcn_edge.schedule import EVERY
 from fcn_edge.schema import nearest
-from fcn_edge.shelf import PACKAGED_INT8, PACKAGED_NETWORK, packaged_file
 from fcn_edge.targets import PACKAGES, TARGETS, Target
 
 __all__ = ["PACKAGES", "Engine", "EngineOptions", "Target", "available_targets", "open_engine"]

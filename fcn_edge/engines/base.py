@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from fcn_edge.buffers import Buffers
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame, Style, View
 from fcn_edge.schedule import EVERY
@@ -18,7 +19,6 @@ from fcn_edge.targets import TARGETS as TARGETS
 from fcn_edge.targets import Provider
 from fcn_edge.targets import Target as Target
 from fcn_edge.transforms import input_from_frame, use_threads, view_from_scores
-from fcn_edge.workspace import Workspace
 
 Execution = Literal["f32", "bf16", "f16"]
 
@@ -71,7 +71,7 @@ class StageRuns:
 Take = Callable[[tuple[int, ...], np.dtype[Any]], np.ndarray]  # an array of that shape and type to write to
 
 
-class Graph(Protocol):
+class CompiledGraph(Protocol):
     """A compiled graph of any inputs and outputs, for engines that are made of several."""
 
     target: Target
@@ -107,7 +107,7 @@ class Engine:
         self, spec: ModelSpec, *, precision: Precision, execution: Execution, path: Path, threads: int | None = None
     ) -> None:
         self.spec, self.precision, self.execution, self.path = spec, precision, execution, path
-        self.workspace = Workspace(threads)
+        self.workspace = Buffers(threads)
         use_threads(threads)
         self._under_way: deque[np.ndarray] = deque()
         self._is_open = True

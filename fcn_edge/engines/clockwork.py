@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_edge.engines.base import Engine, EngineOptions, Graph, StageRuns, filled
+from fcn_edge.engines.base import CompiledGraph, Engine, EngineOptions, StageRuns, filled
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame
 from fcn_edge.motion import Grid, Motion, Track, is_cut, move, pixels_moved, thumbnail
@@ -22,7 +22,7 @@ from fcn_edge.onnxstages import stages_from_onnx
 from fcn_edge.schedule import schedule_from_text
 from fcn_edge.spec import Precision
 
-Compile = Callable[[bytes, str, Precision], Graph]
+Compile = Callable[[bytes, str, Precision], CompiledGraph]
 
 STREAMS_KEPT = 64  # whose frames were seen last
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fcn_edge.atomic_io import read_json, with_checksum
 from fcn_edge.errors import BadInput
-from fcn_edge.files import read_json, with_checksum
 from fcn_edge.targets import TARGETS
 
 

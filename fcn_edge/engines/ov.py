@@ -19,9 +19,14 @@ from fcn_edge.targets import Target
 
 REASON_LENGTH = 400
 SAYS_NOTHING = (
-    "Exception from ", "FrontEnd API failed", "Model wasn't fully converted", "Summary:", "Conversion is failed",
-    "To facilitate the conversion", "While validating node ",
-)  # fmt: skip
+    "Exception from ",
+    "FrontEnd API failed",
+    "Model wasn't fully converted",
+    "Summary:",
+    "Conversion is failed",
+    "To facilitate the conversion",
+    "While validating node ",
+)
 
 
 class OpenVinoEngine(Engine):

@@ -25,7 +25,7 @@ EXACT_DB = 200.0  # stands for infinity: float32 cannot resolve more than 150 dB
 
 
 @dataclass(frozen=True)
-class Limits:
+class ReferenceLimits:
     """sqnr_db: least ratio of signal to difference over all outputs. agreement: least share of equal pixels."""
 
     sqnr_db: float
@@ -46,7 +46,7 @@ class Fidelity:
     worst: float
 
 
-def limits_for(precision: Precision, execution: Execution, price: Fidelity | None = None) -> Limits:
+def limits_for(precision: Precision, execution: Execution, price: Fidelity | None = None) -> ReferenceLimits:
     """What an engine must reach.
 
     price: how far the quantized file itself is from fp32, both as reference runs. Where a coarse scale makes each
@@ -54,25 +54,25 @@ def limits_for(precision: Precision, execution: Execution, price: Fidelity | Non
     differ by 3 dB more than that, and by up to half as many pixels again.
     """
     if (precision, execution) == ("fp32", "f32"):
-        return Limits(60.0, 0.999)
+        return ReferenceLimits(60.0, 0.999)
     if price is None:
-        return Limits(15.0, 0.85)
+        return ReferenceLimits(15.0, 0.85)
     sqnr_db = 15.0 if price.sqnr_db is None else min(15.0, price.sqnr_db - APART_DB)
-    return Limits(sqnr_db, min(0.97, 1 - APART_PIXELS * (1 - price.agreement)))
+    return ReferenceLimits(sqnr_db, min(0.97, 1 - APART_PIXELS * (1 - price.agreement)))
 
 
 @dataclass(frozen=True)
-class Held(Fidelity):
+class ReferenceCheck(Fidelity):
     """An engine that was found faithful. runtime: of the reference. from_fp32: the file's own distance from fp32."""
 
     runtime: str
-    limits: Limits
+    limits: ReferenceLimits
     from_fp32: Fidelity | None
 
 
 def held_to_reference(
     file: Path, fp32: Path | None, images: Sequence[np.ndarray], *, target: Target, options: EngineOptions
-) -> Held:
+) -> ReferenceCheck:
     """Open `file` on `target` and hold it against the reference run. fp32: what the file was quantized from, if known.
 
     Raises CheckFailed where the engine computes something else than its file says; names a target that does not.
@@ -83,7 +83,7 @@ def held_to_reference(
             with engine_on_target(fp32, "reference", EngineOptions(threads=options.threads)) as exact:
                 price = fidelity(reference, exact, images)
 
-        def judged(target: Target, options: EngineOptions) -> tuple[Fidelity, Limits]:
+        def judged(target: Target, options: EngineOptions) -> tuple[Fidelity, ReferenceLimits]:
             with engine_on_target(file, target, options) as engine:
                 found = fidelity(engine, reference, images)
                 return found, require_faithful(found, engine, price)
@@ -92,7 +92,7 @@ def held_to_reference(
             found, limits = judged(target, options)
         except CheckFailed as error:
             raise CheckFailed(f"{error}{_advice(target, options, judged)}") from error
-    return Held(**vars(found), runtime=reference.runtime, limits=limits, from_fp32=price)
+    return ReferenceCheck(**vars(found), runtime=reference.runtime, limits=limits, from_fp32=price)
 
 
 def require_quantized(price: Fidelity, file: Path, fp32: Path, image: np.ndarray) -> None:
@@ -208,7 +208,7 @@ def decibels(signal: float, noise: float) -> float:
     return float(np.clip(10 * np.log10(signal / noise), -EXACT_DB, EXACT_DB))
 
 
-def require_faithful(found: Fidelity, engine: Engine, price: Fidelity | None = None) -> Limits:
+def require_faithful(found: Fidelity, engine: Engine, price: Fidelity | None = None) -> ReferenceLimits:
     """The limits that `found` keeps. Raises CheckFailed where it does not: the engine computes something else."""
     limits = limits_for(engine.precision, engine.execution, price)
     is_near = found.sqnr_db is None or found.sqnr_db >= limits.sqnr_db

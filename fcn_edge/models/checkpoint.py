@@ -11,16 +11,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fcn_edge.atomic_io import json_from_text, require_file, sha256_of_file, whole_file
 from fcn_edge.data import class_set
 from fcn_edge.errors import BadInput, first_line
-from fcn_edge.files import json_from_text, require_file, sha256_of_file, whole_file
 from fcn_edge.geometry import Sampling, stretch
 from fcn_edge.models.dilated import DilatedFCN
 from fcn_edge.models.fcn import FCN, Segmenter
-from fcn_edge.models.fit import fitted, is_classifier
 from fcn_edge.models.published import unwrapped, weights_for
+from fcn_edge.models.state_dict import fitted, is_classifier
+from fcn_edge.registry import InputRecipe, NetworkRecipe, Recipe
 from fcn_edge.schema import from_mapping, to_mapping
-from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe
 from fcn_edge.spec import Head, ModelSpec, Preprocess
 
 NETWORK_KEY = "fcn_edge.network"

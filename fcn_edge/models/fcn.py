@@ -109,8 +109,11 @@ class FCN(Segmenter):
         self.has_learned_last = learn_last
         self.backbone = backbone_from_name(backbone, "pad100" if geometry == "pad100" else "same", width)
         deeper = ["upscore2"] + [f"upscore_{pool}" for pool in POOL.values()]
-        self.skips = [(step, up, f"score_{pool}") for (step, pool), up in zip(POOL.items(), deeper, strict=False)
-                      if step >= score_stride]  # fmt: skip
+        self.skips = [
+            (step, up, f"score_{pool}")
+            for (step, pool), up in zip(POOL.items(), deeper, strict=False)
+            if step >= score_stride
+        ]
         same = geometry == "same"
         self.score_fr = nn.Conv2d(self.backbone.channels[32], classes, 1)
         nn.init.zeros_(self.score_fr.weight)
@@ -193,8 +196,11 @@ def multiply_accumulates(network: Segmenter, height: int, width: int) -> int:
         elif isinstance(layer, nn.Conv2d):
             total += out.numel() * layer.weight[0].numel()
 
-    hooks = [layer.register_forward_hook(count) for layer in network.modules()
-             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]  # fmt: skip
+    hooks = [
+        layer.register_forward_hook(count)
+        for layer in network.modules()
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+    ]
     try:
         with torch.inference_mode():
             network(torch.zeros(1, 3, height, width, device=next(network.parameters()).device))

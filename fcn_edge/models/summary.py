@@ -10,7 +10,7 @@ from fcn_edge.data import class_set
 from fcn_edge.geometry import padded_to
 from fcn_edge.models.checkpoint import network_from_recipe
 from fcn_edge.models.fcn import STRIDE, multiply_accumulates
-from fcn_edge.shelf import Recipe, recipe_from_shelf, shelf_names
+from fcn_edge.registry import Recipe, recipe_from_shelf, shelf_names
 
 
 def network_summaries() -> list[dict[str, Any]]:

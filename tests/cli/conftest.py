@@ -136,11 +136,12 @@ def foreign_file(tmp_path) -> Path:
     node = helper.make_node("Conv", ["image", "weights"], ["scores"], "score", pads=[1] * 4, strides=[2, 2])
     rows, columns = SIZE[0] // 2, SIZE[1] // 2
     graph = helper.make_graph(
-        [node], "foreign",
+        [node],
+        "foreign",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, *SIZE])],
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 11, rows, columns])],
         [weights],
-    )  # fmt: skip
+    )
     return saved(graph, tmp_path / "foreign.onnx")
 
 

@@ -70,7 +70,7 @@ class TestModel:
 
 @pytest.mark.parametrize("verb", ["run", "evaluate", "bench", "build-engine"])
 def test_without_a_model_and_without_the_packaged_one(command, words_for, monkeypatch, tmp_path, verb):
-    monkeypatch.setattr("fcn_edge.shelf.PACKAGE", tmp_path / "installed" / "fcn_edge")
+    monkeypatch.setattr("fcn_edge.registry.PACKAGE", tmp_path / "installed" / "fcn_edge")
     command(verb, *words_for(verb)).refuses(2, "the packaged network is missing from this installation")
 
 

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from fcn_edge.bench.fresh import NOTHING
-from fcn_edge.files import sha256_of_file
+from fcn_edge.atomic_io import sha256_of_file
+from fcn_edge.benchmark.cold_start import NOTHING
 
 SWEEP = """
 data = "synthetic:street,seed=7,images=4,size=64x96"
@@ -30,7 +30,7 @@ TOP_KEYS = {"rows", "device", "versions"}
 @pytest.fixture(autouse=True)
 def no_further_process(monkeypatch):
     """Memory is measured in a process for each variant; tests/bench does so once."""
-    monkeypatch.setattr("fcn_edge.bench.record.fresh_process", lambda variant: dict.fromkeys(NOTHING, 100.0))
+    monkeypatch.setattr("fcn_edge.benchmark.record.fresh_process", lambda variant: dict.fromkeys(NOTHING, 100.0))
 
 
 @pytest.fixture
@@ -48,9 +48,13 @@ def test_json_is_the_record_that_is_written(command, onnx_file, pairs, quick, tm
     assert json.loads((tmp_path / "bench" / "record.json").read_text()) == done.json
     written = sorted(path.name for path in (tmp_path / "bench").iterdir())
     assert written == [
-        "record.csv", "record.html", "record.json", "record.md", *(["record.png"] if find_spec("matplotlib") else []),
+        "record.csv",
+        "record.html",
+        "record.json",
+        "record.md",
+        *(["record.png"] if find_spec("matplotlib") else []),
         "samples",
-    ]  # fmt: skip
+    ]
     assert "wrote " in done.err
 
 
@@ -87,13 +91,13 @@ def test_network_made_elsewhere_is_measured_with_its_spec(command, foreign_file,
 
 
 def test_folder_that_cannot_be_written_is_told_first(command, onnx_file, pairs, text_file, monkeypatch):
-    monkeypatch.setattr("fcn_edge.bench.record_from_engines", lambda *_, **__: pytest.fail("measured nevertheless"))
+    monkeypatch.setattr("fcn_edge.benchmark.record_from_engines", lambda *_, **__: pytest.fail("measured nevertheless"))
     out = text_file("notes.txt") / "bench"
     command("bench", onnx_file, "--data", f"folder:{pairs}", "--out", out).refuses(2, "notes.txt", "cannot be written")
 
 
 def test_full_disk_leaves_no_part_of_a_record(command, onnx_file, quick, tmp_path, full_disk, monkeypatch):
-    monkeypatch.setattr("fcn_edge.bench.report.require_writable", lambda folder: folder.mkdir())
+    monkeypatch.setattr("fcn_edge.benchmark.report.require_writable", lambda folder: folder.mkdir())
     full_disk(tmp_path / "bench")
     done = command("bench", onnx_file, *quick, "--target", "onnxruntime", "--no-pictures", "--json")
     done.refuses(2, "unfinished.json: the disk is full")
@@ -124,8 +128,10 @@ def test_files_are_prepared_once_and_taken_up_again(command, checkpoint_file, tm
     table = json.loads((kept / "tiny.32x64.table.json").read_text())
     assert len(table["images_sha256"]) == 2
 
-    monkeypatch.setattr("fcn_edge.export.onnx_from_checkpoint", lambda *_, **__: pytest.fail("exported again"))
-    monkeypatch.setattr("fcn_edge.calib.files.table_from_images", lambda *_, **__: pytest.fail("calibrated again"))
+    monkeypatch.setattr("fcn_edge.exporting.onnx_from_checkpoint", lambda *_, **__: pytest.fail("exported again"))
+    monkeypatch.setattr(
+        "fcn_edge.calibration.quantized.table_from_images", lambda *_, **__: pytest.fail("calibrated again")
+    )
     rows = command(*words).json["rows"]
     assert [(row["precision"], row["height"]) for row in rows] == [("fp32", 64), ("int8", 64)]
     command(*words, "--calib", "synthetic:street,seed=9,images=2,size=64x96").refuses(2, "the table was not made of")

@@ -16,8 +16,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60  # a subprocess on a busy machine
 
-BUILD_KEYS = {"engine", "manifest", "target", "precision", "execution", "miou", "miou_reference", "miou_drop",
-              "kept_float", "seconds"}  # fmt: skip
+BUILD_KEYS = {
+    "engine",
+    "manifest",
+    "target",
+    "precision",
+    "execution",
+    "miou",
+    "miou_reference",
+    "miou_drop",
+    "kept_float",
+    "seconds",
+}
 
 
 @pytest.mark.slow
@@ -133,8 +143,8 @@ def test_build_engine_says_what_it_made(command, onnx_file, tmp_path):
 @pytest.mark.slow
 def test_missed_budget_exits_1_and_leaves_no_engine(command, onnx_file, pairs, tmp_path, monkeypatch):
     mious = iter([0.42])  # of fp32; each INT8 file gets less
-    monkeypatch.setattr("fcn_edge.calib.budget.evaluate_engine", lambda *_, **__: evaluated(next(mious, 0.30)))
-    monkeypatch.setattr("fcn_edge.calib.budget.layer_costs", lambda model: [])
+    monkeypatch.setattr("fcn_edge.calibration.budget.evaluate_engine", lambda *_, **__: evaluated(next(mious, 0.30)))
+    monkeypatch.setattr("fcn_edge.calibration.budget.layer_costs", lambda model: [])
     words = ["build-engine", onnx_file, "--target", "onnxruntime", "--precision", "int8", "--calib", pairs]
     words += ["--data", f"folder:{pairs}", "--allow-overlap", "--max-miou-drop", "5", "--json"]
     done = command(*words, "--out", tmp_path / "engine")
@@ -146,7 +156,7 @@ def test_missed_budget_exits_1_and_leaves_no_engine(command, onnx_file, pairs, t
 def evaluated(miou):
     import numpy as np
 
-    from fcn_edge.evaluate import Evaluation
+    from fcn_edge.evaluation import Evaluation
     from fcn_edge.metrics import Scores
 
     return Evaluation(Scores(miou, 0.5, 0.5, 0.5, ()), (), (), np.zeros((1, 1)))

@@ -16,8 +16,10 @@ def test_deepstream_folder_is_told_and_not_written_over(command, onnx_file, tmp_
 
 
 def test_triton_models_stand_beside_each_other_and_are_not_written_over(command, onnx_file, tmp_path):
-    names = [command("export-triton", onnx_file, "--out", tmp_path, *more, "--json").json["path"]
-             for more in ([], ["--name", "again"])]  # fmt: skip
+    names = [
+        command("export-triton", onnx_file, "--out", tmp_path, *more, "--json").json["path"]
+        for more in ([], ["--name", "again"])
+    ]
     assert names == [str(tmp_path / "tiny"), str(tmp_path / "again")]
     command("export-triton", onnx_file, "--out", tmp_path).refuses(2, "exists already")
     assert "tritonserver --model-repository=" in command("export-triton", onnx_file, "--out", tmp_path / "more").out

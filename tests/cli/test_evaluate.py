@@ -12,11 +12,37 @@ import pytest
 
 from tests.shared_data import SHARED
 
-KEYS = {"miou", "pixel_acc", "mean_acc", "fw_iou", "iou", "images", "target", "precision", "execution", "model_sha256",
-        "miou_ci", "iou_ci", "scores", "ignored_share", "classes_without_labels", "classes_never_predicted", "warnings",
-        "notes"}  # fmt: skip
-AGAINST_KEYS = {"name", "miou", "miou_ci", "difference", "difference_ci", "probability_better", "verdict", "pixel_acc",
-                "classes"}  # fmt: skip
+KEYS = {
+    "miou",
+    "pixel_acc",
+    "mean_acc",
+    "fw_iou",
+    "iou",
+    "images",
+    "target",
+    "precision",
+    "execution",
+    "model_sha256",
+    "miou_ci",
+    "iou_ci",
+    "scores",
+    "ignored_share",
+    "classes_without_labels",
+    "classes_never_predicted",
+    "warnings",
+    "notes",
+}
+AGAINST_KEYS = {
+    "name",
+    "miou",
+    "miou_ci",
+    "difference",
+    "difference_ci",
+    "probability_better",
+    "verdict",
+    "pixel_acc",
+    "classes",
+}
 STREETS = "synthetic:street,seed=7,images=8,size=64x96"
 
 
@@ -122,7 +148,7 @@ def result(onnx_file):
     from fcn_edge.cli.evaluating import result_of, run_from_evaluation
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import open_engine
-    from fcn_edge.evaluate import evaluate_engine
+    from fcn_edge.evaluation import evaluate_engine
 
     data = dataset_from_name(STREETS)
     with open_engine(onnx_file) as engine:
@@ -241,13 +267,13 @@ def test_other_without_scores_is_refused_before_anything_runs(command, onnx_file
     value = json.loads(saved.read_text())
     change(value)
     saved.write_text(json.dumps(value))
-    monkeypatch.setattr("fcn_edge.evaluate.evaluate_engine", lambda *_, **__: pytest.fail("measured nevertheless"))
+    monkeypatch.setattr("fcn_edge.evaluation.evaluate_engine", lambda *_, **__: pytest.fail("measured nevertheless"))
     command("evaluate", onnx_file, "--data", STREETS, "--against", saved).refuses(2, told)
 
 
 @pytest.mark.parametrize("name", ["none.onnx", "none.json"])
 def test_other_that_is_not_there_is_refused_before_anything_runs(command, onnx_file, tmp_path, monkeypatch, name):
-    monkeypatch.setattr("fcn_edge.evaluate.evaluate_engine", lambda *_, **__: pytest.fail("measured nevertheless"))
+    monkeypatch.setattr("fcn_edge.evaluation.evaluate_engine", lambda *_, **__: pytest.fail("measured nevertheless"))
     command("evaluate", onnx_file, "--data", STREETS, "--against", tmp_path / name).refuses(2, f"{name}: no such file")
 
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fcn_edge.files import read_json
+from fcn_edge.atomic_io import read_json
 from tests.benchrecords import DEVICE, drawn_images, record, row
 
 

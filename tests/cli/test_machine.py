@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fcn_edge.shelf import shelf_names
+from fcn_edge.registry import shelf_names
 
 
 def test_doctor_prints_one_object_or_a_table(command):

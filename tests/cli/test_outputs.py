@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fcn_edge.files import write_json
+from fcn_edge.atomic_io import write_json
 from tests.benchrecords import record
 
 SET = 'source = "streets/images"\n'
@@ -78,7 +78,8 @@ IS_AN_INPUT = {
     "calibrate --dla-cache": ("calibrate net.onnx --calib t.table.json --out o.onnx --dla-cache OUT", "net.onnx", ""),
     "train": (
         "train fcn4s_lite0_camvid --data folder:streets --start net.safetensors --out OUT",
-        "net.safetensors", ".safetensors",
+        "net.safetensors",
+        ".safetensors",
     ),
     "run, a video": ("run net.onnx --source v.mp4 --sink OUT", "v.mp4", ".mp4"),
     "run, two sources": ("run net.onnx --source streets/images --source v.mp4 --sink OUT", "v.mp4", ".mp4"),
@@ -88,7 +89,7 @@ IS_AN_INPUT = {
     "gate --junit": ("gate now.json --baseline then.json --junit OUT", "then.json", ".xml"),
     "gate --summary": ("gate now.json --baseline then.json --summary OUT", "now.json", ".md"),
     "gate --update": ("gate now.json --baseline OUT --update --reason enough-words-here", "now.json", ".json"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
@@ -114,13 +115,14 @@ FOLDERS = {
     "bench": ("bench net.onnx --data folder:streets --out streets", "streets"),
     "build-engine, its own graph": ("build-engine engine/model.onnx --out engine", "engine"),
     "build-engine, its own table": (
-        "build-engine net.onnx --target onnxruntime --precision int8 --calib engine/table.json --out engine", "engine",
+        "build-engine net.onnx --target onnxruntime --precision int8 --calib engine/table.json --out engine",
+        "engine",
     ),
     "bench --files": (
         "bench net.onnx net.int8.onnx --data folder:streets --allow-overlap --calib streets/images --files . --prepare",
         "INT8 file",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
@@ -148,13 +150,18 @@ IS_FOREIGN = {
     "build-engine, more than an engine": ("build-engine net.onnx --target onnxruntime --out engine", "engine/notes"),
     "build-engine, its budget": (
         "build-engine net.onnx --target onnxruntime --precision int8 --calib t.table.json --data folder:streets"
-        " --max-miou-drop 1 --out e", "e.budget.json",
+        " --max-miou-drop 1 --out e",
+        "e.budget.json",
     ),
     "train": ("train fcn4s_lite0_camvid --data folder:streets --out o.safetensors", "o.safetensors"),
-    "train, its record": ("train fcn4s_lite0_camvid --data folder:streets --out o.safetensors",
-                          "o.safetensors.record.json"),
-    "train, its curves": ("train fcn4s_lite0_camvid --data folder:streets --out o.safetensors",
-                          "o.safetensors.record.png"),
+    "train, its record": (
+        "train fcn4s_lite0_camvid --data folder:streets --out o.safetensors",
+        "o.safetensors.record.json",
+    ),
+    "train, its curves": (
+        "train fcn4s_lite0_camvid --data folder:streets --out o.safetensors",
+        "o.safetensors.record.png",
+    ),
     "run, mp4": ("run net.onnx --source v.mp4 --sink o.mp4", "o.mp4"),
     "run, mkv": ("run net.onnx --source v.mp4 --sink o.mkv", "o.mkv"),
     "run, lines": ("run net.onnx --source v.mp4 --sink o.jsonl", "o.jsonl"),
@@ -180,7 +187,7 @@ IS_FOREIGN = {
         "bench net.onnx --data folder:streets --calib streets/images --allow-overlap --files o --prepare",
         "o/net.int8.onnx",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
@@ -194,7 +201,7 @@ def test_file_of_the_users_own_is_not_replaced(command, work, case):
 
 AGAIN = {
     "run": "run net.onnx --source v.mp4 --sink o.mp4 --sink o.mkv --sink o.jsonl --sink masks/ --log o.log"
-           " --event road>1% --events events.jsonl",
+    " --event road>1% --events events.jsonl",
     "run, masks beside others": "run net.onnx --source streets/images --sink streets/labels/*_mask.png",
     "export": "export net.safetensors --out o.onnx",
     "export --equalise": "export net.onnx --equalise --out o.onnx",
@@ -202,7 +209,7 @@ AGAIN = {
     "gate --junit": "gate now.json --baseline then.json --junit o.xml --summary o.md",
     "gate --update": "gate now.json --baseline then.json --update --reason enough-words-here",
     "compare": "compare net.onnx net.onnx --images streets/images --count 1 --out o",
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow

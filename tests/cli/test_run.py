@@ -18,15 +18,26 @@ from fcn_edge import cluster
 from fcn_edge.cli.app import Execution
 from fcn_edge.cli.running import fastest_packaged
 from fcn_edge.device import this_device
-from fcn_edge.shelf import PACKAGED_INT8, PACKAGED_NETWORK
-from fcn_edge.stream.sources.video import VideoFile
-from fcn_edge.stream.writer import DEPTH
+from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK
+from fcn_edge.streaming.sources.video import VideoFile
+from fcn_edge.streaming.writer import DEPTH
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {
-    "frames_in", "frames_out", "dropped", "duplicated", "reconnects", "fps", "stages_ms", "frame_age_ms",
-    "end_to_end_ms", "peak_rss_mb", "target", "precision", "execution",
-}  # fmt: skip
+    "frames_in",
+    "frames_out",
+    "dropped",
+    "duplicated",
+    "reconnects",
+    "fps",
+    "stages_ms",
+    "frame_age_ms",
+    "end_to_end_ms",
+    "peak_rss_mb",
+    "target",
+    "precision",
+    "execution",
+}
 STAGES = {"capture", "input", "infer", "view", "sink"}
 FRAMES = 10  # of the fixture `video`
 A_SECOND = 10  # frames of a video made of pictures
@@ -134,7 +145,7 @@ def test_classes_can_be_left_undrawn_by_name(command, onnx_file, video):
 def test_full_disk_ends_a_run_with_whole_masks_only(command, onnx_file, video, tmp_path, full_disk, monkeypatch):
     masks = tmp_path / "masks"
     masks.mkdir()
-    monkeypatch.setattr("fcn_edge.stream.sinks.masks.require_writable", lambda folder: None)
+    monkeypatch.setattr("fcn_edge.streaming.sinks.masks.require_writable", lambda folder: None)
     full_disk(masks)
     command("run", onnx_file, "--source", video, "--sink", f"{masks}/").refuses(2, "the disk is full", "000000.png")
     assert list(masks.iterdir()) == []

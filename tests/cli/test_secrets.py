@@ -51,8 +51,11 @@ def test_address_typed_anywhere_gives_nothing_away(
     scheme = "http" if case == "run --sink" else "rtsp"
     values = {
         "uri": f"{scheme}://admin:{password}@camera.invalid:8080",
-        "onnx": onnx_file, "video": video, "pairs": pairs, "log": "run.log",
-    }  # fmt: skip
+        "onnx": onnx_file,
+        "video": video,
+        "pairs": pairs,
+        "log": "run.log",
+    }
     done = command(*(word.format(**values) for word in TYPED[case].split()), "--json")
     assert done.code in (2, 4) and "Traceback" not in done.err
     told = done.out + done.err + "".join(path.read_text() for path in Path().glob("*.log"))

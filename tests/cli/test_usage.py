@@ -12,10 +12,37 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ("build-engine", "run", "bench", "evaluate", "gate", "compare", "train", "export", "calibrate",
-         "export-deepstream", "export-triton", "inspect", "models", "doctor", "demo")  # fmt: skip
-HEAVY = ("numpy", "onnx", "cv2", "torch", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "PIL",
-         "matplotlib", "safetensors")  # fmt: skip
+VERBS = (
+    "build-engine",
+    "run",
+    "bench",
+    "evaluate",
+    "gate",
+    "compare",
+    "train",
+    "export",
+    "calibrate",
+    "export-deepstream",
+    "export-triton",
+    "inspect",
+    "models",
+    "doctor",
+    "demo",
+)
+HEAVY = (
+    "numpy",
+    "onnx",
+    "cv2",
+    "torch",
+    "onnxruntime",
+    "openvino",
+    "tensorrt",
+    "tensorrt_rtx",
+    "cuda",
+    "PIL",
+    "matplotlib",
+    "safetensors",
+)
 
 # Runs commands in a process where some packages are not installed, as Python itself would find them missing.
 WITHOUT = """

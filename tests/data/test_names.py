@@ -49,8 +49,10 @@ def test_a_drive_is_left_out_or_alone(tmp_path):
     name = drives(tmp_path, "A_001", "A_002", "B_001", "C_001")
     found = {option: dataset_from_name(f"{name},{option}") for option in ("only=A", "without=A", "without=B,without=C")}
     assert {option: [item.name for item in data.items] for option, data in found.items()} == {
-        "only=A": ["A_001", "A_002"], "without=A": ["B_001", "C_001"], "without=B,without=C": ["A_001", "A_002"],
-    }  # fmt: skip
+        "only=A": ["A_001", "A_002"],
+        "without=A": ["B_001", "C_001"],
+        "without=B,without=C": ["A_001", "A_002"],
+    }
     assert [data.name for data in found.values()] == [f"camvid#train,{option}" for option in found]
 
 

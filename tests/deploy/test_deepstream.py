@@ -51,7 +51,7 @@ def test_nvinfer_gives_our_class_map(made, exported, tmp_path, frame, request):
 
 
 def test_half_precision_file_still_computes_in_half(onnx_file, tmp_path, frame):
-    from fcn_edge.calib import quantized_file
+    from fcn_edge.calibration import quantized_file
 
     half = quantized_file(onnx_file, tmp_path / "half.onnx", precision="fp16", table=None, placement="any").path
     folder = deepstream_from_onnx(half, tmp_path / "out").path
@@ -66,7 +66,7 @@ def test_half_precision_file_still_computes_in_half(onnx_file, tmp_path, frame):
 
 @pytest.mark.slow
 def test_file_with_unsigned_activations_is_refused(onnx_file, table_file, tmp_path):
-    from fcn_edge.calib import int8_from_onnx
+    from fcn_edge.calibration import int8_from_onnx
 
     unsigned = int8_from_onnx(onnx_file, tmp_path / "x86.onnx", calib=str(table_file), placement="x86").path
     with pytest.raises(BadInput, match=r"x86.onnx: has uint8 activations"):

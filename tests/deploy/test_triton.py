@@ -20,10 +20,14 @@ MESSAGES = {
     "Parameter": [("string_value", 1, "STRING", False)],
     "ParametersEntry": [("key", 1, "STRING", False), ("value", 2, "Parameter", False)],
     "ModelConfig": [
-        ("name", 1, "STRING", False), ("platform", 2, "STRING", False), ("max_batch_size", 4, "INT32", False),
-        ("input", 5, "Tensor", True), ("output", 6, "Tensor", True), ("parameters", 14, "ParametersEntry", True),
+        ("name", 1, "STRING", False),
+        ("platform", 2, "STRING", False),
+        ("max_batch_size", 4, "INT32", False),
+        ("input", 5, "Tensor", True),
+        ("output", 6, "Tensor", True),
+        ("parameters", 14, "ParametersEntry", True),
     ],
-}  # fmt: skip
+}
 DATA_TYPES = {"TYPE_UINT8": 2, "TYPE_INT32": 8, "TYPE_FP16": 10, "TYPE_FP32": 11}
 
 

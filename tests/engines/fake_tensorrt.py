@@ -387,6 +387,10 @@ class _Context:
 
 
 _KINDS: dict[type, str] = {
-    _Network: "INetworkDefinition", _Config: "IBuilderConfig", _Profile: "IOptimizationProfile", _Cache: "ITimingCache",
-    _Engine: "ICudaEngine", _Context: "IExecutionContext",
-}  # fmt: skip
+    _Network: "INetworkDefinition",
+    _Config: "IBuilderConfig",
+    _Profile: "IOptimizationProfile",
+    _Cache: "ITimingCache",
+    _Engine: "ICudaEngine",
+    _Context: "IExecutionContext",
+}

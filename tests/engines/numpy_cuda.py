@@ -67,9 +67,13 @@ class NumpyDriver:
     def leaks(self) -> list[str]:
         """What was made and not given back."""
         kinds = {
-            "memory": self.memory, "pinned": self.hosts, "stream": self.streams,
-            "event": self.events, "graph": self.graphs, "module": self.modules,
-        }  # fmt: skip
+            "memory": self.memory,
+            "pinned": self.hosts,
+            "stream": self.streams,
+            "event": self.events,
+            "graph": self.graphs,
+            "module": self.modules,
+        }
         return [f"{len(held)} {kind}" for kind, held in kinds.items() if held]
 
     def _called(self, name: str) -> None:

@@ -33,13 +33,30 @@ WHEELS = {
     "rtx": ("tensorrt_rtx_cu12_bindings==1.7.1.116", "tensorrt_rtx_bindings"),
 }
 CLASSES = (
-    "Builder", "IBuilderConfig", "INetworkDefinition", "IOptimizationProfile", "OnnxParser", "ParserError", "Runtime",
-    "ICudaEngine", "IExecutionContext", "ILogger", "IProgressMonitor", "ITimingCache", "IHostMemory",
-)  # fmt: skip
+    "Builder",
+    "IBuilderConfig",
+    "INetworkDefinition",
+    "IOptimizationProfile",
+    "OnnxParser",
+    "ParserError",
+    "Runtime",
+    "ICudaEngine",
+    "IExecutionContext",
+    "ILogger",
+    "IProgressMonitor",
+    "ITimingCache",
+    "IHostMemory",
+)
 ENUMS = (
-    "BuilderFlag", "NetworkDefinitionCreationFlag", "MemoryPoolType", "ProfilingVerbosity",
-    "HardwareCompatibilityLevel", "TensorIOMode", "DataType", "ComputeCapability",
-)  # fmt: skip
+    "BuilderFlag",
+    "NetworkDefinitionCreationFlag",
+    "MemoryPoolType",
+    "ProfilingVerbosity",
+    "HardwareCompatibilityLevel",
+    "TensorIOMode",
+    "DataType",
+    "ComputeCapability",
+)
 
 # Runs inside of the wheel's folder; prints every member of CLASSES and ENUMS.
 LOOK = """

@@ -15,10 +15,15 @@ from tests.engines.record_tensorrt import RECORD, NoWheel, surface_of, touched
 
 # Probed for by the adapter (hasattr, or members of an enum); all else that it calls has to be everywhere.
 PROBED = {
-    "IBuilderConfig.progress_monitor", "ICudaEngine.device_memory_size", "ICudaEngine.device_memory_size_v2",
-    "NetworkDefinitionCreationFlag.STRONGLY_TYPED", "NetworkDefinitionCreationFlag.EXPLICIT_BATCH",
-    "BuilderFlag.FP16", "BuilderFlag.INT8", "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY",
-}  # fmt: skip
+    "IBuilderConfig.progress_monitor",
+    "ICudaEngine.device_memory_size",
+    "ICudaEngine.device_memory_size_v2",
+    "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
+    "NetworkDefinitionCreationFlag.EXPLICIT_BATCH",
+    "BuilderFlag.FP16",
+    "BuilderFlag.INT8",
+    "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY",
+}
 # Called for TensorRT-RTX alone, which has it.
 OF_RTX = {"IBuilderConfig.num_compute_capabilities", "IBuilderConfig.set_compute_capability"}
 

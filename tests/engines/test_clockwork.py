@@ -40,8 +40,11 @@ def small_fcn(path: Path, spec, *, skips: int = 2, fuse: str = "sum", head: str 
     def conv(x, out, channels, *, step=1, side=1):
         before = 3 if x == "ready" else (CLASSES + 8 if x.endswith("both") else 8)
         pads, strides = [side // 2] * 4, [step] * 2
-        nodes.append(helper.make_node("Conv", [x, weight(f"{out}_w", channels, before, side, side)], [out], out,
-                                      pads=pads, strides=strides))  # fmt: skip
+        nodes.append(
+            helper.make_node(
+                "Conv", [x, weight(f"{out}_w", channels, before, side, side)], [out], out, pads=pads, strides=strides
+            )
+        )
         return out
 
     nodes.append(helper.make_node("Cast", ["frames"], ["levels"], "cast", to=TensorProto.FLOAT))
@@ -57,8 +60,16 @@ def small_fcn(path: Path, spec, *, skips: int = 2, fuse: str = "sum", head: str 
     fused = conv(maps[-1], "score_fr", CLASSES)
     for stage in range(skips - 1, -1, -1):
         up, total = f"up{stage}", "y" if stage == 0 else f"fused{stage}"
-        nodes.append(helper.make_node("ConvTranspose", [fused, weight(f"{up}_w", CLASSES, CLASSES, 4, 4)], [up], up,
-                                      strides=[2, 2], pads=[1] * 4))  # fmt: skip
+        nodes.append(
+            helper.make_node(
+                "ConvTranspose",
+                [fused, weight(f"{up}_w", CLASSES, CLASSES, 4, 4)],
+                [up],
+                up,
+                strides=[2, 2],
+                pads=[1] * 4,
+            )
+        )
         if fuse == "sum":
             nodes.append(helper.make_node("Add", [up, conv(maps[stage], f"score{stage}", CLASSES)], [total], total))
         else:

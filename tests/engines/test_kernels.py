@@ -94,8 +94,12 @@ def make_view(cuda, output, sampling, layout, *, overlay=True, ink=None):
         view.launch(stream, *memories, class_map, picture, counts)
     shape = (layout.height, layout.width)
     drawn = on_host(cuda, stream, picture, (*shape, 3), np.uint8) if picture else None
-    return (on_host(cuda, stream, class_map, shape, np.uint8), drawn,
-            on_host(cuda, stream, counts, (256,), np.uint32), bgr)  # fmt: skip
+    return (
+        on_host(cuda, stream, class_map, shape, np.uint8),
+        drawn,
+        on_host(cuda, stream, counts, (256,), np.uint32),
+        bgr,
+    )
 
 
 def reference(scores, sampling):
@@ -258,8 +262,11 @@ def test_nvcc_compiles_every_kernel(tmp_path):
     if nvcc is None:
         pytest.skip("no nvcc: the kernels were compiled for the CPU only")
     ptx = tmp_path / "kernels.ptx"
-    subprocess.run([nvcc, "-ptx", "-std=c++17", "-fmad=false", "-arch=compute_87", str(SOURCE), "-o", str(ptx)],
-                   check=True, capture_output=True)  # fmt: skip
+    subprocess.run(
+        [nvcc, "-ptx", "-std=c++17", "-fmad=false", "-arch=compute_87", str(SOURCE), "-o", str(ptx)],
+        check=True,
+        capture_output=True,
+    )
     text = ptx.read_text(encoding="utf-8")
     assert {name for name in kernel_names() if f".entry {name}(" in text} == set(kernel_names())
     assert "fma.rn" not in text  # fused, it would not be numpy's bits

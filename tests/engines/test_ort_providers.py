@@ -168,9 +168,7 @@ def test_provider_with_another_target_is_refused(onnx_file, target):
 def test_engine_tells_its_provider(onnx_file, monkeypatch):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     scores = np.zeros((1, 11, 8, 12), np.float32)
-    session = SimpleNamespace(
-        get_inputs=lambda: [SimpleNamespace(name="frames")], run=lambda names, feeds: [scores]
-    )  # fmt: skip
+    session = SimpleNamespace(get_inputs=lambda: [SimpleNamespace(name="frames")], run=lambda names, feeds: [scores])
     monkeypatch.setattr("fcn_edge.engines.ort.gpu_session", lambda *_: session)
     with open_engine(onnx_file, options=EngineOptions(provider="cuda")) as engine:
         assert engine.target == "onnxruntime" and engine.runtime.endswith("with cuda")

@@ -109,8 +109,11 @@ def test_everything_that_a_plan_depends_on_is_in_its_key(gpu, onnx_file, int8_fi
     """Another file, TensorRT, GPU or SM is another plan; the same again is not."""
     builds = 0
     for family, sm, file in (
-        ("10.3", 86, onnx_file), ("10.3", 86, int8_file), ("10.13", 86, onnx_file), ("10.3", 89, onnx_file)
-    ):  # fmt: skip
+        ("10.3", 86, onnx_file),
+        ("10.3", 86, int8_file),
+        ("10.13", 86, onnx_file),
+        ("10.3", 89, onnx_file),
+    ):
         for _ in range(2):
             found = gpu(family, sm=sm)
             open_engine(file, target="tensorrt").close()

@@ -160,8 +160,16 @@ def test_closing_with_a_frame_in_flight_waits_for_it(engine_of, frame):
 
 
 CUDA_CALLS = (
-    "enter", "alloc", "alloc_host", "create_stream", "create_event", "copy_in", "copy_out", "record", "wait_for",
-)  # fmt: skip
+    "enter",
+    "alloc",
+    "alloc_host",
+    "create_stream",
+    "create_event",
+    "copy_in",
+    "copy_out",
+    "record",
+    "wait_for",
+)
 
 
 def told(path, target):

@@ -26,14 +26,14 @@ from fcn_edge.engines.trt import (
 )
 from fcn_edge.engines.trt import plan as plan_module
 from fcn_edge.engines.trt.cuda import Cuda
-from fcn_edge.engines.trt.dump import (
+from fcn_edge.engines.trt.layer_info import (
     convolutions_from_onnx,
     int8_verdict,
     kernels_from_dump,
     kinds_of_kernels,
     story_from_kernels,
 )
-from fcn_edge.engines.trt.lines import options_from_flags
+from fcn_edge.engines.trt.plan_options import options_from_flags
 from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
 from tests.engines.fake_tensorrt import VERSIONS, FakeTensorRT
 from tests.engines.numpy_cuda import NumpyDriver
@@ -358,9 +358,13 @@ def test_command_lines_of_each_version():
     for version in ("8.5", "8.6"):
         assert {"--int8", "--fp16"} <= words[f"tensorrt {version}, float layers in fp16"]
     everywhere = {
-        "--onnx=my net.onnx", "--saveEngine=model.plan", "--noTF32", "--memPoolSize=workspace:512",
-        "--timingCacheFile=t.cache", "--sparsity=enable",
-    }  # fmt: skip
+        "--onnx=my net.onnx",
+        "--saveEngine=model.plan",
+        "--noTF32",
+        "--memPoolSize=workspace:512",
+        "--timingCacheFile=t.cache",
+        "--sparsity=enable",
+    }
     assert all(everywhere <= line for line in words.values())
 
 

@@ -36,17 +36,30 @@ class AlexNet(nn.Module):
         super().__init__()
         a, b, c, d, e = (wide(channels, width) for channels in (64, 192, 384, 256, 4096))
         self.features = nn.Sequential(
-            nn.Conv2d(3, a, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2),
-            nn.Conv2d(a, b, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
-            nn.Conv2d(b, c, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(c, d, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(d, d, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2),
-        )  # fmt: skip
+            nn.Conv2d(3, a, 11, 4, 2),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2),
+            nn.Conv2d(a, b, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2),
+            nn.Conv2d(b, c, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(c, d, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(d, d, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2),
+        )
         self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
         self.classifier = nn.Sequential(
-            nn.Dropout(), nn.Linear(36 * d, e), nn.ReLU(), nn.Dropout(), nn.Linear(e, e), nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(36 * d, e),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(e, e),
+            nn.ReLU(),
             nn.Linear(e, CLASSES),
-        )  # fmt: skip
+        )
 
     def forward(self, x):
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
@@ -65,9 +78,14 @@ class VGG(nn.Module):
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
         self.classifier = nn.Sequential(
-            nn.Linear(49 * inside, full), nn.ReLU(), nn.Dropout(), nn.Linear(full, full), nn.ReLU(), nn.Dropout(),
+            nn.Linear(49 * inside, full),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(full, full),
+            nn.ReLU(),
+            nn.Dropout(),
             nn.Linear(full, CLASSES),
-        )  # fmt: skip
+        )
 
     def forward(self, x):
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
@@ -215,9 +233,12 @@ class SegmentationFCN(nn.Module):
     def head(self, inside):
         inner = inside // 4
         return nn.Sequential(
-            nn.Conv2d(inside, inner, 3, padding=1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(), nn.Dropout(0.1),
+            nn.Conv2d(inside, inner, 3, padding=1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            nn.Dropout(0.1),
             nn.Conv2d(inner, 21, 1),
-        )  # fmt: skip
+        )
 
     def forward(self, x):
         third, fourth = self.backbone.last_two(x)

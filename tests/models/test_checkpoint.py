@@ -22,7 +22,7 @@ from fcn_edge.models.checkpoint import (  # noqa: E402
     save_checkpoint,
     spec_from_header,
 )
-from fcn_edge.shelf import InputRecipe, NetworkRecipe, Recipe  # noqa: E402
+from fcn_edge.registry import InputRecipe, NetworkRecipe, Recipe  # noqa: E402
 
 RECIPE = Recipe(
     "lite0",

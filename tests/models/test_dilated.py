@@ -10,7 +10,7 @@ from fcn_edge.errors import BadInput  # noqa: E402 - needs torch
 from fcn_edge.models.checkpoint import network_from_recipe  # noqa: E402
 from fcn_edge.models.dilated import DilatedFCN  # noqa: E402
 from fcn_edge.models.fcn import multiply_accumulates  # noqa: E402
-from fcn_edge.shelf import NetworkRecipe  # noqa: E402
+from fcn_edge.registry import NetworkRecipe  # noqa: E402
 from tests.models.published import PARAMETERS, randomised, torchvision_fcn  # noqa: E402
 
 NARROW = 1 / 16

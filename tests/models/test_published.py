@@ -19,7 +19,7 @@ from fcn_edge.models.checkpoint import (  # noqa: E402
     state_from_file,
 )
 from fcn_edge.models.fcn import bilinear_deconvolution  # noqa: E402
-from fcn_edge.shelf import recipe_from_shelf  # noqa: E402
+from fcn_edge.registry import recipe_from_shelf  # noqa: E402
 from tests.models.published import PytorchFCN, classifier, randomised, torchvision_fcn  # noqa: E402
 
 NARROW = 1 / 32

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from fcn_edge.calib.images import images_from_source
-from fcn_edge.calib.table import table_from_file
+from fcn_edge.atomic_io import read_json
+from fcn_edge.calibration.images import images_from_source
+from fcn_edge.calibration.table import table_from_file
 from fcn_edge.data import dataset_from_name
-from fcn_edge.files import read_json
-from fcn_edge.gate import verdict_from_records
+from fcn_edge.gating import verdict_from_records
 from fcn_edge.records import require_plausible
-from fcn_edge.shelf import shelf_folder, shelf_names, suite_from_shelf, table_file, table_names
+from fcn_edge.registry import shelf_folder, shelf_names, suite_from_shelf, table_file, table_names
 from tests.shared_data import SHARED
 
 REAL_SETS = SHARED / "datasets"

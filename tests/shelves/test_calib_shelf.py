@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fcn_edge.calib.images import CalibrationRecipe, images_from_source
+from fcn_edge.calibration.images import CalibrationRecipe, images_from_source
+from fcn_edge.registry import shelf_file, shelf_names
 from fcn_edge.schema import from_mapping, read_toml
-from fcn_edge.shelf import shelf_file, shelf_names
 
 
 @pytest.mark.parametrize("name", shelf_names("calib"))

@@ -15,16 +15,16 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: no recipe was built")
 
 from fcn_edge.build import BuildOptions, build_engine  # noqa: E402 - needs torch
-from fcn_edge.calib import images_from_source, table_from_images  # noqa: E402
-from fcn_edge.calib.files import quantized_file  # noqa: E402
-from fcn_edge.calib.table import table_from_file  # noqa: E402
+from fcn_edge.calibration import images_from_source, table_from_images  # noqa: E402
+from fcn_edge.calibration.quantized import quantized_file  # noqa: E402
+from fcn_edge.calibration.table import table_from_file  # noqa: E402
 from fcn_edge.data import class_set  # noqa: E402
 from fcn_edge.engines import open_engine  # noqa: E402
 from fcn_edge.engines.trt import PlanOptions, plan_from_onnx  # noqa: E402
-from fcn_edge.export import onnx_from_checkpoint  # noqa: E402
+from fcn_edge.exporting import onnx_from_checkpoint  # noqa: E402
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint  # noqa: E402
 from fcn_edge.onnxfile import onnx_from_file  # noqa: E402
-from fcn_edge.shelf import recipe_from_shelf, shelf_names  # noqa: E402
+from fcn_edge.registry import recipe_from_shelf, shelf_names  # noqa: E402
 from tests.recipes import narrow_recipe, random_network  # noqa: E402
 
 SIZE = (64, 96)

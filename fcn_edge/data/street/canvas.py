@@ -78,8 +78,9 @@ class Canvas:
         if -3 * scale < column < self.camera.width + 3 * scale:
             self.fill(shape * (scale, -scale) + (column, row), self.hazed(colour, ahead), label)
 
-    def wall(self, texture: Texture, x: float, s: tuple[float, float], y: tuple[float, float],
-             label: int, light: float) -> None:  # fmt: skip
+    def wall(
+        self, texture: Texture, x: float, s: tuple[float, float], y: tuple[float, float], label: int, light: float
+    ) -> None:
         """Hang a texture on the upright plane at x from s[0] (near) to s[1], y[0] to y[1]."""
         start = max(s[0], self.camera.s + NEAR)
         if start >= s[1]:
@@ -92,8 +93,9 @@ class Canvas:
         picture = _for_wall(texture, target)
         rows, columns = picture.shape[:2]
         first = columns * (start - s[0]) / (s[1] - s[0]) - 0.5
-        source = np.array([[first, -0.5], [columns - 0.5, -0.5],
-                           [columns - 0.5, rows - 0.5], [first, rows - 0.5]], np.float32)  # fmt: skip
+        source = np.array(
+            [[first, -0.5], [columns - 0.5, -0.5], [columns - 0.5, rows - 0.5], [first, rows - 0.5]], np.float32
+        )
         inside = target - np.array([left, top], np.float32)
         matrix = cv2.getPerspectiveTransform(inside, source)
         shape = (right - left, bottom - top)
@@ -105,8 +107,15 @@ class Canvas:
         ahead = max((start + s[1]) / 2 - self.camera.s, 0.0)
         self._paste(patch, mask, (left, top), label, light, ahead)
 
-    def sprite(self, texture: Texture, place: tuple[float, float, float], size: tuple[float, float],
-               label: int, light: float = 1.0, mirror: bool = False) -> None:  # fmt: skip
+    def sprite(
+        self,
+        texture: Texture,
+        place: tuple[float, float, float],
+        size: tuple[float, float],
+        label: int,
+        light: float = 1.0,
+        mirror: bool = False,
+    ) -> None:
         """Stand a BGRA texture of `size` metres (wide, high) at place (x, y, s), facing us."""
         ahead = place[2] - self.camera.s
         if ahead < NEAR:
@@ -135,8 +144,15 @@ class Canvas:
         height, width = self.labels.shape
         return max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), width), min(int(high[1]), height)
 
-    def _paste(self, patch: np.ndarray, mask: np.ndarray | None, corner: tuple[int, int],
-               label: int, light: float, ahead: float) -> None:  # fmt: skip
+    def _paste(
+        self,
+        patch: np.ndarray,
+        mask: np.ndarray | None,
+        corner: tuple[int, int],
+        label: int,
+        light: float,
+        ahead: float,
+    ) -> None:
         """Lay a BGR(A) patch over the frame at `corner`, where `mask`, if any, and its alpha allow."""
         rows, columns = patch.shape[:2]
         left, top = corner

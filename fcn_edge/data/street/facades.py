@@ -12,9 +12,19 @@ HOUSE, SHOP, OFFICE = range(3)
 VARIANTS = 8
 _DENSITY = 20  # pixels a metre
 _WALLS = (  # BGR of bricks, plaster, stone
-    (62, 74, 100), (70, 86, 112), (100, 118, 130), (88, 104, 116), (150, 160, 165), (60, 66, 76),
-    (120, 130, 136), (74, 82, 104), (48, 56, 78), (105, 108, 112), (80, 98, 122), (130, 138, 150),
-)  # fmt: skip
+    (62, 74, 100),
+    (70, 86, 112),
+    (100, 118, 130),
+    (88, 104, 116),
+    (150, 160, 165),
+    (60, 66, 76),
+    (120, 130, 136),
+    (74, 82, 104),
+    (48, 56, 78),
+    (105, 108, 112),
+    (80, 98, 122),
+    (130, 138, 150),
+)
 WALL_COLOURS = len(_WALLS)
 _PAINTS = ((40, 50, 120), (90, 50, 30), (40, 80, 40), (30, 30, 35), (150, 150, 155), (40, 140, 170), (120, 60, 90))
 
@@ -28,7 +38,7 @@ class Facade:
     texture: Texture
 
 
-class _Board:
+class _ShopBoard:
     """A picture under construction, addressed in metres from its lower left corner."""
 
     def __init__(self, width: float, height: float, colour: tuple[int, ...]) -> None:
@@ -58,7 +68,7 @@ def facade(style: int, variant: int, colour: int) -> Facade:
     rng = np.random.default_rng([style, variant, 11])
     storeys = int(rng.integers(*((2, 4), (3, 5), (3, 7))[style]))
     width, storey = (5.5, 10.0, 12.0)[style], float(rng.uniform(3.0, 3.7))
-    board = _Board(width, storeys * storey + 0.6, _WALLS[colour])
+    board = _ShopBoard(width, storeys * storey + 0.6, _WALLS[colour])
     board.grain(rng, 0.07)
     draw = (_house, _shop, _office)[style]
     draw(board, rng, storeys, storey, width)
@@ -70,7 +80,7 @@ def facade(style: int, variant: int, colour: int) -> Facade:
 def gable_end(variant: int, colour: int) -> Texture:
     """A mostly blind wall at the end of a row, 9 m by 9 m, BGR."""
     rng = np.random.default_rng([variant, colour, 15])
-    board = _Board(9.0, 9.0, _WALLS[colour])
+    board = _ShopBoard(9.0, 9.0, _WALLS[colour])
     for _ in range(int(rng.integers(0, 4))):
         box = (float(rng.uniform(1, 7)), float(rng.choice([1.2, 4.0, 6.8])), 0.9, 1.4)
         _window(board, rng, box, 150.0)
@@ -85,7 +95,7 @@ def _glass(rng: np.random.Generator) -> tuple[float, ...]:
     return (tone * 1.05, tone, tone * 0.95)
 
 
-def _window(board: _Board, rng: np.random.Generator, box: tuple[float, float, float, float], frame: float) -> None:
+def _window(board: _ShopBoard, rng: np.random.Generator, box: tuple[float, float, float, float], frame: float) -> None:
     """A framed pane with a sill, divided in two or four."""
     x, y, wide, high = box
     board.box(x - 0.1, y - 0.15, wide + 0.2, 0.15, (frame * 0.8,) * 3)
@@ -97,7 +107,7 @@ def _window(board: _Board, rng: np.random.Generator, box: tuple[float, float, fl
         board.box(x + wide / 2 - 0.04, y, 0.08, high, (frame,) * 3)
 
 
-def _rows(board: _Board, rng: np.random.Generator, span: tuple[int, int], storey: float, width: float) -> None:
+def _rows(board: _ShopBoard, rng: np.random.Generator, span: tuple[int, int], storey: float, width: float) -> None:
     """Evenly spaced windows on the storeys span[0] up to span[1]."""
     count = max(round(width / rng.uniform(2.2, 3.2)), 1)
     wide, high = float(rng.uniform(0.9, 1.4)), float(rng.uniform(1.3, 1.9))
@@ -108,7 +118,7 @@ def _rows(board: _Board, rng: np.random.Generator, span: tuple[int, int], storey
             _window(board, rng, (x, floor * storey + 0.9, wide, high), frame)
 
 
-def _house(board: _Board, rng: np.random.Generator, storeys: int, storey: float, width: float) -> None:
+def _house(board: _ShopBoard, rng: np.random.Generator, storeys: int, storey: float, width: float) -> None:
     _rows(board, rng, (1, storeys), storey, width)
     paint = _PAINTS[rng.integers(len(_PAINTS))]
     door = float(rng.choice([0.5, width - 1.5]))
@@ -118,7 +128,7 @@ def _house(board: _Board, rng: np.random.Generator, storeys: int, storey: float,
     board.box(0, board.tall - 0.3, width, 0.2, (70, 72, 75))
 
 
-def _shop(board: _Board, rng: np.random.Generator, storeys: int, storey: float, width: float) -> None:
+def _shop(board: _ShopBoard, rng: np.random.Generator, storeys: int, storey: float, width: float) -> None:
     _rows(board, rng, (1, storeys), storey, width)
     for left in (0.0, width / 2):
         paint = np.array(_PAINTS[rng.integers(len(_PAINTS))], float)
@@ -133,7 +143,7 @@ def _shop(board: _Board, rng: np.random.Generator, storeys: int, storey: float, 
             board.box(left + 0.9 + letter * 0.34, 2.65, 0.22, 0.3, (190, 195, 200))
 
 
-def _office(board: _Board, rng: np.random.Generator, storeys: int, storey: float, width: float) -> None:
+def _office(board: _ShopBoard, rng: np.random.Generator, storeys: int, storey: float, width: float) -> None:
     if rng.random() < 0.5:
         _rows(board, rng, (0, storeys), storey, width)
         return
@@ -169,7 +179,7 @@ def railing(kind: int, variant: int) -> Texture:
 def bricks(colour: int) -> Texture:
     """10 m of garden wall as BGR with a coping."""
     rng = np.random.default_rng([colour, 13])
-    board = _Board(10, 1.5, _WALLS[colour])
+    board = _ShopBoard(10, 1.5, _WALLS[colour])
     for course in range(12):
         board.box(0, course * 0.125, 10, 0.02, tuple(c * 0.85 for c in _WALLS[colour]))
     board.box(0, 1.38, 10, 0.12, (105, 108, 110))

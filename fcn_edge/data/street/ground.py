@@ -5,10 +5,10 @@ from itertools import groupby
 import cv2
 import numpy as np
 
+from .appearance import CELL, LEFT, RIGHT, Look
 from .camera import NEAR, Camera
 from .canvas import Canvas, Colour, cloud_noise
 from .classes import PAVEMENT, ROAD, TREE
-from .look import CELL, LEFT, RIGHT, Look
 from .vehicles import length_width
 from .world import Building, Person, Plot, Post, Strip, Thing, Tree, Vehicle
 
@@ -17,8 +17,9 @@ _WHITE, _YELLOW = (175, 175, 172), (70, 140, 160)
 _FAR = 600.0  # metres to which the road runs on behind the last cell
 
 
-def draw_ground(canvas: Canvas, street: Look, plots: dict[tuple[int, int], Plot], things: list[Thing],
-                cells: range, tone: float) -> None:  # fmt: skip
+def draw_ground(
+    canvas: Canvas, street: Look, plots: dict[tuple[int, int], Plot], things: list[Thing], cells: range, tone: float
+) -> None:
     """Paint everything flat below the horizon; `tone` is the brightness of the asphalt."""
     camera = canvas.camera
     top = max(int(camera.horizon), 0)
@@ -50,8 +51,9 @@ def _ribbon(canvas: Canvas, x0: float, x1: float, stations: np.ndarray, colour: 
         canvas.fill(outline, canvas.hazed(colour, 25), label)
 
 
-def _side(canvas: Canvas, street: Look, plots: dict[tuple[int, int], Plot], cells: range, side: int,
-          stations: np.ndarray) -> None:  # fmt: skip
+def _side(
+    canvas: Canvas, street: Look, plots: dict[tuple[int, int], Plot], cells: range, side: int, stations: np.ndarray
+) -> None:
     """Plots, pavement and kerb of one side, and the mouths of side streets."""
     edge, kerb = street.front(side), street.kerb(side)
     for lawn, run in groupby(cells, lambda cell: plots[cell, side].lawn):

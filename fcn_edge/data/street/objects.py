@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from .appearance import Look
 from .camera import NEAR
 from .canvas import Canvas, Colour
 from .classes import BICYCLIST, BUILDING, FENCE, PEDESTRIAN, POLE, SIGN, TREE
 from .facades import bricks, facade, gable_end, hedge, railing
-from .look import Look
 from .people import PHASES, cyclist, walker
 from .plants import tree
 from .vehicles import draw_vehicle
@@ -73,14 +73,17 @@ def _chimney(canvas: Canvas, home: Building, ridge: tuple[float, float], colour:
 def _strip(canvas: Canvas, strip: Strip, light: float) -> None:
     """Hedges count as trees and garden walls as buildings, as CamVid has it."""
     texture, label = {
-        "hedge": (hedge, TREE), "bricks": (bricks, BUILDING), "fence": (None, FENCE),
-    }[strip.kind]  # fmt: skip
+        "hedge": (hedge, TREE),
+        "bricks": (bricks, BUILDING),
+        "fence": (None, FENCE),
+    }[strip.kind]
     picture = texture(strip.variant) if texture else railing(strip.variant % 3, strip.variant)
     canvas.wall(picture, strip.x, strip.s, (0.0, strip.height), label, light)
 
 
-def _upright(canvas: Canvas, x: float, s: float, y: tuple[float, float], width: float,
-             colour: list[float], label: int) -> None:  # fmt: skip
+def _upright(
+    canvas: Canvas, x: float, s: float, y: tuple[float, float], width: float, colour: list[float], label: int
+) -> None:
     """A rectangle that faces us, at least about one pixel wide."""
     ahead = s - canvas.camera.s
     half = max(width, 0.9 * ahead / canvas.camera.focal) / 2
@@ -153,8 +156,7 @@ def _plate(canvas: Canvas, post: Post, light: float) -> None:
         _disc(canvas, (x, y, s - 0.01), 0.28, inner, sides)
 
 
-def _disc(canvas: Canvas, centre: tuple[float, float, float], radius: float,
-          colour: Colour, corners: int) -> None:  # fmt: skip
+def _disc(canvas: Canvas, centre: tuple[float, float, float], radius: float, colour: Colour, corners: int) -> None:
     turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     canvas.facing(np.stack([np.sin(turn), np.cos(turn)], axis=1) * radius, centre, colour, SIGN)
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .appearance import CELL, LEFT, RIGHT, Look, look
 from .camera import Camera
 from .canvas import Canvas
 from .ground import draw_ground
-from .look import CELL, LEFT, RIGHT, Look, look
 from .objects import draw_thing
 from .sensor import expose
 from .sky import draw_sky, draw_skyline
@@ -52,8 +52,16 @@ class Street:
         time = index / FPS
         nod = 0.0025 * np.sin(time * 5.1) + 0.0015 * np.sin(time * 11.3 + 1)
         sway = 0.08 * np.sin(time * 0.7)
-        return Camera(self.width, self.height, focal * self.height, (horizon + nod) * self.height,
-                      x + sway, y, street.start + _SPEED * time, street.bend)  # fmt: skip
+        return Camera(
+            self.width,
+            self.height,
+            focal * self.height,
+            (horizon + nod) * self.height,
+            x + sway,
+            y,
+            street.start + _SPEED * time,
+            street.bend,
+        )
 
 
 def _far_to_near(plots: dict[tuple[int, int], Plot], movers: list[Mover]) -> list[Thing]:

@@ -5,7 +5,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .look import Look
+from .appearance import Look
 
 
 def expose(image: np.ndarray, street: Look, seed: int, index: int) -> np.ndarray:

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
+from .appearance import Look
 from .canvas import Canvas, cloud_noise
 from .classes import BUILDING, SKY, TREE
-from .look import Look
 
 
 def draw_sky(canvas: Canvas, street: Look) -> None:
@@ -34,8 +34,13 @@ def _clouds(canvas: Canvas, half: int) -> np.ndarray:
     turn = camera.bend.slope(camera.s)
     x = ((columns - camera.width / 2) / camera.focal + turn) / height * 40 + 512
     away = 40 / height + camera.s * 0.05 % 256
-    return cv2.remap(cloud_noise(256, 6, 1), np.mod(x, 256).astype(np.float32), np.mod(away, 256).astype(np.float32),
-                     cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)  # fmt: skip
+    return cv2.remap(
+        cloud_noise(256, 6, 1),
+        np.mod(x, 256).astype(np.float32),
+        np.mod(away, 256).astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_WRAP,
+    )
 
 
 def draw_skyline(canvas: Canvas, seed: int, distance: float) -> None:

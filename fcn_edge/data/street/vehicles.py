@@ -11,9 +11,18 @@ from .classes import CAR
 
 HATCH, SALOON, ESTATE, VAN, BUS = range(5)
 _PAINT = (
-    (120, 120, 118), (28, 28, 30), (70, 40, 28), (32, 30, 110), (165, 165, 165), (75, 72, 70),
-    (45, 60, 40), (95, 60, 40), (48, 46, 46), (140, 138, 132), (60, 35, 95),
-)  # fmt: skip
+    (120, 120, 118),
+    (28, 28, 30),
+    (70, 40, 28),
+    (32, 30, 110),
+    (165, 165, 165),
+    (75, 72, 70),
+    (45, 60, 40),
+    (95, 60, 40),
+    (48, 46, 46),
+    (140, 138, 132),
+    (60, 35, 95),
+)
 PAINTS = len(_PAINT)
 # length, width, height, belt height, then along the length from the rear (shares):
 # cabin foot rear, roof rear, roof front, cabin foot front; then nose height
@@ -48,15 +57,25 @@ class _Builder:
         self.vertices += outline
         self.faces.append((tuple(range(start, start + len(outline))), colour, shade))
 
-    def sides(self, half: tuple[float, ...], outline: list[tuple[float, float]],
-              colour: tuple[float, ...] | None, shade: float) -> None:  # fmt: skip
+    def sides(
+        self,
+        half: tuple[float, ...],
+        outline: list[tuple[float, float]],
+        colour: tuple[float, ...] | None,
+        shade: float,
+    ) -> None:
         """Add an outline of (s, y), clockwise seen from the right, to the right and left side."""
         right = [(h, y, s) for h, (s, y) in zip(half, outline, strict=True)]
         self.face(right, colour, shade)
         self.face([(-x, y, s) for x, y, s in right[::-1]], colour, shade * 0.95)
 
-    def across(self, rear: tuple[float, float, float], front: tuple[float, float, float],
-               colour: tuple[float, ...] | None, shade: float) -> None:  # fmt: skip
+    def across(
+        self,
+        rear: tuple[float, float, float],
+        front: tuple[float, float, float],
+        colour: tuple[float, ...] | None,
+        shade: float,
+    ) -> None:
         """Add a band over the full width between two lines (half width, y, s), facing up."""
         (a, ya, sa), (b, yb, sb) = rear, front
         self.face([(-a, ya, sa), (-b, yb, sb), (b, yb, sb), (a, ya, sa)], colour, shade)
@@ -92,8 +111,9 @@ def mesh(model: int) -> Mesh:
     return Mesh(np.array(build.vertices), tuple(build.faces), np.array(padded), coarse)
 
 
-def _windows(build: _Builder, cabin: tuple[float, ...], half: tuple[float, float],
-             level: tuple[float, float], model: int) -> None:  # fmt: skip
+def _windows(
+    build: _Builder, cabin: tuple[float, ...], half: tuple[float, float], level: tuple[float, float], model: int
+) -> None:
     """Glass a little inside the cabin's faces: sides, rear, windscreen."""
     foot_r, roof_r, roof_f, foot_f = cabin
 
@@ -107,8 +127,12 @@ def _windows(build: _Builder, cabin: tuple[float, ...], half: tuple[float, float
     first = roof_f - 1.0 if model == VAN else None  # vans are blind behind the driver
     rear_low = first if first is not None else along(low, foot_r, roof_r) + 0.15
     rear_high = first if first is not None else along(high, foot_r, roof_r) + 0.15
-    pane = [(rear_low, low), (rear_high, high), (along(high, foot_f, roof_f) - 0.15, high),
-            (along(low, foot_f, roof_f) - 0.15, low)]  # fmt: skip
+    pane = [
+        (rear_low, low),
+        (rear_high, high),
+        (along(high, foot_f, roof_f) - 0.15, high),
+        (along(low, foot_f, roof_f) - 0.15, low),
+    ]
     build.sides(tuple(width(y) for _, y in pane), pane, _GLASS, 1.0)
     for foot, roof, out in ((foot_r, roof_r, -0.01), (foot_f, roof_f, 0.01)):
         lower = (width(low) - 0.12, low, along(low, foot, roof) + out)
@@ -143,8 +167,9 @@ def length_width(model: int) -> tuple[float, float]:
     return _MODELS[model][0], _MODELS[model][1]
 
 
-def draw_vehicle(canvas: Canvas, model: int, paint: int, place: tuple[float, float], onward: bool,
-                 light: float) -> None:  # fmt: skip
+def draw_vehicle(
+    canvas: Canvas, model: int, paint: int, place: tuple[float, float], onward: bool, light: float
+) -> None:
     """Draw a vehicle at (x, s) that points along the street, or towards us."""
     shape, camera = mesh(model), canvas.camera
     turn = 1.0 if onward else -1.0

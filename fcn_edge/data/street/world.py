@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .appearance import CELL, LEFT, RIGHT, Look, look
 from .facades import HOUSE, OFFICE, SHOP, VARIANTS, WALL_COLOURS, facade
-from .look import CELL, LEFT, RIGHT, Look, look
 from .people import PEOPLE
 from .plants import TREE_VARIANTS
 from .vehicles import BUS, ESTATE, HATCH, PAINTS, SALOON, VAN, length_width
@@ -126,8 +126,9 @@ def _rng(seed: int, topic: int, place: int, side: int = 0) -> np.random.Generato
     return np.random.Generator(np.random.PCG64([seed, topic, place + (1 << 30), side + 1]))
 
 
-def _front(street: Look, rng: np.random.Generator, kind: int, cell: int, side: int,
-           style: tuple[int, int, float], border: str) -> list[Still]:  # fmt: skip
+def _front(
+    street: Look, rng: np.random.Generator, kind: int, cell: int, side: int, style: tuple[int, int, float], border: str
+) -> list[Still]:
     """Buildings and gardens of one cell."""
     variant, colour, setback = style
     start, edge, light = cell * CELL, street.front(side), street.light(side)
@@ -172,8 +173,16 @@ def _park(street: Look, rng: np.random.Generator, span: tuple[float, float], sid
     trees = []
     for _ in range(1 + rng.poisson(0.6 + street.greenery)):
         trees.append(_tree(rng, edge + side * rng.uniform(2.5, 14), rng.uniform(*span), rng.uniform(5, 12)))
-    far = Building(side, edge + side * 22, span, OFFICE, int(rng.integers(VARIANTS)), int(rng.integers(WALL_COLOURS)),
-                   0.0, street.light(side))  # fmt: skip
+    far = Building(
+        side,
+        edge + side * 22,
+        span,
+        OFFICE,
+        int(rng.integers(VARIANTS)),
+        int(rng.integers(WALL_COLOURS)),
+        0.0,
+        street.light(side),
+    )
     behind: list[Still] = [far] if rng.random() < 0.5 else [Strip("hedge", edge + side * 20, span, 4.5, 0)]
     return [*behind, *trees, *_border("fence" if border == "bricks" else border, edge, span, rng)]
 
@@ -195,8 +204,7 @@ def _parked(street: Look, rng: np.random.Generator, cell: int, side: int) -> lis
     return found
 
 
-def _furniture(street: Look, rng: np.random.Generator, kind: int, cell: int, side: int,
-               gap: bool) -> list[Still]:  # fmt: skip
+def _furniture(street: Look, rng: np.random.Generator, kind: int, cell: int, side: int, gap: bool) -> list[Still]:
     """Street trees, lamps, signs, lights, bollards along the kerb and signs on the shops."""
     start, kerb = cell * CELL, street.kerb(side) + side * 0.45
     found: list[Still] = []
@@ -234,8 +242,9 @@ def moving(seed: int, time: float, here: float, reach: float) -> list[Mover]:
     return found
 
 
-def _march(seed: int, topic: int, time: float, here: float, reach: float, speed: float, spacing: float,
-           odds: float) -> Iterator[tuple[float, tuple[float, ...]]]:  # fmt: skip
+def _march(
+    seed: int, topic: int, time: float, here: float, reach: float, speed: float, spacing: float, odds: float
+) -> Iterator[tuple[float, tuple[float, ...]]]:
     """Members of one endless column that moves at `speed`: yields s and six dice in 0..1 each."""
     origin = speed * time
     first = int(np.floor((here - 12 - origin) / spacing))
@@ -250,8 +259,9 @@ def _dice(seed: int, topic: int, place: int) -> tuple[float, ...]:
     return tuple(_rng(seed, topic, place).random(6).tolist())
 
 
-def _stream(seed: int, topic: int, time: float, here: float, reach: float,
-            habit: tuple[float, float, float, float]) -> list[Vehicle]:  # fmt: skip
+def _stream(
+    seed: int, topic: int, time: float, here: float, reach: float, habit: tuple[float, float, float, float]
+) -> list[Vehicle]:
     """Oncoming traffic; habit: speed, spacing, odds, x."""
     found = []
     for s, dice in _march(seed, topic, time, here, reach, *habit[:3]):

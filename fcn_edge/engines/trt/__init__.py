@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from fcn_edge.engines.base import Layer
 from fcn_edge.engines.trt.execution import PlanEngine
-from fcn_edge.engines.trt.lines import (
+from fcn_edge.engines.trt.opening import engine_from_directory, engine_from_onnx
+from fcn_edge.engines.trt.plan import Plan, plan_from_onnx
+from fcn_edge.engines.trt.plan_options import (
     HardwareLevel,
     NvidiaTarget,
     PlanOptions,
     ShapeRange,
     trtexec_lines,
 )
-from fcn_edge.engines.trt.opening import engine_from_directory, engine_from_onnx
-from fcn_edge.engines.trt.plan import Plan, plan_from_onnx
 from fcn_edge.engines.trt.vendor import require_target
 
 __all__ = [

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fcn_edge.engines.trt.lines import HARDWARE_LEVELS, PlanOptions
+from fcn_edge.atomic_io import whole_file
+from fcn_edge.engines.trt.plan_options import HARDWARE_LEVELS, PlanOptions
 from fcn_edge.engines.trt.vendor import Log, Progress, Stop, made, monitor_of_build, plain, vendor_calls
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.files import whole_file
 from fcn_edge.onnxgraph import operator
 from fcn_edge.spec import Precision
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fcn_edge.atomic_io import read_json, sha256_of_json, whole_folder, write_json
 from fcn_edge.errors import BadInput
-from fcn_edge.files import read_json, sha256_of_json, whole_folder, write_json
 
 PLAN, NOTE = "model.plan", "key.json"
 DEFAULT_LIMIT_MB = 4096

@@ -126,7 +126,7 @@ class Event(_Owned):
         return self._cuda.driver.elapsed_ms(start.handle, self.handle)
 
 
-class Graph(_Owned):
+class CudaGraph(_Owned):
     """Work recorded from a stream, started by one call."""
 
     def __init__(self, cuda: Cuda, handle: int) -> None:
@@ -183,7 +183,7 @@ class Stream(_Owned):
         values = [np.uint64(arg.address) if isinstance(arg, Memory) else arg for arg in args]
         self._cuda.driver.launch(function, grid, block, shared_bytes, self.handle, values)
 
-    def run(self, graph: Graph) -> None:
+    def run(self, graph: CudaGraph) -> None:
         self._cuda.driver.launch_graph(graph.handle, self.handle)
 
     def synchronize(self) -> None:
@@ -191,16 +191,16 @@ class Stream(_Owned):
         self._cuda.driver.synchronize(self.handle)
 
     @contextmanager
-    def captured(self) -> Iterator[list[Graph]]:
+    def captured(self) -> Iterator[list[CudaGraph]]:
         """Work put into this stream inside the block is not run but recorded; the list then holds its Graph."""
-        made: list[Graph] = []
+        made: list[CudaGraph] = []
         self._cuda.driver.begin_capture(self.handle)
         try:
             yield made
         except BaseException:
             self._drop_capture()
             raise
-        made.append(Graph(self._cuda, self._cuda.driver.end_capture(self.handle)))
+        made.append(CudaGraph(self._cuda, self._cuda.driver.end_capture(self.handle)))
 
     def _drop_capture(self) -> None:
         """End a capture that failed, so that the stream can be used again."""

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from fcn_edge.engines.base import Engine, Execution
-from fcn_edge.engines.trt.cuda import Cuda, CudaFailed, Event, Graph, Memory, Pinned
+from fcn_edge.engines.trt.cuda import Cuda, CudaFailed, CudaGraph, Event, Memory, Pinned
 from fcn_edge.engines.trt.frames import FramePath, layout_of
 from fcn_edge.engines.trt.kernels import FrameLayout, Kernels
-from fcn_edge.engines.trt.lines import NvidiaTarget
+from fcn_edge.engines.trt.plan_options import NvidiaTarget
 from fcn_edge.engines.trt.vendor import heard, made, recorded, vendor_calls
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Style, View
@@ -38,7 +38,7 @@ class _Slot:
     frame: Pinned
     result: Pinned
     done: Event
-    graph: Graph | None = None
+    graph: CudaGraph | None = None
 
 
 class PlanEngine(Engine):
@@ -152,10 +152,16 @@ class PlanEngine(Engine):
         slot = self._slots[0]
         result = slot.result.array
         self._path = FramePath(
-            kernels, self._stream, self.spec, layout, style,
-            network=(slot.device_in, slot.device_out), result=(result.shape[1:], result.dtype),
-            run_network=lambda: self._run_network(slot), captured=self._captured,
-        )  # fmt: skip
+            kernels,
+            self._stream,
+            self.spec,
+            layout,
+            style,
+            network=(slot.device_in, slot.device_out),
+            result=(result.shape[1:], result.dtype),
+            run_network=lambda: self._run_network(slot),
+            captured=self._captured,
+        )
 
     def _drop_path(self) -> None:
         if self._path is not None:
@@ -272,7 +278,7 @@ class PlanEngine(Engine):
         if not context.execute_async_v3(self._stream.handle):
             raise BackendMissing(f"{self.runtime} cannot run this plan: {self._said()}")
 
-    def _captured(self, queue: Callable[[], None]) -> Graph | None:
+    def _captured(self, queue: Callable[[], None]) -> CudaGraph | None:
         """What `queue` puts into the stream as a graph; None where that is not allowed, and frames go on without."""
         if not self._use_graph:
             return None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fcn_edge.engines.trt.cuda import Cuda, Graph, Memory, Pinned, Stream
+from fcn_edge.engines.trt.cuda import Cuda, CudaGraph, Memory, Pinned, Stream
 from fcn_edge.engines.trt.kernels import FrameLayout, InputKernel, Kernels, ViewKernel
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style, View
@@ -49,7 +49,7 @@ class FramePath:
         network: tuple[Memory, Memory],
         result: tuple[tuple[int, ...], np.dtype[np.generic]],
         run_network: Callable[[], None],
-        captured: Callable[[Callable[[], None]], Graph | None],
+        captured: Callable[[Callable[[], None]], CudaGraph | None],
     ) -> None:
         cuda, size = kernels.cuda, (layout.height, layout.width)
         self.layout, self.style, self._classes = layout, style, spec.num_classes
@@ -57,13 +57,18 @@ class FramePath:
         shape, dtype = result
         self._input = InputKernel(kernels, stream, spec.preprocess, layout)
         self._view = ViewKernel(
-            kernels, stream, output_sampling(spec, size), layout,
-            shape=shape, dtype=dtype, ink=ink_table(spec.palette, style),
-        )  # fmt: skip
+            kernels,
+            stream,
+            output_sampling(spec, size),
+            layout,
+            shape=shape,
+            dtype=dtype,
+            ink=ink_table(spec.palette, style),
+        )
         self._frame = _Pair(cuda, (layout.nbytes,), np.uint8)
         self._class_map, self._counts = _Pair(cuda, size, np.uint8), _Pair(cuda, (COUNTS,), np.uint32)
         self._overlay = _Pair(cuda, (*size, 3), np.uint8) if style.overlay else None
-        self._graph: Graph | None = None
+        self._graph: CudaGraph | None = None
         self._runs = 0
 
     def segment(self, image: np.ndarray) -> View:

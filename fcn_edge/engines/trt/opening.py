@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fcn_edge.atomic_io import require_file, sha256_of_file
 from fcn_edge.engines.base import EngineOptions, Execution
 from fcn_edge.engines.trt.cache import cached_plan
 from fcn_edge.engines.trt.cuda import Cuda, open_cuda
 from fcn_edge.engines.trt.execution import PlanEngine
-from fcn_edge.engines.trt.lines import NvidiaTarget, PlanOptions, ShapeRange, options_from_flags
-from fcn_edge.engines.trt.origin import Here, Stored
 from fcn_edge.engines.trt.plan import plan_from_onnx
+from fcn_edge.engines.trt.plan_options import NvidiaTarget, PlanOptions, ShapeRange, options_from_flags
+from fcn_edge.engines.trt.provenance import Here, Stored
 from fcn_edge.engines.trt.vendor import missing_gpu, vendor_module
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.files import require_file, sha256_of_file
 from fcn_edge.onnxfile import contract_from_onnx, graph_inputs, onnx_from_file
 from fcn_edge.spec import FREE_SIZE_STEP, ModelSpec, Precision, spec_from_json
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Machine:
+class _PlanMachine:
     """What plans are run by: the vendor's module and one GPU, which the engine takes over."""
 
     target: NvidiaTarget
@@ -88,7 +88,7 @@ def _free_range(path: Path, spec: ModelSpec) -> ShapeRange | None:
 
 def _engine(
     plan: bytes,
-    machine: _Machine,
+    machine: _PlanMachine,
     spec: ModelSpec,
     precision: Precision,
     path: Path,
@@ -115,7 +115,7 @@ def _engine(
     )
 
 
-def _machine(target: NvidiaTarget, path: Path, *, onnx: Path) -> _Machine:
+def _machine(target: NvidiaTarget, path: Path, *, onnx: Path) -> _PlanMachine:
     """The vendor's module and the GPU. Raises BackendMissing naming all that is missing and what runs instead."""
     lacks = []
     try:
@@ -126,7 +126,7 @@ def _machine(target: NvidiaTarget, path: Path, *, onnx: Path) -> _Machine:
         lacks.append(missing)
     if not lacks:
         try:
-            return _Machine(target, trt, open_cuda())
+            return _PlanMachine(target, trt, open_cuda())
         except BackendMissing as error:
             lacks.append(str(error))
     instead = (
@@ -143,7 +143,7 @@ def _spec_of(stored: Stored) -> ModelSpec:
     return spec
 
 
-def _fitting_plan(stored: Stored, machine: _Machine) -> bytes:
+def _fitting_plan(stored: Stored, machine: _PlanMachine) -> bytes:
     misfit = stored.misfit(machine.here)
     if not misfit:
         return stored.plan.read_bytes()
@@ -158,7 +158,7 @@ def _fitting_plan(stored: Stored, machine: _Machine) -> bytes:
     return _plan_for(stored.onnx, options, machine)
 
 
-def _plan_for(onnx: Path, options: PlanOptions, machine: _Machine) -> bytes:
+def _plan_for(onnx: Path, options: PlanOptions, machine: _PlanMachine) -> bytes:
     """The plan of that file for this machine, from the cache or built."""
     gpu = machine.cuda.gpu
     key = {

@@ -12,16 +12,16 @@ from typing import Any
 from fcn_edge.engines.base import Layer
 from fcn_edge.engines.trt.builder import MAX_NAMES, Build, is_strongly_typed, precision_flags
 from fcn_edge.engines.trt.cuda import Gpu, open_cuda
-from fcn_edge.engines.trt.dump import (
+from fcn_edge.engines.trt.layer_info import (
     Convolution,
-    Verdict,
+    Int8Coverage,
     convolutions_from_onnx,
     int8_verdict,
     kernels_from_dump,
     kinds_of_kernels,
     story_from_kernels,
 )
-from fcn_edge.engines.trt.lines import NvidiaTarget, PlanOptions
+from fcn_edge.engines.trt.plan_options import NvidiaTarget, PlanOptions
 from fcn_edge.engines.trt.vendor import Log, Progress, plain, recorded, require_target, stoppable, vendor_module
 from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
 from fcn_edge.onnxfile import graph_inputs, onnx_from_file, precision_of_graph
@@ -156,7 +156,7 @@ def _check_shapes(path: Path, model: Any, options: PlanOptions) -> None:
 def _warnings(
     target: NvidiaTarget,
     options: PlanOptions,
-    verdict: Verdict,
+    verdict: Int8Coverage,
     story: dict[str, int],
     convolutions: tuple[Convolution, ...],
     log: Log,
@@ -175,7 +175,7 @@ def _warnings(
         yield f"{target}: {len(said) - MAX_VENDOR_WARNINGS} more kinds of warning"
 
 
-def _lost_int8(verdict: Verdict, options: PlanOptions) -> str:
+def _lost_int8(verdict: Int8Coverage, options: PlanOptions) -> str:
     why = "; SM 75 turns INT8 off for the whole plan: give it a plan of its own, of the fp16 file"
     lost = f"in float, though the file quantizes them: {_some(verdict.kept_float, len(verdict.quantized))}"
     return lost + (why if TURING in options.sm else "")

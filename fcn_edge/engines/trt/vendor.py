@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fcn_edge.engines.trt.dump import MARK
-from fcn_edge.engines.trt.lines import NvidiaTarget
+from fcn_edge.engines.trt.layer_info import MARK
+from fcn_edge.engines.trt.plan_options import NvidiaTarget
 from fcn_edge.errors import BackendMissing, first_line
 
 Progress = Callable[[str, float], None]  # (what the builder is at, share done 0..1)

@@ -15,7 +15,7 @@ from fcn_edge.models.backbones.googlenet import GoogLeNet
 from fcn_edge.models.backbones.lite import EfficientNetLite0
 from fcn_edge.models.backbones.resnet import DEPTHS, ResNet
 from fcn_edge.models.backbones.vgg import VGG16, VGG19
-from fcn_edge.models.fit import fitted, is_fcn
+from fcn_edge.models.state_dict import fitted, is_fcn
 from fcn_edge.schema import nearest
 
 

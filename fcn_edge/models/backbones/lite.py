@@ -64,9 +64,14 @@ class LiteBlock(SummingBlock):
 # (expand, channels, blocks, stride, kernel). Source: Tan, Le, "EfficientNet", ICML 2019, table 1;
 # EfficientNet-Lite keeps the first and last stage at width 32 and 1280 and drops squeeze-excite.
 LITE0_STAGES = (
-    (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3),
-    (6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3),
-)  # fmt: skip
+    (1, 16, 1, 1, 3),
+    (6, 24, 2, 2, 3),
+    (6, 40, 2, 2, 5),
+    (6, 80, 3, 2, 3),
+    (6, 112, 3, 1, 5),
+    (6, 192, 4, 2, 5),
+    (6, 320, 1, 1, 3),
+)
 
 
 class EfficientNetLite0(Backbone):

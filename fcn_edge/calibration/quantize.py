@@ -1,0 +1,195 @@
+"""Q/DQ files from a calibration table: per-tensor activations, symmetric per-channel weights, fp32 scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from fcn_edge.calibration.placement import (
+    PLACEMENT,
+    PlacementName,
+    early_tensors,
+    is_depthwise,
+    is_shifted,
+    quantizable_convolutions,
+    readers_by_tensor,
+    residual_adds,
+    unsigned_tensors,
+)
+from fcn_edge.calibration.rounding import LARGEST, SMALLEST_SCALE, mean_shift, nearest, scales_of
+from fcn_edge.errors import BadInput
+from fcn_edge.onnxgraph import Names, names_read, operator, stored_tensors
+from fcn_edge.onnxpairs import SHIFT
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What rounding to the nearest does not know.
+
+    steps: weights -> int8 steps off the nearest. means: tensor -> mean of each of its channels, with which the
+    bias of the convolution that reads it is corrected.
+    """
+
+    steps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    means: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+def int8_model(
+    model: Any,
+    limits: Mapping[str, float],
+    placement: PlacementName,
+    kept_float: frozenset[str],
+    refined: Refined = Refined(),
+) -> tuple[Any, tuple[str, ...]]:
+    """(a Q/DQ copy of `model`, the quantizable nodes that stayed in float).
+
+    limits: tensor name -> magnitude at the end of the integer range.
+    Raises BadInput for a tensor that the limits do not know, or weights that are not finite.
+    """
+    quantized = onnx.ModelProto()
+    quantized.CopyFrom(model)
+    graph, rules = quantized.graph, PLACEMENT[placement]
+    layers: list[Any] = []
+    kept: list[Any] = []
+    for node in [*quantizable_convolutions(graph), *residual_adds(graph)]:
+        is_float = node.name in kept_float or (is_depthwise(node) and not rules.depthwise)
+        (kept if is_float else layers).append(node)
+    early = early_tensors(graph, {node.output[0] for node in layers}) if rules.early else {}
+    signed = _SHIFTED if is_shifted(graph, placement) else _SYMMETRIC
+    writer = _QdqWriter(graph, limits, signed, unsigned_tensors(graph, placement), early, refined)
+    for node in layers:
+        writer.read_quantized(node)
+    writer.finish()
+    return quantized, tuple(node.name for node in kept)
+
+
+@dataclass(frozen=True)
+class _Integers:
+    """How an activation is stored. zero: the zero point, of its type. top: steps from it to the end of the range."""
+
+    zero: np.generic
+    top: int
+
+
+_SYMMETRIC = _Integers(np.int8(0), 127)
+_UNSIGNED = _Integers(np.uint8(0), 255)
+_SHIFTED = _Integers(np.uint8(SHIFT), 127)
+
+
+class _QdqWriter:
+    """Adds Q/DQ pairs to a graph; each tensor and weight gets one, however many read it."""
+
+    def __init__(
+        self,
+        graph: Any,
+        limits: Mapping[str, float],
+        signed: _Integers,
+        unsigned: set[str],
+        early: dict[str, str],
+        refined: Refined,
+    ) -> None:
+        """signed: how tensors that are not `unsigned` are stored. early: tensor -> the one before it with its pair."""
+        self.graph, self.limits, self.signed, self.unsigned = graph, limits, signed, unsigned
+        self.early, self.refined = early, refined
+        self.readers, self.names = readers_by_tensor(graph), Names(graph)
+        self.weights = stored_tensors(graph)
+        self.made: dict[str, str] = {}
+        self.pairs: dict[str, list[Any]] = {}  # tensor -> nodes that must follow its producer
+
+    def read_quantized(self, node: Any) -> None:
+        """Make a Conv read its input and weights, or an Add both of its inputs, through pairs."""
+        if operator(node) == "Conv":
+            self._correct_bias(node)
+            node.input[0], node.input[1] = self._activation(node.input[0]), self._weight(node.input[1])
+        else:
+            node.input[0], node.input[1] = self._activation(node.input[0]), self._activation(node.input[1])
+
+    def _activation(self, name: str) -> str:
+        """The tensor to read instead; `name` itself where its pair stands earlier."""
+        if name not in self.limits:
+            raise BadInput(f"the calibration table does not know tensor {name}; calibrate this file anew")
+        if name not in self.early:
+            return self._pair(name, self.limits[name])
+        source = self.early[name]
+        restored = self._pair(source, self.limits.get(source, self.limits[name]))
+        for node in self.readers[source]:
+            if node.output[0] in self.early:
+                node.input[0] = restored
+        return name
+
+    def _pair(self, name: str, limit: float) -> str:
+        if name in self.made:
+            return self.made[name]
+        kind = _UNSIGNED if name in self.unsigned else self.signed
+        scale = np.float32(max(limit / kind.top, SMALLEST_SCALE))
+        inputs = self._constants(name, scale, kind.zero)
+        steps, restored = self.names.fresh(f"{name}_q"), self.names.fresh(f"{name}_dq")
+        self.pairs[name] = [
+            helper.make_node("QuantizeLinear", [name, *inputs], [steps], f"{name}_quantize"),
+            helper.make_node("DequantizeLinear", [steps, *inputs], [restored], f"{name}_dequantize"),
+        ]
+        self.made[name] = restored
+        return restored
+
+    def _weight(self, name: str) -> str:
+        if name in self.made:
+            return self.made[name]
+        _, steps, scale = self._rounded(name)
+        constants = self._constants(name, scale, np.zeros(len(steps), np.int8))
+        inputs = [self.names.store(self.graph, f"{name}_q", steps), *constants]
+        restored = self.names.fresh(f"{name}_dq")
+        node = helper.make_node("DequantizeLinear", inputs, [restored], f"{name}_dequantize", axis=0)
+        self.pairs[name] = [node]
+        self.made[name] = restored
+        return restored
+
+    def _rounded(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(float weights, their int8 steps, the scale of each output channel)."""
+        values = numpy_helper.to_array(self.weights[name]).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise BadInput(f"weights {name} hold NaN or infinity")
+        scale = scales_of(values)
+        steps = nearest(values, scale)
+        if name in self.refined.steps:
+            steps = (steps + self.refined.steps[name]).clip(-LARGEST, LARGEST).astype(np.int8)
+        return values, steps, scale
+
+    def _correct_bias(self, node: Any) -> None:
+        """Give the convolution a bias of its own that makes up for what rounding does to the mean."""
+        means = self.refined.means.get(node.input[0])
+        if not means:
+            return
+        values, steps, scale = self._rounded(node.input[1])
+        shift = mean_shift(values, steps, scale, np.array(means))
+        named = node.input[2] if len(node.input) > 2 else ""
+        if named and named not in self.weights:
+            return  # computed in the graph
+        before = numpy_helper.to_array(self.weights[named]) if named else 0
+        bias = self.names.store(self.graph, f"{node.output[0]}_bias", (before + shift).astype(np.float32))
+        del node.input[2:]
+        node.input.append(bias)
+
+    def _constants(self, name: str, scale: Any, zero: Any) -> list[str]:
+        """Names of the stored scale and zero point."""
+        values = {f"{name}_scale": scale, f"{name}_zero": zero}
+        return [self.names.store(self.graph, wanted, np.asarray(value)) for wanted, value in values.items()]
+
+    def finish(self) -> None:
+        """Put each pair behind its producer, and drop the float weights that nobody reads any more."""
+        early = [node for name, pair in self.pairs.items() if name in self.weights for node in pair]
+        early += [node for value in self.graph.input for node in self.pairs.get(value.name, [])]
+        ordered = list(early)
+        for node in self.graph.node:
+            ordered.append(node)
+            ordered += [follower for output in node.output for follower in self.pairs.get(output, [])]
+        del self.graph.node[:]  # the list above keeps its nodes alive
+        self.graph.node.extend(ordered)
+        read = {name for node in ordered for name in names_read(node)} | {value.name for value in self.graph.output}
+        weights = [tensor for tensor in self.graph.initializer if tensor.name in read]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(weights)

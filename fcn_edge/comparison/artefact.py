@@ -1,0 +1,84 @@
+"""One side of a comparison: a file or engine directory, its graph, and how to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from fcn_edge.comparison.graph import held_model, layer_tensors, network_input
+from fcn_edge.engines import Engine, model_path, open_engine, require_package
+from fcn_edge.engines.ort import Taps
+from fcn_edge.errors import BadInput
+from fcn_edge.exporting import contract_file
+from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
+from fcn_edge.spec import ModelSpec, difference_of_classes
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A network to compare. model: its onnx.ModelProto; begin: the tensor that its first layer reads.
+
+    A checkpoint's or ONNX file's graph is run node by node as it is written; an engine directory
+    runs in its own `engine`, which shows no tensors inside.
+    """
+
+    name: str
+    path: Path
+    spec: ModelSpec
+    model: Any
+    begin: str
+    engine: Engine | None
+    precision: str
+    execution: str
+
+    @property
+    def output(self) -> str:
+        """The tensor that the graph yields."""
+        return str(self.model.graph.output[0].name)
+
+    @cached_property
+    def _taps(self) -> Taps:
+        return Taps(held_model(self.model, {}, [self.begin, *layer_tensors(self.model, self.begin)]), self.path.name)
+
+    def run(self, x: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Every tensor from the first layer's input on, or the engine's output alone, for (1, H, W, 3) uint8 BGR."""
+        return self._taps.run(x) if self.engine is None else {self.output: self.engine.infer(x)}
+
+
+@contextmanager
+def open_artefact(given: str | Path | None, name: str) -> Iterator[Artefact]:
+    """Open a checkpoint (exported here, parity checked), ONNX file with contract, engine directory or packaged name.
+
+    Raises:
+        BadInput: none of these. BackendMissing: ONNX Runtime is not installed, or the engine cannot run here.
+    """
+    require_package("onnxruntime")
+    path = model_path(given)
+    if path.is_dir():
+        with open_engine(path) as engine:
+            yield _artefact(name, path, engine.path, engine)
+        return
+    with TemporaryDirectory(prefix="fcn-edge-") as scratch:
+        yield _artefact(name, path, contract_file(path, Path(scratch) / f"{path.stem}.onnx"), None)
+
+
+def _artefact(name: str, path: Path, file: Path, engine: Engine | None) -> Artefact:
+    contract = contract_from_onnx(file)
+    model = onnx_from_file(file)
+    precision = contract.quantization.precision
+    execution = engine.execution if engine else "f32"
+    return Artefact(name, path, contract.spec, model, network_input(model, str(path)), engine, precision, execution)
+
+
+def require_same_classes(a: Artefact, b: Artefact) -> None:
+    """Raises BadInput where the two do not tell the same classes apart, in the same order."""
+    found = difference_of_classes(f"A ({a.spec.name})", a.spec.classes, f"B ({b.spec.name})", b.spec.classes)
+    if found:
+        raise BadInput(f"{found}; networks of other classes cannot be compared")

@@ -1,0 +1,202 @@
+"""The paper's four metrics of any engine on any labelled set, through the pipeline that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from fcn_edge.data import Dataset, Item
+from fcn_edge.data.base import PairOnDisk, sha256_of_pixels
+from fcn_edge.data.notes import Notes
+from fcn_edge.engines.base import Engine
+from fcn_edge.errors import BadInput
+from fcn_edge.frame import Style, Times
+from fcn_edge.metrics import ImageScore, Scores, confusion_from_maps, scores_from_confusion, sparse_cells
+from fcn_edge.spec import difference_of_classes
+from fcn_edge.streaming.pipeline import stream
+from fcn_edge.streaming.sources import source_from_dataset
+
+UNLABELLED = 255
+NAMED = 5  # pairs of a warning; the rest are counted
+MUCH_IGNORED = 0.2  # of the label pixels: beyond it a warning is given
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a set, each image's own confusion, and how long each image took.
+
+    skipped: images that do not decode, each with the reason; they count nowhere. trimap: scores of
+    the pixels near a boundary between labels alone, where these were asked for. ignored: label pixels
+    that count nowhere. predicted: pixels of each class in all class maps. pairs: each image's name, with
+    the hash of its labels. notes: what was changed or passed over while the set was read.
+    """
+
+    scores: Scores
+    images: tuple[ImageScore, ...]
+    times: tuple[Times, ...]
+    confusion: np.ndarray
+    skipped: tuple[str, ...] = ()
+    trimap: Scores | None = None
+    ignored: int = 0
+    predicted: tuple[int, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    notes: Notes = field(default_factory=Notes, compare=False)
+
+    @property
+    def ignored_share(self) -> float | None:
+        """Of all label pixels; None where there are none."""
+        total = self.ignored + int(self.confusion.sum())
+        return self.ignored / total if total else None
+
+    @property
+    def without_labels(self) -> tuple[int, ...]:
+        """Classes that no label holds."""
+        return tuple(np.flatnonzero(self.confusion.sum(1) == 0).tolist())
+
+    @property
+    def never_predicted(self) -> tuple[int, ...]:
+        """Classes that no class map holds, on ignored pixels neither."""
+        return tuple(index for index, count in enumerate(self.predicted) if count == 0)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the scores may not mean what they seem to."""
+        return [*self._warning_of_ignored(), *self._warnings_of_twins()]
+
+    def _warning_of_ignored(self) -> list[str]:
+        share = self.ignored_share
+        if share is None or share <= MUCH_IGNORED:
+            return []
+        return [f"{share:.1%} of the label pixels are ignored and count nowhere; see whether their value is a class"]
+
+    def _warnings_of_twins(self) -> list[str]:
+        first: dict[str, tuple[str, str]] = {}
+        twins = []
+        for image, (name, labels) in zip(self.images, self.pairs):
+            other, theirs = first.setdefault(image.sha256, (name, labels))
+            if labels != theirs:
+                twins.append(f"{other} and {name}")
+        more = f", and {len(twins) - NAMED} pairs more" if len(twins) > NAMED else ""
+        words = "the same picture, byte for byte, with different labels; remove one of both"
+        return [f"{', '.join(twins[:NAMED])}{more}: {words}"] if twins else []
+
+
+def evaluate_engine(
+    engine: Engine,
+    dataset: Dataset,
+    *,
+    limit: int | None = None,
+    trimap: int | None = None,
+    may_be_empty: bool = False,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Run the set through the engine and compare class maps with labels at the labels' size.
+
+    limit: only the first so many that decode. trimap: also score the pixels within so many pixels
+    of a boundary between labels. may_be_empty: it is a part of a set, of which no image has to decode.
+
+    Raises:
+        BadInput: the set has other classes than the network, a label file is unfit (named), or
+            no image decodes, or scores are not finite.
+    """
+    require_same_classes(engine, dataset)
+    total = min(len(dataset.items), limit or len(dataset.items))
+    classes = engine.spec.num_classes
+    confusion, near = np.zeros((2, classes, classes), np.int64)
+    predicted, ignored = np.zeros(classes, np.int64), 0
+    images, times, pairs, skipped = [], [], [], list[str]()
+    following = 0
+    source = source_from_dataset(dataset, may_be_empty=may_be_empty)
+    for frame, view, spent in stream(source, engine, style=Style(overlay=False), limit=total):
+        if frame.labels is None:
+            raise BadInput(f"{frame.source}: no labels to compare with")
+        if not view.is_finite:
+            name = dataset.items[frame.index].name
+            raise BadInput(f"{engine.path}: scores of {name} hold NaN or infinity; such a network has no accuracy")
+        skipped += _unreadable(dataset, following, frame.index)
+        following = frame.index + 1
+        found = confusion_from_maps(frame.labels, view.class_map, classes)
+        confusion += found
+        predicted += view.pixels_per_class
+        ignored += frame.labels.size - int(found.sum())
+        if trimap is not None:
+            band = np.where(boundary_band(frame.labels, trimap), frame.labels, UNLABELLED)
+            near += confusion_from_maps(band, view.class_map, classes)
+        item = dataset.items[frame.index]
+        images.append(ImageScore(item.sha256(), item.sequence, sparse_cells(found)))
+        pairs.append((item.name, sha256_of_pixels(frame.labels)))
+        times.append(spent)
+        on_image(len(images), total)
+    if len(images) < total:
+        skipped += _unreadable(dataset, following, len(dataset.items))
+    near_scores = None if trimap is None else scores_from_confusion(near)
+    return Evaluation(
+        scores_from_confusion(confusion),
+        tuple(images),
+        tuple(times),
+        confusion,
+        tuple(skipped),
+        near_scores,
+        ignored,
+        tuple(predicted.tolist()),
+        tuple(pairs),
+        dataset.notes,
+    )
+
+
+def boundary_band(labels: np.ndarray, width: int) -> np.ndarray:
+    """(H, W) bool: pixels within `width` pixels of one whose label differs from a neighbour's.
+
+    Labels that are ignored make boundaries too. Source: Kohli, Ladicky, Torr, "Robust higher order
+    potentials for enforcing label consistency", IJCV 2009, where the band is called a trimap.
+    """
+    edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    distance = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray((distance <= width) & bool(edge.any()))
+
+
+def _unreadable(dataset: Dataset, start: int, stop: int) -> list[str]:
+    """Why items start to stop, which the source left out, cannot be read.
+
+    An image that does not decode is left out; labels that do not fit their image are a defect
+    of the set. Raises BadInput for these.
+    """
+    reasons = []
+    for index in range(start, stop):
+        item = dataset.items[index]
+        try:
+            item.image()
+        except BadInput as error:
+            reasons.append(str(error))
+        else:
+            item.labels()
+    return reasons
+
+
+def require_fit_labels(dataset: Dataset) -> None:
+    """Read every label file of a set on disk, so that none ends hours of measuring.
+
+    Raises BadInput for the first that does not fit; those of a picture that does not decode count nowhere.
+    """
+    for index in range(len(dataset.items)):
+        item = dataset.items[index]
+        if isinstance(item, PairOnDisk) and not _has_labels(item):
+            _unreadable(dataset, index, index + 1)
+
+
+def _has_labels(item: Item) -> bool:
+    try:
+        item.labels()
+    except BadInput:
+        return False
+    return True
+
+
+def require_same_classes(engine: Engine, dataset: Dataset) -> None:
+    """Raises BadInput where names or order of the classes differ."""
+    found = difference_of_classes(dataset.name, dataset.classes, engine.spec.name, engine.spec.classes)
+    if found:
+        raise BadInput(found)

@@ -1,0 +1,197 @@
+"""JSON lines: what covers each frame (FILE.jsonl), and events that rules tell of."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcn_edge.errors import BadInput
+from fcn_edge.frame import Frame, Times, View
+from fcn_edge.outputs import require_apart, require_lines, require_outputs
+from fcn_edge.spec import ModelSpec
+from fcn_edge.streaming.clock import StreamClock
+from fcn_edge.streaming.regions import Change, Cover, Watches
+from fcn_edge.streaming.sinks.base import Sink, require_writable
+from fcn_edge.streaming.sinks.unfinished import keep_unfinished, lock, unfinished_name
+
+FILE_BYTES = 32 * 2**20
+OLD_FILES = 4  # NAME.1 … NAME.4: with the one that grows at most 160 MB
+RECENT = 50
+DIGITS = 5
+
+
+class LineFile(RotatingFileHandler):
+    """Lines on a file; the oldest go where it may not grow without end."""
+
+    def __init__(self, path: Path, *, is_endless: bool) -> None:
+        """Raises BadInput where an older file is not ours."""
+        require_lines(path, "jsonl", OLD_FILES if is_endless else 0)
+        most = FILE_BYTES if is_endless else 0
+        super().__init__(path, "a" if is_endless else "w", maxBytes=most, backupCount=OLD_FILES, encoding="utf-8")
+        if not is_endless and self.stream is not None:
+            lock(self.stream)
+
+    def add(self, value: Mapping[str, Any]) -> None:
+        """Raises OSError; `emit`, which logging calls, would keep it to itself."""
+        record = logging.makeLogRecord({"msg": json.dumps(value, allow_nan=False)})
+        if self.shouldRollover(record):
+            self.doRollover()
+        if self.stream is None:  # a file that could not be opened after it was renamed
+            self.stream = self._open()
+        self.stream.write(record.getMessage() + self.terminator)
+        self.flush()
+
+
+class Statistics(Sink):
+    """A line a frame: share of each class in the picture and in each region.
+
+    Of a recording the file is whole or called NAME.recording.jsonl; of a live stream it goes on
+    where it ended, and old lines give way.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        spec: ModelSpec,
+        clock: StreamClock,
+        cover: Cover,
+        *,
+        source: str,
+        is_live: bool,
+        protected: Sequence[Path] = (),
+    ) -> None:
+        """protected: files to keep. Raises BadInput where the file is one of these, or not ours."""
+        super().__init__(str(path))
+        require_outputs([path], protected)
+        require_apart([unfinished_name(path)], protected)
+        require_writable(path.parent)
+        self._path, self._spec, self._clock, self._cover, self._source = path, spec, clock, cover, source
+        self._part = path if is_live else unfinished_name(path)
+        self._file: LineFile | None = None
+        if not is_live and (kept := keep_unfinished(path)):
+            self.notes.append(f"{path.name}: {kept}")
+
+    def write(self, frame: Frame, view: View, times: Times) -> None:
+        shares = self._cover.shares(view)
+        line = {
+            **moment(frame, self._clock),
+            "source": self._source,
+            "age_ms": round(times.age_ns / 1e6, 3),
+            "shares": self._named(shares.pop(None)),
+            "regions": {str(name): self._named(share) for name, share in shares.items()},
+        }
+        try:
+            if self._file is None:
+                self._file = LineFile(self._part, is_endless=self._part == self._path)
+            self._file.add(line)
+        except OSError as error:
+            raise BadInput(f"{self._path}: cannot be written ({error.strerror or error})") from error
+        self.count += 1
+
+    def _named(self, shares: np.ndarray) -> dict[str, float]:
+        """Classes that are there; the others are 0."""
+        return {self._spec.classes[i]: round(float(shares[i]), DIGITS) for i in np.flatnonzero(shares)}
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            file.close()
+        except OSError as error:
+            raise BadInput(f"{self._path}: cannot be written ({error.strerror or error})") from error
+        finally:
+            if self._part != self._path:
+                os.replace(self._part, self._path)
+
+    def discard(self) -> None:
+        """Keep the lines that were written."""
+        self.close()
+
+    def describe(self) -> str:
+        return f"{self._path}: {self.count} lines"
+
+
+class EventLog:
+    """Events of all streams: lines on a file, and the newest for whoever shows them."""
+
+    def __init__(self, path: Path | None) -> None:
+        """path: None for standard error. Raises BadInput where it cannot be written."""
+        self.path = path
+        self.count = 0
+        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
+        self._lock = threading.Lock()
+        self._file: LineFile | None = None
+        if path is not None:
+            require_writable(path.parent)
+            self._file = LineFile(path, is_endless=True)
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Raises BadInput where it cannot be written."""
+        with self._lock:
+            self._recent.append({"number": self.count, **event})
+            self.count += 1
+            if self._file is None:
+                logging.getLogger(__name__).warning(json.dumps(event))
+                return
+            try:
+                self._file.add(event)
+            except OSError as error:
+                raise BadInput(f"{self.path}: cannot be written ({error.strerror or error})") from error
+
+    def recent(self) -> Sequence[Mapping[str, Any]]:
+        with self._lock:
+            return list(self._recent)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class Events(Sink):
+    """Watches the rules on one stream."""
+
+    def __init__(
+        self, log: EventLog, watches: Watches, clock: StreamClock, cover: Cover, *, source: str, stream: int
+    ) -> None:
+        super().__init__(f"events:{stream}")
+        self._log, self._clock, self._cover, self._source = log, clock, cover, source
+        self._watches = watches
+
+    def write(self, frame: Frame, view: View, times: Times) -> None:
+        def tell(change: Change) -> None:
+            self._log.add({**moment(frame, self._clock), "source": self._source, **_told(change)})
+            self.count += change.has_begun
+
+        self._watches.see(self._cover.shares(view), self._clock.seconds(frame), tell)
+
+    def close(self) -> None:
+        self._log.close()
+
+    def describe(self) -> str:
+        return f"{self._log.path or 'standard error'}: {self.count} events of {self._source}"
+
+
+def moment(frame: Frame, clock: StreamClock) -> dict[str, Any]:
+    """Which frame it is, and when: by this machine's clock and by the stream's."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return {"time": now, "stream": frame.stream, "frame": frame.index, "at_s": round(clock.seconds(frame), 3)}
+
+
+def _told(change: Change) -> dict[str, Any]:
+    return {
+        "event": change.rule.text,
+        "state": "began" if change.has_begun else "ended",
+        "share": round(change.share, DIGITS),
+        "since_s": round(change.since_s, 3),
+    }

@@ -1,0 +1,175 @@
+"""Cameras of this machine, and GStreamer pipelines, through OpenCV."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import cv2
+import numpy as np
+
+from fcn_edge.errors import BackendMissing, BadInput, SourceLost
+from fcn_edge.redaction import redacted
+from fcn_edge.schema import nearest
+from fcn_edge.streaming.sources.network import Connection, NetworkSource, Patience, Unreachable
+from fcn_edge.streaming.sources.video import fps_of, image_from_capture, opened_capture
+
+# Of FFmpeg or GStreamer themselves, so that what was left behind ends; the watch over a live source is shorter.
+TIMEOUTS = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5_000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5_000)
+APPSINK = "videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1"
+CSI = (
+    "nvarguscamerasrc sensor-id={index} ! video/x-raw(memory:NVMM),width={width},height={height},framerate={fps}/1"
+    " ! nvvidconv ! video/x-raw,format=BGRx ! " + APPSINK
+)
+CSI_DEFAULT = (720, 1280, 30)
+FORMATS = ("MJPG", "YUYV")
+
+
+@dataclass(frozen=True)
+class CameraOptions:
+    """What a camera is asked for; None leaves it to the camera. size: (height, width). format: its FourCC."""
+
+    size: tuple[int, int] | None = None
+    fps: int | None = None
+    format: str | None = None
+
+
+class OpenCvConnection(Connection):
+    """Whatever cv2.VideoCapture opens."""
+
+    def __init__(self, address: str | int, backend: int, settings: Sequence[int] = ()) -> None:
+        """settings: pairs of a property and its value. Raises SourceLost where it does not open."""
+        super().__init__()
+        self.capture = opened_capture(address, backend, tuple(settings))
+        if not self.capture.isOpened():
+            self.capture.release()
+            raise SourceLost("gives no picture; is it there, on, and free?")
+        self.fps = fps_of(self.capture)
+
+    def read(self) -> np.ndarray | None:
+        return image_from_capture(self.capture)
+
+    def close(self) -> None:
+        self.capture.release()
+
+
+class FfmpegConnection(OpenCvConnection):
+    """A network stream that OpenCV's FFmpeg reads."""
+
+    def __init__(self, address: str, *, is_paced: bool = False) -> None:
+        # One thread: FFmpeg's decoders are as many frames late as they have threads more.
+        super().__init__(address, cv2.CAP_FFMPEG, (*TIMEOUTS, cv2.CAP_PROP_N_THREADS, 1))
+        self.is_paced = is_paced
+
+    def position_s(self) -> float | None:
+        return float(self.capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+
+
+class V4l2Connection(OpenCvConnection):
+    """A V4L2 device with a buffer of one picture, which tells where it gives another format than was asked."""
+
+    def __init__(self, device: Path, options: CameraOptions) -> None:
+        if not device.exists():
+            raise Unreachable(f"{device} is gone; is it plugged in?")
+        super().__init__(str(device), cv2.CAP_V4L2, _v4l2_settings(options))
+        self.note = self._difference_to(options)
+
+    def _difference_to(self, asked: CameraOptions) -> str:
+        """What the camera does not do as asked. Drivers change what they do not like in silence."""
+        code = int(self.capture.get(cv2.CAP_PROP_FOURCC))
+        found = CameraOptions(
+            (int(self.capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(self.capture.get(cv2.CAP_PROP_FRAME_WIDTH))),
+            round(self.fps or 0),
+            code.to_bytes(4, "little").decode("ascii", "replace") if code > 0 else "",
+        )
+        words = []
+        if asked.size not in (None, found.size) and found.size:
+            words.append(f"{found.size[1]}x{found.size[0]}")
+        if asked.fps not in (None, found.fps):
+            words.append(f"{found.fps} fps")
+        if asked.format not in (None, found.format) and found.format:
+            words.append(found.format)
+        return f"the camera gives {', '.join(words)} in place of what was asked" if words else ""
+
+
+def camera_from_index(index: int, query: str, uri: str, patience: Patience) -> NetworkSource:
+    """Camera `index` of the system."""
+    if sys.platform.startswith("linux"):
+        return camera_from_device(Path(f"/dev/video{index}"), query, uri, patience)
+    settings = _v4l2_settings(camera_options(query, uri))
+    return NetworkSource(lambda: OpenCvConnection(index, cv2.CAP_ANY, settings), uri, patience)
+
+
+def camera_from_device(device: Path, query: str, uri: str, patience: Patience) -> NetworkSource:
+    """A V4L2 device. Raises BadInput, naming the cameras that are there, where it is missing."""
+    options = camera_options(query, uri)
+    if not device.exists() and not patience.awaited:
+        there = ", ".join(sorted(str(path) for path in device.parent.glob("video*"))) or "none"
+        raise BadInput(f"{uri}: no camera {device}; cameras here: {there}")
+    return NetworkSource(lambda: V4l2Connection(device, options), uri, patience)
+
+
+def camera_options(query: str, uri: str) -> CameraOptions:
+    """From "size=1280x720&fps=30&format=MJPG". Raises BadInput."""
+    pairs = dict(parse_qsl(query, keep_blank_values=True))
+    for key in pairs:
+        if key not in ("size", "fps", "format"):
+            raise BadInput(f"{uri}: unknown option {key!r}{nearest(key, ('size', 'fps', 'format'))}")
+    size = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", pairs.get("size", "1x1"))
+    fps = re.fullmatch(r"[1-9][0-9]{0,2}", pairs.get("fps", "1"))
+    if size is None or fps is None:
+        raise BadInput(f"{uri}: write size=WIDTHxHEIGHT and fps=N, such as size=1280x720&fps=30")
+    if pairs.get("format", FORMATS[0]).upper() not in FORMATS:
+        raise BadInput(f"{uri}: format {pairs['format']!r}; known: {', '.join(FORMATS)}")
+    return CameraOptions(
+        (int(size[2]), int(size[1])) if "size" in pairs else None,
+        int(fps[0]) if "fps" in pairs else None,
+        pairs["format"].upper() if "format" in pairs else None,
+    )
+
+
+def _v4l2_settings(options: CameraOptions) -> list[int]:
+    """Properties for OpenCV; the format goes first, since sizes depend on it."""
+    settings = []
+    if options.format is not None:
+        settings += [cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*options.format)]
+    if options.size is not None:
+        height, width = options.size
+        settings += [cv2.CAP_PROP_FRAME_WIDTH, width, cv2.CAP_PROP_FRAME_HEIGHT, height]
+    if options.fps is not None:
+        settings += [cv2.CAP_PROP_FPS, options.fps]
+    return [*settings, cv2.CAP_PROP_BUFFERSIZE, 1]
+
+
+def camera_from_csi(text: str, query: str, uri: str, patience: Patience) -> NetworkSource:
+    """A CSI camera of a Jetson through GStreamer, 1280x720 at 30 a second unless asked otherwise."""
+    if not re.fullmatch("[0-9]{1,2}", text):
+        raise BadInput(f"{uri}: a CSI camera is named csi://N with N from 0")
+    options = camera_options(query, uri)
+    if options.format is not None:
+        raise BadInput(f"{uri}: a CSI camera has no format to choose; leave it out")
+    height, width = options.size or CSI_DEFAULT[:2]
+    pipeline = CSI.format(index=text, width=width, height=height, fps=options.fps or CSI_DEFAULT[2])
+    return video_from_pipeline(pipeline, uri, patience)
+
+
+def video_from_pipeline(pipeline: str, uri: str, patience: Patience) -> NetworkSource:
+    """A GStreamer pipeline that ends in an appsink. Raises BackendMissing without GStreamer in OpenCV."""
+    shown = redacted(uri)
+    if not has_gstreamer():
+        raise BackendMissing(
+            f"{shown}: needs an OpenCV built with GStreamer; OpenCV {cv2.__version__} here has none"
+            " (the pip wheel never has; JetPack's own OpenCV does: install fcn-edge[jetson] beside it)"
+        )
+    if "appsink" not in pipeline:
+        raise BadInput(f"{shown}: the pipeline ends in no appsink; end it with '! {APPSINK}'")
+    return NetworkSource(lambda: OpenCvConnection(pipeline, cv2.CAP_GSTREAMER, TIMEOUTS), uri, patience)
+
+
+def has_gstreamer() -> bool:
+    """Whether this OpenCV can open GStreamer pipelines."""
+    return re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()) is not None

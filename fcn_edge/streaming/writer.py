@@ -1,0 +1,177 @@
+"""The back end of the pipeline: a thread for each sink, so that no sink waits for another.
+
+Knows nothing of networks. The queues are bounded: on a live stream a slow sink misses frames,
+which are counted, and on a recording the caller waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from fcn_edge.frame import Frame, Times, View
+from fcn_edge.streaming.sinks.base import Sink
+from fcn_edge.streaming.window import Window
+
+DEPTH = 4  # views that wait for a sink: a pause of the disk passes unseen, and they hold little memory
+
+
+@dataclass(eq=False)
+class Delivery:
+    """One view under way to several sinks. left: lanes that still hold it. is_whole: no sink missed it."""
+
+    frame: Frame
+    view: View
+    times: Times
+    here_ns: int
+    left: int
+    slowest_ns: int = 0
+    is_whole: bool = True
+
+
+_OnDone = Callable[[Delivery, int | None], None]
+_OnError = Callable[[Exception], None]
+
+
+class Writer:
+    """Hands the views of one source to sinks.
+
+    A sink that needs the caller's thread (a window) is served there, in `put`; every other one in
+    a thread of its own. `error` is the first failure of a sink; that sink has then discarded
+    what it could not finish, and nothing more is handed out. `written` holds when each view that
+    no sink missed was done: time in the slowest sink, from its capture to the end of the last
+    sink, and the moment, in nanoseconds.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], *, may_miss: bool) -> None:
+        """may_miss: a sink whose queue is full misses the oldest view; else `put` waits for it."""
+        self.count = 0
+        self.written = Window(3)
+        self.error: Exception | None = None
+        self._may_miss = may_miss
+        self._here = [sink for sink in sinks if sink.needs_caller_thread]
+        self._lanes = [Lane(sink, self._finish, self._fail) for sink in sinks if not sink.needs_caller_thread]
+        self._lock = threading.Lock()
+
+    def put(self, frame: Frame, view: View, times: Times) -> None:
+        """Hand over one view. Raises the first failure of a sink, also a former one."""
+        self._raise()
+        if not self._may_miss:
+            for lane in self._lanes:
+                lane.wait_for_room()
+        here_ns = self._write_here(frame, view, times)
+        delivery = Delivery(frame, view, times, here_ns, len(self._lanes))
+        for lane in self._lanes:  # none of them waits now: Ctrl-C finds a view in all sinks or in none
+            lane.put(delivery)
+        self.count += 1
+        if not self._lanes:
+            self._record(delivery)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what waits."""
+        for lane in self._lanes:
+            lane.finish()
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def _fail(self, error: Exception) -> None:
+        self.error = self.error or error
+
+    def _write_here(self, frame: Frame, view: View, times: Times) -> int:
+        started = time.monotonic_ns()
+        for sink in self._here:
+            try:
+                sink.write(frame, view, times)
+            except Exception as error:
+                _discard(sink)
+                self._fail(error)
+                raise
+        return time.monotonic_ns() - started
+
+    def _finish(self, delivery: Delivery, took_ns: int | None) -> None:
+        """A lane is done with a view; None: its sink missed it."""
+        with self._lock:
+            delivery.left -= 1
+            delivery.is_whole &= took_ns is not None
+            delivery.slowest_ns = max(delivery.slowest_ns, took_ns or 0)
+            if delivery.left == 0 and delivery.is_whole:
+                self._record(delivery)
+
+    def _record(self, delivery: Delivery) -> None:
+        done_ns = time.monotonic_ns()
+        sink_ns = delivery.here_ns + delivery.slowest_ns
+        self.written.add(sink_ns, done_ns - delivery.frame.captured_ns, done_ns)
+
+
+class Lane:
+    """One sink in a thread of its own, and the few views that wait for it."""
+
+    def __init__(self, sink: Sink, on_done: _OnDone, on_error: _OnError) -> None:
+        self._sink, self._on_done, self._on_error = sink, on_done, on_error
+        self._waiting: deque[Delivery] = deque()
+        self._is_finishing = self._has_failed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+
+    def wait_for_room(self) -> None:
+        """Return once one more view may wait here; at once after a failure."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < DEPTH or self._has_failed)
+
+    def put(self, delivery: Delivery) -> None:
+        """Queue one view, in place of the oldest where the queue is full."""
+        with self._changed:
+            missed = self._waiting.popleft() if len(self._waiting) >= DEPTH else None
+            self._waiting.append(delivery)
+            self._changed.notify_all()
+        if missed is not None:
+            self._sink.missed += 1
+            self._on_done(missed, None)
+
+    def finish(self) -> None:
+        """Write what waits, then end the thread."""
+        with self._changed:
+            self._is_finishing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (delivery := self._next()) is not None:
+            started = time.monotonic_ns()
+            try:
+                self._sink.write(delivery.frame, delivery.view, delivery.times)
+            except Exception as error:
+                self._give_up(error)
+                return
+            self._on_done(delivery, time.monotonic_ns() - started)
+
+    def _next(self) -> Delivery | None:
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._waiting) or self._is_finishing)
+            delivery = self._waiting.popleft() if self._waiting else None
+            self._changed.notify_all()
+            return delivery
+
+    def _give_up(self, error: Exception) -> None:
+        _discard(self._sink)
+        with self._changed:
+            self._has_failed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+        self._on_error(error)
+
+
+def _discard(sink: Sink) -> None:
+    """After a failure; a second one, of the same cause most likely, has nothing to add."""
+    with suppress(Exception):
+        sink.discard()

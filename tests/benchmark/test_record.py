@@ -1,0 +1,333 @@
+"""Records: a row for every file, engine and execution, with its latency, its mIoU and its size."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from fcn_edge.benchmark import (
+    BenchOptions,
+    Variant,
+    fresh,
+    record,
+    record_from_engines,
+    timing,
+    variants,
+    variants_from_files,
+)
+from fcn_edge.benchmark.partial import Partial
+from fcn_edge.benchmark.reference_workload import Yardstick
+from fcn_edge.benchmark.sensors import EnergyMeter
+from fcn_edge.build import BuildOptions, build_engine
+from fcn_edge.data import dataset_from_name
+from fcn_edge.device import this_device
+from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.frame import Times
+from fcn_edge.gating import verdict_from_records
+from fcn_edge.records import require_plausible
+
+STREETS = "synthetic:street,seed=3,images=3,size=64x96"
+QUICK = BenchOptions(rounds=2, frames=3, warmup=1, camera_fps=0)
+SHORTEST = BenchOptions(1, 1, 1, camera_fps=0)
+ROW_KEYS = {
+    "model",
+    "target",
+    "precision",
+    "execution",
+    "height",
+    "width",
+    "miou",
+    "miou_ci",
+    "latency_ms",
+    "stages_ms",
+    "fps",
+    "end_to_end_ms",
+    "end_to_end_fps",
+    "peak_rss_mb",
+    "cold_start_ms",
+    "warm_start_ms",
+    "energy_mj",
+    "power_w",
+    "paced",
+    "size_mb",
+    "pareto",
+    "dominated_by",
+    "yardstick_ms",
+    "model_sha256",
+    "weights",
+    "scores",
+}
+HAS_BF16 = bool({"avx512_bf16", "amx_bf16", "bf16"} & set(this_device().instruction_sets))
+
+
+@pytest.fixture(autouse=True)
+def no_further_process(monkeypatch):
+    """Memory is measured in a process for each variant; one test does so."""
+    monkeypatch.setattr(record, "fresh_process", lambda variant: dict.fromkeys(cold_start.NOTHING, 100.0))
+
+
+@pytest.fixture(scope="module")
+def streets():
+    return dataset_from_name(STREETS)
+
+
+def expected_variants():
+    """(target, precision, execution) of an fp32 and an INT8 file on this machine."""
+    found = set()
+    for target in ("openvino", "onnxruntime"):
+        if find_spec(target) is not None:
+            found |= {(target, "fp32", "f32"), (target, "int8", "f32")}
+    if find_spec("openvino") is not None and HAS_BF16:
+        found.add(("openvino", "fp32", "bf16"))
+    return found
+
+
+@pytest.mark.slow
+def test_every_precision_on_every_engine_present_has_a_row(onnx_file, int8_file, streets):
+    made = record_from_engines(variants_from_files([onnx_file, int8_file]), streets, options=QUICK)
+    assert {(row["target"], row["precision"], row["execution"]) for row in made["rows"]} == expected_variants()
+    for row in made["rows"]:
+        assert set(row) >= ROW_KEYS
+        assert set(row["latency_ms"]) == {"p50", "p90", "p95", "p99", "mean", "raw"}
+        assert len(row["latency_ms"]["raw"]) == len(row["end_to_end_ms"]["raw"]) == QUICK.rounds * QUICK.frames
+        assert len(row["yardstick_ms"]) == QUICK.rounds and min(row["yardstick_ms"]) > 0
+        assert row["latency_ms"]["p50"] <= row["latency_ms"]["p90"] <= row["latency_ms"]["p99"]
+        assert set(row["stages_ms"]) == {"input", "infer", "view"}
+        assert row["end_to_end_fps"] <= row["fps"]
+        assert 0 <= row["miou"] <= 1 and len(row["scores"]["images"]) == 3
+        assert (row["height"], row["width"]) == (64, 96)
+    sizes = {row["precision"]: row["size_mb"] for row in made["rows"]}
+    assert sizes["int8"] < sizes["fp32"] / 3
+    assert set(made["device"]) >= {"cpu", "cores", "instruction_sets", "name"}
+    assert "python" in made["versions"] and made["images"] == 3 and made["skipped"] == []
+    assert json.loads(json.dumps(made, allow_nan=False)) == made
+    require_plausible(made, "the record")
+    assert {check.kind: check.ok for check in verdict_from_records(made, made).checks} == {
+        "miou": True,
+        "latency": None,
+        "size": True,
+        "memory": True,
+    }, "two rounds are too few to judge latency"
+
+
+@pytest.mark.slow
+def test_rows_have_the_interval_of_their_miou(onnx_file, streets):
+    variants = variants_from_files([onnx_file], ["onnxruntime"])
+    eight = dataset_from_name(STREETS.replace("images=3", "images=8"))
+    row = record_from_engines(variants, eight, options=SHORTEST)["rows"][0]
+    assert row["miou_ci"][0] < row["miou"] < row["miou_ci"][1]
+    few = record_from_engines(variants, streets, options=SHORTEST)["rows"][0]
+    assert few["miou_ci"] is None, "three images are too few"
+
+
+IMAGES = [np.zeros((4, 4, 3), np.uint8)]
+
+
+class Counting:
+    """Stands for an engine: `segment` below tells who was asked."""
+
+    def __init__(self, target):
+        self.target = target
+
+
+@pytest.fixture
+def order(monkeypatch):
+    """Who was measured, in order; frames take a millisecond."""
+    asked = []
+    times = Times(0, 1_000_000, 0, 0)
+    monkeypatch.setattr(timing, "segment", lambda frame, engine, style: (asked.append(engine.target), times))
+    monkeypatch.setattr(timing.Yardstick, "measured_ms", lambda self: asked.append("yardstick") or (2.0, 2.0))
+    return asked
+
+
+def test_variants_take_turns_each_beside_the_yardstick(order):
+    engines = [Counting("openvino"), Counting("onnxruntime")]
+    options = BenchOptions(rounds=3, frames=2, warmup=1, threads=1)
+    turns = timing.alternating(engines, IMAGES, options, EnergyMeter(), lambda done, total: None)
+    measured = order[order.index("yardstick") + 1 :]
+    one = [(e.target, "yardstick") * (1 + options.frames) for e in engines]  # one frame wakes the engine
+    assert measured == [word for turn in one for word in turn] * options.rounds
+    assert [len(each.times) for each in turns] == [6, 6] and turns[0].yardstick_ms == [2.0] * 3
+
+
+def test_reference_run_takes_one_turn(order):
+    options = BenchOptions(rounds=3, frames=2, warmup=1, threads=1)
+    engines = [Counting("reference")]
+    turns = timing.alternating(engines, IMAGES, options, EnergyMeter(), lambda done, total: None)
+    assert len(turns[0].times) == 2 and turns[0].warmup == 1
+
+
+def test_warm_up_ends_when_times_are_steady(monkeypatch):
+    falling = iter([100 - number for number in range(40)] + [50] * 200)
+    times = lambda: Times(0, next(falling) * 1_000_000, 0, 0)  # noqa: E731
+    monkeypatch.setattr(timing, "segment", lambda frame, engine, style: (None, times()))
+    assert timing.warmed_up(Counting("openvino"), IMAGES, 5) == 10, "a tenth slower over five frames is steady"
+    monkeypatch.setattr(
+        timing, "segment", lambda frame, engine, style: (None, Times(0, 2 ** len(spent), 0, spent.append(0)))
+    )
+    spent = []
+    assert timing.warmed_up(Counting("openvino"), IMAGES, 5) == timing.MOST_WARMUP
+
+
+@pytest.mark.parametrize(("frame_ms", "missed"), [(10, 0), (150, 8), (250, 9)])
+def test_paced_run_counts_frames_that_were_not_done_in_time(monkeypatch, frame_ms, missed):
+    """Ten frames of a camera of 10 a second, on a clock of our own."""
+    now = [0.0]
+    monkeypatch.setattr(timing.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(timing, "segment", lambda *_: now.__setitem__(0, now[0] + frame_ms / 1000))
+    options = BenchOptions(camera_fps=10, paced_frames=10)
+    found = timing.paced(Counting("openvino"), IMAGES, options)
+    assert found["frames"] == 10 and found["missed"] >= missed and (found["missed"] > 0) == (frame_ms > 100)
+    assert timing.paced(Counting("openvino"), [], BenchOptions(camera_fps=0)) is None
+
+
+@pytest.mark.slow
+def test_run_that_was_cut_short_goes_on_from_its_finished_rows(onnx_file, int8_file, streets, tmp_path, monkeypatch):
+    both = [Variant(onnx_file, "onnxruntime", "f32"), Variant(int8_file, "onnxruntime", "f32")]
+    one_by_one = BenchOptions(1, 1, 1, camera_fps=0, together=1)
+    opened = []
+    real = record.open_engine
+
+    def dying(path, **words):
+        opened.append(path)
+        if len(opened) == 2:
+            raise BadInput("killed")
+        return real(path, **words)
+
+    monkeypatch.setattr(record, "open_engine", dying)
+    with pytest.raises(BadInput, match="killed"):
+        record_from_engines(both, streets, options=one_by_one, folder=tmp_path)
+    assert (tmp_path / "unfinished.json").is_file()
+    made = record_from_engines(both, streets, options=one_by_one, folder=tmp_path)
+    assert opened == [onnx_file, int8_file, int8_file]
+    assert [row["precision"] for row in made["rows"]] == ["fp32", "int8"]
+    assert not (tmp_path / "unfinished.json").exists()
+    assert sorted(path.suffix for path in (tmp_path / "samples").iterdir()) == [".jpg"] * 3
+
+
+def test_rows_of_another_protocol_are_not_taken_up(onnx_file, streets, tmp_path):
+    kept = Partial(tmp_path, streets, SHORTEST)
+    kept.add([Variant(onnx_file, "onnxruntime", "f32")], [{"skipped": []}])
+    assert Partial(tmp_path, streets, SHORTEST).has(Variant(onnx_file, "onnxruntime", "f32"))
+    assert not Partial(tmp_path, streets, QUICK).has(Variant(onnx_file, "onnxruntime", "f32"))
+    (tmp_path / "unfinished.json").write_text("half a fi")
+    assert not Partial(tmp_path, streets, SHORTEST).has(Variant(onnx_file, "onnxruntime", "f32"))
+
+
+def test_chosen_targets_only(onnx_file, int8_file):
+    variants = variants_from_files([onnx_file, int8_file], ["onnxruntime"])
+    assert variants == [Variant(onnx_file, "onnxruntime", "f32"), Variant(int8_file, "onnxruntime", "f32")]
+
+
+def test_chosen_precisions_only(onnx_file, int8_file, monkeypatch):
+    monkeypatch.setattr(variants, "has_bf16", lambda: True)
+    found = variants_from_files([onnx_file, int8_file], ["openvino"], ["bf16", "int8"])
+    assert found == [Variant(onnx_file, "openvino", "bf16"), Variant(int8_file, "openvino", "f32")]
+    with pytest.raises(BadInput, match="none of the files runs in fp16"):
+        variants_from_files([onnx_file], ["openvino"], ["fp16"])
+
+
+def test_bf16_is_for_fp32_files_whatever_their_name(onnx_file, int8_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(variants, "has_bf16", lambda: True)
+    renamed = tmp_path / "net.onnx"
+    renamed.write_bytes(int8_file.read_bytes())
+    assert [v.execution for v in variants_from_files([onnx_file], ["openvino"])] == ["f32", "bf16"]
+    assert [v.execution for v in variants_from_files([renamed], ["openvino"])] == ["f32"]
+
+
+@pytest.mark.slow
+def test_checkpoint_runs_in_pytorch_and_a_directory_as_it_was_built(checkpoint_file, onnx_file, tmp_path, streets):
+    built = build_engine(onnx_file, tmp_path / "engine", options=BuildOptions("onnxruntime", "fp32"))
+    variants = variants_from_files([checkpoint_file, built.path])
+    assert [(v.target, v.execution) for v in variants] == [("pytorch", "f32"), ("onnxruntime", "f32")]
+    made = record_from_engines(variants, streets, options=SHORTEST)
+    sizes = [row["size_mb"] for row in made["rows"]]
+    assert sizes == [round(path.stat().st_size / 1e6, 2) for path in (checkpoint_file, built.path / "model.onnx")]
+
+
+@pytest.mark.slow
+def test_directory_built_for_bf16_is_measured_in_bf16(onnx_file, tmp_path):
+    if not HAS_BF16 or find_spec("openvino") is None:
+        pytest.skip("no bf16 on this CPU, or no openvino: nothing was compiled")
+    built = build_engine(onnx_file, tmp_path / "engine", options=BuildOptions("openvino", "bf16"))
+    assert variants_from_files([built.path]) == [Variant(built.path, "openvino", "bf16")]
+
+
+def test_no_engine_at_all_is_told(onnx_file, monkeypatch):
+    monkeypatch.setattr(variants, "available_targets", lambda: ("pytorch",))
+    with pytest.raises(BackendMissing, match="no engine is installed to measure: pip install"):
+        variants_from_files([onnx_file])
+
+
+def test_image_that_does_not_decode_is_named_and_not_counted(onnx_file, streets):
+    class Broken(list):
+        def __getitem__(self, number):
+            return streets.items[number] if number else BrokenItem()
+
+    class BrokenItem:
+        name = sequence = "broken"
+
+        def image(self):
+            raise BadInput("broken.jpg: not an image that decodes")
+
+    from dataclasses import replace
+
+    variants = variants_from_files([onnx_file], ["onnxruntime"])
+    broken = replace(streets, items=Broken(range(3)))
+    made = record_from_engines(variants, broken, options=BenchOptions(1, 2, 1, camera_fps=0))
+    assert (made["images"], made["skipped"]) == (2, ["broken.jpg: not an image that decodes"])
+
+
+def test_front_holds_what_nothing_else_beats_and_the_rest_name_what_does():
+    rows = [
+        {
+            "model": f"n{n}",
+            "target": "openvino",
+            "precision": "fp32",
+            "execution": "f32",
+            "height": 1,
+            "width": 1,
+            "latency_ms": {"p50": p50},
+            "miou": miou,
+        }
+        for n, (p50, miou) in enumerate(((10, 0.5), (20, 0.6), (30, 0.6), (9, 0.4), (11, 0.45), (10, 0.5), (40, None)))
+    ]
+    rows.append(rows[0] | {"model": "reference", "target": "reference", "latency_ms": {"p50": 1}, "miou": 0.9})
+    record.mark_front(rows)
+    assert [row["pareto"] for row in rows] == [True, True, False, True, False, True, False, False]
+    assert [row["dominated_by"] and row["dominated_by"][:2] for row in rows] == [
+        None,
+        None,
+        "n1",
+        None,
+        "n0",
+        None,
+        "n3",
+        None,
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_memory_and_starts_are_those_of_a_process_of_its_own(onnx_file, target):
+    pytest.importorskip(target, reason=f"{target} is not installed: no memory was measured")
+    ballast = bytearray(512 * 2**20)  # what this process holds must not count
+    found = cold_start.fresh_process(Variant(onnx_file, target, "f32"))
+    assert 30 < found["peak_rss_mb"] < len(ballast) / 2**20
+    assert found["cold_start_ms"] > found["warm_start_ms"] > 0
+
+
+@pytest.mark.slow
+def test_memory_of_what_does_not_open_is_unknown(tmp_path):
+    assert cold_start.fresh_process(Variant(tmp_path / "none.onnx", "onnxruntime", "f32")) == cold_start.NOTHING
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_yardstick_does_its_work_on_as_many_threads_as_asked(threads):
+    with Yardstick(threads) as yardstick:
+        assert min(yardstick.measured_ms()) > 0
+        assert [set(product.ravel().tolist()) for _, _, product in yardstick._parts] == [{64 * 1.5**2}] * threads

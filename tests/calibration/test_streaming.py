@@ -1,0 +1,109 @@
+"""Calibration image after image: memory that does not grow, progress, and the same table every time."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+
+from fcn_edge.calibration import METHODS, int8_from_onnx, table_from_file, table_from_images
+from fcn_edge.calibration.images import CalibrationImage, CalibrationImages, images_from_source
+from fcn_edge.calibration.table import with_method
+from fcn_edge.data.base import sha256_of_pixels
+from fcn_edge.onnxfile import onnx_from_file, save_onnx
+
+MORE = 1.15  # times the peak of few images, for eight times as many
+FEW, MANY = 4, 32
+
+
+def source(count):
+    return f"synthetic:street,seed=2,images={count},size=64x96"
+
+
+def drawn(number):
+    """A picture of blurred noise; streets will not do, for their painter keeps what it has drawn."""
+    coarse = np.random.default_rng(number).integers(0, 256, (16, 24, 3), np.uint8)
+    image = cv2.resize(coarse, (192, 128))
+    return CalibrationImage(f"noise{number}", image.copy, lambda: sha256_of_pixels(image))
+
+
+class Drawn:
+    """Pictures that exist while they are looked at."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __iter__(self):
+        return (drawn(number) for number in range(self.count))
+
+
+def peak(onnx_file, count):
+    """Bytes of Python and numpy memory, pictures and tensors among them."""
+    tracemalloc.start()
+    try:
+        table_from_images(onnx_file, CalibrationImages("noise", Drawn(count)))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_images(onnx_file):
+    peak(onnx_file, 2)  # what is loaded and cached once
+    assert peak(onnx_file, MANY) <= MORE * peak(onnx_file, FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_the_same_bits_on_every_run(onnx_file, tmp_path, method):
+    for name in ("a", "b"):
+        out, table = tmp_path / f"{name}.onnx", tmp_path / f"{name}.json"
+        made = int8_from_onnx(onnx_file, out, calib=source(3), method=method, table_out=table)
+        assert made.quantization.method == method
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_methods_give_different_files(onnx_file, table_file, tmp_path):
+    files = set()
+    for method in METHODS:
+        int8_from_onnx(onnx_file, tmp_path / "a.onnx", calib=str(table_file), method=method)
+        files.add((tmp_path / "a.onnx").read_bytes())
+    assert len(files) == len(METHODS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["entropy", "mse"])
+def test_unsigned_tensors_are_scaled_for_255_levels(onnx_file, table_file, tmp_path, method):
+    """The limits differ with the levels, and both are those of the table."""
+    made = int8_from_onnx(onnx_file, tmp_path / "a.onnx", calib=str(table_file), method=method, placement="x86")
+    graph, entries = onnx_from_file(made.path).graph, with_method(table_from_file(table_file), method).tensors
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    kinds = set()
+    for name, entry in entries.items():
+        levels = 255 if stored[f"{name}_zero"].dtype == "uint8" else 127
+        kinds.add(levels)
+        assert stored[f"{name}_scale"] == pytest.approx(entry.limit(method, levels) / levels, rel=1e-6)
+    assert kinds == {127, 255}
+
+
+@pytest.mark.slow
+def test_tensor_of_subnormal_numbers_is_calibrated_as_zeros_are(onnx_file, tmp_path):
+    """A branch that training has switched off: float32 cannot divide by the width of its histogram's bins."""
+    model = onnx_from_file(onnx_file)
+    last = next(node for node in reversed(model.graph.node) if node.op_type == "Conv")
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1e-39), "tiny"))
+    position = list(model.graph.node).index(last)
+    model.graph.node.insert(position, helper.make_node("Mul", [last.input[0], "tiny"], ["switched_off"], "off"))
+    last.input[0] = "switched_off"
+    save_onnx(model, tmp_path / "off.onnx")
+    entry = table_from_images(tmp_path / "off.onnx", images_from_source(source(2))).tensors["switched_off"]
+    assert 0 < entry.amax < 1e-36 and sum(entry.histogram) == 0
+    assert int8_from_onnx(tmp_path / "off.onnx", tmp_path / "off.int8.onnx", calib=source(2)).path.exists()

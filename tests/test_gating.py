@@ -1,0 +1,319 @@
+"""Verdicts from two records, without an engine or an image."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from fcn_edge.errors import BadInput
+from fcn_edge.gating import Limits, annotations_of, junit_of, limits_from_file, summary_of, updated_baseline
+from fcn_edge.gating import verdict_from_records as verdict_of
+from fcn_edge.records import require_plausible, sealed
+from tests.benchrecords import DEVICE, drawn_images, record, row
+
+ROOT = Path(__file__).resolve().parents[1]
+OTHER_DEVICE = DEVICE | {"name": "xeon-2c", "cpu": "Xeon", "instruction_sets": ["avx2"]}
+
+# `fcn-edge gate` in a process where everything heavier than numpy and typer is refused.
+GATE_ALONE = """
+import sys
+HEAVY = ("fcn_edge.engines", "fcn_edge.data", "fcn_edge.streaming")
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in REFUSED or name.startswith(HEAVY):
+            raise AssertionError(f"gate imports {name}")
+sys.meta_path.insert(0, Refusing())
+from fcn_edge.cli import main
+main()
+"""
+REFUSED = ("cv2", "onnx", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx", "safetensors")
+
+
+@pytest.fixture(scope="module")
+def baseline():
+    return record()
+
+
+def named(verdict, end):
+    """The check of the int8 row whose name ends so."""
+    return next(check for check in verdict.checks if "int8" in check.name and check.name.endswith(end))
+
+
+def test_equal_records_pass_and_every_row_has_its_checks(baseline):
+    verdict = verdict_of(baseline, baseline)
+    assert verdict.verdict == "pass" and verdict.notes == ()
+    ends = [check.name.rpartition(": ")[2] for check in verdict.checks]
+    assert ends == ["miou", "latency", "MB", "peak MB"] * 2
+    assert named(verdict, "miou").reason == "equal to the baseline"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_another_run_of_the_same_never_fails(baseline, seed):
+    """A day on which all is slower by half, and noisier."""
+    rows = [row("fp32", ms=40.0, seed=100 + seed, slow=1.5, noise=0.05), row(seed=200 + seed, slow=1.5, noise=0.05)]
+    verdict = verdict_of(record(*rows), baseline)
+    assert verdict.verdict != "fail", [check for check in verdict.checks if check.ok is False]
+
+
+def test_where_others_held_the_cpu_cpu_times_are_compared(baseline):
+    """Frames of three times the length, and a yardstick that suffered less: another process, not another network."""
+    busy = row(ms=60.0, seed=5)
+    busy |= {"cpu_ms": row(seed=6)["cpu_ms"], "preemptions": [30] * 20}
+    check = named(verdict_of(record(row("fp32", ms=40.0), busy), baseline), "latency")
+    assert check.ok is True and check.reason.endswith("of CPU time")
+    slower = busy | {"cpu_ms": [1.25 * value for value in busy["cpu_ms"]]}
+    assert named(verdict_of(record(row("fp32", ms=40.0), slower), baseline), "latency").ok is False
+    calm = busy | {"preemptions": [2] * 20}
+    assert named(verdict_of(record(row("fp32", ms=40.0), calm), baseline), "latency").ok is False, "it waits"
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("factor", [1.2, 1.5])
+def test_slowdown_of_a_fifth_is_caught_whatever_the_day(baseline, factor, seed):
+    verdict = verdict_of(record(row("fp32", ms=40.0), row(ms=20 * factor, seed=300 + seed, slow=0.7)), baseline)
+    assert named(verdict, "latency").ok is False and verdict.verdict == "fail"
+
+
+def test_slowdown_within_the_limit_passes_and_one_at_it_is_undecidable(baseline):
+    assert named(verdict_of(record(row("fp32"), row(ms=20.6)), baseline), "latency").ok is True
+    at = named(verdict_of(record(row("fp32"), row(ms=22.0, seed=3)), baseline), "latency")
+    assert at.ok is None and "undecided" in at.reason
+    assert at.low < at.limit < at.high
+
+
+def test_too_much_noise_asks_for_more_rounds(baseline):
+    noisy = verdict_of(record(row("fp32", ms=40.0), row(rounds=10, noise=0.12, seed=5)), baseline)
+    check = named(noisy, "latency")
+    assert check.ok is None and "--rounds" in check.reason and noisy.verdict == "undecidable"
+    assert check.power > 1.2, "and says that a fifth could not have been seen"
+    hopeless = named(verdict_of(record(row("fp32", ms=40.0), row(rounds=8, noise=0.8, seed=5)), baseline), "latency")
+    assert hopeless.ok is None and "a quieter machine" in hopeless.reason
+
+
+def test_few_turns_are_no_test(baseline):
+    check = named(verdict_of(record(row("fp32", ms=40.0), row(rounds=3)), baseline), "latency")
+    assert check.ok is None and "a test takes 6" in check.reason
+
+
+def test_turns_that_resemble_their_neighbours_count_for_fewer(baseline):
+    """A load that stays for half the run leaves the interval wide, where as many independent turns would not."""
+    calm, slow = row(noise=0.01), row(noise=0.01, ms=22.0)
+    raw = calm["latency_ms"]["raw"][:50] + slow["latency_ms"]["raw"][50:]
+    mixed = [part for pair in zip(calm["latency_ms"]["raw"], slow["latency_ms"]["raw"]) for part in pair][:100]
+    widths = []
+    for values in (raw, mixed):
+        latency = calm["latency_ms"] | {"raw": values}
+        check = named(verdict_of(record(row("fp32"), calm | {"latency_ms": latency}), baseline), "latency")
+        widths.append(check.high - check.low)
+    assert widths[0] > widths[1]
+
+
+@pytest.mark.parametrize("lost", [0.02, 0.05])
+def test_loss_of_accuracy_beyond_the_limit_is_caught(baseline, lost):
+    check = named(verdict_of(record(row("fp32"), row(images=drawn_images(lost=lost))), baseline), "miou")
+    assert check.ok is False and check.value < check.limit and check.power > 0.5
+
+
+def test_small_loss_passes_and_one_near_the_limit_is_undecidable(baseline):
+    small = named(verdict_of(record(row("fp32"), row(images=drawn_images(lost=0.001))), baseline), "miou")
+    assert small.ok is True and small.value < small.baseline
+    near = drawn_images(lost=0.004, spread=8)
+    check = named(verdict_of(record(row("fp32"), row(images=near)), baseline, Limits(max_miou_drop=0.5)), "miou")
+    assert check.ok is None and "more labelled images" in check.reason
+
+
+def test_one_class_lost_is_caught_by_its_name_where_asked(baseline):
+    found = record(row("fp32"), row(images=drawn_images(no_class=2)))
+    loose = Limits(max_miou_drop=60)
+    assert verdict_of(found, baseline, loose).verdict == "pass"
+    verdict = verdict_of(found, baseline, Limits(max_miou_drop=60, max_class_drop=5))
+    assert [check.name for check in verdict.checks if check.ok is False][
+        -1
+    ] == "fcn8s openvino int8 f32 360x480: IU of car"
+
+
+@pytest.mark.parametrize(("change", "end"), [({"size_mb": 3.6}, "MB"), ({"peak_rss_mb": 230.0}, "peak MB")])
+def test_growth_of_file_and_memory_is_caught(baseline, change, end):
+    verdict = verdict_of(record(row("fp32", ms=40.0), row(**change)), baseline)
+    assert [check.name.rpartition(": ")[2] for check in verdict.checks if check.ok is False] == [end]
+
+
+def test_memory_that_was_not_measured_is_undecidable(baseline):
+    assert named(verdict_of(record(row("fp32", ms=40.0), row(peak_rss_mb=None)), baseline), "peak MB").ok is None
+
+
+def test_row_that_is_missing_fails_and_one_more_is_told(baseline):
+    verdict = verdict_of(record(row()), baseline)
+    assert verdict.verdict == "fail" and verdict.checks[0].reason == "missing from the record"
+    more = verdict_of(record(*baseline["rows"], row("fp16")), baseline)
+    assert more.verdict == "pass" and "not judged: fcn8s openvino fp16" in more.notes[-1]
+
+
+def test_absolute_limits_hold_whatever_the_baseline_says(baseline):
+    limits = Limits(min_miou=99, max_p50_ms=1, max_p99_ms=1, max_size_mb=1, max_memory_mb=1)
+    failed = [
+        check.name.rpartition(": ")[2] for check in verdict_of(baseline, baseline, limits).checks if check.ok is False
+    ]
+    assert failed == ["miou floor", "p50 ms", "p99 ms", "most MB", "most peak MB"] * 2
+
+
+def test_limits_of_single_rows_override_those_of_all(baseline, tmp_path):
+    path = tmp_path / "limits.toml"
+    path.write_text('max_p50_ms = 30\n[[only]]\nprecision = "fp32"\nmax_p50_ms = 60\n')
+    assert verdict_of(baseline, baseline, limits_from_file(path)).verdict == "pass"
+    assert verdict_of(baseline, baseline, limits_from_file(path, max_class_drop=1)).verdict == "pass"
+    for text, told in (
+        ("max_drop = 1", "unknown key 'max_drop'"),
+        ("[[only]]\nmin_miou = 3", "name a row by model"),
+        ('[[only]]\ntarget = "openvino"', "at least one limit"),
+        ("max_latency_ratio = 0.5", "a ratio of 1 or more"),
+        ("max_miou_drop = 101", "0 to 100 points"),
+        ("max_size_mb = -1", "0 or more"),
+        ("only = 3", "tables"),
+        ('[[only]]\ntarget = "x"\nmax_mious = 3', "unknown key 'max_mious'"),
+    ):
+        path.write_text(text)
+        with pytest.raises(BadInput, match=told.replace("[", r"\[")):
+            limits_from_file(path)
+
+
+def on_two_devices(images=None, reference=None):
+    """(record of the other device, baseline here), both with a reference run."""
+    here = record(row(), row(target="reference"))
+    there = record(row(images=images, ms=90.0), row(target="reference", images=reference), device=OTHER_DEVICE)
+    return there, here
+
+
+def test_on_another_device_accuracy_is_judged_on_the_reference_run_and_times_are_not():
+    found, base = on_two_devices()
+    verdict = verdict_of(found, base)
+    assert verdict.verdict == "undecidable"
+    oks = {(check.name.split()[1], check.kind): check.ok for check in verdict.checks}
+    assert oks == {
+        ("openvino", "miou"): True,
+        ("openvino", "latency"): None,
+        ("openvino", "size"): True,
+        ("reference", "miou"): True,
+        ("reference", "size"): True,
+    }
+    assert "another device (epyc-2c)" in verdict.notes[0]
+    worse = drawn_images(lost=0.05)
+    assert verdict_of(*on_two_devices(worse, worse)).verdict == "fail", "both: the file lost it"
+    assert verdict_of(*on_two_devices(worse)).verdict == "fail", "the engine departs from its own reference run"
+
+
+def test_two_devices_without_a_reference_run_are_refused(baseline):
+    with pytest.raises(BadInput, match="on epyc-2c, the record on xeon-2c: nothing in them compares"):
+        verdict_of(record(device=OTHER_DEVICE), baseline)
+    nameless = record(device=None)
+    with pytest.raises(BadInput, match="a device that it does not name"):
+        verdict_of(nameless, nameless)
+
+
+def test_another_yardstick_is_not_compared(baseline):
+    check = named(verdict_of(record(yardstick="multiplications"), baseline), "latency")
+    assert check.ok is None and "another yardstick" in check.reason
+
+
+def edited(found):
+    changed = copy.deepcopy(found)
+    changed["rows"][0]["miou"] = 0.99
+    return changed
+
+
+def outside():
+    found = row()
+    found["scores"]["images"][0]["cells"] = [[99, 1]]
+    return found
+
+
+BAD = {
+    "another schema": (lambda: sealed(record() | {"schema": 1}), "schema 1, written by an older"),
+    "a newer schema": (lambda: sealed(record() | {"schema": 9}), "written by a newer"),
+    "an edited record": (lambda: edited(record()), "edited after it was measured"),
+    "no raw latencies": (lambda: record(row(latency_ms={"p50": 20.0})), "holds no raw latencies"),
+    "no raw confusions": (lambda: record(row(scores={"miou": 0.5})), "no raw confusions of each image"),
+    "another model": (lambda: record(row(model="fcn16s")), "fcn16s.*two models|two models"),
+    "another data set": (lambda: record(row(images=drawn_images(50))), "of them are the same"),
+    "other labels": (lambda: record(row(images=drawn_images(seed=9))), "labels of 60 of 60 images"),
+    "other classes": (lambda: record(classes=["a", "b", "c"]), "whose classes are others"),
+    "counts of no class": (lambda: record(outside()), "counts outside the confusion matrix"),
+    "nothing": (dict, "not a benchmark record"),
+    "no rows": (lambda: record() | {"rows": []}, "not a benchmark record"),
+    "no row": (lambda: record("fast"), "row 1 says nothing of model, target"),
+    "two of a kind": (lambda: record(row(), row()), "two rows are fcn8s openvino int8 f32 360x480"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_records_are_refused_on_either_side_with_the_reason(name, baseline):
+    make, told = BAD[name]
+    for pair in ((make(), baseline), (baseline, make())):
+        with pytest.raises(BadInput, match=told):
+            verdict_of(*pair)
+
+
+def test_baseline_is_updated_with_a_reason_that_stays(baseline):
+    found = record(row("fp32", ms=40.0), row(ms=40.0))
+    verdict = verdict_of(found, baseline)
+    assert verdict.verdict == "fail"
+    made = updated_baseline(found, "twice the channels in the head", verdict)
+    assert made["baseline"]["reason"] == "twice the channels in the head"
+    assert made["baseline"]["accepted"] == ["fcn8s openvino int8 f32 360x480: latency"]
+    assert verdict_of(found, made).verdict == "pass"
+    for reason in ("", "  ok  "):
+        with pytest.raises(BadInput, match="--reason"):
+            updated_baseline(found, reason, verdict)
+
+
+def test_records_are_left_as_they_were(baseline):
+    before = copy.deepcopy(baseline)
+    verdict_of(baseline, baseline)
+    assert baseline == before
+
+
+def test_junit_summary_and_annotations_tell_the_same(baseline):
+    verdict = verdict_of(record(row("fp32", ms=40.0, rounds=3), row(ms=30.0, runtime="a|b")), baseline)
+    suite = ElementTree.fromstring(junit_of(verdict))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "1", "1")
+    failure = suite.find(".//failure")
+    assert "1.5" in failure.get("message")
+    markdown = summary_of(verdict)
+    assert markdown.startswith("## fcn-edge gate **failed**") and "6 checks ok, 1 failed, 1 undecided" in markdown
+    assert markdown.index("❌") < markdown.index("❔") < markdown.index("✅")
+    error, warning = sorted(annotations_of(verdict))
+    assert error.startswith("::error title=fcn-edge gate::fcn8s openvino int8") and warning.startswith("::warning")
+
+
+def test_figures_that_no_measurement_gives_are_found(baseline):
+    require_plausible(baseline, "r")
+    latency = row()["latency_ms"]
+    for found, told in (
+        (record(row(latency_ms=latency | {"p50": 0.001})), "cannot be"),
+        (record(row(latency_ms=latency | {"p50": latency["p99"] + 1})), "cannot be"),
+        (record(row(latency_ms=latency | {"raw": [1.0]})), "not among its raw values"),
+        (record(row(miou=75.0)), "75.0 is no fraction"),
+        (record(date="today"), "no date"),
+        (record(device=None), "no device"),
+    ):
+        with pytest.raises(BadInput, match=told):
+            require_plausible(found, "r")
+
+
+@pytest.mark.slow
+def test_command_runs_where_no_engine_and_no_pixels_can_be_loaded(tmp_path, baseline):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(baseline))
+    code = f"REFUSED = {REFUSED}{GATE_ALONE}"
+    command = [sys.executable, "-c", code, "gate", str(path), "--baseline", str(path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    verdict = json.loads(done.stdout)
+    assert verdict["verdict"] == "pass"
+    assert all(set(check) >= {"name", "value", "baseline", "limit", "power", "ok"} for check in verdict["checks"])
