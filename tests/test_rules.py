@@ -37,8 +37,25 @@ HOMES = {
     "openvino": ("engines.ov",),
     "onnxruntime": ("engines.ort*",),
     "onnxruntime_ep_nv_tensorrt_rtx": ("engines.ort*",),
-    "onnx": ("exporting", "calibration", "build", "comparison", "deploy", "onnxfile", "onnxgraph", "onnxpairs", "onnxstages"),
-    "google": ("exporting", "calibration", "build", "comparison", "deploy", "onnxfile"),  # protobuf, which ONNX files are
+    "onnx": (
+        "exporting",
+        "calibration",
+        "build",
+        "comparison",
+        "deploy",
+        "onnxfile",
+        "onnxgraph",
+        "onnxpairs",
+        "onnxstages",
+    ),
+    "google": (
+        "exporting",
+        "calibration",
+        "build",
+        "comparison",
+        "deploy",
+        "onnxfile",
+    ),  # protobuf, which ONNX files are
     "safetensors": ("models", "training", "exporting"),
     "typer": ("cli",),
     "av": ("streaming.sinks.video", "streaming.sources.tracks"),

@@ -11,7 +11,7 @@ import pytest
 from fcn_edge.benchmark import (
     BenchOptions,
     Variant,
-    fresh,
+    cold_start,
     record,
     record_from_engines,
     timing,
