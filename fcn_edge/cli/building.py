@@ -12,7 +12,6 @@ from fcn_edge.onnxfile import contract_from_onnx
 
 if TYPE_CHECKING:
     from fcn_edge.build import Built
-    from fcn_edge.calibration.refine import Refinement
     from fcn_edge.exporting.padding import PaddingPrice
 
 
@@ -40,19 +39,6 @@ def _builds(target: Target) -> bool:
     return True
 
 
-def refinements_from_text(text: str | None) -> tuple[Refinement, ...] | None:
-    """Refinements from "bias,rounding" or "none". Raises BadInput."""
-    from fcn_edge.calibration.refine import REFINEMENTS
-
-    if text is None:
-        return None
-    named = [] if text.strip() == "none" else [part.strip() for part in text.split(",")]
-    for name in named:
-        if name not in REFINEMENTS:
-            raise BadInput(f"--refine {text}: write {', '.join(REFINEMENTS)}, several with a comma, or none")
-    return tuple(name for name in REFINEMENTS if name in named)
-
-
 def require_fp32(path: Path) -> None:
     """Raises BadInput where `path` is not an fp32 ONNX file, which alone can be calibrated."""
     if path.suffix.lower() in CHECKPOINT_SUFFIXES:
@@ -71,17 +57,12 @@ def describe_training(result: dict[str, Any]) -> None:
         print(f"went on after epoch {before} of {epochs}")
     kept = "the last" if result["best_miou"] is None else f"best mIoU {100 * result['best_miou']:.1f}"
     print(f"{result['checkpoint']}: {kept} of {epochs} epochs")
-    if "qat" in result:
-        name = str(result["checkpoint"]).removesuffix(".safetensors")
-        print(f"next: fcn-edge export {name}.safetensors --out {name}.onnx, then")
-        print(f"      fcn-edge calibrate {name}.onnx --calib {result['qat']['calib']} --out {name}.int8.onnx")
 
 
 def describe_calibration(result: dict[str, Any]) -> None:
     """What `calibrate` made, and what its images cover, in a few lines for people."""
     print(f"{result['onnx']}: {result['tensors']} tensors quantized from {result['images']} images")
-    refined = f", refined: {' and '.join(result['refined'])}" if result["refined"] else ""
-    print(f"  table: {result['table']}, method {result['method']}, placement {result['placement']}{refined}")
+    print(f"  table: {result['table']}, method {result['method']}, placement {result['placement']}")
     if result["kept_float"]:
         print(f"  kept in float: {', '.join(result['kept_float'])}")
     if result["skipped"]:

@@ -66,10 +66,6 @@ class Placement(str, Enum):
     nvidia = "nvidia"
 
 
-Refine = Annotated[
-    str | None,
-    typer.Option("--refine", help="bias, rounding, both with a comma, or none [rounding if in the table]."),
-]
 Calib = Annotated[str | None, typer.Option("--calib", help="Folder, glob, video, data set, TOML or table of images.")]
 CalibImages = Annotated[int | None, typer.Option("--images", min=1, help="How many of them, evenly spread [100].")]
 
@@ -82,7 +78,6 @@ def calibrate(
     method: Annotated[Method | None, typer.Option("--method", help="How a range becomes a scale [percentile].")] = None,
     images: CalibImages = None,
     placement: Annotated[Placement, typer.Option("--placement", help="Where Q/DQ stands.")] = Placement.any,
-    refine: Refine = None,
     data: Annotated[str | None, typer.Option("--data", help="Labelled set that no image may be in.")] = None,
     allow_overlap: AllowOverlap = False,
     verify: Annotated[str | None, typer.Option("--verify", help="Images that the table must be made of.")] = None,
@@ -108,7 +103,7 @@ def calibrate(
     from fcn_edge.calibration import int8_from_onnx
     from fcn_edge.calibration.dla import dla_line, tensorrt_number, write_dla_cache
     from fcn_edge.calibration.images import save_recipe
-    from fcn_edge.cli.building import describe_calibration, refinements_from_text, require_fp32
+    from fcn_edge.cli.building import describe_calibration, require_fp32
     from fcn_edge.data import dataset_from_name
     from fcn_edge.outputs import require_apart, require_outputs
     from fcn_edge.schema import to_mapping
@@ -131,7 +126,6 @@ def calibrate(
             method=None if method is None else method.value,
             count=images,
             placement=placement.value,
-            refine=refinements_from_text(refine),
             table_out=table,
             held_out=held_out,
             verify=verify,
@@ -153,7 +147,6 @@ def calibrate(
         "images": len(made.table.images_sha256),
         "skipped": list(made.table.skipped),
         "placement": placement.value,
-        "refined": list(made.quantization.refined),
         "kept_float": list(made.quantization.kept_float),
         "coverage": to_mapping(made.coverage),
         "dla": for_dla,
@@ -171,7 +164,6 @@ def build_engine(
     images: CalibImages = None,
     method: Annotated[Method | None, typer.Option("--method", help="How a range becomes a scale [percentile].")] = None,
     placement: Annotated[Placement | None, typer.Option("--placement", help="Where Q/DQ stands [by target].")] = None,
-    refine: Refine = None,
     data: Annotated[str | None, typer.Option("--data", help="Labelled set to measure mIoU on.")] = None,
     allow_overlap: AllowOverlap = False,
     max_miou_drop: Annotated[
@@ -210,7 +202,7 @@ def build_engine(
     """
     from fcn_edge.build import BuildOptions
     from fcn_edge.build import build_engine as build
-    from fcn_edge.cli.building import chosen_target, describe_build, refinements_from_text
+    from fcn_edge.cli.building import chosen_target, describe_build
     from fcn_edge.cli.planning import shapes_from_text, sm_from_text
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines.trt import PlanOptions
@@ -234,7 +226,6 @@ def build_engine(
         calib_images=images,
         method=method.value if method else None,
         placement=placement.value if placement else None,
-        refine=refinements_from_text(refine),
         max_miou_drop=max_miou_drop,
         plan=plan,
         threads=threads,

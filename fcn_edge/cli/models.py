@@ -19,7 +19,6 @@ from fcn_edge.cli.app import (
     progress,
     recipe_of,
     require_suffix,
-    runnable,
     say,
     size_from_text,
     warn,
@@ -103,12 +102,6 @@ def train(
     backbone: Annotated[Path | None, typer.Option("--backbone", help="ImageNet weights of the backbone.")] = None,
     start: Annotated[Path | None, typer.Option("--start", help="Checkpoint to begin with, as 16s with 32s.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
-    qat: Annotated[bool, typer.Option("--qat", help="Go on from --start with INT8's rounding, for INT8.")] = False,
-    calib: Annotated[str | None, typer.Option("--calib", help="With --qat: images that set the scales.")] = None,
-    count: Annotated[int | None, typer.Option("--images", min=1, help="How many of them [100].")] = None,
-    allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Calibration images may be among those of --val.")
-    ] = False,
     json: Json = False,
 ) -> None:
     """Fine-tune by a recipe, resumable, best checkpoint kept.
@@ -116,8 +109,7 @@ def train(
     Stopped or killed, the same command goes on after the last whole epoch. Beside the checkpoint
     stand its record (.record.json), its curves (.record.png) and the state that a run goes on from
     (.state). Neighbouring frames of a drive are alike: judge a recipe by a drive it never saw,
-    then train it on all. --qat fine-tunes a trained checkpoint with INT8's rounding in it, by an
-    eighth of the recipe's epochs at a tenth of its rate; export and calibrate the result as any other.
+    then train it on all.
 
     \b
     Examples:
@@ -129,8 +121,6 @@ def train(
         --backgrounds camvid:camvid#train --out person.safetensors
       fcn-edge train fcn16s_vgg16_voc --data voc:VOC2012#train --val voc:VOC2012#val \\
         --start fcn32s.safetensors --out fcn16s.safetensors
-      fcn-edge train fcn8s_resnet18_camvid --qat --start net.safetensors --calib camvid:camvid#train \\
-        --data camvid:camvid#train --out net.qat.safetensors
     """
     from dataclasses import replace
 
@@ -142,17 +132,10 @@ def train(
     chosen = recipe_from_shelf(recipe)
     require_suffix(out, ".safetensors", "a checkpoint")
     require_apart([out], [start, backbone])
-    if qat and (start is None or calib is None):
-        raise BadInput("--qat goes on from a trained checkpoint: give --start, and --calib the images of its scales")
-    if not qat and (calib, count, allow_overlap) != (None, None, False):
-        raise BadInput("--calib, --images and --allow-overlap are for training with INT8's rounding: add --qat")
     require_package("pytorch")
     from fcn_edge.training import EpochReport, imagenet_weights, train_network
     from fcn_edge.training.loop import keep_freed_memory
-    from fcn_edge.training.qat import Int8Rounding, recipe_for_int8, rounding_from_checkpoint
 
-    if qat:
-        chosen = recipe_for_int8(chosen)
     if epochs is not None and chosen.train is not None:
         chosen = replace(chosen, train=replace(chosen.train, epochs=epochs))
     images = dataset_from_name(data)
@@ -172,20 +155,6 @@ def train(
         say(f"epoch {r.epoch}/{r.epochs}  loss {r.loss:.4g}  {scored}{r.seconds:.0f} s")
 
     with progress() as tick:
-        int8: Int8Rounding | None = None
-        if qat and start is not None and calib is not None:
-            int8 = rounding_from_checkpoint(
-                start,
-                chosen,
-                calib=calib,
-                count=count,
-                held_out=None if allow_overlap else validation,
-                on_image=functools.partial(tick, "calibrating"),
-            )
-            say(
-                f"INT8's rounding at {len(int8.pairs)} places, held against the calibrated file: scores are"
-                f" {int8.held.closer_db:.1f} dB nearer to its than fp32's are"
-            )
         record = train_network(
             chosen,
             out,
@@ -195,7 +164,6 @@ def train(
             backgrounds=behind,
             backbone_weights=weights,
             start=start,
-            int8=int8,
             on_epoch=report,
             on_step=lambda epoch, step, steps: tick(f"epoch {epoch}", step, steps),
         )
@@ -208,7 +176,6 @@ def train(
         "best_miou": record["best_miou"],
         "epochs": epochs,
         "resumed_after": epochs - len(trained),
-        **({"qat": record["qat"]} if qat else {}),
     }
     emit(result, as_json=json, human=lambda: describe_training(result))
 
@@ -221,7 +188,6 @@ def export(
     head: Annotated[Head, typer.Option("--head", help="Where the graph ends.")] = Head.scores,
     io: Annotated[Io, typer.Option("--io", help="contract: uint8 frames in; plain: float NCHW in.")] = Io.contract,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Any multiple of 32 at run time.")] = False,
-    equalise: Annotated[bool, typer.Option("--equalise", help="Even out the ranges of channels, for INT8.")] = False,
     same_padding: Annotated[
         bool, typer.Option("--same-padding", help="A pad-100 network pads its maps instead: faster, another accuracy.")
     ] = False,
@@ -234,22 +200,20 @@ def export(
 ) -> None:
     """A checkpoint as ONNX, held against PyTorch first.
 
-    An ONNX file made elsewhere gets the contract that its --spec describes. --equalise moves
-    factors between neighbouring convolutions: the same network bit for bit, with weights, and so a
-    hash, of its own; docs/int8.md says where that pays. --same-padding makes another network of the
-    same weights, without the original's border of 100 pixels: with --data both are evaluated.
+    An ONNX file made elsewhere gets the contract that its --spec describes. --same-padding makes
+    another network of the same weights, without the original's border of 100 pixels: with --data
+    both are evaluated.
 
     \b
     Examples:
       fcn-edge export net.safetensors --out net.onnx --size 384x512
       fcn-edge export other.onnx --spec other.toml --out net.onnx
-      fcn-edge export net.onnx --equalise --out even.onnx
       fcn-edge export fcn8s.safetensors --same-padding --data voc:VOC2012#val --out same.onnx
     """
     from fcn_edge.atomic_io import require_file
     from fcn_edge.cli.building import describe_padding
     from fcn_edge.engines import CHECKPOINT_SUFFIXES
-    from fcn_edge.exporting import ExportOptions, contract_file, equalised_file, onnx_from_checkpoint
+    from fcn_edge.exporting import ExportOptions, contract_file, onnx_from_checkpoint
 
     require_file(model, "a checkpoint or an ONNX file")
     require_suffix(out, ".onnx", "an ONNX file")
@@ -260,15 +224,6 @@ def export(
             raise BadInput(
                 "--size, --head, --io, --dynamic and --same-padding are for checkpoints; an ONNX file is only wrapped"
             )
-        if equalise:
-            with runnable(str(model), spec) as path:
-                pairs = equalised_file(path, out)
-            emit(
-                {"onnx": str(out), "equalised_pairs": pairs},
-                as_json=json,
-                human=lambda: print(f"{out}: {model} with {pairs} pairs of convolutions equalised"),
-            )
-            return
         path = contract_file(model, out, spec=spec, warn=warn)
         if path != out:
             raise BadInput(f"{model}: carries its contract already; there is nothing to export")
@@ -277,7 +232,7 @@ def export(
         return
     if spec is not None:
         raise BadInput(f"{model}: a checkpoint; --spec describes an ONNX file made elsewhere")
-    options = ExportOptions(size_from_text(size), head.value, io.value, dynamic, equalise, same_padding)
+    options = ExportOptions(size_from_text(size), head.value, io.value, dynamic, same_padding)
     price = None
     if data is None:
         made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))
