@@ -55,7 +55,8 @@ class Percentiles(StoredValue):
     @classmethod
     def of(cls, values_ms: np.ndarray) -> Percentiles:
         """Those of (N,) times, N at least 1."""
-        return cls(*_rounded(nearest_rank(values_ms, PERCENTS)))
+        p50, p90, p95, p99 = _rounded(nearest_rank(values_ms, PERCENTS))
+        return cls(p50, p90, p95, p99)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Latency(Percentiles):
     @classmethod
     def of(cls, values_ms: np.ndarray) -> Latency:
         """That of (N,) times, N at least 1."""
-        percentiles = _rounded(nearest_rank(values_ms, PERCENTS))
-        return cls(*percentiles, raw=_rounded(values_ms), mean=round(float(values_ms.mean()), 3))
+        p50, p90, p95, p99 = _rounded(nearest_rank(values_ms, PERCENTS))
+        return cls(p50, p90, p95, p99, raw=_rounded(values_ms), mean=round(float(values_ms.mean()), 3))
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,20 @@ class RecordRow(StoredValue):
     def images(self) -> tuple[ImageScore, ...]:
         """Confusion matrices of the single images."""
         return self.scores.images
+
+    def without_raw(self) -> RecordRow:
+        """The row without figures of single frames, rounds and images."""
+        return replace(
+            self,
+            latency_ms=replace(self.latency_ms, raw=(), stored=None),
+            end_to_end_ms=replace(self.end_to_end_ms, raw=(), stored=None),
+            scores=replace(self.scores, images=(), stored=None),
+            cpu_ms=(),
+            preemptions=(),
+            workload_ms=(),
+            workload_cpu_ms=(),
+            stored=None,
+        )
 
     def __repr__(self) -> str:
         miou = "unknown" if self.miou is None else f"{self.miou:.4f}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import sys
 import types
 import typing
@@ -78,13 +77,16 @@ def from_mapping(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
     return kind(**values)
 
 
-@functools.cache
+_FIELDS: dict[type, dict[str, dataclasses.Field[Any]]] = {}
+_TYPES: dict[type, dict[str, Any]] = {}
+
+
 def _fields_by_key(kind: type) -> dict[str, dataclasses.Field[Any]]:
     """The fields of a dataclass by their names in a file."""
-    return {field.metadata.get("key", field.name): field for field in dataclasses.fields(kind) if field.name != STORED}
-
-
-_TYPES: dict[type, dict[str, Any]] = {}
+    if kind not in _FIELDS:
+        fields = (field for field in dataclasses.fields(kind) if field.name != STORED)
+        _FIELDS[kind] = {field.metadata.get("key", field.name): field for field in fields}
+    return _FIELDS[kind]
 
 
 def _types_of(kind: type) -> dict[str, Any]:

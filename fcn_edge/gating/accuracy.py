@@ -16,9 +16,7 @@ EQUAL = 1e-12
 BASELINE = "the baseline"
 
 
-def accuracy_checks(
-    row: RecordRow, base: RecordRow, limits: Limits, record: Record, same_device: bool
-) -> list[Check]:
+def accuracy_checks(row: RecordRow, base: RecordRow, limits: Limits, record: Record, same_device: bool) -> list[Check]:
     """mIoU of a row, and the IoU of each class where asked, against the baseline's on the same images.
 
     On another device an engine computes otherwise where its instructions differ, so its row is compared with the

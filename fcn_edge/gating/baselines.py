@@ -30,14 +30,12 @@ def baseline_of_record(record: Record, baseline: Path) -> Path:
     """
     if not baseline.is_dir():
         return baseline
-    own = own_baseline(record, baseline)
-    found = sorted(baseline.glob(f"{record.suite or NO_SUITE}.*.json"))
+    own, suite = own_baseline(record, baseline), record.suite or NO_SUITE
+    found = sorted(baseline.glob(f"{suite}.*.json"))
     if own in found:
         return own
     if not found:
-        raise BadInput(
-            f"{baseline}: no baseline of the suite {record.suite or NO_SUITE}; `update` with a `reason` writes {own.name}"
-        )
+        raise BadInput(f"{baseline}: no baseline of the suite {suite}; `update` with a `reason` writes {own.name}")
     return found[0]
 
 

@@ -53,8 +53,9 @@ class Verdict:
         """What a program would raise; None where the verdict counts as a pass."""
         if self.counts_as == "pass":
             return None
-        kind = CheckFailed if self.counts_as == "fail" else Undecidable
-        return kind("; ".join(part for part in (_named("failed", self.failed), _named("undecided", self.undecided_checks)) if part))
+        parts = _named("failed", self.failed), _named("undecided", self.undecided_checks)
+        text = "; ".join(part for part in parts if part)
+        return CheckFailed(text) if self.counts_as == "fail" else Undecidable(text)
 
     @property
     def exit_code(self) -> int:
