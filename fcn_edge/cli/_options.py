@@ -46,10 +46,6 @@ ProviderOption = Annotated[
 RecipeOption = Annotated[
     str | None, typer.Option("--recipe", help="Network of a plain state dict (fcn-edge models lists them).")
 ]
-RefineOption = Annotated[
-    str | None,
-    typer.Option("--refine", help="bias, rounding, both with a comma, or none [rounding if in the table]."),
-]
 ScheduleOption = Annotated[
     str,
     typer.Option("--schedule", help="When stages run over a video: fixed:K, fixed:1,2,4, adaptive:T."),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from fcn_edge.errors import BadInput
 
 if TYPE_CHECKING:
-    from fcn_edge.calibration.refine import Refinement
     from fcn_edge.engines.trt import ShapeRange
 
 
@@ -47,19 +46,6 @@ def sm_from_text(text: str | None) -> tuple[int, ...]:
     if not all(part.isdigit() for part in parts):
         raise BadInput(f"--sm {text}: write capabilities like 86,89,120")
     return tuple(int(part) for part in parts)
-
-
-def refinements_from_text(text: str | None) -> tuple[Refinement, ...] | None:
-    """Refinements from "bias,rounding" or "none". Raises BadInput."""
-    from fcn_edge.calibration.refine import REFINEMENTS
-
-    if text is None:
-        return None
-    named = [] if text.strip() == "none" else [part.strip() for part in text.split(",")]
-    for name in named:
-        if name not in REFINEMENTS:
-            raise BadInput(f"--refine {text}: write {', '.join(REFINEMENTS)}, several with a comma, or none")
-    return tuple(name for name in REFINEMENTS if name in named)
 
 
 def require_suffix(out: Path, suffix: str, what: str, *, option: str = "--out") -> None:

@@ -19,11 +19,10 @@ from fcn_edge.cli._options import (
     MethodOption,
     ModelArgument,
     RecipeOption,
-    RefineOption,
     SpecOption,
     ThreadsOption,
 )
-from fcn_edge.cli._parse import refinements_from_text, shapes_from_text, sm_from_text
+from fcn_edge.cli._parse import shapes_from_text, sm_from_text
 from fcn_edge.cli._print import emit, progress_bar, say
 from fcn_edge.errors import BackendMissing, FcnEdgeError
 
@@ -67,7 +66,6 @@ def build_engine(
     images: CalibImagesOption = None,
     method: MethodOption = None,
     placement: Annotated[PlacementName | None, typer.Option("--placement", help="Q/DQ placement [by target].")] = None,
-    refine: RefineOption = None,
     data: Annotated[str | None, typer.Option("--data", help="Labelled set to measure mIoU on.")] = None,
     allow_overlap: AllowOverlapOption = False,
     max_miou_drop: Annotated[
@@ -128,7 +126,6 @@ def build_engine(
         calib_images=images,
         method=method,
         placement=placement,
-        refine=refinements_from_text(refine),
         max_miou_drop=max_miou_drop,
         plan=plan,
         threads=threads,

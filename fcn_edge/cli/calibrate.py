@@ -15,10 +15,9 @@ from fcn_edge.cli._options import (
     CalibImagesOption,
     JsonOption,
     MethodOption,
-    RefineOption,
     SpecOption,
 )
-from fcn_edge.cli._parse import refinements_from_text, require_suffix
+from fcn_edge.cli._parse import require_suffix
 from fcn_edge.cli._print import emit, progress_bar, say
 from fcn_edge.errors import BadInput
 
@@ -31,7 +30,6 @@ def calibrate(
     method: MethodOption = None,
     images: CalibImagesOption = None,
     placement: Annotated[PlacementName, typer.Option("--placement", help="Q/DQ placement.")] = "any",
-    refine: RefineOption = None,
     data: Annotated[str | None, typer.Option("--data", help="Labelled set that no image may be in.")] = None,
     allow_overlap: AllowOverlapOption = False,
     verify: Annotated[str | None, typer.Option("--verify", help="Images that the table must be made of.")] = None,
@@ -79,7 +77,6 @@ def calibrate(
             method=method,
             count=images,
             placement=placement,
-            refine=refinements_from_text(refine),
             table_out=table,
             held_out=held_out,
             verify=verify,
@@ -101,7 +98,6 @@ def calibrate(
         "images": len(made.table.images_sha256),
         "skipped": list(made.table.skipped),
         "placement": placement,
-        "refined": list(made.quantization.refined),
         "kept_float": list(made.quantization.kept_float),
         "coverage": to_mapping(made.coverage),
         "dla": for_dla,
@@ -124,8 +120,7 @@ def _require_fp32(path: Path) -> None:
 def _print_calibration(result: dict[str, Any]) -> None:
     """What `calibrate` made, and what its images cover, in a few lines for people."""
     print(f"{result['onnx']}: {result['tensors']} tensors quantized from {result['images']} images")
-    refined = f", refined: {' and '.join(result['refined'])}" if result["refined"] else ""
-    print(f"  table: {result['table']}, method {result['method']}, placement {result['placement']}{refined}")
+    print(f"  table: {result['table']}, method {result['method']}, placement {result['placement']}")
     if result["kept_float"]:
         print(f"  kept in float: {', '.join(result['kept_float'])}")
     if result["skipped"]:

@@ -10,7 +10,7 @@ import typer
 
 from fcn_edge.choices import GraphIo
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import recipe_of, runnable
+from fcn_edge.cli._model import recipe_of
 from fcn_edge.cli._options import JsonOption, RecipeOption, SpecOption
 from fcn_edge.cli._parse import require_suffix, size_from_text
 from fcn_edge.cli._print import emit, progress_bar, warn
@@ -30,7 +30,6 @@ def export(
     head: Annotated[HeadKind, typer.Option("--head", help="Where the graph ends.")] = "scores",
     io: Annotated[GraphIo, typer.Option("--io", help="contract: uint8 frames in; plain: float NCHW in.")] = "contract",
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Any multiple of 32 at run time.")] = False,
-    equalise: Annotated[bool, typer.Option("--equalise", help="Even out the ranges of channels, for INT8.")] = False,
     same_padding: Annotated[
         bool, typer.Option("--same-padding", help="A pad-100 network pads its maps instead: faster, another accuracy.")
     ] = False,
@@ -43,21 +42,19 @@ def export(
 ) -> None:
     """A checkpoint as ONNX, held against PyTorch first.
 
-    An ONNX file made elsewhere gets the contract that its --spec describes. --equalise moves
-    factors between neighbouring convolutions: the same network bit for bit, with weights, and so a
-    hash, of its own; docs/int8.md says where that pays. --same-padding makes another network of the
-    same weights, without the original's border of 100 pixels: with --data both are evaluated.
+    An ONNX file made elsewhere gets the contract that its --spec describes. --same-padding makes
+    another network of the same weights, without the original's border of 100 pixels: with --data
+    both are evaluated.
 
     \b
     Examples:
       fcn-edge export net.safetensors --out net.onnx --size 384x512
       fcn-edge export other.onnx --spec other.toml --out net.onnx
-      fcn-edge export net.onnx --equalise --out even.onnx
       fcn-edge export fcn8s.safetensors --same-padding --data voc:VOC2012#val --out same.onnx
     """
     from fcn_edge.atomic_io import require_file
     from fcn_edge.engines import CHECKPOINT_SUFFIXES
-    from fcn_edge.exporting import ExportOptions, contract_file, equalised_file, onnx_from_checkpoint
+    from fcn_edge.exporting import ExportOptions, contract_file, onnx_from_checkpoint
 
     require_file(model, "a checkpoint or an ONNX file")
     require_suffix(out, ".onnx", "an ONNX file")
@@ -68,15 +65,6 @@ def export(
             raise BadInput(
                 "--size, --head, --io, --dynamic and --same-padding are for checkpoints; an ONNX file is only wrapped"
             )
-        if equalise:
-            with runnable(str(model), spec) as path:
-                pairs = equalised_file(path, out)
-            emit(
-                {"onnx": str(out), "equalised_pairs": pairs},
-                as_json=json,
-                human=lambda: print(f"{out}: {model} with {pairs} pairs of convolutions equalised"),
-            )
-            return
         path = contract_file(model, out, spec=spec, warn=warn)
         if path != out:
             raise BadInput(f"{model}: carries its contract already; there is nothing to export")
@@ -85,7 +73,7 @@ def export(
         return
     if spec is not None:
         raise BadInput(f"{model}: a checkpoint; --spec describes an ONNX file made elsewhere")
-    options = ExportOptions(size_from_text(size), head, io, dynamic, equalise, same_padding)
+    options = ExportOptions(size_from_text(size), head, io, dynamic, same_padding)
     price = None
     if data is None:
         made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))

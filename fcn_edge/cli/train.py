@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,6 @@ from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption
 from fcn_edge.cli._parse import require_suffix
 from fcn_edge.cli._print import emit, progress_bar, say
-from fcn_edge.errors import BadInput
 from fcn_edge.outputs import require_apart
 
 
@@ -29,12 +27,6 @@ def train(
     backbone: Annotated[Path | None, typer.Option("--backbone", help="ImageNet weights of the backbone.")] = None,
     start: Annotated[Path | None, typer.Option("--start", help="Checkpoint to begin with, as 16s with 32s.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
-    qat: Annotated[bool, typer.Option("--qat", help="Go on from --start with INT8's rounding, for INT8.")] = False,
-    calib: Annotated[str | None, typer.Option("--calib", help="With --qat: images that set the scales.")] = None,
-    count: Annotated[int | None, typer.Option("--images", min=1, help="How many of them [100].")] = None,
-    allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Calibration images may be among those of --val.")
-    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Fine-tune by a recipe, resumable, best checkpoint kept.
@@ -42,8 +34,7 @@ def train(
     Stopped or killed, the same command goes on after the last whole epoch. Beside the checkpoint
     stand its record (.record.json), its curves (.record.png) and the state that a run goes on from
     (.state). Neighbouring frames of a drive are alike: judge a recipe by a drive it never saw,
-    then train it on all. --qat fine-tunes a trained checkpoint with INT8's rounding in it, by an
-    eighth of the recipe's epochs at a tenth of its rate; export and calibrate the result as any other.
+    then train it on all.
 
     \b
     Examples:
@@ -55,8 +46,6 @@ def train(
         --backgrounds camvid:camvid#train --out person.safetensors
       fcn-edge train fcn16s_vgg16_voc --data voc:VOC2012#train --val voc:VOC2012#val \\
         --start fcn32s.safetensors --out fcn16s.safetensors
-      fcn-edge train fcn8s_resnet18_camvid --qat --start net.safetensors --calib camvid:camvid#train \\
-        --data camvid:camvid#train --out net.qat.safetensors
     """
     from dataclasses import replace
 
@@ -67,17 +56,10 @@ def train(
     chosen = recipe_from_shelf(recipe)
     require_suffix(out, ".safetensors", "a checkpoint")
     require_apart([out], [start, backbone])
-    if qat and (start is None or calib is None):
-        raise BadInput("--qat goes on from a trained checkpoint: give --start, and --calib the images of its scales")
-    if not qat and (calib, count, allow_overlap) != (None, None, False):
-        raise BadInput("--calib, --images and --allow-overlap are for training with INT8's rounding: add --qat")
     require_package("pytorch")
     from fcn_edge.training import EpochReport, imagenet_weights, train_network
     from fcn_edge.training.loop import keep_freed_memory
-    from fcn_edge.training.qat import Int8Rounding, recipe_for_int8, rounding_from_checkpoint
 
-    if qat:
-        chosen = recipe_for_int8(chosen)
     if epochs is not None and chosen.train is not None:
         chosen = replace(chosen, train=replace(chosen.train, epochs=epochs))
     images = dataset_from_name(data)
@@ -97,20 +79,6 @@ def train(
         say(f"epoch {r.epoch}/{r.epochs}  loss {r.loss:.4g}  {scored}{r.seconds:.0f} s")
 
     with progress_bar() as progress:
-        int8: Int8Rounding | None = None
-        if qat and start is not None and calib is not None:
-            int8 = rounding_from_checkpoint(
-                start,
-                chosen,
-                calib=calib,
-                count=count,
-                held_out=None if allow_overlap else validation,
-                on_image=functools.partial(progress.update, "calibrating"),
-            )
-            say(
-                f"INT8's rounding at {len(int8.pairs)} places, held against the calibrated file: scores are"
-                f" {int8.held.closer_db:.1f} dB nearer to its than fp32's are"
-            )
         record = train_network(
             chosen,
             out,
@@ -120,7 +88,6 @@ def train(
             backgrounds=behind,
             backbone_weights=weights,
             start=start,
-            int8=int8,
             on_epoch=report,
             on_step=lambda epoch, step, steps: progress.update(f"epoch {epoch}", step, steps),
         )
@@ -133,7 +100,6 @@ def train(
         "best_miou": record["best_miou"],
         "epochs": epochs,
         "resumed_after": epochs - len(trained),
-        **({"qat": record["qat"]} if qat else {}),
     }
     emit(result, as_json=json, human=lambda: _print_training(result))
 
@@ -147,7 +113,3 @@ def _print_training(result: dict[str, Any]) -> None:
         print(f"went on after epoch {before} of {epochs}")
     kept = "the last" if result["best_miou"] is None else f"best mIoU {100 * result['best_miou']:.1f}"
     print(f"{result['checkpoint']}: {kept} of {epochs} epochs")
-    if "qat" in result:
-        name = str(result["checkpoint"]).removesuffix(".safetensors")
-        print(f"next: fcn-edge export {name}.safetensors --out {name}.onnx, then")
-        print(f"      fcn-edge calibrate {name}.onnx --calib {result['qat']['calib']} --out {name}.int8.onnx")
