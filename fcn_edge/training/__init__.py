@@ -7,7 +7,7 @@ generator of its own, so a run that was killed goes on from the last whole epoch
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,7 +39,6 @@ from fcn_edge.streaming.sinks.base import require_writable
 from fcn_edge.training.batches import EpochBatches, balance_weights, normalised
 from fcn_edge.training.loop import OnStep, TrainingRun
 from fcn_edge.training.plan import require_plan
-from fcn_edge.training.qat import Int8Rounding, round_network
 from fcn_edge.training.record import files_of_training, write_record
 
 
@@ -55,6 +54,19 @@ class EpochReport:
     seconds: float
 
 
+@dataclass(frozen=True)
+class NetworkChange:
+    """A change of the network that training begins with. name: its key in the record, which holds `facts`.
+
+    apply: makes the change, in place. key: tells this change from others; training goes on only with the same one.
+    """
+
+    name: str
+    key: str
+    apply: Callable[[Segmenter], None]
+    facts: Mapping[str, Any]
+
+
 def train_network(
     recipe: Recipe,
     out: Path,
@@ -65,7 +77,7 @@ def train_network(
     backgrounds: Sequence[Dataset] = (),
     backbone_weights: Path | None = None,
     start: Path | None = None,
-    int8: Int8Rounding | None = None,
+    change: NetworkChange | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     on_step: OnStep = lambda epoch, step, steps: None,
 ) -> dict[str, Any]:
@@ -74,8 +86,8 @@ def train_network(
     `out` is the best on `validation`, or without one the last. supplement: synthetic pictures
     mixed in by the recipe's `synthetic_share`. backgrounds: pictures behind the figures of the recipe's
     scenes. start: a checkpoint whose layers this network
-    begins with, as FCN-16s begins with FCN-32s. int8: how `start` rounds in INT8; the network is
-    trained with it (see `train.qat`). Where `out.state` is of an earlier call with the
+    begins with, as FCN-16s begins with FCN-32s. change: made to the network before it is trained, such as
+    INT8's rounding (`fcn_edge.experimental.qat`). Where `out.state` is of an earlier call with the
     same recipe and data, training goes on after its last epoch. Returns the record.
 
     Raises:
@@ -93,10 +105,10 @@ def train_network(
     if backbone_weights is not None:
         _load_backbone(network, recipe, backbone_weights)
     taken = [] if start is None else layers_from_checkpoint(network, data.classes, start)
-    if int8 is not None:
-        round_network(network, int8.pairs)
+    if change is not None:
+        change.apply(network)
     batches = EpochBatches(recipe, data, supplement, backgrounds)
-    origin = [recipe, data, supplement, validation, start, *backgrounds, *([int8.table_sha256] if int8 else [])]
+    origin = [recipe, data, supplement, validation, start, *backgrounds, *([change.key] if change else [])]
     run = TrainingRun(network, plan, batches.per_epoch, state, _fingerprint(origin))
     weights = balance_weights(batches.frequency, plan.class_balance)
     run.class_weights = None if weights is None else torch.from_numpy(weights)
@@ -118,8 +130,8 @@ def train_network(
         "epochs": run.history,
         "torch": torch.__version__,
     }
-    if int8 is not None:
-        record["qat"] = int8.told()
+    if change is not None:
+        record[change.name] = dict(change.facts)
     for epoch in range(done, plan.epochs):
         started = time.monotonic()
         loss = run.train_epoch(epoch, batches.epoch(epoch), data.ignore_index, on_step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from fcn_edge.calibration import METHODS, images_from_source, table_from_file, table_from_images
+from fcn_edge.calibration import METHODS, images_from_source, int8_from_onnx, table_from_file, table_from_images
 from fcn_edge.calibration.methods import BINS, PERCENTILE
 from fcn_edge.calibration.placement import activations_to_quantize
 from fcn_edge.calibration.table import TensorRange, graph_sha256, with_method
@@ -185,3 +186,20 @@ def test_metadata_is_no_part_of_the_graph(onnx_file):
     before = graph_sha256(model)
     del model.metadata_props[:]
     assert graph_sha256(model) == before
+
+
+def test_table_holds_the_mean_of_each_channel(make_table):
+    table = make_table()
+    entry = table.tensors[max(table.tensors, key=lambda name: len(table.tensors[name].means))]
+    assert len(entry.means) == len(entry.channels) > 0
+    assert all(abs(mean) <= largest for mean, largest in zip(entry.means, entry.channels))
+
+
+def test_roundings_of_an_earlier_version_are_left_out_with_a_note(onnx_file, table_file, tmp_path):
+    table, old, notes = table_from_file(table_file), tmp_path / "old.table.json", list[str]()
+    replace(table, roundings={"weights": "eJwDAAAAAAE="}).save(old)
+    rounded = int8_from_onnx(onnx_file, tmp_path / "a.int8.onnx", calib=str(old), on_note=notes.append)
+    plain = int8_from_onnx(onnx_file, tmp_path / "b.int8.onnx", calib=str(table_file))
+    assert "old.table.json" in notes[0] and len(notes) == 1
+    assert rounded.quantization.refined == ()
+    assert onnx_from_file(rounded.path).graph == onnx_from_file(plain.path).graph
