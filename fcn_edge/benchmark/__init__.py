@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from fcn_edge.benchmark.measurement import measured_record
 from fcn_edge.benchmark.report import files_of_report, report_folder, write_report
 from fcn_edge.benchmark.suite import BenchPlan, Size, bench_options, plan_from
 from fcn_edge.benchmark.timing import BenchOptions
 from fcn_edge.benchmark.variants import Label, Variant, variants_from_files, with_schedules
+from fcn_edge.choices import TargetOrAuto
 from fcn_edge.data import DataLike, Dataset
 from fcn_edge.outputs import require_apart
 from fcn_edge.progress import SILENT, Progress
 from fcn_edge.records import Record
 from fcn_edge.registry import BenchSuite
-from fcn_edge.targets import Target
 
 __all__ = [
     "BenchOptions",
@@ -42,7 +42,7 @@ def bench(
     suite: BenchSuite | Path | str | None = None,
     calib: str | None = None,
     allow_overlap: bool = False,
-    target: Target | Literal["auto"] | Sequence[Target | Literal["auto"]] | None = None,
+    target: TargetOrAuto | Sequence[TargetOrAuto] | None = None,
     precision: Label | Sequence[Label] | None = None,
     schedule: str | Sequence[str] | None = None,
     size: Size | str | Sequence[Size | str] | None = None,

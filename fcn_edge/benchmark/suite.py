@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from fcn_edge.benchmark.timing import BenchOptions
 from fcn_edge.benchmark.variants import LABELS, Label, Variant, variants_from_files, with_schedules
+from fcn_edge.choices import TargetOrAuto
 from fcn_edge.data import DataLike, Dataset, open_dataset
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput
@@ -70,7 +71,7 @@ def plan_from(
     suite: BenchSuite | Path | str | None,
     *,
     calib: str | None = None,
-    target: Target | Literal["auto"] | Sequence[Target | Literal["auto"]] | None = None,
+    target: TargetOrAuto | Sequence[TargetOrAuto] | None = None,
     precision: Label | Sequence[Label] | None = None,
     schedule: str | Sequence[str] | None = None,
     size: Size | str | Sequence[Size | str] | None = None,

@@ -15,7 +15,7 @@ from fcn_edge.gating.limits import Limits, LimitsByRow, limits_from
 from fcn_edge.gating.verdict import Undecided, Verdict
 from fcn_edge.records import Record
 
-__all__ = ["Check", "Limits", "LimitsByRow", "Undecided", "Verdict", "gate", "update_baseline"]
+__all__ = ["Check", "Limits", "LimitsByRow", "Undecided", "Verdict", "gate", "limits_from", "update_baseline"]
 
 
 def gate(
