@@ -6,9 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-
-from fcn_edge.calibration import CalibrationTable, int8_from_onnx, quantized_file, table_from_file
 from fcn_edge.calibration.moments import (
     AT_ONCE_MB,
     MAX_FAN_IN,
@@ -20,6 +17,9 @@ from fcn_edge.calibration.moments import (
 )
 from fcn_edge.calibration.refine import packed, unpacked
 from fcn_edge.calibration.rounding import compensated, in_steps, mean_shift, nearest, scales_of
+from onnx import TensorProto, helper, numpy_helper
+
+from fcn_edge.calibration import CalibrationTable, int8_from_onnx, quantized_file, table_from_file
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
