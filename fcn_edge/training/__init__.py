@@ -72,7 +72,7 @@ def train(
         chosen = replace(chosen, train=replace(chosen.train, epochs=epochs))
     out, start = Path(out), None if start is None else Path(start)
     if out.suffix != ".safetensors":
-        raise BadInput(f"`out` is {out}; a checkpoint ends in .safetensors")
+        raise BadInput(f"`out` is {out}; a checkpoint ends in .safetensors, such as {out.stem or 'net'}.safetensors")
     sets = TrainingData(
         open_dataset(data),
         None if val is None else open_dataset(val),
