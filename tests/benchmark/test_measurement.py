@@ -240,9 +240,8 @@ def test_run_that_was_cut_short_goes_on_from_its_finished_rows(onnx_file, int8_f
 
 def test_rows_of_another_protocol_are_not_taken_up(onnx_file, streets, tmp_path):
     kept = Partial(tmp_path, streets, SHORTEST)
-    kept.add(
-        [Variant(onnx_file, "onnxruntime", "f32")], [FinishedRow(from_mapping(RecordRow, row_table(), "row"), ("a",))]
-    )
+    finished = FinishedRow(from_mapping(RecordRow, row_table(), "row"), ("a",))
+    kept.add([Variant(onnx_file, "onnxruntime", "f32")], [finished])
     again = Partial(tmp_path, streets, SHORTEST)
     assert again.has(Variant(onnx_file, "onnxruntime", "f32"))
     assert again.rows_of([Variant(onnx_file, "onnxruntime", "f32")]) == [finished]
