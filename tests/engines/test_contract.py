@@ -21,6 +21,7 @@ from fcn_edge.frame import Style
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.spec import spec_from_json
 from fcn_edge.transforms import input_from_frame, view_from_scores
+from tests.refusals import refused
 
 # fp32 on both sides: sums in another order, batch norms folded into weights; 1e-6 is what is seen.
 MAX_RELATIVE_ERROR = 1e-4
@@ -99,7 +100,7 @@ class EngineContract:
         ids=["type", "no batch", "shape"],
     )
     def test_array_that_does_not_fit_is_refused(self, shared, frame, out):
-        with pytest.raises(BadInput, match=r"out is .*; this engine yields float32\(1, 11, 8, 12\)"):
+        with refused(BadInput, "out", "float32(1, 11, 8, 12)"):
             shared.infer(frame[None], out)
 
     @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ class EngineContract:
         ids=["no batch", "turned", "planar", "grey", "two", "none", "float", "int8"],
     )
     def test_input_that_does_not_fit_is_refused(self, shared, x):
-        with pytest.raises(BadInput, match=r"input is .*; tiny takes uint8 \(1, 64, 96, 3\) BGR"):
+        with refused(BadInput, "input", "tiny", "uint8 (1, 64, 96, 3)"):
             shared.infer(x)
 
     def test_input_of_any_layout_is_taken_and_left_alone(self, shared, frame):
@@ -134,7 +135,7 @@ class EngineContract:
             pass
         engine.close()
         for use in (lambda: engine.infer(frame[None]), lambda: engine.segment(frame), engine.layers, engine.wait):
-            with pytest.raises(BadInput, match=f"{model.name}: this engine is closed"):
+            with refused(BadInput, model.name, "closed"):
                 use()
         engine.close()
 
@@ -150,14 +151,14 @@ class EngineContract:
     def test_started_input_is_waited_for(self, shared, street):
         x, other = street(1)[0][None], street(2)[0][None]
         wanted = shared.infer(x)
-        with pytest.raises(BadInput, match="nothing is under way"):
+        with refused(BadInput, shared.path.name, "start"):
             shared.wait()
         shared.start(x)
         for use in (lambda: shared.infer(other), lambda: shared.start(other)):
-            with pytest.raises(BadInput, match="under way"):
+            with refused(BadInput, shared.path.name, 1, "wait"):
                 use()
         np.testing.assert_array_equal(shared.wait(), wanted)
-        with pytest.raises(BadInput, match="input is"):
+        with refused(BadInput, "input", "uint8(64, 96, 3)"):
             shared.start(x[0])
         np.testing.assert_array_equal(shared.infer(x), wanted)
 
@@ -184,13 +185,13 @@ class EngineContract:
         assert (shared.precision, shared.execution) == ("fp32", "f32")
 
     def test_execution_that_it_has_not_is_refused(self, model):
-        with pytest.raises(BadInput, match=r"f32.*, not f16"):
+        with refused(BadInput, "f32", "f16"):
             open_engine(model, target=self.target, options=EngineOptions("f16"))
 
     def test_broken_file_is_named(self, model, tmp_path):
         broken = tmp_path / f"broken{model.suffix}"
         broken.write_bytes(model.read_bytes()[:1000])
-        with pytest.raises(BadInput, match="broken"):
+        with refused(BadInput, broken):
             open_engine(broken, target=self.target)
 
 
@@ -224,7 +225,7 @@ class OnnxContract(EngineContract):
     def test_free_file_refuses_sizes_between_its_steps(self, exported, size):
         with (
             open_engine(exported(dynamic=True), target=self.target, options=ONE_THREAD) as engine,
-            pytest.raises(BadInput, match="multiples of 32"),
+            refused(BadInput, "tiny", f"uint8(1, {size[0]}, {size[1]}, 3)", "multiples of 32"),
         ):
             engine.infer(np.zeros((1, *size, 3), np.uint8))
 
@@ -273,7 +274,7 @@ class TestOpenVino(OnnxContract):
             alone = [engine.infer(x) for x in frames]
             for x in frames[:3]:
                 engine.start(x)
-            with pytest.raises(BadInput, match="3 under way already"):
+            with refused(BadInput, 3, "wait"):
                 engine.start(frames[3])
             found = [engine.wait()]
             engine.start(frames[3])
@@ -285,7 +286,7 @@ class TestOpenVino(OnnxContract):
     def test_bf16_is_asked_for_or_said_to_be_missing(self, onnx_file, frame, shared):
         has_bf16 = "BF16" in openvino_capabilities()
         if not has_bf16:
-            with pytest.raises(BackendMissing, match="no bf16 instructions"):
+            with refused(BackendMissing, "bf16"):
                 open_engine(onnx_file, target=self.target, options=EngineOptions("bf16"))
             return
         with open_engine(onnx_file, target=self.target, options=EngineOptions("bf16")) as engine:
