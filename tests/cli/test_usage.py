@@ -124,7 +124,8 @@ def missing(name: str) -> str:
         (["build-engine", "--target", "coreml"], ["'--target'", "'coreml'", "'openvino'"]),
         (["run", "--opacity", "2"], ["'--opacity'"]),
         (["run", "--limit", "0"], ["'--limit'"]),
-        (["export"], ["missing argument"]),
+        (["export"], ["missing option '--out'"]),
+        (["train"], ["missing argument"]),
         (["calibrate", "net.onnx", "--out", "x.onnx"], ["missing option '--calib'"]),
         (
             ["gate", "a.json", "--baseline", "b.json", "--max-miou-drop", "-1"],
