@@ -26,7 +26,6 @@ import openvino
 from fcn_edge.atomic_io import read_json, sha256_of_file, write_json
 from fcn_edge.calibration import METHODS, CalibrationTable, images_from_source, quantized_file, table_from_images
 from fcn_edge.calibration.images import CalibrationImages, spread_indices
-from fcn_edge.calibration.refine import table_with_roundings
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.engines import Engine, EngineOptions, engine_on_target
@@ -115,22 +114,18 @@ class OpenVinoFile(Engine):
 
 
 def made_by_methods(model: Path, table: CalibrationTable, work: Path) -> Iterator[Variant]:
-    """fp32, and INT8 by each method as it is by default: nothing refined, for CPUs with VNNI."""
+    """fp32, and INT8 by each method, placed for CPUs with VNNI."""
     yield Variant("fp32", model)
     for method in METHODS:
         yield Variant(method, quantized(model, work / f"{method}.onnx", replace(table, method=method)))
 
 
 def made_by_all(model: Path, images: CalibrationImages, table: CalibrationTable, work: Path) -> Iterator[Variant]:
-    """Every method, and the default one in bf16, refined, placed otherwise and on other engines; NNCF's two files."""
+    """Every method, and the default one in bf16, with another placement and on other engines; NNCF's two files."""
     fp32, *by_method = made_by_methods(model, table, work)
-    table = table_with_roundings(model, table, images)
     default = next(made for made in by_method if made.name == table.method)
     yield from (fp32, Variant("fp32, bf16 execution", model, "bf16"), *by_method)
     yield Variant(f"{default.name}, bf16 execution", default.file, "bf16")
-    for names in ("bias",), ("rounding",), ("bias", "rounding"):
-        file = work / f"{'.'.join(names)}.onnx"
-        yield Variant(f"{default.name}, refined: {' and '.join(names)}", quantized(model, file, table, refine=names))
     yield Variant(f"{default.name}, placement any", quantized(model, work / "any.onnx", table, placement="any"))
     yield Variant(f"{default.name}, ONNX Runtime", default.file, target="onnxruntime")
     yield Variant(f"{default.name}, reference run", default.file, target="reference")
@@ -138,9 +133,7 @@ def made_by_all(model: Path, images: CalibrationImages, table: CalibrationTable,
 
 
 def quantized(model: Path, file: Path, table: CalibrationTable, **options: Any) -> Path:
-    return quantized_file(
-        model, file, precision="int8", table=table, **{"placement": "x86", "refine": (), **options}
-    ).path
+    return quantized_file(model, file, precision="int8", table=table, **{"placement": "x86", **options}).path
 
 
 def made_by_nncf(model: Path, images: CalibrationImages, work: Path) -> Iterator[Variant]:

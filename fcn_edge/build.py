@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from fcn_edge.calibration.images import images_from_source, shared_images
 from fcn_edge.calibration.methods import Method
 from fcn_edge.calibration.placement import PlacementName, placement_for
 from fcn_edge.calibration.quantized import Calibrated, is_table_name, load_or_make_table, quantized_file
-from fcn_edge.calibration.refine import Refinement
+from fcn_edge.choices import BuildPrecision as BuildPrecision
 from fcn_edge.compilation import PLAN, Compiled, compiled, execution_of, onnx_name
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
@@ -50,7 +50,6 @@ from fcn_edge.registry import Recipe
 from fcn_edge.schema import to_mapping
 from fcn_edge.spec import Precision
 
-BuildPrecision = Literal["fp32", "bf16", "fp16", "int8", "int8-fp16"]
 ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {
     "openvino": ("fp32", "bf16", "int8"),
     "onnxruntime": ("fp32", "int8"),
@@ -65,7 +64,7 @@ SCENES, HELD_IMAGES = "synthetic:street,seed=1,images=4", 8  # what an engine is
 class BuildOptions:
     """How to build. max_miou_drop: in points, needs `data`. plan: for the TensorRT targets.
 
-    calib and calib_images are for INT8, and for FP16 to look up ranges; method, placement and refine for INT8: None
+    calib and calib_images are for INT8, and for FP16 to look up ranges; method and placement for INT8: None
     takes defaults, of placements the target's fastest. allow_overlap: calibration images may be in `data` too.
     """
 
@@ -75,7 +74,6 @@ class BuildOptions:
     calib_images: int | None = None
     method: Method | None = None
     placement: PlacementName | None = None
-    refine: tuple[Refinement, ...] | None = None
     max_miou_drop: float | None = None
     plan: PlanOptions = PlanOptions()  # noqa: RUF009 - frozen
     threads: int | None = None
@@ -207,7 +205,7 @@ def _check_outputs(options: BuildOptions, out: Path, inputs: Sequence[Path | str
 def _check_idle_options(options: BuildOptions) -> None:
     """Raises BadInput for what was asked for and would be passed over in silence."""
     looking = {"--calib": options.calib, "--images": options.calib_images}
-    quantizing = {"--method": options.method, "--placement": options.placement, "--refine": options.refine}
+    quantizing = {"--method": options.method, "--placement": options.placement}
     if options.precision.startswith("int8"):
         idle = []
     else:
@@ -277,7 +275,6 @@ def _in_precision(
             options.calib,
             method=options.method,
             count=options.calib_images,
-            refine=options.refine,
             held_out=None if options.allow_overlap else data,
             on_image=lambda done, total: on_image("calibrating", done, total),
             on_note=lambda text: on_stage(f"calibration images: {text}"),
@@ -285,10 +282,10 @@ def _in_precision(
     wanted = cast(Precision, options.precision)
     placement = options.placement or placement_for(options.target, this_device())
     if budget is None or table is None:
-        return quantized_file(fp32, file, precision=wanted, table=table, placement=placement, refine=options.refine)
+        return quantized_file(fp32, file, precision=wanted, table=table, placement=placement)
     on_stage(f"looking for INT8 within {budget.points:g} points of mIoU on {budget.data.name}")
     made, found = int8_within_budget(
-        fp32, file, budget, precision=wanted, table=table, placement=placement, refine=options.refine, on_layer=on_image
+        fp32, file, budget, precision=wanted, table=table, placement=placement, on_layer=on_image
     )
     for name in found.kept:
         on_stage(f"kept in float: {name}, which gives back {found.gains[name]:+.2f} points")

@@ -83,9 +83,9 @@ def spec_from_onnx(model: Any, where: str) -> ModelSpec | None:
 class Quantization:
     """How a lower-precision file came to be.
 
-    kept_float: quantizable nodes left in float. refined: by what weights and biases are better than
-    rounded to the nearest. kept_fp32: nodes whose values half precision cannot
-    hold. range_images: how many images that was looked up on; 0 where it was not, or is no half precision.
+    kept_float: quantizable nodes left in float. refined: how files of earlier versions adjusted weights and
+    biases; empty in new ones. kept_fp32: nodes whose values half precision cannot hold. range_images: how many
+    images that was looked up on; 0 where it was not, or is no half precision.
     """
 
     precision: Precision

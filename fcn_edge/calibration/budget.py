@@ -20,7 +20,6 @@ from fcn_edge.atomic_io import read_json, sha256_of_file, sha256_of_json, write_
 from fcn_edge.calibration.images import spread_indices
 from fcn_edge.calibration.placement import PlacementName, quantizable_convolutions, residual_adds
 from fcn_edge.calibration.quantized import Calibrated, quantized_file
-from fcn_edge.calibration.refine import Refinement
 from fcn_edge.calibration.table import CalibrationTable
 from fcn_edge.data import Dataset, Item
 from fcn_edge.data.base import sha256_of_pixels
@@ -190,7 +189,6 @@ def int8_within_budget(
     precision: Precision,
     table: CalibrationTable,
     placement: PlacementName,
-    refine: Sequence[Refinement] | None = None,
     on_layer: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> tuple[Calibrated, Found]:
     """Write `out` with as few layers in float as the budget asks for.
@@ -202,9 +200,7 @@ def int8_within_budget(
     trial = out.with_name(f"trial.{out.name}")
 
     def quantized(kept: frozenset[str], to: Path) -> Calibrated:
-        return quantized_file(
-            fp32, to, precision=precision, table=table, placement=placement, kept_float=kept, refine=refine
-        )
+        return quantized_file(fp32, to, precision=precision, table=table, placement=placement, kept_float=kept)
 
     def miou(path: Path, images: int | None) -> float:
         with engine_on_target(path, budget.target, budget.options) as engine:
@@ -222,7 +218,7 @@ def int8_within_budget(
         return references[images]
 
     key = sha256_of_json(
-        [sha256_of_file(fp32), table.sha256, precision, placement, refine, budget.target, content_of(budget.data)]
+        [sha256_of_file(fp32), table.sha256, precision, placement, budget.target, content_of(budget.data)]
     )
     try:
         found = cheapest_within(

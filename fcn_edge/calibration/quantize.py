@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,22 +21,24 @@ from fcn_edge.calibration.placement import (
     residual_adds,
     unsigned_tensors,
 )
-from fcn_edge.calibration.rounding import LARGEST, SMALLEST_SCALE, mean_shift, nearest, scales_of
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxgraph import Names, names_read, operator, stored_tensors
 from fcn_edge.onnxpairs import SHIFT
 
+LARGEST = 127  # weights are symmetric int8
+SMALLEST_SCALE = 1e-8  # what is always zero still needs a scale
 
-@dataclass(frozen=True)
-class Refined:
-    """What rounding to the nearest does not know.
 
-    steps: weights -> int8 steps off the nearest. means: tensor -> mean of each of its channels, with which the
-    bias of the convolution that reads it is corrected.
-    """
+def scales_of(weights: np.ndarray) -> np.ndarray:
+    """(O,) float32 steps of weights (O, ...): each output channel's largest magnitude is integer 127."""
+    largest = np.abs(weights.reshape(len(weights), -1)).max(1)
+    return np.asarray(np.maximum(largest / np.float32(LARGEST), np.float32(SMALLEST_SCALE)))
 
-    steps: Mapping[str, np.ndarray] = field(default_factory=dict)
-    means: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+def nearest(weights: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """int8 of the same shape. weights: (O, ...); scales: (O,) float32 steps."""
+    in_steps = weights / scales.reshape(-1, *[1] * (weights.ndim - 1))
+    return np.rint(in_steps).clip(-LARGEST, LARGEST).astype(np.int8)
 
 
 def int8_model(
@@ -44,7 +46,6 @@ def int8_model(
     limits: Mapping[str, float],
     placement: PlacementName,
     kept_float: frozenset[str],
-    refined: Refined = Refined(),
 ) -> tuple[Any, tuple[str, ...]]:
     """(a Q/DQ copy of `model`, the quantizable nodes that stayed in float).
 
@@ -61,7 +62,7 @@ def int8_model(
         (kept if is_float else layers).append(node)
     early = early_tensors(graph, {node.output[0] for node in layers}) if rules.early else {}
     signed = _SHIFTED if is_shifted(graph, placement) else _SYMMETRIC
-    writer = _QdqWriter(graph, limits, signed, unsigned_tensors(graph, placement), early, refined)
+    writer = _QdqWriter(graph, limits, signed, unsigned_tensors(graph, placement), early)
     for node in layers:
         writer.read_quantized(node)
     writer.finish()
@@ -91,11 +92,10 @@ class _QdqWriter:
         signed: _Integers,
         unsigned: set[str],
         early: dict[str, str],
-        refined: Refined,
     ) -> None:
         """signed: how tensors that are not `unsigned` are stored. early: tensor -> the one before it with its pair."""
         self.graph, self.limits, self.signed, self.unsigned = graph, limits, signed, unsigned
-        self.early, self.refined = early, refined
+        self.early = early
         self.readers, self.names = readers_by_tensor(graph), Names(graph)
         self.weights = stored_tensors(graph)
         self.made: dict[str, str] = {}
@@ -104,7 +104,6 @@ class _QdqWriter:
     def read_quantized(self, node: Any) -> None:
         """Make a Conv read its input and weights, or an Add both of its inputs, through pairs."""
         if operator(node) == "Conv":
-            self._correct_bias(node)
             node.input[0], node.input[1] = self._activation(node.input[0]), self._weight(node.input[1])
         else:
             node.input[0], node.input[1] = self._activation(node.input[0]), self._activation(node.input[1])
@@ -139,7 +138,7 @@ class _QdqWriter:
     def _weight(self, name: str) -> str:
         if name in self.made:
             return self.made[name]
-        _, steps, scale = self._rounded(name)
+        steps, scale = self._rounded(name)
         constants = self._constants(name, scale, np.zeros(len(steps), np.int8))
         inputs = [self.names.store(self.graph, f"{name}_q", steps), *constants]
         restored = self.names.fresh(f"{name}_dq")
@@ -148,31 +147,13 @@ class _QdqWriter:
         self.made[name] = restored
         return restored
 
-    def _rounded(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(float weights, their int8 steps, the scale of each output channel)."""
+    def _rounded(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """(the int8 steps of stored weights, the scale of each output channel)."""
         values = numpy_helper.to_array(self.weights[name]).astype(np.float32)
         if not np.isfinite(values).all():
             raise BadInput(f"weights {name} hold NaN or infinity")
         scale = scales_of(values)
-        steps = nearest(values, scale)
-        if name in self.refined.steps:
-            steps = (steps + self.refined.steps[name]).clip(-LARGEST, LARGEST).astype(np.int8)
-        return values, steps, scale
-
-    def _correct_bias(self, node: Any) -> None:
-        """Give the convolution a bias of its own that makes up for what rounding does to the mean."""
-        means = self.refined.means.get(node.input[0])
-        if not means:
-            return
-        values, steps, scale = self._rounded(node.input[1])
-        shift = mean_shift(values, steps, scale, np.array(means))
-        named = node.input[2] if len(node.input) > 2 else ""
-        if named and named not in self.weights:
-            return  # computed in the graph
-        before = numpy_helper.to_array(self.weights[named]) if named else 0
-        bias = self.names.store(self.graph, f"{node.output[0]}_bias", (before + shift).astype(np.float32))
-        del node.input[2:]
-        node.input.append(bias)
+        return nearest(values, scale), scale
 
     def _constants(self, name: str, scale: Any, zero: Any) -> list[str]:
         """Names of the stored scale and zero point."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from fcn_edge.calibration.fp16_range import fp16_model
 from fcn_edge.calibration.images import images_from_source, require_disjoint
 from fcn_edge.calibration.methods import Method
 from fcn_edge.calibration.placement import PlacementName, unsigned_tensors
-from fcn_edge.calibration.quantize import Refined, int8_model
-from fcn_edge.calibration.refine import Refinement, default_refinements, roundings_for, table_with_roundings
+from fcn_edge.calibration.quantize import int8_model
 from fcn_edge.calibration.table import (
     CalibrationTable,
     require_same_images,
@@ -64,7 +63,6 @@ def int8_from_onnx(
     method: Method | None = None,
     count: int | None = None,
     placement: PlacementName = "any",
-    refine: Sequence[Refinement] | None = None,
     table_out: Path | None = None,
     held_out: Dataset | None = None,
     verify: str | None = None,
@@ -82,7 +80,6 @@ def int8_from_onnx(
         calib,
         method=method,
         count=count,
-        refine=refine,
         held_out=held_out,
         verify=verify,
         on_image=on_image,
@@ -90,7 +87,7 @@ def int8_from_onnx(
     )
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
         draft = Path(scratch) / out.name
-        made = quantized_file(model, draft, precision="int8", table=table, placement=placement, refine=refine)
+        made = quantized_file(model, draft, precision="int8", table=table, placement=placement)
         quantized_near(draft, model, probe_pictures(*table.preprocess.size)[:1])
         with whole_file(out) as part:
             part.write_bytes(draft.read_bytes())
@@ -114,7 +111,6 @@ def load_or_make_table(
     *,
     method: Method | None = None,
     count: int | None = None,
-    refine: Sequence[Refinement] | None = None,
     held_out: Dataset | None = None,
     verify: str | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
@@ -124,20 +120,18 @@ def load_or_make_table(
 
     Raises:
         BadInput: an image is in `held_out`, the table was not made of the images of `verify`, or
-            one of these is given where it cannot be held against anything; rounding is asked for
-            and neither in the table nor can be made.
+            one of these is given where it cannot be held against anything.
     """
-    is_rounded = "rounding" in (refine or ())
     if is_table_name(calib):
         table = table_from_file(table_file(calib) if calib in table_names() else Path(calib))
         if count is not None:
             raise BadInput(f"--images {count}: {calib} is a table of {len(table.images)} images already; leave it out")
         if verify is not None:
             require_same_images(table, images_from_source(verify, len(table.images) + len(table.skipped)))
-        if is_rounded and not table.roundings:
-            raise BadInput(
-                f"--refine rounding runs the images once more, and {calib} is a table without roundings;"
-                " give --calib the images, or a table that was made so"
+        if table.roundings:
+            on_note(
+                f"{calib}: holds weight roundings of an earlier version, which are left out: all weights are rounded"
+                " to the nearest step"
             )
         if held_out is not None:
             require_disjoint(table.hashes, held_out)
@@ -150,7 +144,7 @@ def load_or_make_table(
     table = table_from_images(model, images, method=method or "percentile", on_image=on_image)
     for line in images.notes.lines:
         on_note(line)
-    return table_with_roundings(model, table, images, on_image=on_image) if is_rounded else table
+    return table
 
 
 def quantized_file(
@@ -161,12 +155,10 @@ def quantized_file(
     table: CalibrationTable | None = None,
     placement: PlacementName = "any",
     kept_float: frozenset[str] = frozenset(),
-    refine: Sequence[Refinement] | None = None,
 ) -> Calibrated:
     """Write `model` (fp32, with contract) in another precision.
 
-    refine: None for what the table allows. A table lets fp16 keep in float32 what half precision
-    cannot hold; without one that is not checked.
+    A table lets fp16 keep in float32 what half precision cannot hold; without one that is not checked.
 
     Raises:
         BadInput: int8 without a table, a table of another network, or a file that is not fp32.
@@ -178,30 +170,24 @@ def quantized_file(
     graph = onnx_from_file(model)
     if table is not None:
         require_same_origin(table, graph, contract.spec)
-    kept, left, coverage, chosen = tuple[str, ...](), dict[str, str](), None, tuple[Refinement, ...]()
+    kept, left, coverage = tuple[str, ...](), dict[str, str](), None
     if precision.startswith("int8"):
         if table is None:
             raise BadInput("INT8 needs calibration: give --calib a folder, video, data set, TOML or table")
         unsigned = unsigned_tensors(graph.graph, placement)
         coverage = coverage_from_table(table, unsigned)
-        chosen = default_refinements(table) if refine is None else tuple(refine)
-        refined = Refined(
-            roundings_for(graph, table) if "rounding" in chosen else {},
-            {name: entry.means for name, entry in table.tensors.items()} if "bias" in chosen else {},
-        )
-        graph, kept = int8_model(graph, table.limits(unsigned), placement, kept_float, refined)
+        graph, kept = int8_model(graph, table.limits(unsigned), placement, kept_float)
     if precision.endswith("fp16"):
         graph, left = fp16_model(graph, table.magnitudes if table else None)
     quantization = Quantization(
         precision,
-        placement if coverage else "",
-        table.method if table and coverage else "",
-        table.sha256 if table else "",
-        sha256_of_file(model),
-        kept,
-        chosen,
-        tuple(left),
-        len(table.images) if table and precision.endswith("fp16") else 0,
+        placement=placement if coverage else "",
+        method=table.method if table and coverage else "",
+        table_sha256=table.sha256 if table else "",
+        source_sha256=sha256_of_file(model),
+        kept_float=kept,
+        kept_fp32=tuple(left),
+        range_images=len(table.images) if table and precision.endswith("fp16") else 0,
     )
     save_onnx(with_metadata(graph, QUANTIZATION_KEY, json.dumps(to_mapping(quantization))), out)
     return Calibrated(out, quantization, table, coverage, left)

@@ -61,8 +61,8 @@ class CalibrationTable:
 
     tensors: what some placement quantizes. magnitudes: every float tensor, for half precision.
     predicted, labelled: class -> cells of the score map, and labelled pixels; None without labels of
-    the network's classes. roundings: weights -> how they are rounded otherwise than to the nearest
-    (`refine`). images: names, with `images_sha256` beside them. flat: those of one colour.
+    the network's classes. roundings: of tables of earlier versions, which could round weights otherwise than
+    to the nearest; not used. images: names, with `images_sha256` beside them. flat: those of one colour.
     """
 
     tensors: Mapping[str, TensorRange]

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from fcn_edge.atomic_io import sha256_of_file
+from fcn_edge.choices import GraphIo
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput, warn_user
 from fcn_edge.exporting.contract import plain_from_contract
-from fcn_edge.exporting.equalise import equalise, equalised_file
 from fcn_edge.exporting.foreign import contract_from_foreign
 from fcn_edge.exporting.parity import Parity, parity_with_checkpoint
 from fcn_edge.onnxfile import ORIGIN_KEY, onnx_from_file, save_onnx, spec_from_onnx, takes_frames, with_metadata
@@ -21,22 +20,20 @@ from fcn_edge.outputs import require_outputs
 from fcn_edge.registry import Recipe
 from fcn_edge.spec import HeadKind
 
-__all__ = ["ExportOptions", "Exported", "contract_file", "equalised_file", "onnx_from_checkpoint"]
+__all__ = ["ExportOptions", "Exported", "contract_file", "onnx_from_checkpoint"]
 
 
 @dataclass(frozen=True)
 class ExportOptions:
     """size: (height, width) instead of the checkpoint's own; dynamic: any multiple of 32 at run time.
 
-    equalise: even out the ranges of channels between neighbouring convolutions. same_padding: a
-    pad-100 network pads its maps instead of the frame, which is less to compute and not the same.
+    same_padding: a pad-100 network pads its maps instead of the frame, which is less to compute and not the same.
     """
 
     size: tuple[int, int] | None = None
     head: HeadKind = "scores"
-    io: Literal["contract", "plain"] = "contract"
+    io: GraphIo = "contract"
     dynamic: bool = False
-    equalise: bool = False
     same_padding: bool = False
 
 
@@ -55,8 +52,7 @@ def onnx_from_checkpoint(
     """Export; the file appears under `out` only after its class maps agreed with PyTorch's.
 
     Raises:
-        BadInput: no checkpoint, an impossible size, nothing to equalise or to pad otherwise, or parity not reached
-            (with figures).
+        BadInput: no checkpoint, an impossible size, nothing to pad otherwise, or parity not reached (with figures).
         BackendMissing: PyTorch, or an engine to check parity with, is not installed.
     """
     from fcn_edge.engines import require_package
@@ -70,8 +66,6 @@ def onnx_from_checkpoint(
     if options.same_padding:
         loaded = with_same_padding(loaded)
     model, spec = model_from_checkpoint(loaded, options.size, options.head, dynamic=options.dynamic)
-    if options.equalise:
-        equalise(model.graph, checkpoint)
     parity = parity_with_checkpoint(model, spec, loaded, checkpoint)
     if options.io == "plain":
         model = plain_from_contract(model, spec)

@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fcn_edge.calibration.pairs import pairs_from_onnx
 from fcn_edge.calibration.placement import activations_to_quantize
 from fcn_edge.calibration.quantize import int8_model
 from fcn_edge.engines import EngineOptions
 from fcn_edge.engines.ort import Taps
+from fcn_edge.experimental.pairs import pairs_from_onnx
 from fcn_edge.onnxpairs import model_with_shifted_pairs
 from tests.shared_data import SHARED
 

@@ -21,10 +21,11 @@ ALIASES = ("itself", "link", "hard link", "round about")
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch, checkpoint_file, onnx_file, table_file, pairs, video):
+def work(tmp_path, monkeypatch, checkpoint_file, onnx_file, table_file, foreign_file, spec_file, pairs, video):
     """The current folder: a checkpoint, its ONNX file and table, labelled streets, a video, records, sets."""
     for source, name in ((checkpoint_file, "net.safetensors"), (onnx_file, "net.onnx"), (table_file, "t.table.json")):
         shutil.copy(source, tmp_path / name)
+    spec_file("camvid")
     shutil.copy(video, tmp_path / "v.mp4")
     shutil.copytree(pairs, tmp_path / "streets")
     (tmp_path / "set.toml").write_text(SET)
@@ -71,7 +72,7 @@ def alias_of(path: Path, kind: str, suffix: str) -> str:
 
 # words, with OUT for the output; the input that it is; the suffix that an alias of it has to have
 IS_AN_INPUT = {
-    "export": ("export net.onnx --equalise --out OUT", "net.onnx", ".onnx"),
+    "export": ("export foreign.onnx --spec camvid.toml --out OUT", "foreign.onnx", ".onnx"),
     "calibrate": ("calibrate net.onnx --calib t.table.json --out OUT", "net.onnx", ".onnx"),
     "calibrate, its table": ("calibrate net.onnx --calib OUT --out t.onnx", "t.table.json", ".table.json"),
     "calibrate --save-set": ("calibrate net.onnx --calib set.toml --out o.onnx --save-set OUT", "set.toml", ".toml"),
@@ -142,7 +143,6 @@ def test_files_that_would_be_written_twice_are_refused(command, work):
 # words, and the file that a user made where the output would go
 IS_FOREIGN = {
     "export": ("export net.safetensors --out o.onnx", "o.onnx"),
-    "export --equalise": ("export net.onnx --equalise --out o.onnx", "o.onnx"),
     "calibrate": ("calibrate net.onnx --calib t.table.json --out o.onnx", "o.onnx"),
     "calibrate, its table": ("calibrate net.onnx --calib t.table.json --out o.onnx", "o.table.json"),
     "calibrate --save-set": ("calibrate net.onnx --calib streets/images --out o.onnx --save-set s.toml", "s.toml"),
@@ -204,7 +204,6 @@ AGAIN = {
     " --event road>1% --events events.jsonl",
     "run, masks beside others": "run net.onnx --source streets/images --sink streets/labels/*_mask.png",
     "export": "export net.safetensors --out o.onnx",
-    "export --equalise": "export net.onnx --equalise --out o.onnx",
     "calibrate": "calibrate net.onnx --calib t.table.json --out o.onnx --save-set s.toml --dla-cache o.cache",
     "gate --junit": "gate now.json --baseline then.json --junit o.xml --summary o.md",
     "gate --update": "gate now.json --baseline then.json --update --reason enough-words-here",

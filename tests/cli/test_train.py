@@ -43,9 +43,9 @@ def test_run_is_told_and_so_is_that_nothing_is_left(command, recipe, tmp_path):
 
 @pytest.mark.slow
 def test_run_that_was_killed_says_where_it_goes_on(command, recipe, tmp_path, monkeypatch):
-    from fcn_edge import training
+    from fcn_edge.training import fine_tuning
 
-    real = training.validation_miou
+    real = fine_tuning.validation_miou
     calls = []
 
     def killed_in_the_second_epoch(*args):
@@ -54,7 +54,7 @@ def test_run_that_was_killed_says_where_it_goes_on(command, recipe, tmp_path, mo
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(training, "validation_miou", killed_in_the_second_epoch)
+    monkeypatch.setattr(fine_tuning, "validation_miou", killed_in_the_second_epoch)
     words = ["train", recipe, *SETS, "--out", tmp_path / "net.safetensors", "--epochs", 2]
     command(*words).refuses(130, "interrupted")
     done = command(*words)
@@ -82,31 +82,3 @@ def test_wrong_words_are_told(command, recipe, text_file, tmp_path, monkeypatch,
     done = command("train", *(word.format(recipe=recipe, misspelt=misspelt) for word in words), *SETS)
     done.refuses(2, told)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["misspelt.toml", "own.toml"]
-
-
-@pytest.mark.slow
-def test_qat_goes_on_from_a_checkpoint_and_says_what_to_type_next(command, recipe, checkpoint_file, tmp_path):
-    out, calib = tmp_path / "net.qat.safetensors", "synthetic:street,seed=5,images=2,size=64x96"
-    qat = ["train", recipe, *SETS, "--out", out, "--qat", "--calib"]
-    done = command(*qat, calib, "--start", checkpoint_file)
-    assert done.code == 0 and "dB nearer to its than fp32's" in done.err, done.err
-    assert f"fcn-edge calibrate {tmp_path / 'net.qat'}.onnx --calib {calib}" in done.out
-    found = command(*qat, calib, "--start", checkpoint_file, "--json").json
-    assert (found["resumed_after"], found["qat"]["calib"], found["qat"]["images"]) == (1, calib, 2)
-    command(*qat, SETS[3], "--start", checkpoint_file).refuses(2, "calibration images are also in", "--allow-overlap")
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["--qat"], "give --start, and --calib"),
-        (["--qat", "--start", "CHECKPOINT"], "give --start, and --calib"),
-        (["--calib", "images/"], "add --qat"),
-        (["--qat", "--calib", SETS[1], "--start", "net.safetensors"], "no such file"),
-        (["--qat", "--calib", SETS[1], "--start", "CHECKPOINT"], "is a tiny, not a fcn8s_resnet18_camvid"),
-    ],
-)
-def test_qat_of_what_cannot_be_is_refused(command, checkpoint_file, tmp_path, monkeypatch, options, told):
-    monkeypatch.chdir(tmp_path)
-    given = [str(checkpoint_file) if option == "CHECKPOINT" else option for option in options]
-    command("train", "fcn8s_resnet18_camvid", *SETS, "--out", "net.safetensors", *given).refuses(2, told)

@@ -21,6 +21,7 @@ from fcn_edge.frame import Frame, Style
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.spec import spec_from_json
 from fcn_edge.transforms import input_from_frame, view_from_scores
+from tests.refusals import refused
 
 # fp32 on both sides: sums in another order, batch norms folded into weights; 1e-6 is what is seen.
 MAX_RELATIVE_ERROR = 1e-4
@@ -105,7 +106,7 @@ class EngineContract:
         ids=["no batch", "turned", "planar", "grey", "two", "none", "float", "int8"],
     )
     def test_input_that_does_not_fit_is_refused(self, shared, x):
-        with pytest.raises(BadInput, match=r"input is .*; tiny takes uint8 \(1, 64, 96, 3\) BGR"):
+        with refused(BadInput, "input", "tiny", "uint8 (1, 64, 96, 3)"):
             shared.infer(x)
 
     def test_input_of_any_layout_is_taken_and_left_alone(self, shared, frame):
@@ -123,7 +124,7 @@ class EngineContract:
         engine.close()
         uses = (lambda: engine.infer(frame[None]), lambda: engine.segment(frame), lambda: engine.start(frame))
         for use in (*uses, engine.layers, engine.wait):
-            with pytest.raises(BadInput, match=f"{model.name}: this engine is closed"):
+            with refused(BadInput, model.name, "closed"):
                 use()
         engine.close()
 
@@ -139,14 +140,14 @@ class EngineContract:
     def test_started_frame_is_waited_for(self, shared, street):
         images = [street(seed)[0] for seed in range(shared.in_flight + 1)]
         alone = [shared.segment(image) for image in images]
-        with pytest.raises(BadInput, match="no frame is in flight"):
+        with refused(BadInput, shared.path.name, "start"):
             shared.wait()
         for number, image in enumerate(images[:-1]):
             shared.start(Frame(image, number, 0, "x"))
         for use in (lambda: shared.infer(images[-1][None]), lambda: shared.segment(images[-1])):
-            with pytest.raises(BadInput, match=f"{shared.in_flight} frames are in flight"):
+            with refused(BadInput, shared.path.name, shared.in_flight, "wait"):
                 use()
-        with pytest.raises(BadInput, match=f"{shared.in_flight} frames are in flight, the most"):
+        with refused(BadInput, shared.path.name, shared.in_flight, "wait"):
             shared.start(images[-1])
         for number, wanted in enumerate(alone[:-1]):
             result = shared.wait()
@@ -188,7 +189,7 @@ class EngineContract:
     def test_image_that_is_none_is_refused_and_the_engine_goes_on(self, shared, street, image):
         wanted = shared.segment(street(1)[0])
         for use in (shared.segment, shared.start, lambda image: shared.start(Frame(image, 0, 0, "x"))):
-            with pytest.raises(BadInput, match=r"expected .*uint8"):
+            with refused(BadInput, "uint8"):
                 use(image)
         assert_same_result(shared.segment(street(1)[0]), wanted)
 
@@ -215,13 +216,13 @@ class EngineContract:
         assert (shared.precision, shared.execution) == ("fp32", "f32")
 
     def test_execution_that_it_has_not_is_refused(self, model):
-        with pytest.raises(BadInput, match=r"f32.*, not f16"):
+        with refused(BadInput, "f32", "f16"):
             open_engine(model, target=self.target, options=EngineOptions("f16"))
 
     def test_broken_file_is_named(self, model, tmp_path):
         broken = tmp_path / f"broken{model.suffix}"
         broken.write_bytes(model.read_bytes()[:1000])
-        with pytest.raises(BadInput, match="broken"):
+        with refused(BadInput, broken):
             open_engine(broken, target=self.target)
 
 
@@ -255,7 +256,7 @@ class OnnxContract(EngineContract):
     def test_free_file_refuses_sizes_between_its_steps(self, exported, size):
         with (
             open_engine(exported(dynamic=True), target=self.target, options=ONE_THREAD) as engine,
-            pytest.raises(BadInput, match="multiples of 32"),
+            refused(BadInput, "tiny", f"uint8(1, {size[0]}, {size[1]}, 3)", "multiples of 32"),
         ):
             engine.infer(np.zeros((1, *size, 3), np.uint8))
 
@@ -304,7 +305,7 @@ class TestOpenVino(OnnxContract):
             alone = [engine.segment(image) for image in frames]
             for image in frames[:3]:
                 engine.start(image)
-            with pytest.raises(BadInput, match="3 frames are in flight"):
+            with refused(BadInput, 3, "wait"):
                 engine.start(frames[3])
             found = [engine.wait()]
             engine.start(frames[3])
@@ -316,7 +317,7 @@ class TestOpenVino(OnnxContract):
     def test_bf16_is_asked_for_or_said_to_be_missing(self, onnx_file, frame, shared):
         has_bf16 = "BF16" in openvino_capabilities()
         if not has_bf16:
-            with pytest.raises(BackendMissing, match="no bf16 instructions"):
+            with refused(BackendMissing, "bf16"):
                 open_engine(onnx_file, target=self.target, options=EngineOptions("bf16"))
             return
         with open_engine(onnx_file, target=self.target, options=EngineOptions("bf16")) as engine:

@@ -16,9 +16,10 @@ from fcn_edge.engines.trt import PlanOptions, ShapeRange, plan_from_onnx
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Style
 from fcn_edge.transforms import input_from_frame, view_from_scores
-from tests.engines.fake_tensorrt import FAMILIES, VERSIONS
+from tests.engines.fake_tensorrt import FAILURE, FAMILIES, VERSIONS
 from tests.engines.kernel_shim import shim_kernels, shim_library
 from tests.engines.test_contract import ONE_THREAD, OnnxContract, assert_same_result
+from tests.refusals import refused
 
 TARGET = dict.fromkeys(FAMILIES, "tensorrt") | {"rtx": "tensorrt-rtx"}
 
@@ -128,13 +129,13 @@ def test_two_frames_in_flight_come_back_in_order(engine_of, street):
 
 def test_more_than_two_frames_in_flight_and_none_are_refused(engine_of, frame):
     engine = engine_of()
-    with pytest.raises(BadInput, match="no frame is in flight"):
+    with refused(BadInput, "tiny.onnx", "start"):
         engine.wait()
     engine.start(frame)
     engine.start(frame)
-    with pytest.raises(BadInput, match="2 frames are in flight"):
+    with refused(BadInput, "tiny.onnx", 2, "wait"):
         engine.start(frame)
-    with pytest.raises(BadInput, match="2 frames are in flight"):
+    with refused(BadInput, "tiny.onnx", 2, "wait"):
         engine.infer(frame[None])
     engine.wait()
     engine.wait()
@@ -197,7 +198,7 @@ def test_each_vendor_call_failing_once_is_one_sentence_and_leaks_nothing(gpu, on
         monkeypatch.setenv("FCN_EDGE_CACHE", str(tmp_path / f"cache{number}"))
         found.trt.fail(call)
         sentence = told(onnx_file, TARGET[family])
-        assert is_plain(sentence) and ("fake was told to fail" in sentence or not sentence), (call, sentence)
+        assert is_plain(sentence) and (FAILURE in sentence or not sentence), (call, sentence)
         silent += [call] if not sentence else []
         assert found.leaks == [], call
     assert len(calls) >= 20 and silent == [], silent
@@ -233,7 +234,7 @@ def test_each_builder_call_with_every_option_failing_once_is_one_sentence(gpu, e
         found.trt.fail(call)
         sentence = build_with_every_option(path, family, tmp_path)
         goes_on = call == "IBuilderConfig.set_timing_cache"  # refused timings are measured anew
-        assert is_plain(sentence) and ("fake was told to fail" in sentence) != goes_on, (call, sentence)
+        assert is_plain(sentence) and (FAILURE in sentence) != goes_on, (call, sentence)
         assert found.leaks == [], call
     assert len(calls) >= 15
 
@@ -246,7 +247,7 @@ def test_each_cuda_call_failing_once_is_one_sentence_and_leaks_nothing(gpu, onnx
     for after in range(min(counted, 2)):
         found.failing = (call, after)
         sentence = told(onnx_file, "tensorrt")
-        assert is_plain(sentence) and f"{call} failed (out of memory)" in sentence
+        assert is_plain(sentence) and call in sentence
         assert found.leaks == []
 
 
@@ -256,20 +257,20 @@ def test_engine_goes_on_after_a_frame_that_failed(engine_of, street):
     wanted = engine.infer(x)
     for call in ("copy_in", "copy_out", "wait_for"):
         engine.driver.fail(call)
-        with pytest.raises(BackendMissing, match=f"tiny.onnx: cannot run on NumPy A1 .*{call} failed"):
+        with refused(BackendMissing, "tiny.onnx", "NumPy A1", call):
             engine.infer(street(2)[0][None])
         np.testing.assert_array_equal(engine.infer(x), wanted)
 
 
 def test_free_sizes_outside_of_the_range_are_told(engine_of, exported):
     engine = engine_of(path=exported(dynamic=True))
-    with pytest.raises(BadInput, match="does not take frames of 1x160x96x3: it was built for 1x32x32x3 to 4x128x192x3"):
+    with refused(BadInput, "1x160x96x3", "1x32x32x3", "4x128x192x3"):
         engine.infer(np.zeros((1, 160, 96, 3), np.uint8))
 
 
 def test_asked_execution_that_a_plan_has_not_frees_the_gpu(gpu, onnx_file):
     found = gpu()
-    with pytest.raises(BadInput, match="executes f32 on tensorrt, not bf16"):
+    with refused(BadInput, "tiny.onnx", "f32", "tensorrt", "bf16"):
         open_engine(onnx_file, target="tensorrt", options=EngineOptions("bf16"))
     assert found.leaks == [] and all(driver.is_closed for driver in found.drivers)
 
@@ -349,5 +350,5 @@ def nv12_from_bgr(image):
 
 @pytest.mark.parametrize("image", [np.zeros((64, 96), np.float32), np.zeros((64, 96, 4), np.uint8)])
 def test_frame_that_is_none_is_refused(engine_with_kernels, image):
-    with pytest.raises(BadInput, match="expected uint8 BGR"):
+    with refused(BadInput, "shape", "uint8 BGR", "NV12"):
         engine_with_kernels().segment(image)

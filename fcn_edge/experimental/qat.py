@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,23 +23,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fcn_edge.calibration import images_from_source, quantized_file, table_from_images
-from fcn_edge.calibration.collect import taps_of
 from fcn_edge.calibration.images import require_disjoint
-from fcn_edge.calibration.pairs import QdqPair, pairs_from_onnx
-from fcn_edge.calibration.rounding import LARGEST, SMALLEST_SCALE
+from fcn_edge.calibration.quantize import LARGEST, SMALLEST_SCALE
 from fcn_edge.data import Dataset
 from fcn_edge.engines import EngineOptions, engine_on_target
 from fcn_edge.engines.base import Engine
+from fcn_edge.engines.ort import Taps
 from fcn_edge.engines.pyt import TorchEngine
 from fcn_edge.engines.reference_check import fidelity
 from fcn_edge.errors import BadInput, CheckFailed
+from fcn_edge.experimental.pairs import QdqPair, pairs_from_onnx
 from fcn_edge.exporting import onnx_from_checkpoint
 from fcn_edge.models.backbones.base import SummingBlock
 from fcn_edge.models.checkpoint import Checkpoint, checkpoint_from_file
 from fcn_edge.models.fcn import Segmenter
 from fcn_edge.onnxfile import onnx_from_file
+from fcn_edge.onnxgraph import tapped_model
+from fcn_edge.progress import SILENT, Progress
 from fcn_edge.registry import Recipe
 from fcn_edge.schema import to_mapping
+from fcn_edge.training import Trained, train
+from fcn_edge.training.fine_tuning import NetworkChange
 from fcn_edge.training.plan import require_plan
 from fcn_edge.transforms import input_from_frame
 
@@ -73,7 +76,17 @@ class Int8Rounding:
     table_sha256: str
     held: IntegerCheck
 
-    def told(self) -> dict[str, Any]:
+    @property
+    def change(self) -> NetworkChange:
+        """The rounding as a change of the network that training begins with."""
+
+        def apply(network: Segmenter) -> None:
+            round_network(network, self.pairs)
+
+        return NetworkChange("qat", self.table_sha256, apply, self.facts)
+
+    @property
+    def facts(self) -> dict[str, Any]:
         """For the record of a run."""
         return {
             "calib": self.calib,
@@ -82,6 +95,39 @@ class Int8Rounding:
             "places": len(self.pairs),
             **to_mapping(self.held),
         }
+
+
+def fine_tune(
+    recipe: Recipe,
+    out: Path,
+    *,
+    start: Path,
+    data: Dataset,
+    calib: str,
+    calib_images: int | None = None,
+    validation: Dataset | None = None,
+    allow_overlap: bool = False,
+    progress: Progress = SILENT,
+) -> Trained:
+    """Train on from `start` with INT8's rounding in the network; export and calibrate the result as any other.
+
+    Args:
+        recipe: of `start`; an eighth of its epochs are trained, at a tenth of its rate.
+        calib: images that the scales come from: folder, glob, video, data set or TOML. calib_images: how many [100].
+        validation: keep the best on this set. allow_overlap: calibration images may be in it.
+
+    Returns:
+        As `fcn_edge.training.train`, with what was rounded as change "qat" of the record.
+
+    Raises:
+        BadInput, CheckFailed: as `rounding_from_checkpoint` and `fcn_edge.training.train`.
+    """
+    gentle = recipe_for_int8(recipe)
+    held_out = None if allow_overlap else validation
+    rounding = rounding_from_checkpoint(
+        start, gentle, calib=calib, count=calib_images, held_out=held_out, progress=progress
+    )
+    return train(gentle, data=data, out=out, val=validation, start=start, change=rounding.change, progress=progress)
 
 
 def recipe_for_int8(recipe: Recipe) -> Recipe:
@@ -105,7 +151,7 @@ def rounding_from_checkpoint(
     calib: str,
     count: int | None = None,
     held_out: Dataset | None = None,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> Int8Rounding:
     """Export and calibrate `start` in a folder of its own, and see that the network rounds as that file does.
 
@@ -117,14 +163,16 @@ def rounding_from_checkpoint(
     """
     given = checkpoint_from_file(start)
     if (given.header.network, given.header.input) != (recipe.network, recipe.input):
-        raise BadInput(f"{start}: is a {given.header.name}, not a {recipe.name}; --qat goes on by the recipe it has")
+        raise BadInput(f"{start}: is a {given.header.name}, not a {recipe.name}; training goes on by the recipe it has")
     images = images_from_source(calib, count)
     if held_out is not None:
         require_disjoint({image.name: image.sha256() for image in images.images}, held_out)
     with tempfile.TemporaryDirectory() as folder:
         exact, file = Path(folder) / "net.onnx", Path(folder) / "net.int8.onnx"
         onnx_from_checkpoint(start, exact)
-        table = table_from_images(exact, images, on_image=on_image)
+        table = table_from_images(
+            exact, images, on_image=lambda done, total: progress.update("calibrating", done, total)
+        )
         quantized_file(exact, file, precision="int8", table=table)
         pairs = pairs_from_onnx(file)
         picture = next(image for image in images.images if image.name in table.images)
@@ -163,7 +211,8 @@ def _equal_integers(network: Segmenter, pairs: Pairs, file: Path, engine: Engine
     Every convolution then goes on with the file's, so that one that differs does not make all behind it differ.
     """
     convolutions = {node: own[0] for node, own in pairs.items() if len(own) == 1}
-    taps = taps_of(onnx_from_file(file), [pair.tensor for pair in convolutions.values()], file.name)
+    tensors = list(dict.fromkeys(pair.tensor for pair in convolutions.values()))
+    taps = Taps(tapped_model(onnx_from_file(file), tensors), file.name)
     wanted, shares, hooks = taps.run(x), dict[str, float](), []
     if engine.spec.preprocess.channels == "rgb":  # the file takes BGR
         first = next(iter(convolutions.values())).tensor

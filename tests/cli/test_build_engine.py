@@ -49,13 +49,6 @@ def test_export_of_a_wrapped_file_has_nothing_to_do(command, onnx_file, tmp_path
     command("export", onnx_file, "--out", tmp_path / "x.onnx").refuses(2, "carries its contract already")
 
 
-def test_export_of_a_wrapped_file_equalises_it(command, onnx_file, int8_file, tmp_path):
-    found = command("export", onnx_file, "--equalise", "--out", tmp_path / "even.onnx", "--json").json
-    assert found["equalised_pairs"] > 0 and found["onnx"] == str(tmp_path / "even.onnx")
-    words = ["export", int8_file, "--equalise", "--out", tmp_path / "x.onnx"]
-    command(*words).refuses(2, "is int8 already; equalise the fp32 file")
-
-
 def test_options_for_checkpoints_are_not_passed_over_for_onnx_files(command, foreign_file, spec_file, tmp_path):
     words = ["export", foreign_file, "--spec", spec_file("camvid"), "--out", tmp_path / "x.onnx", "--size", "64x96"]
     command(*words).refuses(2, "--size, --head, --io, --dynamic and --same-padding are for checkpoints")
@@ -102,15 +95,6 @@ def test_calibrate_names_and_counts_broken_pictures_and_goes_on(command, onnx_fi
     done = command(*words)
     assert "skipped, 1 that cannot be read: street2.jpg" in done.out
     assert "street2.jpg: not an image that decodes" in done.err
-
-
-@pytest.mark.slow
-def test_calibrate_refines_as_it_is_told(command, onnx_file, table_file, tmp_path):
-    words = ["calibrate", onnx_file, "--calib", table_file, "--out", tmp_path / "net.int8.onnx"]
-    assert command(*words, "--json").json["refined"] == []
-    assert command(*words, "--refine", "bias", "--json").json["refined"] == ["bias"]
-    command(*words, "--refine", "rounding").refuses(2, "a table without roundings; give --calib the images")
-    command(*words, "--refine", "bias,round").refuses(2, "write bias, rounding, several with a comma, or none")
 
 
 def test_calibrate_refuses_what_is_quantized_already(command, int8_file, checkpoint_file, pairs, tmp_path):

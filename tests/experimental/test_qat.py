@@ -9,16 +9,16 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing was trained")
 
 from fcn_edge.calibration import int8_from_onnx  # noqa: E402 - needs torch
-from fcn_edge.calibration.pairs import pairs_from_onnx  # noqa: E402
 from fcn_edge.data import dataset_from_name  # noqa: E402
 from fcn_edge.engines import EngineOptions, engine_on_target  # noqa: E402
 from fcn_edge.errors import BadInput, CheckFailed  # noqa: E402
+from fcn_edge.experimental.pairs import pairs_from_onnx  # noqa: E402
+from fcn_edge.experimental.qat import fine_tune, held_to_file, recipe_for_int8, rounding_from_checkpoint  # noqa: E402
 from fcn_edge.exporting import onnx_from_checkpoint  # noqa: E402
 from fcn_edge.metrics import confusion_from_maps, scores_from_confusion  # noqa: E402
 from fcn_edge.models.checkpoint import checkpoint_from_file, save_checkpoint  # noqa: E402
 from fcn_edge.registry import InputRecipe, NetworkRecipe, Recipe, TrainRecipe  # noqa: E402
-from fcn_edge.training import train_network  # noqa: E402
-from fcn_edge.training.qat import held_to_file, recipe_for_int8, rounding_from_checkpoint  # noqa: E402
+from tests.training.runs import train_network  # noqa: E402
 
 STREETS = "synthetic:street,seed=5,images=12,size=64x96"
 OUTLIER = 256.0  # how much larger one channel is made than its neighbours
@@ -93,7 +93,7 @@ def test_training_with_rounding_gets_back_what_outliers_cost(outlying, tmp_path)
     gentle = replace(RECIPE, train=replace(RECIPE.train, epochs=12, learning_rate=1e-4))
     out = tmp_path / "net.safetensors"
     data = dataset_from_name(STREETS)
-    record = train_network(gentle, out, data=data, start=outlying, int8=rounding)
+    record = train_network(gentle, out, data=data, start=outlying, change=rounding.change)
     assert record["qat"]["calib"] == STREETS and record["start"] == outlying.name
     assert list(checkpoint_from_file(out).network.state_dict()) == list(
         checkpoint_from_file(outlying).network.state_dict()
@@ -103,6 +103,18 @@ def test_training_with_rounding_gets_back_what_outliers_cost(outlying, tmp_path)
     after = miou_on_reference(files_of(out)[1])
     assert exact - before > 5, (exact, before)
     assert after - before > 0.4 * (exact - before), (exact, before, after)
+
+
+@pytest.mark.slow
+def test_fine_tuning_starts_at_a_checkpoint_and_records_what_it_rounds(outlying, tmp_path):
+    out, data = tmp_path / "net.safetensors", dataset_from_name(STREETS)
+    record = fine_tune(RECIPE, out, start=outlying, data=data, calib=STREETS, calib_images=2).record.to_json()
+    assert len(record["epochs"]) == RECIPE.train.epochs // 8
+    assert (record["qat"]["calib"], record["qat"]["images"], record["start"]) == (STREETS, 2, outlying.name)
+    again = fine_tune(RECIPE, out, start=outlying, data=data, calib=STREETS, calib_images=2)
+    assert again.record.to_json()["epochs"] == record["epochs"], "the same run has nothing left to train"
+    with pytest.raises(BadInput, match="12 calibration images"):
+        fine_tune(RECIPE, out, start=outlying, data=data, validation=data, calib=STREETS)
 
 
 @pytest.mark.slow
