@@ -191,8 +191,10 @@ def run(
                 engine,
                 style=replace(style, overlay=any(one.needs_overlay for own in sinks for one in own)),
                 limit=limit,
-                on_frame=lambda frame, view, times: progress.update(
-                    sources[frame.stream].uri, frame.index + 1, limit or sources[frame.stream].length or 0
+                on_frame=lambda result: progress.update(
+                    sources[result.frame.stream].uri,
+                    result.frame.index + 1,
+                    limit or sources[result.frame.stream].length or 0,
                 ),
             )
         for text in filter(None, (*summary.outputs, *summary.notes, summary.failed, summary.lost)):
