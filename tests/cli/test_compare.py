@@ -46,7 +46,7 @@ def test_people_read_the_sentence_first(command, onnx_file, other_mean):
     assert done.out.startswith("mean: A has 127,127,127, B 123.7,116.3,103.5: inputs differ by up to 23.5 levels")
     assert (
         "DIFFERS" in done.out
-        and "IU of A" in done.out
+        and "IoU of A" in done.out
         and "98 tensors that both have, of A's 98: all equal" in done.out
     )
     assert done.out.rstrip().endswith("99.9 % of pixels (--min-agreement)")

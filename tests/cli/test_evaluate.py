@@ -58,7 +58,7 @@ def test_json_has_the_keys_that_others_read(command, onnx_file, pairs):
 
 def test_people_read_the_paper_s_names_and_what_ran(command, onnx_file, pairs):
     done = command("evaluate", onnx_file, "--data", f"folder:{pairs}", "--target", "onnxruntime")
-    for words in ("4 images: mean IU ", "pixel acc. ", "f.w. IU ", "road", "onnxruntime", "fp32, executed in f32"):
+    for words in ("4 images: mIoU ", "pixel acc. ", "f.w. IoU ", "road", "onnxruntime", "fp32, executed in f32"):
         assert words in done.out
 
 
@@ -172,7 +172,7 @@ def test_scores_have_intervals_and_each_image_its_own_counts(command, onnx_file)
     assert [set(image) for image in found["scores"]["images"]] == [{"sha256", "sequence", "cells"}] * 8
     assert command(*words, "--json").json["miou_ci"] == found["miou_ci"], "the same each time"
     low, high = found["miou_ci"]
-    assert f"mean IU {100 * found['miou']:.1f} ({100 * low:.1f} to {100 * high:.1f})" in command(*words).out
+    assert f"mIoU {100 * found['miou']:.1f} ({100 * low:.1f} to {100 * high:.1f})" in command(*words).out
 
 
 @pytest.mark.slow
@@ -199,8 +199,8 @@ def test_difference_to_a_second_model_is_told_with_its_interval(command, onnx_fi
     for name, of_class in against["classes"].items():
         assert of_class["iou"] == alone["iou"][name]
     shown = command(*words).out
-    assert f"difference in mean IU: {100 * against['difference']:+.2f} (" in shown
-    assert ("real: the interval excludes 0" if excludes_0 else "not distinguishable with 8 images") in shown
+    assert f"difference of mIoU: {100 * against['difference']:+.2f} (" in shown
+    assert ("significant: the interval excludes 0" if excludes_0 else "not significant with 8 images") in shown
 
 
 @pytest.mark.slow
