@@ -9,9 +9,7 @@ import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption
-from fcn_edge.cli._parse import require_suffix
-from fcn_edge.cli._print import emit, progress_bar, say
-from fcn_edge.outputs import require_apart
+from fcn_edge.cli._print import emit, progress_bar
 
 
 @verb
@@ -47,59 +45,27 @@ def train(
       fcn-edge train fcn16s_vgg16_voc --data voc:VOC2012#train --val voc:VOC2012#val \\
         --start fcn32s.safetensors --out fcn16s.safetensors
     """
-    from dataclasses import replace
-
-    from fcn_edge.data import dataset_from_name
-    from fcn_edge.engines import require_package
-    from fcn_edge.registry import recipe_from_shelf
-
-    chosen = recipe_from_shelf(recipe)
-    require_suffix(out, ".safetensors", "a checkpoint")
-    require_apart([out], [start, backbone])
-    require_package("pytorch")
-    from fcn_edge.training import EpochReport, imagenet_weights, train_network
-    from fcn_edge.training.loop import keep_freed_memory
-
-    if epochs is not None and chosen.train is not None:
-        chosen = replace(chosen, train=replace(chosen.train, epochs=epochs))
-    images = dataset_from_name(data)
-    validation = dataset_from_name(val) if val else None
-    extra = dataset_from_name(supplement) if supplement else None
-    behind = [dataset_from_name(name) for name in backgrounds or ()]
-    weights = backbone or (None if start else imagenet_weights(chosen.network.backbone))
-    if weights is None and start is None:
-        say("no ImageNet weights given or installed: the backbone starts from random weights")
-
-    trained: list[EpochReport] = []
-    keep_freed_memory()
-
-    def report(r: EpochReport) -> None:
-        trained.append(r)
-        scored = "" if r.miou is None else f"mIoU {100 * r.miou:.1f} (best {100 * (r.best_miou or 0):.1f})  "
-        say(f"epoch {r.epoch}/{r.epochs}  loss {r.loss:.4g}  {scored}{r.seconds:.0f} s")
+    from fcn_edge.training import IMAGENET
+    from fcn_edge.training import train as train_network
 
     with progress_bar() as progress:
-        record = train_network(
-            chosen,
-            out,
-            data=images,
-            validation=validation,
-            supplement=extra,
-            backgrounds=behind,
-            backbone_weights=weights,
+        trained = train_network(
+            recipe,
+            data=data,
+            out=out,
+            val=val,
+            supplement=supplement,
+            backgrounds=backgrounds or (),
+            backbone=backbone or IMAGENET,
             start=start,
-            on_epoch=report,
-            on_step=lambda epoch, step, steps: progress.update(f"epoch {epoch}", step, steps),
+            epochs=epochs,
+            progress=progress,
         )
-    for each in filter(None, (images, validation)):
-        for line in each.notes.lines:
-            say(f"note: {each.name}: {line}")
-    epochs = len(record["epochs"])
     result = {
         "checkpoint": str(out),
-        "best_miou": record["best_miou"],
-        "epochs": epochs,
-        "resumed_after": epochs - len(trained),
+        "best_miou": trained.record.best_miou,
+        "epochs": len(trained.record.epochs),
+        "resumed_after": trained.resumed_after,
     }
     emit(result, as_json=json, human=lambda: _print_training(result))
 

@@ -98,10 +98,9 @@ def test_calibrate_names_and_counts_broken_pictures_and_goes_on(command, onnx_fi
     assert "street2.jpg" in done.out and "street2.jpg" in done.err
 
 
-def test_calibrate_refuses_what_is_quantized_already(command, int8_file, checkpoint_file, pairs, tmp_path):
+def test_calibrate_refuses_what_is_quantized_already(command, int8_file, pairs, tmp_path):
     rest = ["--calib", pairs, "--out", tmp_path / "x.onnx"]
     command("calibrate", int8_file, *rest).refuses(2, "tiny.int8.onnx", "fp32")
-    command("calibrate", checkpoint_file, *rest).refuses(2, "tiny.safetensors", "checkpoint")
 
 
 @pytest.mark.slow

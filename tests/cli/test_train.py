@@ -47,9 +47,9 @@ def test_run_is_told_and_so_is_that_nothing_is_left(command, recipe, tmp_path):
 
 @pytest.mark.slow
 def test_run_that_was_killed_says_where_it_goes_on(command, recipe, tmp_path, monkeypatch):
-    from fcn_edge import training
+    from fcn_edge.training import fine_tuning
 
-    real = training.validation_miou
+    real = fine_tuning.validation_miou
     calls = []
 
     def killed_in_the_second_epoch(*args):
@@ -58,7 +58,7 @@ def test_run_that_was_killed_says_where_it_goes_on(command, recipe, tmp_path, mo
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(training, "validation_miou", killed_in_the_second_epoch)
+    monkeypatch.setattr(fine_tuning, "validation_miou", killed_in_the_second_epoch)
     words = ["train", recipe, *SETS, "--out", tmp_path / "net.safetensors", "--epochs", 2]
     command(*words).refuses(130, "interrupted")
     done = command(*words)
@@ -76,7 +76,7 @@ def test_run_that_was_killed_says_where_it_goes_on(command, recipe, tmp_path, mo
             ["{misspelt}", "--out", "net.safetensors"],
             ("misspelt.toml", "learning_rat", "learning_rate"),
         ),
-        (["{recipe}", "--out", "net.safetensors", "--backbone", "{misspelt}"], "misspelt.toml"),
+        (["{recipe}", "--out", "net.safetensors", "--backbone", "{misspelt}"], ("misspelt.toml", "pickle")),
         (["{recipe}", "--out", "{recipe}/net.safetensors"], ("own.toml",)),
         (["{recipe}", "--out", "net.safetensors", "--supplement", "camvids:x"], ("camvids:x", "camvid")),
     ],

@@ -124,7 +124,7 @@ def missing(name: str) -> str:
         (["build-engine", "--target", "coreml"], ["--target", "coreml", "openvino"]),
         (["run", "--opacity", "2"], ["--opacity"]),
         (["run", "--limit", "0"], ["--limit"]),
-        (["export"], ["model"]),
+        (["export"], ["--out"]),
         (["calibrate", "net.onnx", "--out", "x.onnx"], ["--calib"]),
         (
             ["gate", "a.json", "--baseline", "b.json", "--max-miou-drop", "-1"],
@@ -133,7 +133,7 @@ def missing(name: str) -> str:
         (["build-engine", "--max-miou-drop", "101"], ["--max-miou-drop", 100]),
         (["bench"], ["--data", "--suite"]),
     ],
-    ids=lambda value: "-".join(value).strip("-")[:30] if isinstance(value, list) else None,
+    ids=lambda value: "-".join(map(str, value)).strip("-")[:30] if isinstance(value, list) else None,
 )
 def test_wrong_words_end_in_one_sentence_and_code_2(command, words, facts):
     command(*words).refuses(2, *facts)
