@@ -125,6 +125,7 @@ def missing(name: str) -> str:
         (["run", "--opacity", "2"], ["--opacity"]),
         (["run", "--limit", "0"], ["--limit"]),
         (["export"], ["--out"]),
+        (["train"], ["recipe"]),
         (["calibrate", "net.onnx", "--out", "x.onnx"], ["--calib"]),
         (
             ["gate", "a.json", "--baseline", "b.json", "--max-miou-drop", "-1"],
