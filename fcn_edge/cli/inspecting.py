@@ -9,15 +9,8 @@ from typing import Any
 from fcn_edge.atomic_io import read_json, sha256_of_file
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxfile import (
-    Quantization,
-    contract_from_onnx,
-    graph_inputs,
-    onnx_from_file,
-    spec_from_onnx,
-    takes_frames,
-)
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxfile import Quantization, contract_from_onnx, onnx_from_file, spec_from_onnx, takes_frames
+from fcn_edge.onnxgraph import graph_inputs, operator
 from fcn_edge.spec import ModelSpec
 
 
@@ -45,7 +38,7 @@ def _onnx_facts(path: Path) -> dict[str, Any]:
         "sha256": sha256_of_file(path),
         "opset": model.opset_import[0].version,
     }
-    facts["inputs"] = [value.name for value in graph_inputs(model)]
+    facts["inputs"] = [value.name for value in graph_inputs(model.graph)]
     facts["outputs"] = [value.name for value in model.graph.output]
     spec = spec_from_onnx(model, str(path))
     if spec is None:

@@ -15,8 +15,17 @@ from onnx import helper, inliner, numpy_helper, version_converter
 
 from fcn_edge.errors import BadInput, first_line
 from fcn_edge.exporting.tidy import lift_constants
-from fcn_edge.onnxfile import IR_VERSION, graph_inputs
-from fcn_edge.onnxgraph import Names, attributes, nodes_of, operator, opset_of, rename_tensors, stored_tensors
+from fcn_edge.onnxfile import IR_VERSION
+from fcn_edge.onnxgraph import (
+    Names,
+    attributes,
+    graph_inputs,
+    nodes_of,
+    operator,
+    opset_of,
+    rename_tensors,
+    stored_tensors,
+)
 
 MIN_OPSET = 13  # per-channel Q/DQ
 RESIZE_WITH_MODES = 11  # before it, Resize and Upsample have no coordinate_transformation_mode: they are asymmetric
@@ -35,7 +44,7 @@ def canonical_model(model: Any, path: Path) -> tuple[Any, dict[str, str]]:
     _spell_default_domain(copy)
     model = _inlined(copy, path)
     graph = model.graph
-    inputs = list(graph_inputs(model))
+    inputs = list(graph_inputs(model.graph))
     del graph.input[:]
     graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, IR_VERSION)  # below 4, weights would have to be inputs as well

@@ -8,8 +8,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxfile import METADATA_KEY, graph_inputs, with_metadata
-from fcn_edge.onnxgraph import names_read, operator, rename_tensors, stored_tensors
+from fcn_edge.onnxfile import METADATA_KEY, with_metadata
+from fcn_edge.onnxgraph import graph_inputs, names_read, operator, rename_tensors, stored_tensors
 from fcn_edge.spec import ModelSpec
 
 FRAMES = "frames"
@@ -21,7 +21,7 @@ def attach_contract(model: Any, spec: ModelSpec) -> Any:
     Frames are BGR; where the weights expect RGB, mean, std and the first convolution's input
     channels are permuted, so no node is spent on it.
     """
-    source = graph_inputs(model)[0]
+    source = graph_inputs(model.graph)[0]
     mean, std = (np.array(v, np.float32)[::-1] for v in (spec.preprocess.mean, spec.preprocess.std))  # BGR
     tail = f"{FRAMES}_ready"
     rename_tensors(model.graph, {source.name: tail})

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.exporting.tidy import drop_dead, static_shapes
 from fcn_edge.geometry import Axis, Sampling
-from fcn_edge.onnxgraph import attributes, operator, stored_tensors, writers
+from fcn_edge.onnxgraph import attributes, operator, producers, stored_tensors
 
 BILINEAR_TOLERANCE = 1e-5  # relative; kernels that were stored in half precision miss it, and stay
 ORDER_KEEPING = ("Softmax", "LogSoftmax")
@@ -58,7 +58,7 @@ class _HeadTail:
 
     def __init__(self, model: Any) -> None:
         self.shapes = static_shapes(model)
-        self.producers = writers(model.graph)
+        self.producers = producers(model.graph)
         self._weights = stored_tensors(model.graph)
         self.passed: list[str] = []
         self.cropped = ""

@@ -11,8 +11,7 @@ from onnx import TensorProto, helper
 
 from fcn_edge.errors import BadInput
 from fcn_edge.exporting.foreign_spec import ForeignSpec
-from fcn_edge.onnxfile import graph_inputs
-from fcn_edge.onnxgraph import Names, rename_tensors
+from fcn_edge.onnxgraph import Names, graph_inputs, rename_tensors
 
 ELEMENTS: dict[int, type] = {
     TensorProto.FLOAT: np.float32,
@@ -114,7 +113,7 @@ def take_planes(model: Any, form: InputForm) -> None:
 
 
 def _single_input(model: Any, path: Path) -> Any:
-    inputs = graph_inputs(model)
+    inputs = graph_inputs(model.graph)
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise BadInput(f"{path}: {len(inputs)} inputs ({names}); a segmentation network here has one, the image")

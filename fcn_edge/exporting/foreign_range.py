@@ -8,7 +8,7 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 from fcn_edge.exporting.tidy import static_shapes
-from fcn_edge.onnxgraph import attributes, operator, writers
+from fcn_edge.onnxgraph import attributes, operator, producers
 
 MOVES = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 SELECTS = MOVES | {"AveragePool", "Gather", "MaxPool", "Resize", "Slice"}  # and what lies between values
@@ -56,7 +56,7 @@ def _clip_limits(node: Any, known: dict[str, np.ndarray]) -> tuple[float | None,
 
 def _behind(model: Any, name: str, passed: set[str]) -> Any | None:
     """The node that made tensor `name`, looked for behind those of `passed`."""
-    writer = writers(model.graph)
+    writer = producers(model.graph)
     node = writer.get(name)
     while node is not None and operator(node) in passed:
         node = writer.get(node.input[0])

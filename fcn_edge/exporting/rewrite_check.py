@@ -20,8 +20,8 @@ from fcn_edge.errors import BadInput
 from fcn_edge.exporting.foreign_input import InputForm
 from fcn_edge.exporting.foreign_output import OutputForm
 from fcn_edge.geometry import Sampling
-from fcn_edge.onnxfile import graph_inputs, spec_from_onnx
-from fcn_edge.onnxgraph import tapped_model
+from fcn_edge.onnxfile import spec_from_onnx
+from fcn_edge.onnxgraph import graph_inputs, tapped_model
 from fcn_edge.transforms import class_map_from_output
 from fcn_edge.transforms import taps as taps_of
 
@@ -35,7 +35,7 @@ def original_of(model: Any, path: Path, renamed: Mapping[str, str]) -> Original:
     """`model` as it was found; where it says that a side of its input is 0 or -1, it means that any will do."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for value in graph_inputs(copy):
+    for value in graph_inputs(copy.graph):
         for dim in value.type.tensor_type.shape.dim:
             if dim.HasField("dim_value") and dim.dim_value <= 0:
                 dim.Clear()

@@ -13,9 +13,9 @@ from fcn_edge.onnxgraph import (
     names_defined,
     names_read,
     operator,
+    producers,
     rename_tensors,
     stored_tensors,
-    writers,
 )
 
 
@@ -47,10 +47,10 @@ def _rename_what_collides(branch: Any, graph: Any) -> None:
 def fold_batch_norms(graph: Any) -> None:
     """Each BatchNormalization that alone reads a convolution becomes part of its weights and bias."""
     known = stored_tensors(graph)
-    producers = writers(graph)
+    made = producers(graph)
     unused = Names(graph)
     for norm in [node for node in graph.node if operator(node) == "BatchNormalization"]:
-        conv = producers.get(norm.input[0])
+        conv = made.get(norm.input[0])
         if conv is None or not _is_foldable(conv, norm, graph, known):
             continue
         epsilon = attributes(norm).get("epsilon", 1e-5)
