@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from fcn_edge.calibration.images import images_from_source, shared_images
 from fcn_edge.calibration.methods import Method
 from fcn_edge.calibration.placement import PlacementName, placement_for
 from fcn_edge.calibration.quantized import Calibrated, is_table_name, load_or_make_table, quantized_file
+from fcn_edge.choices import BuildPrecision as BuildPrecision
 from fcn_edge.compilation import PLAN, Compiled, compiled, execution_of, onnx_name
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
@@ -49,7 +50,6 @@ from fcn_edge.registry import Recipe
 from fcn_edge.schema import to_mapping
 from fcn_edge.spec import Precision
 
-BuildPrecision = Literal["fp32", "bf16", "fp16", "int8", "int8-fp16"]
 ON_TARGET: dict[Target, tuple[BuildPrecision, ...]] = {
     "openvino": ("fp32", "bf16", "int8"),
     "onnxruntime": ("fp32", "int8"),

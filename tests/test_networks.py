@@ -15,12 +15,12 @@ import onnxruntime
 import pytest
 
 from fcn_edge.build import BuildOptions, build_engine
-from fcn_edge.cli.inspecting import facts_from_file
 from fcn_edge.comparison import compare_artefacts
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.evaluation import evaluate_engine
 from fcn_edge.exporting import contract_file
+from fcn_edge.inspection import facts_from_file
 from tests.shared_data import SHARED
 
 NETWORKS, PORTRAITS, CAMVID = SHARED / "networks", SHARED / "datasets" / "portraits", SHARED / "datasets" / "camvid"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from fcn_edge.cli import ClickException, app, register_verbs
+from fcn_edge.cli import app, register_verbs
 
 register_verbs()
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,7 +90,7 @@ def test_examples_of_every_verb_are_understood():
     "line", ["fcn-edge bech --data x", "fcn-edge run --sauce 0", "fcn-edge gate record.json", "fcn-edge train"]
 )
 def test_command_that_does_not_exist_would_be_found(line):
-    with pytest.raises((KeyError, ClickException)):  # an unknown verb, or what click raises
+    with pytest.raises((KeyError, typer.TyperException)):  # an unknown verb, or what click raises
         check(words_of(line))
 
 

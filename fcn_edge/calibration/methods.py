@@ -5,11 +5,12 @@ All four methods read the same histogram, so that one pass over the images serve
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
-Method = Literal["minmax", "entropy", "percentile", "mse"]
+from fcn_edge.choices import Method as Method
+
 METHODS: tuple[Method, ...] = get_args(Method)
 BINS = 2048
 PERCENTILE = 99.99

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from onnx import numpy_helper
 
+from fcn_edge.choices import PlacementName as PlacementName
 from fcn_edge.device import Device
 from fcn_edge.onnxgraph import attributes, operator, stored_tensors
 from fcn_edge.onnxpairs import has_concat
 
-PlacementName = Literal["any", "x86", "nvidia"]
 PLACEMENTS: tuple[PlacementName, ...] = get_args(PlacementName)
 POSITIVE = {"Relu", "Clip", "Sigmoid", "Softmax"}
 AGAIN_POSITIVE = {"Add", "AveragePool", "Concat", "GlobalAveragePool"}  # of what is so

@@ -7,14 +7,30 @@ split can leave one out, or be that one alone: `camvid:DIR#train,without=0006R0`
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from fcn_edge.data.base import Dataset, Item
 from fcn_edge.errors import BadInput
 from fcn_edge.schema import nearest
 
-__all__ = ["ClassSet", "Dataset", "Item", "class_set", "dataset_from_name", "is_dataset_name"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "ClassSet",
+    "DataLike",
+    "Dataset",
+    "Item",
+    "class_set",
+    "dataset_from_name",
+    "is_dataset_name",
+    "open_dataset",
+]
+
+DataLike: TypeAlias = "str | Path | Dataset | Iterable[tuple[np.ndarray, np.ndarray]]"
 
 CLASS_SETS = ("camvid", "voc", "cityscapes", "person")
 KINDS = ("camvid", "voc", "cityscapes", "folder", "synthetic")
@@ -40,6 +56,41 @@ def class_set(name: str, *, of: str = "") -> ClassSet:
         return ClassSet(voc.CLASSES, voc.voc_palette(), voc.IGNORE)
     source = camvid if name == "camvid" else cityscapes
     return ClassSet(source.CLASSES, source.PALETTE, source.IGNORE)
+
+
+def open_dataset(
+    data: DataLike,
+    *,
+    classes: Sequence[str] = (),
+    palette: Sequence[tuple[int, int, int]] = (),
+    ignore_index: int = 255,
+) -> Dataset:
+    """Open labelled images: a data set on disk, or arrays in memory.
+
+    Args:
+        data: a name (`camvid:DIR#val`), the path of a folder with `images/` and `labels/`, a data set that is
+            open, or (image, labels) pairs: (H, W, 3) uint8 BGR, and (H, W) class indices or `ignore_index`.
+        classes: class names of pairs in memory, in the order of their label values; data sets have their own.
+        palette: of pairs in memory, RGB, one colour a class; empty for the VOC colours.
+        ignore_index: of pairs in memory, the label that does not count.
+
+    Raises:
+        BadInput: unknown kind, missing folder or split, an image without labels, pairs without `classes`.
+
+    Example:
+        >>> data = open_dataset("synthetic:street,seed=1,images=4,size=64x96")
+        >>> data.items[0].image().shape
+        (64, 96, 3)
+    """
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, str):
+        return dataset_from_name(data)
+    if isinstance(data, Path):
+        return dataset_from_name(f"folder:{data}")
+    from fcn_edge.data.arrays import dataset_from_pairs
+
+    return dataset_from_pairs(data, classes=classes, palette=palette, ignore_index=ignore_index)
 
 
 def is_dataset_name(text: str) -> bool:
@@ -68,7 +119,6 @@ def dataset_from_name(text: str) -> Dataset:
 
 def _open_folder(kind: str, path: str, split: str) -> Dataset:
     from importlib import import_module
-    from pathlib import Path
 
     folder = Path(path)
     if not folder.is_dir():

@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from fcn_edge.buffers import Buffers
+from fcn_edge.choices import Execution as Execution
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame, Style, View
 from fcn_edge.schedule import EVERY
@@ -19,8 +20,6 @@ from fcn_edge.targets import TARGETS as TARGETS
 from fcn_edge.targets import Provider
 from fcn_edge.targets import Target as Target
 from fcn_edge.transforms import input_from_frame, use_threads, view_from_scores
-
-Execution = Literal["f32", "bf16", "f16"]
 
 
 @dataclass(frozen=True)

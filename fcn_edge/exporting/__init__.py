@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from fcn_edge.atomic_io import sha256_of_file
+from fcn_edge.choices import GraphIo
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput, warn_user
 from fcn_edge.exporting.contract import plain_from_contract
@@ -32,7 +32,7 @@ class ExportOptions:
 
     size: tuple[int, int] | None = None
     head: HeadKind = "scores"
-    io: Literal["contract", "plain"] = "contract"
+    io: GraphIo = "contract"
     dynamic: bool = False
     same_padding: bool = False
 

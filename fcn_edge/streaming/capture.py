@@ -14,12 +14,12 @@ from typing import Literal
 
 import numpy as np
 
+from fcn_edge.choices import Policy as Policy
 from fcn_edge.errors import SourceLost
 from fcn_edge.frame import Frame
 from fcn_edge.streaming.clock import StreamClock
 from fcn_edge.streaming.sources.base import Source
 
-Policy = Literal["every", "newest"]
 State = Literal["open", "stale", "retrying", "lost", "ended"]
 DEPTH = 2  # frames that wait at either end: enough to overlap, too few to grow old
 JOIN_S = 2.0

@@ -13,9 +13,9 @@ from fcn_edge.calibration import images_from_source, quantized_file, table_from_
 from fcn_edge.calibration.collect import float_tensors
 from fcn_edge.calibration.fp16_range import fp16_model, unfit_for_half
 from fcn_edge.calibration.table import Magnitude
-from fcn_edge.cli.inspecting import facts_from_file
 from fcn_edge.engines.ort import Taps
 from fcn_edge.engines.trt.layer_info import convolutions_from_onnx
+from fcn_edge.inspection import facts_from_file
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
 from fcn_edge.transforms import input_from_frame
 

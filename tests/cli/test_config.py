@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fcn_edge.cli import configuring
+from fcn_edge.cli import _log
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -100,8 +100,8 @@ def test_log_tells_why_a_run_did_not_start(command, config, tmp_path):
 
 
 def test_log_does_not_grow_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(configuring, "LOG_BYTES", 1000)
-    with configuring.logged(tmp_path / "run.log") as note:
+    monkeypatch.setattr(_log, "LOG_BYTES", 1000)
+    with _log.logged(tmp_path / "run.log") as note:
         for number in range(200):
             note(f"line {number}")
     names = sorted(path.name for path in tmp_path.iterdir())
@@ -116,7 +116,7 @@ def test_log_that_cannot_be_made_is_said(command, config, tmp_path):
 
 
 def test_log_forgets_credentials_that_somebody_else_forgot(tmp_path):
-    with configuring.logged(tmp_path / "run.log"):
+    with _log.logged(tmp_path / "run.log"):
         logging.getLogger("fcn_edge.x").warning("rtsp://me:hunter2@camera/1 does\nnot answer")
     assert "rtsp://***@camera/1 does not answer" in (tmp_path / "run.log").read_text()
 

@@ -15,8 +15,7 @@ import cv2
 import pytest
 
 from fcn_edge import cluster
-from fcn_edge.cli.app import Execution
-from fcn_edge.cli.running import fastest_packaged
+from fcn_edge.cli.run import fastest_packaged
 from fcn_edge.device import this_device
 from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK
 from fcn_edge.streaming.sources.video import VideoFile
@@ -70,9 +69,9 @@ def test_json_has_the_keys_that_others_read(command, onnx_file, video, tmp_path)
     ("instruction_sets", "model", "expected"),
     [
         (("avx512_vnni", "avx512_bf16"), None, (PACKAGED_INT8, None)),
-        (("avx512_vnni", "avx512_bf16"), PACKAGED_NETWORK, (PACKAGED_NETWORK, Execution.bf16)),
+        (("avx512_vnni", "avx512_bf16"), PACKAGED_NETWORK, (PACKAGED_NETWORK, "bf16")),
         (("avx512_vnni", "avx512_bf16"), "other.onnx", ("other.onnx", None)),
-        (("amx_bf16",), None, (None, Execution.bf16)),
+        (("amx_bf16",), None, (None, "bf16")),
         (("avx2",), None, (None, None)),
     ],
 )

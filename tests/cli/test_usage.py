@@ -139,7 +139,8 @@ def test_wrong_words_end_in_one_sentence_and_code_2(command, words, told):
     command(*words).refuses(2, *told)
     done = command(*words, "--json")
     done.refuses(2, *told)
-    assert done.json["exit_code"] == 2 and set(done.json) == {"error", "exit_code"}
+    assert done.json["exit_code"] == 2 and set(done.json) == {"error", "code", "exit_code"}
+    assert done.json["code"] == ("bad-input" if words[0] in ("gate", "bench") else "usage")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_missing_package_is_named_with_what_brings_it(onnx_file):
     assert done.stderr == f"fcn-edge: {sentence}\n" * 2
     first, second, third, _ = done.stdout.splitlines()
     assert first == third == "exit code 3"
-    assert json.loads(second) == {"error": sentence, "exit_code": 3}
+    assert json.loads(second) == {"error": sentence, "code": "backend-missing", "exit_code": 3}
 
 
 def test_doctor_runs_where_nothing_else_does():

@@ -1,26 +1,71 @@
-"""The files that `bench` measures: models as they are, or exported at each size, and their INT8 forms."""
+"""What `bench` measures: the suite, and its files: models as they are, or exported at each size, and INT8."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fcn_edge.atomic_io import sha256_of_file
+from fcn_edge.benchmark import BenchOptions, Variant, variants_from_files, with_schedules
 from fcn_edge.calibration import int8_from_onnx
 from fcn_edge.calibration.placement import placement_for
-from fcn_edge.cli.app import Tick, recipe_of, runnable, say, size_from_text
+from fcn_edge.choices import BuildPrecision
+from fcn_edge.cli._model import recipe_of, runnable
+from fcn_edge.cli._parse import size_from_text
 from fcn_edge.data import Dataset
 from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.outputs import require_outputs
-from fcn_edge.registry import PACKAGED_NETWORK, BenchSuite, packaged_file, table_names
-from fcn_edge.schema import to_mapping
+from fcn_edge.progress import Progress
+from fcn_edge.registry import PACKAGED_NETWORK, BenchSuite, packaged_file, suite_from_shelf, table_names
+from fcn_edge.schema import nearest, to_mapping
+from fcn_edge.targets import TARGETS
+
+QUICK = {"rounds": 3, "frames": 5, "camera_fps": 0.0}
+PRECISIONS = get_args(BuildPrecision)
+
+
+def suite_from_options(name: str | None, given: Mapping[str, Any]) -> BenchSuite:
+    """The suite of that name with what the command line says otherwise. BadInput without a name and data."""
+    if name is None and given["data"] is None:
+        raise BadInput("bench needs labelled images: give --data KIND:PATH#SPLIT or --suite NAME")
+    suite = suite_from_shelf(name) if name is not None else BenchSuite(given["data"])
+    if unknown := [target for target in suite.sizes_of if target not in TARGETS]:
+        raise BadInput(f"{name}: sizes_of: {unknown[0]} is no engine{nearest(unknown[0], TARGETS)}")
+    _require_known("--target", given["targets"], TARGETS)
+    _require_known("--precision", given["precisions"], PRECISIONS)
+    return replace(suite, **{key: value for key, value in given.items() if value is not None})
+
+
+def _require_known(option: str, names: Sequence[str] | None, known: Sequence[str]) -> None:
+    for name in names or ():
+        if name not in known:
+            raise BadInput(f"{option} {name}: unknown{nearest(name, known)}")
+
+
+def options_of(suite: BenchSuite, *, quick: bool) -> BenchOptions:
+    """How long and how often; `quick` for a first look."""
+    shared = {part.name: getattr(suite, part.name) for part in fields(BenchOptions) if hasattr(suite, part.name)}
+    return replace(BenchOptions(**shared), **(QUICK if quick else {}))  # type: ignore[arg-type]
+
+
+def variants_of_suite(suite: BenchSuite, files: Sequence[Path]) -> list[Variant]:
+    """Every file on every engine, as far as the suite wants it."""
+    found = variants_from_files(files, suite.targets, suite.precisions)
+    wanted = {target: [size_from_text(size) for size in sizes] for target, sizes in suite.sizes_of.items()}
+    chosen = [v for v in found if v.target not in wanted or _size_of(v) in wanted[v.target]]
+    return with_schedules(chosen, suite.schedules)
+
+
+def _size_of(variant: Variant) -> tuple[int, int]:
+    path = variant.path / "model.onnx" if variant.path.is_dir() else variant.path
+    return contract_from_onnx(path).spec.preprocess.size
 
 
 @dataclass
@@ -32,7 +77,7 @@ class Preparation:
 
     suite: BenchSuite
     stack: ExitStack
-    tick: Tick
+    progress: Progress
     held_out: Dataset | None
     kept: Path | None = None
     spec: Path | None = None
@@ -63,10 +108,10 @@ class Preparation:
         out, options = self._folder() / f"{path.stem}.{size}.onnx", ExportOptions(size_from_text(size))
         require_outputs([out, _table_of(out)], self._read())
         if not out.is_file() or contract_from_onnx(out).spec.weights_sha256 != sha256_of_file(path):
-            self.tick(f"exporting {path.stem} {size}", 0, 1)
+            self.progress.update(f"exporting {path.stem} {size}", 0, 1)
             onnx_from_checkpoint(path, out, options=options, recipe=recipe_of(self.recipe))
             _table_of(out).unlink(missing_ok=True)  # it was the older file's
-            self.tick(f"exporting {path.stem} {size}", 1, 1)
+            self.progress.update(f"exporting {path.stem} {size}", 1, 1)
         return out
 
     def _with_int8(self, files: Sequence[Path]) -> list[Path]:
@@ -89,8 +134,8 @@ class Preparation:
             copy.with_suffix(".int8.onnx"),
             placement=placement_for("openvino", this_device()),
             held_out=self.held_out,
-            on_image=lambda done, total: self.tick(f"calibrating {path.stem}", done, total),
-            on_note=lambda text: say(f"note: calibration images: {text}"),
+            on_image=lambda done, total: self.progress.update(f"calibrating {path.stem}", done, total),
+            on_note=lambda text: self.progress.note(f"note: calibration images: {text}"),
             **(
                 {"calib": str(table), "verify": calib}
                 if table.is_file() and not is_table

@@ -1,4 +1,4 @@
-"""What `inspect` finds in a file."""
+"""Facts about an artefact: what `inspect` reports of a file or an engine directory."""
 
 from __future__ import annotations
 

@@ -1,28 +1,24 @@
-"""The verb `gate`, and what it says."""
+"""The verb `gate`."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Mapping
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fcn_edge.cli.app import Json, app, emit, print_table, say
+from fcn_edge.cli._app import verb
+from fcn_edge.cli._options import JsonOption
+from fcn_edge.cli._print import emit, print_table, say
 
 if TYPE_CHECKING:
     from fcn_edge.gating import Verdict
 
 
-class Undecided(str, Enum):
-    fail = "fail"
-    passes = "pass"
-
-
-@app.command()
+@verb
 def gate(
     record: Annotated[Path, typer.Argument(help="Record of fcn-edge bench.")],
     baseline: Annotated[Path, typer.Option("--baseline", help="Record to hold it against, or a folder of them.")],
@@ -30,12 +26,14 @@ def gate(
     max_miou_drop: Annotated[float | None, typer.Option("--max-miou-drop", help="Points of mIoU [0.5].")] = None,
     max_class_drop: Annotated[float | None, typer.Option("--max-class-drop", help="Points of a class's IU.")] = None,
     max_latency_ratio: Annotated[float | None, typer.Option("--max-latency-ratio", help="To baseline [1.1].")] = None,
-    undecided: Annotated[Undecided | None, typer.Option("--undecided", help="What undecidable counts as.")] = None,
+    undecided: Annotated[
+        Literal["fail", "pass"] | None, typer.Option("--undecided", help="What undecidable counts as.")
+    ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML there.")] = None,
     summary: Annotated[Path | None, typer.Option("--summary", help="Append Markdown [$GITHUB_STEP_SUMMARY].")] = None,
     update: Annotated[bool, typer.Option("--update", help="Make the record the baseline; takes --reason.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why the new figures are right; kept in it.")] = "",
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Verdict for CI from two records: exit 0, 1 or 5.
 
@@ -75,8 +73,8 @@ def gate(
     verdict = verdict_from_records(found, read_json(place), chosen)
     _write_reports(verdict, junit, summary)
     told = to_mapping(verdict) | {"baseline": str(place)}
-    emit(told, as_json=json, human=lambda: _describe_verdict(verdict, place))
-    mapped = undecided.value if undecided and verdict.verdict == "undecidable" else verdict.verdict
+    emit(told, as_json=json, human=lambda: _print_verdict(verdict, place))
+    mapped = undecided if undecided and verdict.verdict == "undecidable" else verdict.verdict
     codes = {"pass": 0, "fail": CheckFailed.exit_code, "undecidable": Undecidable.exit_code}
     raise typer.Exit(codes[mapped])
 
@@ -118,7 +116,7 @@ def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -
             print(line, file=sys.stderr)  # GitHub reads both streams; stdout may be JSON
 
 
-def _describe_verdict(verdict: Verdict, baseline: Path) -> None:
+def _print_verdict(verdict: Verdict, baseline: Path) -> None:
     from rich.table import Table
 
     from fcn_edge.gating.reporters import power_of

@@ -1,4 +1,4 @@
-"""The verb `compare`, and what it says."""
+"""The verb `compare`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fcn_edge.cli.app import Json, app, describe_skipped, emit, print_table, progress, runnable, say
+from fcn_edge.cli._app import verb
+from fcn_edge.cli._model import runnable
+from fcn_edge.cli._options import JsonOption
+from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from fcn_edge.comparison import Comparison
@@ -18,7 +21,7 @@ MARKED = 3
 SIDE = "checkpoint, ONNX file, engine directory or packaged name"
 
 
-@app.command()
+@verb
 def compare(
     a: Annotated[str, typer.Argument(help=f"The reference: {SIDE}.")],
     b: Annotated[str, typer.Argument(help=f"What is held against it: {SIDE}.")],
@@ -34,7 +37,7 @@ def compare(
     spec_b: Annotated[Path | None, typer.Option("--spec-b", help="TOML of B, an ONNX file made elsewhere.")] = None,
     recipe_a: Annotated[str | None, typer.Option("--recipe-a", help="Network of A, a plain state dict.")] = None,
     recipe_b: Annotated[str | None, typer.Option("--recipe-b", help="Network of B, a plain state dict.")] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Where two artefacts first disagree, stage by stage.
 
@@ -65,24 +68,24 @@ def compare(
     with ExitStack() as stack:
         first = stack.enter_context(runnable(a, spec_a, recipe_a))
         second = stack.enter_context(runnable(b, spec_b, recipe_b))
-        tick = stack.enter_context(progress())
+        progress = stack.enter_context(progress_bar())
         found = compare_artefacts(
             first,
             second,
             images=images,
             count=count,
             limits=limits,
-            on_image=lambda done, total: tick("comparing", done, total),
+            on_image=lambda done, total: progress.update("comparing", done, total),
         )
     found = replace(found, a=found.a | {"file": a}, b=found.b | {"file": b})  # as typed, not as made runnable
     paths = write_comparison(found, out) if out else {}
-    emit(found.to_mapping(), as_json=json, human=lambda: _describe(found))
+    emit(found.to_mapping(), as_json=json, human=lambda: _print_comparison(found))
     if paths:
         say(f"wrote {', '.join(str(path) for path in paths.values())}")
     raise typer.Exit(CheckFailed.exit_code if found.first else 0)
 
 
-def _describe(found: Comparison) -> None:
+def _print_comparison(found: Comparison) -> None:
     from rich.table import Table
 
     print(found.verdict)
@@ -92,19 +95,19 @@ def _describe(found: Comparison) -> None:
         stages.add_row(stage.name, mark, stage.finding)
     print_table(stages)
     if found.layers:
-        _describe_layers(found)
-    _describe_classes(found)
+        _print_layers(found)
+    _print_classes(found)
     limits = found.limits
     print(
         f"limits: {limits.levels:g} levels of input (--max-levels), {limits.sqnr_db:g} dB a layer (--min-sqnr),"
         f" {100 * (limits.agreement or 0):g} % of pixels (--min-agreement)"
     )
-    describe_skipped(found.skipped)
+    print_skipped(found.skipped)
     for note in found.notes:
         print(f"note: {note}")
 
 
-def _describe_layers(found: Comparison) -> None:
+def _print_layers(found: Comparison) -> None:
     """The layers that lose most, in the network's order; the three lowest of them marked."""
     from rich.table import Table
 
@@ -125,7 +128,7 @@ def _describe_layers(found: Comparison) -> None:
     print("alone: fed A's tensors; carried: from A's network input on; 200 dB: no difference at all")
 
 
-def _describe_classes(found: Comparison) -> None:
+def _print_classes(found: Comparison) -> None:
     """Which classes move where, and the IU of both where there are labels."""
     moved = sorted(
         (

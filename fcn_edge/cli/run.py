@@ -1,39 +1,32 @@
-"""The verb that runs a network on a stream: run."""
+"""The verb `run`."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from enum import Enum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fcn_edge.cli.app import (
-    Across,
-    AllowHostCode,
-    Execution,
-    Json,
-    Model,
-    On,
-    Provider,
-    RecipeName,
-    Spec,
-    Target,
-    Threads,
-    Through,
-    When,
-    app,
-    describe_skipped,
-    emit,
-    progress,
-    runnable,
-    say,
-    stage_runs_in_words,
+from fcn_edge.choices import Execution, Policy
+from fcn_edge.cli._app import verb
+from fcn_edge.cli._config import take_config
+from fcn_edge.cli._log import logged
+from fcn_edge.cli._model import runnable
+from fcn_edge.cli._options import (
+    AllowHostCodeOption,
+    ClusterOption,
+    JsonOption,
+    ModelArgument,
+    ProviderOption,
+    RecipeOption,
+    ScheduleOption,
+    SpecOption,
+    TargetOption,
+    ThreadsOption,
 )
-from fcn_edge.cli.configuring import logged, take_config
+from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words
 
 if TYPE_CHECKING:
     from fcn_edge.device import Device
@@ -43,14 +36,9 @@ if TYPE_CHECKING:
 FRAMES_IN_FLIGHT = 3  # of recordings, where throughput counts and no frame grows old
 
 
-class Policy(str, Enum):
-    newest = "newest"
-    every = "every"
-
-
-@app.command()
+@verb
 def run(
-    model: Model = None,
+    model: ModelArgument = None,
     source: Annotated[
         list[str] | None,
         typer.Option("--source", help="Camera [0], video, folder, URL, synthetic:… (repeatable)."),
@@ -58,13 +46,13 @@ def run(
     sink: Annotated[
         list[str] | None, typer.Option("--sink", help="out.mp4, masks/, http://127.0.0.1:8080 … (repeatable).")
     ] = None,
-    target: On = Target.auto,
+    target: TargetOption = "auto",
     execution: Annotated[
-        Execution | None,
+        Literal["f32", "bf16"] | None,
         typer.Option("--execution", help="Arithmetic of float layers [f32; packaged fp32 file: bf16 if it can]."),
     ] = None,
-    provider: Through = Provider.cpu,
-    schedule: When = "every",
+    provider: ProviderOption = "cpu",
+    schedule: ScheduleOption = "every",
     policy: Annotated[Policy | None, typer.Option("--policy", help="newest for live sources, every for files.")] = None,
     retries: Annotated[
         int | None, typer.Option("--retries", min=0, help="Attempts in a row to open a live source again [for ever].")
@@ -88,11 +76,11 @@ def run(
     ] = None,
     legend: Annotated[bool, typer.Option(help="Draw class names and live figures.")] = True,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many frames a source.")] = None,
-    spec: Spec = None,
-    recipe: RecipeName = None,
-    threads: Threads = None,
-    allow_host_code: AllowHostCode = False,
-    cluster: Across = None,
+    spec: SpecOption = None,
+    recipe: RecipeOption = None,
+    threads: ThreadsOption = None,
+    allow_host_code: AllowHostCodeOption = False,
+    cluster: ClusterOption = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -100,7 +88,7 @@ def run(
         ),
     ] = None,
     log: Annotated[Path | None, typer.Option("--log", help="File that tells what happens; it stays small.")] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Segment cameras, videos or folders into sinks.
 
@@ -149,24 +137,25 @@ def run(
     written = [path for path in (log, events, *paths_of_sinks(uris)) if path is not None]
     require_apart(written, [model, spec, config, *addresses])
     with logged(log) as note, ExitStack() as ends:
-        is_openvino = target in (Target.auto, Target.openvino) and "openvino" in available_targets()
-        if execution is None and is_openvino and provider is Provider.cpu:
-            model, execution = fastest_packaged(model, this_device())
+        wanted: Execution | None = execution
+        is_openvino = target in ("auto", "openvino") and "openvino" in available_targets()
+        if execution is None and is_openvino and provider == "cpu":
+            model, wanted = fastest_packaged(model, this_device())
         path = ends.enter_context(runnable(model, spec, recipe))
         sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in addresses]
         if cluster and (live := [one.uri for one in sources if one.is_live]):
             raise BadInput(f"--cluster ray takes recordings; {', '.join(live)} is live and runs on one machine only")
-        is_recorded = policy is not Policy.newest and not any(one.is_live for one in sources)
+        is_recorded = policy != "newest" and not any(one.is_live for one in sources)
         in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
         options = EngineOptions(
-            execution.value if execution else None,
+            wanted,
             threads or (1 if cluster else None),
             in_flight,
-            provider.value,
+            provider,
             schedule,
             allow_host_code,
         )
-        engine = ends.enter_context(open_engine(path, target=target.value, options=options))
+        engine = ends.enter_context(open_engine(path, target=target, options=options))
         style = Style(opacity, hidden_classes=tuple(class_index(engine.spec, name) for name in ignore_class or ()))
         regions = tuple(region_from_text(text) for text in roi or ())
         require_distinct(regions)
@@ -176,7 +165,7 @@ def run(
         if cluster:
             from fcn_edge.cluster import run_on_ray
 
-            tick = ends.enter_context(progress())
+            progress = ends.enter_context(progress_bar())
             summary = run_on_ray(
                 path,
                 addresses,
@@ -185,26 +174,26 @@ def run(
                 options=options,
                 drawn=drawn,
                 limit=limit,
-                on_video=partial(tick, "videos"),
+                on_video=lambda done, total: progress.update("videos", done, total),
             )
         else:
             sinks = sinks_of_sources(uris, engine, sources, ends, options=drawn)
             for greeting in dict.fromkeys(one.greeting for own in sinks for one in own if one.greeting):
                 say(greeting)
-            feeds = [Feed(s, own, policy.value if policy else None) for s, own in zip(sources, sinks, strict=True)]
-            tick = ends.enter_context(progress())
+            feeds = [Feed(s, own, policy) for s, own in zip(sources, sinks, strict=True)]
+            progress = ends.enter_context(progress_bar())
             summary = run_feeds(
                 feeds,
                 engine,
                 style=replace(style, overlay=any(one.needs_overlay for own in sinks for one in own)),
                 limit=limit,
-                on_frame=lambda frame, view, times: tick(
+                on_frame=lambda frame, view, times: progress.update(
                     sources[frame.stream].uri, frame.index + 1, limit or sources[frame.stream].length or 0
                 ),
             )
         for text in filter(None, (*summary.outputs, *summary.notes, summary.failed, summary.lost)):
             note(text)
-    emit(to_mapping(summary), as_json=json, human=lambda: _describe_run(summary))
+    emit(to_mapping(summary), as_json=json, human=lambda: _print_summary(summary))
     if summary.failed:
         say(f"fcn-edge: {summary.failed}")
         raise typer.Exit(BadInput.exit_code)
@@ -221,7 +210,7 @@ def _require_files_of_recordings(
     from fcn_edge.redaction import redacted
 
     unfit = [redacted(uri) for uri in sinks if uri.startswith(("display://", "http://"))]
-    unfit += ["--policy newest"] * (policy is Policy.newest) + ["--event"] * bool(event) + ["--events"] * bool(events)
+    unfit += ["--policy newest"] * (policy == "newest") + ["--event"] * bool(event) + ["--events"] * bool(events)
     if unfit:
         known = "--sink may be a FOLDER/, FILE.mp4, FILE.mkv, FILE.jsonl or null:"
         raise BadInput(f"--cluster ray writes files of recordings, and nothing for {', '.join(unfit)}; {known}")
@@ -236,10 +225,10 @@ def fastest_packaged(model: str | None, device: Device) -> tuple[str | None, Exe
 
     if model is None and device.has_vnni:
         return PACKAGED_INT8, None
-    return model, Execution.bf16 if model in (None, PACKAGED_NETWORK) and device.has_bf16 else None
+    return model, "bf16" if model in (None, PACKAGED_NETWORK) and device.has_bf16 else None
 
 
-def _describe_run(summary: Summary) -> None:
+def _print_summary(summary: Summary) -> None:
     if summary.interrupted:
         print("interrupted; what was written is complete up to here")
     print(
@@ -260,4 +249,4 @@ def _describe_run(summary: Summary) -> None:
         print(f"warning: the scores of {summary.not_finite} frames hold NaN or infinity; their class maps mean nothing")
     for text in (*summary.outputs, *summary.notes):
         print(text)
-    describe_skipped(summary.skipped)
+    print_skipped(summary.skipped)

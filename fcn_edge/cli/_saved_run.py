@@ -1,4 +1,4 @@
-"""What `evaluate` compares with, and what it says."""
+"""What `evaluate` compares: the scores of an engine, and scores that were saved."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import read_json, sha256_of_file
-from fcn_edge.cli.app import describe_skipped, print_table, stage_runs_in_words
 from fcn_edge.data import Dataset
 from fcn_edge.engines import Engine
-from fcn_edge.engines.base import StageRuns
 from fcn_edge.errors import BadInput
 from fcn_edge.evaluation import Evaluation
 from fcn_edge.intervals import LEVEL, difference_from_images, intervals_from_images
@@ -150,74 +148,3 @@ def comparison_of(run: SavedRun, other: SavedRun, classes: tuple[str, ...]) -> d
             name: {"iou": iou, "difference": value, "difference_ci": to_mapping(ci)} for name, iou, value, ci in parts
         },
     }
-
-
-def describe_evaluation(result: dict[str, Any]) -> None:
-    """The result for people, in points."""
-    from rich.table import Table
-
-    named = (("mean IU", "miou"), ("pixel acc.", "pixel_acc"), ("mean acc.", "mean_acc"), ("f.w. IU", "fw_iou"))
-    said = [f"{name} {_points(result[key])}{_between(result.get(f'{key}_ci'))}" for name, key in named]
-    print(f"{result['data']}, {result['images']} images: " + ", ".join(said))
-    against = result.get("against")
-    table = Table("class", "IU", "95 % interval", *(("other", "difference", "95 % interval") if against else ()))
-    for name, value in result["iou"].items():
-        cells = [name, _points(value), _limits(result["iou_ci"][name])]
-        if against:
-            other = against["classes"][name]
-            cells += [_points(other["iou"]), _signed(other["difference"]), _limits(other["difference_ci"], sign="+")]
-        table.add_row(*cells)
-    print_table(table)
-    if "trimap" in result:
-        print(f"mean IU near boundaries (trimap): {_points(result['trimap']['miou'])}")
-    print(f"{result['model']} on {result['runtime']}, {result['precision']}, executed in {result['execution']}")
-    if result["stage_runs"]:
-        stages = [StageRuns(**stage) for stage in result["stage_runs"]]
-        print(f"schedule {result['schedule']}: {stage_runs_in_words(stages)}")
-    if against:
-        _describe_comparison(against, result)
-    if reason := result["interval"]["reason"]:
-        print(f"no interval: {reason}")
-    _describe_labels(result)
-    describe_skipped(result["skipped"])
-
-
-def _describe_labels(result: dict[str, Any]) -> None:
-    """What the scores say nothing of."""
-    if (share := result["ignored_share"]) is not None:
-        print(f"ignored: {share:.1%} of the label pixels")
-    for key, words in (("classes_without_labels", "in no label"), ("classes_never_predicted", "never predicted")):
-        if result[key]:
-            print(f"{words}: {', '.join(result[key])}")
-    for note in result["notes"]:
-        print(f"note: {note}")
-
-
-def _describe_comparison(against: dict[str, Any], result: dict[str, Any]) -> None:
-    print(f"against {against['name']}: mean IU {_points(against['miou'])}{_between(against['miou_ci'])}")
-    verdicts = {
-        "real": "real: the interval excludes 0",
-        "not distinguishable": f"not distinguishable with {result['images']} images",
-        "undecidable": "whether it is real cannot be told",
-    }
-    shown = _signed(against["difference"]) + _between(against["difference_ci"], sign="+")
-    print(f"difference in mean IU: {shown} points; {verdicts[against['verdict']]}")
-
-
-def _points(value: float | None) -> str:
-    """A fraction in points with one decimal; "absent" for None."""
-    return "absent" if value is None else f"{100 * value:.1f}"
-
-
-def _signed(value: float | None) -> str:
-    return "absent" if value is None else f"{100 * value:+.2f}"
-
-
-def _limits(interval: list[float] | None, *, sign: str = "") -> str:
-    """Differences carry a sign and a decimal more."""
-    digits = "+.2f" if sign else ".1f"
-    return "-" if interval is None else " to ".join(f"{100 * limit:{digits}}" for limit in interval)
-
-
-def _between(interval: list[float] | None, *, sign: str = "") -> str:
-    return "" if interval is None else f" ({_limits(interval, sign=sign)})"

@@ -1,0 +1,242 @@
+"""The verb `build-engine`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fcn_edge.choices import BuildPrecision, BuildTarget, PlacementName
+from fcn_edge.cli._app import verb
+from fcn_edge.cli._model import recipe_of
+from fcn_edge.cli._options import (
+    AllowOverlapOption,
+    CalibImagesOption,
+    CalibOption,
+    JsonOption,
+    MethodOption,
+    ModelArgument,
+    RecipeOption,
+    SpecOption,
+    ThreadsOption,
+)
+from fcn_edge.cli._parse import shapes_from_text, sm_from_text
+from fcn_edge.cli._print import emit, progress_bar, say
+from fcn_edge.errors import BackendMissing, FcnEdgeError
+
+if TYPE_CHECKING:
+    from fcn_edge.build import Built
+    from fcn_edge.targets import Target
+
+SmOption = Annotated[str | None, typer.Option("--sm", help="TensorRT-RTX: compute capabilities such as 86,89,120.")]
+WorkspaceOption = Annotated[
+    int | None, typer.Option("--workspace", min=1, help="TensorRT: MB of memory that the builder may use.")
+]
+OptimisationLevelOption = Annotated[
+    int | None, typer.Option("--builder-optimization-level", min=0, max=5, help="TensorRT: 0 fast to 5 thorough [3].")
+]
+TimingCacheOption = Annotated[
+    Path | None, typer.Option("--timing-cache-file", help="TensorRT: kernel timings to start from, and to keep.")
+]
+MinShapesOption = Annotated[
+    str | None, typer.Option("--min-shapes", help="NAME:1x64x64x3, the smallest of an open size.")
+]
+OptShapesOption = Annotated[str | None, typer.Option("--opt-shapes", help="The usual one.")]
+MaxShapesOption = Annotated[str | None, typer.Option("--max-shapes", help="The largest one.")]
+VersionCompatibleOption = Annotated[
+    bool, typer.Option("--version-compatible", help="TensorRT: newer minor versions run it; it carries host code.")
+]
+HardwareCompatibleOption = Annotated[
+    str | None, typer.Option("--hardware-compatibility-level", help="TensorRT: ampere+ or sameComputeCapability.")
+]
+SparsityOption = Annotated[bool, typer.Option("--sparsity", help="TensorRT: use 2:4 sparse weights where present.")]
+
+
+@verb
+def build_engine(
+    model: ModelArgument = None,
+    out: Annotated[Path, typer.Option("--out", help="Engine directory to write.")] = Path("engine"),
+    target: Annotated[BuildTarget, typer.Option("--target", help="What it runs on.")] = "auto",
+    precision: Annotated[
+        BuildPrecision | None, typer.Option("--precision", help="[fp16 on a GPU, fp32 on a CPU]")
+    ] = None,
+    calib: CalibOption = None,
+    images: CalibImagesOption = None,
+    method: MethodOption = None,
+    placement: Annotated[PlacementName | None, typer.Option("--placement", help="Q/DQ placement [by target].")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Labelled set to measure mIoU on.")] = None,
+    allow_overlap: AllowOverlapOption = False,
+    max_miou_drop: Annotated[
+        float | None, typer.Option("--max-miou-drop", min=0, max=100, help="Points of mIoU (0..100).")
+    ] = None,
+    sm: SmOption = None,
+    workspace_mb: WorkspaceOption = None,
+    optimisation_level: OptimisationLevelOption = None,
+    timing_cache: TimingCacheOption = None,
+    min_shapes: MinShapesOption = None,
+    opt_shapes: OptShapesOption = None,
+    max_shapes: MaxShapesOption = None,
+    version_compatible: VersionCompatibleOption = False,
+    hardware_compatible: HardwareCompatibleOption = None,
+    sparsity: SparsityOption = False,
+    spec: SpecOption = None,
+    recipe: RecipeOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Checkpoint or ONNX file to an engine directory.
+
+    Exports and calibrates where needed, compiles, measures mIoU on --data and writes a manifest.
+    With --max-miou-drop, INT8 keeps as few layers in float as that budget asks for (measured, and
+    remembered in OUT.budget.json for another try); where nothing meets it, no engine is written
+    and the exit code is 1. Each engine is held against a reference run of its own file.
+    For fp16, --calib shows which nodes half precision cannot hold; these stay in FP32.
+
+    \b
+    Examples:
+      fcn-edge build-engine net.safetensors --target openvino --precision int8 \\
+        --calib camvid:camvid#train --data camvid:camvid#val --max-miou-drop 0.5 --out engine
+      fcn-edge build-engine net.onnx --target tensorrt-rtx --precision int8 --calib images/ --sm 86,89 --out rtx
+      fcn-edge build-engine net.onnx --target tensorrt --precision fp16 --calib images/ --out half
+      fcn-edge build-engine other.onnx --spec other.toml --precision int8 --calib video.mp4 --out engine
+    """
+    from fcn_edge.build import BuildOptions
+    from fcn_edge.build import build_engine as build
+    from fcn_edge.data import dataset_from_name
+    from fcn_edge.engines.trt import PlanOptions
+
+    plan = PlanOptions(
+        sm_from_text(sm),
+        workspace_mb,
+        optimisation_level,
+        shapes_from_text(min_shapes, opt_shapes, max_shapes),
+        timing_cache=timing_cache,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,  # type: ignore[arg-type]
+        sparsity=sparsity,
+    )
+    resolved = _chosen_target(target)
+    wanted: BuildPrecision = precision or ("fp16" if resolved.startswith("tensorrt") else "fp32")
+    options = BuildOptions(
+        resolved,
+        wanted,
+        calib=calib,
+        calib_images=images,
+        method=method,
+        placement=placement,
+        max_miou_drop=max_miou_drop,
+        plan=plan,
+        threads=threads,
+        allow_overlap=allow_overlap,
+    )
+    labelled = dataset_from_name(data) if data else None
+    with progress_bar() as progress:
+        built = build(
+            model,
+            out,
+            options=options,
+            data=labelled,
+            spec=spec,
+            recipe=recipe_of(recipe),
+            on_stage=say,
+            on_image=progress.update,
+        )
+    manifest: dict[str, Any] = built.manifest
+    result = {
+        "engine": str(built.path),
+        "manifest": str(built.path / "manifest.json"),
+        "target": manifest["target"],
+        "precision": manifest["precision"],
+        "execution": manifest["execution"],
+        "miou": manifest["miou"],
+        "miou_reference": manifest["miou_reference"],
+        "miou_drop": manifest["drop"],
+        "kept_float": manifest["kept_float"],
+        "seconds": round(built.seconds, 2),
+    }
+    emit(result, as_json=json, human=lambda: _print_build(built))
+
+
+def _chosen_target(name: BuildTarget) -> Target:
+    """The target of that name; "auto" is the first that can build *and run* here.
+
+    TensorRT-RTX compiles on any machine but runs only on an RTX GPU, so "auto" passes it by
+    where there is none.
+    """
+    from fcn_edge.engines import available_targets
+
+    if name != "auto":
+        return name
+    for target in available_targets():
+        if target in ("openvino", "onnxruntime") or (target == "tensorrt" and _builds(target)):
+            return target
+    raise BackendMissing("no engine is installed; pip install 'fcn-edge[cpu]' or 'fcn-edge[gpu]'")
+
+
+def _builds(target: Target) -> bool:
+    from fcn_edge.engines.trt import require_target
+
+    try:
+        require_target(target)  # type: ignore[arg-type]
+    except FcnEdgeError:
+        return False
+    return True
+
+
+def _print_build(built: Built) -> None:
+    """The manifest in a few lines for people."""
+    manifest = built.manifest
+    execution = f"executed in {manifest['execution']}"
+    print(f"{built.path}: {manifest['runtime']}, {manifest['precision']}, {execution}, built in {built.seconds:.1f} s")
+    if manifest["story"]:
+        _print_plan(manifest["story"])
+    elif counts := Counter((layer["op"], layer["precision"]) for layer in manifest["layers"]):
+        print("  layers: " + ", ".join(f"{n} {op} {kind}" for (op, kind), n in counts.most_common()))
+    if manifest["kept_float"]:
+        print(f"  kept in float: {', '.join(manifest['kept_float'])}")
+    for name, reason in manifest["kept_fp32"].items():
+        print(f"  kept in FP32: {name}: {reason}")
+    for sentence in manifest["calibration"]:
+        print(f"  calibration: {sentence}")
+    for warning in manifest["warnings"]:
+        print(f"  warning: {warning}")
+    print(f"  mIoU: {_miou_words(manifest)}")
+    held = manifest["reference"]
+    if held:
+        ratio = "" if held["sqnr_db"] is None else f"{held['sqnr_db']:.1f} dB, "
+        print(
+            f"  against the reference run: {ratio}{100 * held['agreement']:.2f} % equal pixels, {held['images']} images"
+        )
+    if manifest["trtexec"]:
+        for tool, line in manifest["trtexec"].items():
+            print(f"  {tool}: {line}")
+
+
+def _print_plan(story: dict[str, Any]) -> None:
+    """What the TensorRT compiler made of the file, by its own account."""
+    size = f"{story['plan_bytes'] / 1e6:.1f} MB"
+    if story["fp32_plan_bytes"]:
+        size += f" (the fp32 plan: {story['fp32_plan_bytes'] / 1e6:.1f} MB)"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in story["kinds"].items())
+    print(f"  plan: {size}" + (f"; kernels: {kinds}" if kinds else ""))
+    if "convolutions_int8" in story:
+        print(
+            f"  of them {story['convolutions_int8']} INT8 and {story['convolutions_float']} float convolutions,"
+            f" {story['pointwise']} pointwise kernels not fused ({story['requantizing']} only quantize again),"
+            f" {story['depthwise_padded']} convolutions expanded"
+        )
+
+
+def _miou_words(manifest: dict[str, Any]) -> str:
+    if manifest["miou"] is None:
+        return str(manifest["miou_note"])
+    reached = f"{100 * manifest['miou']:.2f}"
+    note = f", {manifest['miou_note']}" if manifest["miou_note"] else ""
+    if manifest["drop"] is None:
+        return f"{reached} (no fp32 file to compare with{note})"
+    if manifest["interval"]:
+        note = ", drop {:+.2f} to {:+.2f} with 95 % confidence".format(*manifest["interval"]) + note
+    side = "below" if manifest["drop"] >= 0 else "above"
+    return f"{reached} ({abs(manifest['drop']):.2f} points {side} fp32's {100 * manifest['miou_reference']:.2f}{note})"

@@ -1,0 +1,145 @@
+"""The verb `calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fcn_edge.choices import PlacementName
+from fcn_edge.cli._app import verb
+from fcn_edge.cli._model import runnable
+from fcn_edge.cli._options import (
+    AllowOverlapOption,
+    CalibImagesOption,
+    JsonOption,
+    MethodOption,
+    SpecOption,
+)
+from fcn_edge.cli._parse import require_suffix
+from fcn_edge.cli._print import emit, progress_bar, say
+from fcn_edge.errors import BadInput
+
+
+@verb
+def calibrate(
+    model: Annotated[str, typer.Argument(help="fp32 ONNX file (with --spec where it was made elsewhere).")],
+    out: Annotated[Path, typer.Option("--out", help="INT8 file to write.")],
+    calib: Annotated[str, typer.Option("--calib", help="Folder, glob, video, data set, TOML or table of images.")],
+    method: MethodOption = None,
+    images: CalibImagesOption = None,
+    placement: Annotated[PlacementName, typer.Option("--placement", help="Q/DQ placement.")] = "any",
+    data: Annotated[str | None, typer.Option("--data", help="Labelled set that no image may be in.")] = None,
+    allow_overlap: AllowOverlapOption = False,
+    verify: Annotated[str | None, typer.Option("--verify", help="Images that the table must be made of.")] = None,
+    save_set: Annotated[Path | None, typer.Option("--save-set", help="TOML that makes the set again.")] = None,
+    dla_cache: Annotated[Path | None, typer.Option("--dla-cache", help="Also a TensorRT cache for DLA.")] = None,
+    dla_tensorrt: Annotated[str, typer.Option("--dla-tensorrt", help="Version that reads it.")] = "10.3.0",
+    spec: SpecOption = None,
+    json: JsonOption = False,
+) -> None:
+    """An INT8 (Q/DQ) ONNX file from images, and its table.
+
+    Tells which classes the images show, what each tensor loses at its scale, and whether more images
+    would still move the scales. The table knows the network, its preprocessing and every image; with
+    another of these it is refused.
+
+    \b
+    Examples:
+      fcn-edge calibrate net.onnx --calib camvid:camvid#train --data camvid:camvid#val --out net.int8.onnx
+      fcn-edge calibrate net.onnx --calib images/ --images 200 --method mse --save-set set.toml --out net.int8.onnx
+      fcn-edge calibrate net.onnx --calib net.int8.table.json --verify set.toml --out again.int8.onnx
+      fcn-edge calibrate net.onnx --calib images/ --out net.int8.onnx --dla-cache net.dla.cache
+    """
+    from fcn_edge.calibration import int8_from_onnx
+    from fcn_edge.calibration.dla import dla_line, tensorrt_number, write_dla_cache
+    from fcn_edge.calibration.images import save_recipe
+    from fcn_edge.data import dataset_from_name
+    from fcn_edge.outputs import require_apart, require_outputs
+    from fcn_edge.schema import to_mapping
+
+    require_suffix(out, ".onnx", "an ONNX file")
+    if save_set is not None:
+        require_suffix(save_set, ".toml", "a calibration set", option="--save-set")
+    if dla_cache is not None:
+        tensorrt_number(dla_tensorrt)  # before minutes of calibrating
+    held_out = dataset_from_name(data) if data and not allow_overlap else None
+    table, read = out.with_suffix(".table.json"), [model, calib, verify, spec, data]
+    require_outputs([out, table, save_set], read)
+    require_apart([path for path in (out, table, save_set, dla_cache) if path is not None], read)
+    with runnable(model, spec) as path, progress_bar() as progress:
+        _require_fp32(path)
+        made = int8_from_onnx(
+            path,
+            out,
+            calib=calib,
+            method=method,
+            count=images,
+            placement=placement,
+            table_out=table,
+            held_out=held_out,
+            verify=verify,
+            on_image=lambda done, total: progress.update("calibrating", done, total),
+            on_note=lambda text: say(f"note: {text}"),
+        )
+    assert made.table is not None and made.coverage is not None
+    if save_set is not None:
+        save_recipe(save_set, made.table.source, made.table.hashes)
+    for_dla = None
+    if dla_cache is not None:
+        count = write_dla_cache(made.table, dla_cache, tensorrt=dla_tensorrt)
+        for_dla = {"cache": str(dla_cache), "tensors": count, "trtexec": dla_line(dla_cache)}
+    result: dict[str, Any] = {
+        "onnx": str(out),
+        "table": str(table),
+        "tensors": len(made.table.tensors),
+        "method": made.table.method,
+        "images": len(made.table.images_sha256),
+        "skipped": list(made.table.skipped),
+        "placement": placement,
+        "kept_float": list(made.quantization.kept_float),
+        "coverage": to_mapping(made.coverage),
+        "dla": for_dla,
+    }
+    emit(result, as_json=json, human=lambda: _print_calibration(result))
+
+
+def _require_fp32(path: Path) -> None:
+    """Raises BadInput where `path` is not an fp32 ONNX file, which alone can be calibrated."""
+    from fcn_edge.engines import CHECKPOINT_SUFFIXES
+    from fcn_edge.onnxfile import contract_from_onnx
+
+    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
+        raise BadInput(f"{path}: a checkpoint; export it first, or do both with build-engine --precision int8")
+    held = contract_from_onnx(path).quantization.precision
+    if held != "fp32":
+        raise BadInput(f"{path}: is {held} already; calibrate the fp32 file")
+
+
+def _print_calibration(result: dict[str, Any]) -> None:
+    """What `calibrate` made, and what its images cover, in a few lines for people."""
+    print(f"{result['onnx']}: {result['tensors']} tensors quantized from {result['images']} images")
+    print(f"  table: {result['table']}, method {result['method']}, placement {result['placement']}")
+    if result["kept_float"]:
+        print(f"  kept in float: {', '.join(result['kept_float'])}")
+    if result["skipped"]:
+        print(f"  skipped, {len(result['skipped'])} that cannot be read: {', '.join(result['skipped'])}")
+    if dla := result["dla"]:
+        print(f"  for DLA: {dla['cache']}, {dla['tensors']} tensors; not from the Q/DQ file: {dla['trtexec']}")
+    coverage = result["coverage"]
+    for sentence in coverage["verdict"]:
+        print(f"  {sentence}")
+    print("  hardest tensors:")
+    for name in coverage["worst"]:
+        print(f"    {name}: {_tensor_words(coverage['tensors'][name])}")
+
+
+def _tensor_words(tensor: dict[str, Any]) -> str:
+    words = [f"{tensor['sqnr_db']:.1f} dB", f"{tensor['clipped']:.2%} clipped", f"{tensor['saturated']:.2%} saturated"]
+    if tensor["channels"]:
+        dead, outliers = len(tensor["dead"]), len(tensor["outliers"])
+        words.append(f"{dead} dead and {outliers} outlying of {tensor['channels']} channels")
+    if tensor["moved"] is not None:
+        words.append(f"halves differ by {tensor['moved']:.0%}")
+    return ", ".join(words)

@@ -1,0 +1,123 @@
+"""The verb `export`."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fcn_edge.choices import GraphIo
+from fcn_edge.cli._app import verb
+from fcn_edge.cli._model import recipe_of
+from fcn_edge.cli._options import JsonOption, RecipeOption, SpecOption
+from fcn_edge.cli._parse import require_suffix, size_from_text
+from fcn_edge.cli._print import emit, progress_bar, warn
+from fcn_edge.errors import BadInput
+from fcn_edge.schema import to_mapping
+from fcn_edge.spec import HeadKind
+
+if TYPE_CHECKING:
+    from fcn_edge.exporting.padding import PaddingPrice
+
+
+@verb
+def export(
+    model: Annotated[Path, typer.Argument(help="Checkpoint, or an ONNX file made elsewhere with --spec.")],
+    out: Annotated[Path, typer.Option("--out", help="ONNX file to write.")],
+    size: Annotated[str | None, typer.Option("--size", help="HxW instead of the checkpoint's.")] = None,
+    head: Annotated[HeadKind, typer.Option("--head", help="Where the graph ends.")] = "scores",
+    io: Annotated[GraphIo, typer.Option("--io", help="contract: uint8 frames in; plain: float NCHW in.")] = "contract",
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="Any multiple of 32 at run time.")] = False,
+    same_padding: Annotated[
+        bool, typer.Option("--same-padding", help="A pad-100 network pads its maps instead: faster, another accuracy.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Labelled set on which to measure the price of --same-padding.")
+    ] = None,
+    recipe: RecipeOption = None,
+    spec: SpecOption = None,
+    json: JsonOption = False,
+) -> None:
+    """A checkpoint as ONNX, held against PyTorch first.
+
+    An ONNX file made elsewhere gets the contract that its --spec describes. --same-padding makes
+    another network of the same weights, without the original's border of 100 pixels: with --data
+    both are evaluated.
+
+    \b
+    Examples:
+      fcn-edge export net.safetensors --out net.onnx --size 384x512
+      fcn-edge export other.onnx --spec other.toml --out net.onnx
+      fcn-edge export fcn8s.safetensors --same-padding --data voc:VOC2012#val --out same.onnx
+    """
+    from fcn_edge.atomic_io import require_file
+    from fcn_edge.engines import CHECKPOINT_SUFFIXES
+    from fcn_edge.exporting import ExportOptions, contract_file, onnx_from_checkpoint
+
+    require_file(model, "a checkpoint or an ONNX file")
+    require_suffix(out, ".onnx", "an ONNX file")
+    if data is not None and not same_padding:
+        raise BadInput("--data measures what --same-padding costs: give both, or neither")
+    if model.suffix.lower() not in CHECKPOINT_SUFFIXES:
+        if (size, head, io, dynamic, same_padding) != (None, "scores", "contract", False, False):
+            raise BadInput(
+                "--size, --head, --io, --dynamic and --same-padding are for checkpoints; an ONNX file is only wrapped"
+            )
+        path = contract_file(model, out, spec=spec, warn=warn)
+        if path != out:
+            raise BadInput(f"{model}: carries its contract already; there is nothing to export")
+        origin = spec or "its own metadata"
+        emit({"onnx": str(out)}, as_json=json, human=lambda: print(f"{out}: {model} with the contract of {origin}"))
+        return
+    if spec is not None:
+        raise BadInput(f"{model}: a checkpoint; --spec describes an ONNX file made elsewhere")
+    options = ExportOptions(size_from_text(size), head, io, dynamic, same_padding)
+    price = None
+    if data is None:
+        made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))
+    else:
+        from fcn_edge.data import dataset_from_name
+        from fcn_edge.exporting.padding import same_padding_from_checkpoint
+
+        with progress_bar() as progress:
+            made, price = same_padding_from_checkpoint(
+                model,
+                out,
+                dataset_from_name(data),
+                options=options,
+                recipe=recipe_of(recipe),
+                on_image=functools.partial(progress.update, "evaluating both"),
+            )
+    result = {
+        "onnx": str(made.path),
+        "opset": made.opset,
+        "relative_error": made.parity.relative_error,
+        "agreement": made.parity.agreement,
+        "checked_with": made.parity.engine,
+    }
+    if same_padding:
+        result["same_padding"] = None if price is None else to_mapping(price)
+
+    def human() -> None:
+        shown = f"{made.parity.agreement:.3%} of pixels as in PyTorch ({made.parity.engine})"
+        print(f"{out}: opset {made.opset}, {shown}")
+        if same_padding:
+            _print_padding(price, str(out))
+
+    emit(result, as_json=json, human=human)
+
+
+def _print_padding(price: PaddingPrice | None, out: str) -> None:
+    """What same padding costs, in points, or that nobody knows."""
+    if price is None:
+        print(f"{out}: padded otherwise than it was trained; what that costs is unknown: give --data SET to measure it")
+        return
+    interval = "no interval, the images are too few"
+    if price.interval is not None:
+        interval = f"95 % interval {100 * price.interval[0]:+.2f} to {100 * price.interval[1]:+.2f}"
+    print(
+        f"mean IU on {price.data}, {price.images} images: {100 * price.miou_original:.2f} with the border of 100,"
+        f" {100 * price.miou:.2f} with same padding: {100 * price.difference:+.2f} points ({interval})"
+    )

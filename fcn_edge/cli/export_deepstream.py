@@ -1,0 +1,57 @@
+"""The verb `export-deepstream`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fcn_edge.cli._app import verb
+from fcn_edge.cli._model import contract_model
+from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
+from fcn_edge.cli._print import emit
+
+if TYPE_CHECKING:
+    from fcn_edge.deploy import DeepStreamFolder
+
+
+@verb
+def export_deepstream(
+    model: ModelArgument = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("deepstream"),
+    spec: SpecOption = None,
+    recipe: RecipeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a folder that DeepStream's nvinfer runs.
+
+    It holds graph, configuration and labels. nvinfer feeds planar float frames and expects
+    probabilities, so the graph's input and output are replaced; mean and std stay inside.
+    Written from NVIDIA's documentation, not run on a GPU yet.
+
+    \b
+    Examples:
+      fcn-edge export-deepstream net.fp16.onnx --out deepstream
+      fcn-edge export-deepstream net.int8.onnx --out deepstream
+    """
+    from fcn_edge.deploy import deepstream_from_onnx
+    from fcn_edge.schema import to_mapping
+
+    with contract_model(model, spec, recipe) as path:
+        made = deepstream_from_onnx(path, out)
+    emit(
+        {**to_mapping(made), "path": str(made.path), "config": str(made.config)},
+        as_json=json,
+        human=lambda: _print_deepstream(made),
+    )
+
+
+def _print_deepstream(made: DeepStreamFolder) -> None:
+    print(f"{made.config}: configuration of nvinfer, with model.onnx and labels.txt beside it")
+    for text in made.warnings:
+        print(f"  warning: {text}")
+    print("  on the device, in that folder, before the first start (without an engine nvinfer builds one itself):")
+    for version, line in made.trtexec.items():
+        print(f"    {version}: {line}")
+    print(f"  try: {made.pipeline}")

@@ -1,0 +1,59 @@
+"""The verb `export-triton`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fcn_edge.cli._app import verb
+from fcn_edge.cli._model import contract_model
+from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
+from fcn_edge.cli._print import emit
+from fcn_edge.errors import BadInput
+
+if TYPE_CHECKING:
+    from fcn_edge.deploy import TritonModel
+
+
+@verb
+def export_triton(
+    model: ModelArgument = None,
+    out: Annotated[Path, typer.Option("--out", help="Model repository; created if missing.")] = Path("models"),
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model in it [the network's].")] = None,
+    spec: SpecOption = None,
+    recipe: RecipeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a model of a Triton repository.
+
+    It holds config.pbtxt, graph or plan, and labels. An ONNX file or checkpoint is served by ONNX
+    Runtime; an engine directory of --target tensorrt by TensorRT, on a GPU like the one it was
+    built on. Frames go in as they are, uint8 BGR.
+
+    \b
+    Examples:
+      fcn-edge export-triton net.onnx --out models
+      fcn-edge export-triton engine --out models --name street
+    """
+    from fcn_edge.deploy import triton_from_engine, triton_from_onnx
+    from fcn_edge.schema import to_mapping
+
+    if model is not None and Path(model).is_dir():
+        if spec is not None or recipe is not None:
+            raise BadInput(f"{model}: an engine directory holds its own spec; leave --spec and --recipe out")
+        made = triton_from_engine(Path(model), out, name=name)
+    else:
+        with contract_model(model, spec, recipe) as path:
+            made = triton_from_onnx(path, out, name=name)
+    emit(
+        {**to_mapping(made), "path": str(made.path), "config": str(made.config)},
+        as_json=json,
+        human=lambda: _print_triton(made),
+    )
+
+
+def _print_triton(made: TritonModel) -> None:
+    print(f"{made.config}: {made.platform}")
+    print(f"  {made.serve}")
