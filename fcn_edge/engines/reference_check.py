@@ -103,9 +103,9 @@ def require_quantized(price: Fidelity, file: OnnxModel, fp32: OnnxModel, image: 
         return
     ratio = "" if price.sqnr_db is None else f"{price.sqnr_db:.1f} dB (at least {LEAST_KEPT_DB:g}) and "
     raise CheckFailed(
-        f"{file.path.name} does not compute what its fp32 file does: {ratio}{price.agreement:.1%} equal pixels; the first"
-        f" tensor that is lost is {_first_lost(file, fp32, image)}. Calibrate on more pictures, or keep layers in float"
-        " by a budget (max_miou_drop)"
+        f"{file.path.name} does not compute what its fp32 file does: {ratio}{price.agreement:.1%} equal pixels; the"
+        f" first tensor that is lost is {_first_lost(file, fp32, image)}. Calibrate on more pictures, or keep layers in"
+        " float by a budget (`max_miou_drop`)"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from fcn_edge.errors import BadInput
 from fcn_edge.exporting.foreign_spec import ForeignSpec
@@ -55,7 +55,7 @@ class InputForm:
         return np.ascontiguousarray(x[None].astype(ELEMENTS[self.element]))
 
 
-def input_form(model: Any, given: ForeignSpec, path: Path) -> InputForm:
+def input_form(model: ModelProto, given: ForeignSpec, path: Path) -> InputForm:
     """The form of the graph's one input.
 
     Raises:
@@ -82,9 +82,9 @@ def input_form(model: Any, given: ForeignSpec, path: Path) -> InputForm:
     return InputForm(source.name, element, layout, channels, height, width, order, mean, std)
 
 
-def take_planes(model: Any, form: InputForm) -> None:
+def take_planes(model: ModelProto, form: InputForm) -> None:
     """Replace the input by float (1, 3, H, W) in the form's colour order, with nodes that make what the graph took."""
-    names, nodes = Names(model.graph), list[Any]()
+    names, nodes = Names(model.graph), list[NodeProto]()
     rename_tensors(model.graph, {form.name: (source := names.fresh("network_input"))})
     planes = tensor = names.fresh("planar")
 
@@ -112,7 +112,7 @@ def take_planes(model: Any, form: InputForm) -> None:
         model.graph.node.insert(offset, node)
 
 
-def _single_input(model: Any, path: Path) -> Any:
+def _single_input(model: ModelProto, path: Path) -> ValueInfoProto:
     inputs = graph_inputs(model.graph)
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
