@@ -43,7 +43,7 @@ def seeded_network() -> Any:
 
     from fcn_edge.models.backbones import load_classifier
     from fcn_edge.models.fcn import FCN
-    from fcn_edge.training import imagenet_weights
+    from fcn_edge.training.starting_weights import imagenet_weights
 
     weights = imagenet_weights("efficientnet_lite0")
     if weights is None:

@@ -18,6 +18,7 @@ from fcn_edge.errors import BadInput
 from fcn_edge.geometry import Sampling, align_corners
 from fcn_edge.onnxfile import METADATA_KEY, save_onnx, spec_from_onnx, with_metadata
 from fcn_edge.spec import Preprocess
+from tests.refusals import refused
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing shows tensors")
 
@@ -410,13 +411,13 @@ def test_other_classes_are_refused(planted, found, onnx_file, make_spec):
     def renamed(spec):
         return replace(spec, classes=(*spec.classes[:-1], "horse"))
 
-    with pytest.raises(BadInput, match=r"A \(tiny\): class 10 is 'bicyclist'; in B \(tiny\) it is 'horse'"):
+    with refused(BadInput, "A (tiny)", "class 10", "bicyclist", "B (tiny)", "horse"):
         found(planted(onnx_file, spec=renamed))
 
     def fewer(spec):
         return replace(spec, classes=spec.classes[:-1], palette=spec.palette[:-1])
 
-    with pytest.raises(BadInput, match=r"A \(tiny\) has 11 classes, B \(tiny\) has 10; .* cannot be compared"):
+    with refused(BadInput, "A (tiny)", "11 classes", "B (tiny)", 10):
         found(planted(onnx_file, spec=fewer))
 
 
@@ -431,7 +432,7 @@ def test_graph_without_convolution_is_refused(tmp_path, onnx_file, make_spec):
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     save_onnx(with_metadata(model, METADATA_KEY, make_spec().to_json()), tmp_path / "colours.onnx")
-    with pytest.raises(BadInput, match=r"colours.onnx: no convolution reads the frame"):
+    with refused(BadInput, "colours.onnx", "convolution"):
         compare_artefacts(tmp_path / "colours.onnx", onnx_file, images=STREETS)
 
 
@@ -442,7 +443,7 @@ def test_pictures_that_do_not_decode_are_named_and_left_out(onnx_file, tmp_path,
     same = compare_artefacts(onnx_file, onnx_file, images=str(tmp_path))
     assert same.images == 1 and "words.png" in same.skipped[0]
     (tmp_path / "good.png").unlink()
-    with pytest.raises(BadInput, match="none of 1 images decodes"):
+    with refused(BadInput, "1 images"):
         compare_artefacts(onnx_file, onnx_file, images=str(tmp_path))
 
 

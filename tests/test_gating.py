@@ -16,6 +16,7 @@ from fcn_edge.gating import Limits, annotations_of, junit_of, limits_from_file, 
 from fcn_edge.gating import verdict_from_records as verdict_of
 from fcn_edge.records import require_plausible, sealed
 from tests.benchrecords import DEVICE, drawn_images, record, row
+from tests.refusals import refused
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHER_DEVICE = DEVICE | {"name": "xeon-2c", "cpu": "Xeon", "instruction_sets": ["avx2"]}
@@ -168,18 +169,18 @@ def test_limits_of_single_rows_override_those_of_all(baseline, tmp_path):
     path.write_text('max_p50_ms = 30\n[[only]]\nprecision = "fp32"\nmax_p50_ms = 60\n')
     assert verdict_of(baseline, baseline, limits_from_file(path)).verdict == "pass"
     assert verdict_of(baseline, baseline, limits_from_file(path, max_class_drop=1)).verdict == "pass"
-    for text, told in (
-        ("max_drop = 1", "unknown key 'max_drop'"),
-        ("[[only]]\nmin_miou = 3", "name a row by model"),
-        ('[[only]]\ntarget = "openvino"', "at least one limit"),
-        ("max_latency_ratio = 0.5", "a ratio of 1 or more"),
-        ("max_miou_drop = 101", "0 to 100 points"),
-        ("max_size_mb = -1", "0 or more"),
-        ("only = 3", "tables"),
-        ('[[only]]\ntarget = "x"\nmax_mious = 3', "unknown key 'max_mious'"),
+    for text, facts in (
+        ("max_drop = 1", ("limits.toml", "max_drop", "max_miou_drop")),
+        ("[[only]]\nmin_miou = 3", ("[[only]] 1", "model", "precision")),
+        ('[[only]]\ntarget = "openvino"', ("[[only]] 1", "limit")),
+        ("max_latency_ratio = 0.5", ("max_latency_ratio", "0.5", 1)),
+        ("max_miou_drop = 101", ("max_miou_drop", 101, "0 to 100")),
+        ("max_size_mb = -1", ("max_size_mb", -1)),
+        ("only = 3", ("only", "tables")),
+        ('[[only]]\ntarget = "x"\nmax_mious = 3', ("[[only]] 1", "max_mious")),
     ):
         path.write_text(text)
-        with pytest.raises(BadInput, match=told.replace("[", r"\[")):
+        with refused(BadInput, *facts):
             limits_from_file(path)
 
 
@@ -209,10 +210,10 @@ def test_on_another_device_accuracy_is_judged_on_the_reference_run_and_times_are
 
 
 def test_two_devices_without_a_reference_run_are_refused(baseline):
-    with pytest.raises(BadInput, match="on epyc-2c, the record on xeon-2c: nothing in them compares"):
+    with refused(BadInput, "epyc-2c", "xeon-2c", "reference"):
         verdict_of(record(device=OTHER_DEVICE), baseline)
     nameless = record(device=None)
-    with pytest.raises(BadInput, match="a device that it does not name"):
+    with refused(BadInput, "device", "reference"):
         verdict_of(nameless, nameless)
 
 
@@ -234,28 +235,31 @@ def outside():
 
 
 BAD = {
-    "another schema": (lambda: sealed(record() | {"schema": 1}), "schema 1, written by an older"),
-    "a newer schema": (lambda: sealed(record() | {"schema": 9}), "written by a newer"),
-    "an edited record": (lambda: edited(record()), "edited after it was measured"),
-    "no raw latencies": (lambda: record(row(latency_ms={"p50": 20.0})), "holds no raw latencies"),
-    "no raw confusions": (lambda: record(row(scores={"miou": 0.5})), "no raw confusions of each image"),
-    "another model": (lambda: record(row(model="fcn16s")), "fcn16s.*two models|two models"),
-    "another data set": (lambda: record(row(images=drawn_images(50))), "of them are the same"),
-    "other labels": (lambda: record(row(images=drawn_images(seed=9))), "labels of 60 of 60 images"),
-    "other classes": (lambda: record(classes=["a", "b", "c"]), "whose classes are others"),
-    "counts of no class": (lambda: record(outside()), "counts outside the confusion matrix"),
-    "nothing": (dict, "not a benchmark record"),
-    "no rows": (lambda: record() | {"rows": []}, "not a benchmark record"),
-    "no row": (lambda: record("fast"), "row 1 says nothing of model, target"),
-    "two of a kind": (lambda: record(row(), row()), "two rows are fcn8s openvino int8 f32 360x480"),
+    "another schema": (lambda: sealed(record() | {"schema": 1}), ("schema 1", 2)),
+    "a newer schema": (lambda: sealed(record() | {"schema": 9}), ("schema 9", 2)),
+    "an edited record": (lambda: edited(record()), ("sha256",)),
+    "no raw latencies": (
+        lambda: record(row(latency_ms={"p50": 20.0})),
+        ("fcn8s openvino int8 f32", "latencies"),
+    ),
+    "no raw confusions": (lambda: record(row(scores={"miou": 0.5})), ("fcn8s openvino int8 f32", "confusions")),
+    "another model": (lambda: record(row(model="fcn16s")), ("fcn8s", "fcn16s")),
+    "another data set": (lambda: record(row(images=drawn_images(50))), (60, 50, "images")),
+    "other labels": (lambda: record(row(images=drawn_images(seed=9))), ("labels", "60 of 60")),
+    "other classes": (lambda: record(classes=["a", "b", "c"]), ("classes",)),
+    "counts of no class": (lambda: record(outside()), ("confusion matrix",)),
+    "nothing": (dict, ("schema", "rows")),
+    "no rows": (lambda: record() | {"rows": []}, ("schema", "rows")),
+    "no row": (lambda: record("fast"), ("row 1", "model")),
+    "two of a kind": (lambda: record(row(), row()), ("two rows", "fcn8s openvino int8 f32 360x480")),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_records_are_refused_on_either_side_with_the_reason(name, baseline):
-    make, told = BAD[name]
+    make, facts = BAD[name]
     for pair in ((make(), baseline), (baseline, make())):
-        with pytest.raises(BadInput, match=told):
+        with refused(BadInput, *facts):
             verdict_of(*pair)
 
 
@@ -268,7 +272,7 @@ def test_baseline_is_updated_with_a_reason_that_stays(baseline):
     assert made["baseline"]["accepted"] == ["fcn8s openvino int8 f32 360x480: latency"]
     assert verdict_of(found, made).verdict == "pass"
     for reason in ("", "  ok  "):
-        with pytest.raises(BadInput, match="--reason"):
+        with refused(BadInput, "reason"):
             updated_baseline(found, reason, verdict)
 
 
@@ -294,15 +298,15 @@ def test_junit_summary_and_annotations_tell_the_same(baseline):
 def test_figures_that_no_measurement_gives_are_found(baseline):
     require_plausible(baseline, "r")
     latency = row()["latency_ms"]
-    for found, told in (
-        (record(row(latency_ms=latency | {"p50": 0.001})), "cannot be"),
-        (record(row(latency_ms=latency | {"p50": latency["p99"] + 1})), "cannot be"),
-        (record(row(latency_ms=latency | {"raw": [1.0]})), "not among its raw values"),
-        (record(row(miou=75.0)), "75.0 is no fraction"),
-        (record(date="today"), "no date"),
-        (record(device=None), "no device"),
+    for found, facts in (
+        (record(row(latency_ms=latency | {"p50": 0.001})), ("latencies", "20.746")),
+        (record(row(latency_ms=latency | {"p50": latency["p99"] + 1})), ("latencies", "20.746")),
+        (record(row(latency_ms=latency | {"raw": [1.0]})), ("p50", "20.257")),
+        (record(row(miou=75.0)), ("mIoU", "75.0")),
+        (record(date="today"), ("r", "date")),
+        (record(device=None), ("r", "device")),
     ):
-        with pytest.raises(BadInput, match=told):
+        with refused(BadInput, "r", *facts):
             require_plausible(found, "r")
 
 

@@ -17,19 +17,20 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing was trained")
 
-from fcn_edge import training  # noqa: E402 - needs torch
 from fcn_edge.data import dataset_from_name  # noqa: E402
 from fcn_edge.engines import open_engine  # noqa: E402
 from fcn_edge.errors import BadInput  # noqa: E402
 from fcn_edge.metrics import confusion_from_maps, scores_from_confusion  # noqa: E402
 from fcn_edge.models.checkpoint import checkpoint_from_file, network_from_recipe  # noqa: E402
 from fcn_edge.registry import InputRecipe, NetworkRecipe, Recipe, SceneRecipe, TrainRecipe  # noqa: E402
-from fcn_edge.training import layers_from_checkpoint, loop, train_network  # noqa: E402
+from fcn_edge.training import fine_tuning, loop  # noqa: E402
 from fcn_edge.training.batches import EpochBatches, prefetched  # noqa: E402
 from fcn_edge.training.camera import with_sensor  # noqa: E402
 from fcn_edge.training.crops import random_crop, whole_picture  # noqa: E402
 from fcn_edge.training.reader import ImageReader  # noqa: E402
+from fcn_edge.training.starting_weights import layers_from_checkpoint  # noqa: E402
 from tests.labelfiles import GREY, RGB, png_from_samples  # noqa: E402
+from tests.training.runs import train_network  # noqa: E402
 
 LABELS = np.arange(24).reshape(4, 6) % 5 % 2
 SAME_WEIGHTS = 1e-5  # sums in another order, where threads share the work otherwise
@@ -52,7 +53,7 @@ def streets():
     """Eight streets to train on and two to choose by."""
     return {
         "data": dataset_from_name("synthetic:street,seed=5,images=8,size=64x96"),
-        "validation": dataset_from_name("synthetic:street,seed=6,images=2,size=64x96"),
+        "val": dataset_from_name("synthetic:street,seed=6,images=2,size=64x96"),
     }
 
 
@@ -93,8 +94,8 @@ def test_run_leaves_a_checkpoint_that_runs_a_state_and_a_record(finished, street
     ]
     assert json.loads(out.with_name("net.safetensors.record.json").read_text()) == record
     assert record["images"] == 8 and record["recipe"]["train"]["epochs"] == 2
-    assert [report.epoch for report in reports] == [entry["epoch"] for entry in record["epochs"]] == [1, 2]
-    assert record["best_miou"] == max(report.miou for report in reports)
+    assert [line.split()[1] for line in reports] == ["1/2", "2/2"] and [e["epoch"] for e in record["epochs"]] == [1, 2]
+    assert record["best_miou"] == max(entry["miou"] for entry in record["epochs"])
     with open_engine(out) as engine:
         assert engine.spec.classes == streets["data"].classes and engine.spec.weights_terms == "drawn by us"
 
@@ -110,7 +111,7 @@ def test_run_that_was_killed_goes_on_to_the_same_weights(finished, streets, tmp_
     with pytest.raises(Killed):
         train_network(RECIPE, out, **streets, on_epoch=kill)
     again = train_network(RECIPE, out, **streets, on_step=lambda *step: steps.append(step))
-    assert steps == [(2, 1, 2), (2, 2, 2)]  # the first epoch is not done again
+    assert steps == [("epoch 2", 1, 2), ("epoch 2", 2, 2)]  # the first epoch is not done again
     assert [entry["loss"] for entry in again["epochs"]] == pytest.approx(
         [e["loss"] for e in record["epochs"]], rel=1e-4
     )
@@ -133,7 +134,7 @@ def test_finished_run_is_not_trained_again(finished, streets):
 @pytest.mark.slow
 def test_best_checkpoint_is_kept_when_a_later_epoch_is_worse(streets, tmp_path, monkeypatch):
     mious, kept = iter([0.3, 0.2]), []
-    monkeypatch.setattr(training, "validation_miou", lambda *_: next(mious))
+    monkeypatch.setattr(fine_tuning, "validation_miou", lambda *_: next(mious))
     out = tmp_path / "net.safetensors"
     record = train_network(RECIPE, out, **streets, on_epoch=lambda report: kept.append(out.read_bytes()))
     assert kept[0] == kept[1] == out.read_bytes()
@@ -174,7 +175,7 @@ def test_state_of_another_recipe_is_refused(finished, streets, change, told):
 def test_state_of_other_data_is_refused(finished, streets):
     fewer = replace(streets["data"], name="other")
     with pytest.raises(BadInput, match="another recipe or data"):
-        train_network(RECIPE, finished[0], data=fewer, validation=streets["validation"])
+        train_network(RECIPE, finished[0], data=fewer, val=streets["val"])
 
 
 @pytest.mark.parametrize("content", [b"garbage", b"", b"PK\x03\x04cut off"])
@@ -192,9 +193,9 @@ def test_state_whose_checkpoint_is_gone_is_told(finished, streets, tmp_path):
         train_network(RECIPE, tmp_path / "net.safetensors", **streets)
 
 
-@pytest.mark.parametrize("part", ["validation", "supplement"])
+@pytest.mark.parametrize("part", ["val", "supplement"])
 def test_sets_with_other_classes_are_refused(streets, tmp_path, part):
-    other = replace(streets["validation"], classes=("sky", "road"), palette=((0, 0, 0), (1, 1, 1)), name="other")
+    other = replace(streets["val"], classes=("sky", "road"), palette=((0, 0, 0), (1, 1, 1)), name="other")
     with pytest.raises(BadInput, match=r"other has other classes than synthetic:.*: sky, road"):
         train_network(RECIPE, tmp_path / "net.safetensors", **(streets | {part: other}))
 
@@ -278,9 +279,7 @@ def test_recipe_without_training_and_a_set_below_one_batch_are_refused(streets, 
     with pytest.raises(BadInput, match=r"tiny: this recipe has no \[train\] section"):
         train_network(replace(RECIPE, train=None), tmp_path / "net.safetensors", **streets)
     with pytest.raises(BadInput, match="2 images are fewer than the 4 of one batch"):
-        train_network(
-            RECIPE, tmp_path / "net.safetensors", data=streets["validation"], validation=streets["validation"]
-        )
+        train_network(RECIPE, tmp_path / "net.safetensors", data=streets["val"], val=streets["val"])
 
 
 def test_folder_that_cannot_be_written_is_told_before_the_first_epoch(streets, tmp_path):
@@ -296,7 +295,7 @@ def test_weights_of_another_backbone_are_refused(streets, tmp_path, content):
     path = tmp_path / "weights.pth"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(BadInput, match=r"weights.pth"):
-        train_network(RECIPE, tmp_path / "net.safetensors", **streets, backbone_weights=path)
+        train_network(RECIPE, tmp_path / "net.safetensors", **streets, backbone=path)
 
 
 def test_epochs_draw_the_same_batches_whenever_they_are_asked(streets):
@@ -313,7 +312,7 @@ def test_epochs_draw_the_same_batches_whenever_they_are_asked(streets):
 def test_supplement_takes_its_share_and_ignores_what_the_set_ignores(streets):
     data = replace(streets["data"], ignore_index=11)
     recipe = replace(RECIPE, train=replace(PLAN, synthetic_share=0.5, scales=(0.2, 0.3)))  # smaller than the crop
-    batches = EpochBatches(recipe, data, streets["validation"])
+    batches = EpochBatches(recipe, data, streets["val"])
     assert (batches.real, batches.extra, batches.per_epoch) == (2, 2, 4)
     labels = next(batches.epoch(0))[1]
     assert set(np.unique(labels)) <= set(range(12)) and (labels == 11).any()
@@ -482,7 +481,7 @@ def test_error_in_the_drawing_thread_comes_out_in_the_caller():
 FAULTS = """
 import resource, sys
 import numpy as np
-from fcn_edge.training.loop import keep_freed_memory
+from fcn_edge.training.fine_tuning import keep_freed_memory
 keep_freed_memory() if sys.argv[1] == "kept" else None
 np.ones(1 << 23)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -42,7 +42,8 @@ from fcn_edge.onnxgraph import tapped_model
 from fcn_edge.progress import SILENT, Progress
 from fcn_edge.registry import Recipe
 from fcn_edge.schema import to_mapping
-from fcn_edge.training import NetworkChange, train_network
+from fcn_edge.training import Trained, train
+from fcn_edge.training.fine_tuning import NetworkChange
 from fcn_edge.training.plan import require_plan
 from fcn_edge.transforms import input_from_frame
 
@@ -107,7 +108,7 @@ def fine_tune(
     validation: Dataset | None = None,
     allow_overlap: bool = False,
     progress: Progress = SILENT,
-) -> dict[str, Any]:
+) -> Trained:
     """Train on from `start` with INT8's rounding in the network; export and calibrate the result as any other.
 
     Args:
@@ -116,25 +117,17 @@ def fine_tune(
         validation: keep the best on this set. allow_overlap: calibration images may be in it.
 
     Returns:
-        The record of `train_network`, with what was rounded under "qat".
+        As `fcn_edge.training.train`, with what was rounded as change "qat" of the record.
 
     Raises:
-        BadInput, CheckFailed: as `rounding_from_checkpoint` and `train_network`.
+        BadInput, CheckFailed: as `rounding_from_checkpoint` and `fcn_edge.training.train`.
     """
     gentle = recipe_for_int8(recipe)
     held_out = None if allow_overlap else validation
     rounding = rounding_from_checkpoint(
         start, gentle, calib=calib, count=calib_images, held_out=held_out, progress=progress
     )
-    return train_network(
-        gentle,
-        out,
-        data=data,
-        validation=validation,
-        start=start,
-        change=rounding.change,
-        on_step=lambda epoch, step, steps: progress.update(f"epoch {epoch}", step, steps),
-    )
+    return train(gentle, data=data, out=out, val=validation, start=start, change=rounding.change, progress=progress)
 
 
 def recipe_for_int8(recipe: Recipe) -> Recipe:

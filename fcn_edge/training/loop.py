@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +15,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fcn_edge.atomic_io import whole_file
 from fcn_edge.errors import BadInput
 from fcn_edge.models.fcn import Segmenter
+from fcn_edge.progress import Progress
 from fcn_edge.registry import TrainRecipe
 from fcn_edge.training.batches import Batch, prefetched
 
-OnStep = Callable[[int, int, int], None]  # epoch from 1, step from 1, steps of an epoch
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 AUXILIARY_WEIGHT = 0.5  # of an auxiliary head's loss, as torchvision trains its FCN
 
 
@@ -91,7 +88,7 @@ class TrainingRun:
         self.best, self.history = state["best"], state["history"]
         return int(state["epoch"])
 
-    def train_epoch(self, epoch: int, batches: Iterator[Batch], ignore: int, on_step: OnStep) -> float:
+    def train_epoch(self, epoch: int, batches: Iterator[Batch], ignore: int, progress: Progress) -> float:
         """One pass over `batches`; the mean loss. Raises BadInput where the loss is not finite."""
         self.network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         total = 0.0
@@ -110,7 +107,7 @@ class TrainingRun:
             if self.average is not None:
                 self.average.update_parameters(self.network)
             total += value
-            on_step(epoch + 1, step + 1, self.steps)
+            progress.update(f"epoch {epoch + 1}", step + 1, self.steps)
         return total / max(1, self.steps)
 
     def _loss(self, images: np.ndarray, labels: np.ndarray, ignore: int) -> Tensor:
@@ -129,19 +126,6 @@ class TrainingRun:
         if self.plan.jaccard:
             loss = loss + self.plan.jaccard * (1 - soft_mean_iu(log_shares.exp(), labels, ignore))
         return loss
-
-
-def keep_freed_memory() -> None:
-    """Let glibc, in all of this process, keep what is freed; other C libraries are left as they are.
-
-    A step allocates its feature maps and frees them. Handed back to the kernel, gigabytes of pages
-    are zeroed again in the next step, which took half of the time of FCN-4s on Lite0 in fp32.
-    Source: mallopt(3).
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, -1)
-        mallopt(M_MMAP_MAX, 0)
 
 
 def soft_mean_iu(shares: Tensor, labels: Tensor, ignore: int) -> Tensor:

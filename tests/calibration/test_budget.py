@@ -15,6 +15,7 @@ from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.onnxfile import save_onnx
 from fcn_edge.onnxmodel import OnnxModel
+from tests.refusals import refused
 
 FP32 = 0.70
 NAMES = [f"layer{index}" for index in range(12)]
@@ -89,7 +90,7 @@ def test_subset_that_flatters_is_put_right_on_the_whole_set(tmp_path):
 
 def test_budget_out_of_reach_names_the_worst_layers(tmp_path):
     points = {name: 1.0 + index / 10 for index, name in enumerate(NAMES)}
-    with pytest.raises(CheckFailed, match=r"INT8 loses 18\.60 points .* with \d of 12 layers in float still .*layer11"):
+    with refused(CheckFailed, "18.60", "0.1", "12 layers", "layer11"):
         search(0.1, Damaged(points), tmp_path / "b.json")
 
 

@@ -13,6 +13,7 @@ from fcn_edge.calibration.dla import dla_cache_from_table, write_dla_cache
 from fcn_edge.calibration.table import Magnitude
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import onnx_from_file
+from tests.refusals import refused
 
 
 @pytest.fixture
@@ -64,9 +65,9 @@ def test_version_is_written_as_tensorrt_counts(table, version, number):
     assert dla_cache_from_table(table, version).startswith(f"TRT-{number}-EntropyCalibration2\n")
 
 
-@pytest.mark.parametrize(("version", "words"), [("11.4.0", "no calibration caches"), ("ten", "three numbers")])
-def test_version_without_caches_is_refused_and_nothing_written(table, tmp_path, version, words):
-    with pytest.raises(BadInput, match=words):
+@pytest.mark.parametrize(("version", "fact"), [("11.4.0", "11.4.0"), ("ten", "10.3.0")])
+def test_version_without_caches_is_refused_and_nothing_written(table, tmp_path, version, fact):
+    with refused(BadInput, fact):
         write_dla_cache(table, tmp_path / "cache", tensorrt=version)
     assert list(tmp_path.iterdir()) == []
 

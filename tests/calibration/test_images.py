@@ -24,6 +24,7 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.data.pictures import TURNED
 from fcn_edge.errors import BadInput
 from tests.labelfiles import RGB, png_from_samples
+from tests.refusals import refused
 
 
 @given(st.integers(1, 2000), st.none() | st.integers(1, 2000))
@@ -103,15 +104,15 @@ def test_network_is_calibrated_on_a_video(video, onnx_file):
     assert table.source == str(video) and len(set(table.images_sha256)) == 3 and table.skipped == ()
 
 
-@pytest.mark.parametrize(("content", "fault"), [(b"", "empty"), (b"no video" * 100, "not a video that opens")])
-def test_video_that_does_not_open_is_named(tmp_path, content, fault):
+@pytest.mark.parametrize(("content", "fact"), [(b"", "empty"), (b"no video" * 100, "video")])
+def test_video_that_does_not_open_is_named(tmp_path, content, fact):
     (tmp_path / "a.mp4").write_bytes(content)
-    with pytest.raises(BadInput, match=rf"a\.mp4: .*{fault}"):
+    with refused(BadInput, "a.mp4", fact):
         images_from_source(str(tmp_path / "a.mp4"))
 
 
 def test_missing_video_is_named(tmp_path):
-    with pytest.raises(BadInput, match=r"a\.mp4: no such file; expected a video"):
+    with refused(BadInput, "a.mp4", "video"):
         images_from_source(str(tmp_path / "a.mp4"))
 
 
@@ -119,12 +120,12 @@ def test_missing_video_is_named(tmp_path):
 def test_noise_is_never_taken_instead_of_pictures(tmp_path, source):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(BadInput, match="no images there; INT8 is never built from noise"):
+    with refused(BadInput, "INT8", "noise"):
         images_from_source(f"{tmp_path}{source}")
 
 
 def test_missing_source_says_what_is_taken(tmp_path):
-    with pytest.raises(BadInput, match="--calib takes a folder, glob, video, data set, TOML or table"):
+    with refused(BadInput, "none", "folder", "glob", "video", "TOML", "table"):
         images_from_source(str(tmp_path / "none"))
 
 
@@ -160,10 +161,10 @@ def test_recipe_holds_its_pictures_to_their_hashes(image_folder, tmp_path):
     np.testing.assert_array_equal(before, after)  # what came later is none of the set
     assert len(images_from_source(source, 2).images) == 2
     shutil.copy(image_folder / "street0.jpg", image_folder / "street1.jpg")
-    with pytest.raises(BadInput, match=r"of the 3 images it lists, .* has 1 changed \(street1\.jpg\)$"):
+    with refused(BadInput, "set.toml", 3, "street1.jpg"):
         images_from_source(source)
     (image_folder / "street2.jpg").unlink()
-    with pytest.raises(BadInput, match=r"has 1 changed \(street1\.jpg\), 1 missing \(street2\.jpg\)$"):
+    with refused(BadInput, "set.toml", 3, "street1.jpg", "street2.jpg"):
         images_from_source(source)
 
 
@@ -178,7 +179,7 @@ def test_names_of_a_glob_tell_folders_apart(image_folder, tmp_path):
 
 
 def test_set_of_a_shelf_file_is_not_written_again(tmp_path):
-    with pytest.raises(BadInput, match="come from synthetic_street, which makes the set again already"):
+    with refused(BadInput, "set.toml", "synthetic_street"):
         save_recipe(tmp_path / "set.toml", "synthetic_street", {})
 
 
@@ -192,27 +193,27 @@ def test_images_of_the_labelled_set_are_named_whatever_their_files_are_called(im
     (root / "classes.json").write_text('{"names": ["all"]}')
     data, found = dataset_from_name(f"folder:{root}"), hashes_of(images_from_source(str(image_folder)))
     assert shared_images(found, data) == ["street1.jpg"]
-    with pytest.raises(BadInput, match=r"1 of 3 calibration images are also in .* \(street1\.jpg\).*--allow-overlap"):
+    with refused(BadInput, "1 of 3", "street1.jpg"):
         require_disjoint(found, data)
     require_disjoint({name: sha256 for name, sha256 in found.items() if name != "street1.jpg"}, data)
 
 
 @pytest.mark.parametrize(
-    ("lines", "words"),
+    ("lines", "facts"),
     [
-        ({"image": 3}, "unknown key 'image'; did you mean 'images'"),
-        ({"images": "'many'"}, "images: expected int"),
-        ({"source": "'set.toml'"}, r"its source set\.toml is a calibration set too"),
-        ({"source": "'synthetic_street'"}, "is a calibration set too"),
-        ({"source": "'/nowhere'"}, "/nowhere: no such file"),
+        ({"image": 3}, ("set.toml", "image", "images")),
+        ({"images": "'many'"}, ("set.toml", "images", "int", "many")),
+        ({"source": "'set.toml'"}, ("source", "set.toml")),
+        ({"source": "'synthetic_street'"}, ("set.toml", "source", "synthetic_street")),
+        ({"source": "'/nowhere'"}, ("/nowhere",)),
     ],
     ids=["key", "type", "itself", "another", "missing"],
 )
-def test_recipe_that_does_not_fit_is_named(recipe, lines, words):
-    with pytest.raises(BadInput, match=words):
+def test_recipe_that_does_not_fit_is_named(recipe, lines, facts):
+    with refused(BadInput, *facts):
         images_from_source(recipe(**lines))
 
 
 def test_unknown_calibration_set_is_named():
-    with pytest.raises(BadInput, match=r"none\.toml: no such file"):
+    with refused(BadInput, "none.toml"):
         images_from_source("none.toml")

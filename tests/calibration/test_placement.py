@@ -16,6 +16,7 @@ from fcn_edge.calibration.placement import (
 )
 from fcn_edge.calibration.quantize import SMALLEST_SCALE, int8_model
 from fcn_edge.errors import BadInput
+from tests.refusals import refused
 
 ACTIVATIONS = ("Clip", "Relu")
 FLOAT = TensorProto.FLOAT
@@ -317,13 +318,13 @@ def test_float_model_is_not_touched():
 
 
 def test_tensor_that_the_table_does_not_know_is_named():
-    with pytest.raises(BadInput, match="does not know tensor sum_relu; calibrate this file anew"):
+    with refused(BadInput, "sum_relu", "table"):
         int8_model(residual_model(), {k: v for k, v in LIMITS.items() if k != "sum_relu"}, "any", frozenset())
 
 
 def test_weights_that_are_not_finite_are_named():
     weight = np.full((4, 4, 1, 1), np.inf, np.float32)
-    with pytest.raises(BadInput, match="weights b_w hold NaN or infinity"):
+    with refused(BadInput, "b_w", "NaN"):
         int8_model(residual_model(weight), LIMITS, "any", frozenset())
 
 

@@ -17,6 +17,7 @@ from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx, onnx_from_file, with_metadata
 from fcn_edge.transforms import class_map_from_scores
+from tests.refusals import refused
 
 STREETS = 6
 # Share of pixels of the same class as fp32. The score layers are random, so classes lie closer together
@@ -122,7 +123,7 @@ def test_saved_table_makes_the_file_that_the_images_make(onnx_file, image_folder
 
 
 def test_int8_without_images_is_refused(onnx_file, tmp_path):
-    with pytest.raises(BadInput, match="calib"):
+    with refused(BadInput, "INT8", "calib"):
         quantized_file(onnx_file, tmp_path / "a.onnx", precision="int8")
     assert list(tmp_path.iterdir()) == []
 
@@ -138,7 +139,7 @@ def test_int8_is_never_made_without_pictures(onnx_file, tmp_path, source):
 @pytest.mark.parametrize("start", ["int8", "fp16", "int8-fp16"])
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
 def test_only_fp32_is_a_start(quantized, table_file, tmp_path, start, precision):
-    with pytest.raises(BadInput, match=f"is {start} already; start from the fp32 file"):
+    with refused(BadInput, f".{start}.", start, "fp32"):
         quantized_file(
             quantized(start).path, tmp_path / "a.onnx", precision=precision, table=table_from_file(table_file)
         )
@@ -147,12 +148,12 @@ def test_only_fp32_is_a_start(quantized, table_file, tmp_path, start, precision)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [({"head": "logits"}, "made from another graph"), ({"size": (96, 96)}, "made for tiny with another preprocessing")],
+    ("options", "facts"),
+    [({"head": "logits"}, ("tiny", "graph", "weights")), ({"size": (96, 96)}, ("tiny", "height", 64, 96))],
     ids=["graph", "preprocessing"],
 )
-def test_table_of_another_file_is_refused(exported, table_file, tmp_path, options, words):
-    with pytest.raises(BadInput, match=words):
+def test_table_of_another_file_is_refused(exported, table_file, tmp_path, options, facts):
+    with refused(BadInput, *facts):
         int8_from_onnx(exported(**options), tmp_path / "a.onnx", calib=str(table_file))
     assert list(tmp_path.iterdir()) == []
 
@@ -234,7 +235,7 @@ def test_weight_beyond_half_precision_is_named(onnx_file, tmp_path):
     weights = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("score_fr.bias"))
     weights.CopyFrom(numpy_helper.from_array(np.full(11, 70_000, np.float32), weights.name))
     (tmp_path / "big.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(BadInput, match=r"score_fr\.bias reach 7e\+04; half precision ends at 65504"):
+    with refused(BadInput, "score_fr.bias", "7e+04", 65504):
         quantized_file(tmp_path / "big.onnx", tmp_path / "a.onnx", precision="fp16")
     assert not (tmp_path / "a.onnx").exists()
 

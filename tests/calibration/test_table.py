@@ -21,6 +21,7 @@ from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.transforms import input_from_frame
 from tests.progress import RecordedProgress
+from tests.refusals import refused
 
 FLOAT32 = 1e-5  # relative: the same sums in another run of the same library
 
@@ -85,7 +86,7 @@ def test_picture_that_does_not_decode_is_skipped_and_named(make_table, image_fol
 def test_pictures_none_of_which_decodes_are_refused(make_table, image_folder):
     for path in image_folder.iterdir():
         path.write_bytes(b"\xff\xd8\xff no picture")
-    with pytest.raises(BadInput, match="none of 3 images decodes"):
+    with refused(BadInput, "3 images"):
         make_table()
 
 
@@ -105,7 +106,7 @@ def test_weights_that_are_not_finite_are_named(make_table, onnx_file, tmp_path):
     values[0] = np.nan
     weights.CopyFrom(numpy_helper.from_array(values, weights.name))
     (tmp_path / "nan.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(BadInput, match=rf"weights {weights.name} hold NaN or infinity: the network cannot be cali"):
+    with refused(BadInput, weights.name, "NaN"):
         make_table(model=tmp_path / "nan.onnx")
 
 
@@ -115,12 +116,12 @@ def test_network_whose_values_run_away_is_named_by_its_tensor(make_table, onnx_f
         if tensor.name.endswith("weight"):
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1e20), tensor.name))
     (tmp_path / "inf.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(BadInput, match=r"tensor \S+ holds NaN or infinity: the network cannot be calibrated"):
+    with refused(BadInput, "tensor", "NaN"):
         make_table(model=tmp_path / "inf.onnx")
 
 
 def test_file_without_contract_is_refused(make_table, exported):
-    with pytest.raises(BadInput, match="convert it once"):
+    with refused(BadInput, "tiny.head-logits.io-plain.onnx", "spec"):
         make_table(model=exported(head="logits", io="plain"))
 
 
@@ -133,21 +134,21 @@ def test_table_survives_its_file(make_table, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "facts"),
     [
-        (lambda t: t.pop("method"), "missing method"),
-        (lambda t: t.update(method="entropie"), "'entropie' is not one of"),
-        (lambda t: t.update(tensors=[]), "tensors: expected a table"),
-        (lambda t: t["tensors"].update(x={"amax": "high"}), r"tensors\.x: amax: expected float"),
-        (lambda t: t.update(grafh=1), "unknown key 'grafh'"),
+        (lambda t: t.pop("method"), ("method",)),
+        (lambda t: t.update(method="entropie"), ("method", "entropie", "percentile")),
+        (lambda t: t.update(tensors=[]), ("tensors", "list")),
+        (lambda t: t["tensors"].update(x={"amax": "high"}), ("tensors.x", "amax", "float", "high")),
+        (lambda t: t.update(grafh=1), ("grafh", "graph_sha256")),
     ],
     ids=["missing", "method", "list", "type", "key"],
 )
-def test_json_that_is_no_table_is_refused(table_file, tmp_path, change, words):
+def test_json_that_is_no_table_is_refused(table_file, tmp_path, change, facts):
     mapping = json.loads(table_file.read_text())
     change(mapping)
     (tmp_path / "t.json").write_text(json.dumps(mapping))
-    with pytest.raises(BadInput, match=rf"t\.json: .*{words}"):
+    with refused(BadInput, "t.json", *facts):
         table_from_file(tmp_path / "t.json")
 
 

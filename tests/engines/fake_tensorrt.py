@@ -33,7 +33,8 @@ VERSIONS = {
     "rtx": "1.7.1.116",
 }
 MAGIC = {True: b"vtrt", False: b"ftrt"}
-REASON = "IThing::doIt: Error Code 2: Internal Error (the fake was told to fail In doIt at /_src/x.cpp:9)"
+FAILURE = "the fake was told to fail"
+REASON = f"IThing::doIt: Error Code 2: Internal Error ({FAILURE} In doIt at /_src/x.cpp:9)"
 LINE = (
     "Name: {name}, LayerType: CaskConvolution, Inputs: [ {{ Name: t, Dimensions: [1,16,64,64], Format/Datatype: {kind}"
     " }}], Outputs: [ {{ Name: t, Dimensions: [1,16,64,64], Format/Datatype: {kind} }}], TacticName: t, StreamId: 0"
@@ -117,7 +118,7 @@ class Guarded:
             raise AttributeError(f"{name} of TensorRT {trt._family} has no {member}")
         if members[member] in ("read", "write"):
             if trt.happens(f"{name}.{member}", logger):
-                raise RuntimeError("the fake was told to fail")
+                raise RuntimeError(FAILURE)
             return getattr(inner, member)
 
         def call(*args: Any) -> Any:
@@ -137,7 +138,7 @@ class Guarded:
         trt, name, inner, logger, members = self._own
         assert members.get(member) == "write", f"{name}.{member} of TensorRT {trt._family} cannot be set"
         if trt.happens(f"{name}.{member}", logger):
-            raise RuntimeError("the fake was told to fail")
+            raise RuntimeError(FAILURE)
         setattr(inner, member, value)
 
 
@@ -149,7 +150,7 @@ def _failure(member: str) -> Any:
         return -1
     if member.startswith(("parse_from", "set_timing", "set_compute", "set_input", "set_tensor", "execute")):
         return False
-    raise RuntimeError("the fake was told to fail")
+    raise RuntimeError(FAILURE)
 
 
 def _inner(thing: Any) -> Any:

@@ -17,6 +17,7 @@ from fcn_edge.engines.trt.cuda import Cuda, CudaFailed, open_cuda
 from fcn_edge.errors import BackendMissing
 from tests.engines.cuda_contract import check_all
 from tests.engines.numpy_cuda import NumpyDriver
+from tests.refusals import refused
 
 ROOT = Path(__file__).resolve().parents[2]
 STUB = Path(__file__).parent / "stubs" / "libcuda.cpp"
@@ -108,7 +109,7 @@ def test_close_frees_all_even_where_some_of_it_fails(driver):
     with cuda.active():
         cuda.alloc(8), cuda.stream(), cuda.pinned((4,), np.uint8), cuda.event()
     driver.fail("free_host")
-    with pytest.raises(CudaFailed, match="free_host failed"):
+    with refused(CudaFailed, "free_host"):
         cuda.close()
     assert driver.leaks == [] and driver.entered == 0
 
@@ -126,15 +127,15 @@ def test_copy_that_has_no_room_or_is_scattered_is_refused(driver):
     cuda = Cuda(driver)
     with cuda.active():
         memory, stream = cuda.alloc(8), cuda.stream()
-        with pytest.raises(CudaFailed, match="9 bytes does not fit device memory of 8"):
+        with refused(CudaFailed, "9 bytes", "8 bytes"):
             stream.copy_in(memory, cuda.pinned((9,), np.uint8).array)
-        with pytest.raises(CudaFailed, match="contiguous"):
+        with refused(CudaFailed, "contiguous"):
             stream.copy_out(cuda.pinned((8,), np.uint8).array[::2], memory)
 
 
 def test_neither_package_is_told_with_what_to_install(monkeypatch):
     monkeypatch.setattr(cuda_module, "find_spec", lambda name: None)
-    with pytest.raises(BackendMissing, match=r"neither cuda-python nor pycuda is installed.*pip install cuda-python"):
+    with refused(BackendMissing, "cuda-python", "pycuda"):
         open_cuda()
 
 
@@ -167,23 +168,23 @@ def test_source_that_changes_under_its_copy_is_caught(cuda):
     memory, source, stream = cuda.alloc(4), cuda.pinned((4,), np.uint8), cuda.stream()
     stream.copy_in(memory, source.array)
     source.array[...] = 2
-    with pytest.raises(AssertionError, match="changed before its copy"):
+    with pytest.raises(AssertionError, match="source"):
         stream.synchronize()
 
 
 def test_memory_freed_in_use_is_caught(cuda):
     memory, source, stream = cuda.alloc(4), cuda.pinned((4,), np.uint8), cuda.stream()
     stream.copy_in(memory, source.array)
-    for held, words in ((memory, "work is queued"), (source, "freed while read")):
+    for held, words in ((memory, "queued"), (source, "while read")):
         with pytest.raises(AssertionError, match=words):
             held.close()
 
 
 def test_host_memory_that_is_not_pinned_is_caught(cuda):
-    with pytest.raises(AssertionError, match="memory that moves"):
+    with pytest.raises(AssertionError, match="moves"):
         cuda.stream().copy_in(cuda.alloc(4), np.zeros(4, np.uint8))
 
 
 def test_call_outside_of_active_is_caught(driver):
-    with pytest.raises(AssertionError, match=r"outside of active"):
+    with pytest.raises(AssertionError, match=r"active\(\)"):
         Cuda(driver).alloc(4)

@@ -12,7 +12,8 @@ import pytest
 from fcn_edge import engines
 from fcn_edge.engines import EngineOptions, available_targets, model_path, open_engine, require_package
 from fcn_edge.engines.ort import Taps
-from fcn_edge.errors import BackendMissing, BadInput
+from fcn_edge.errors import BackendMissing, BadInput, NotTaken
+from tests.refusals import refused
 
 MAX_RELATIVE_ERROR = 1e-4  # fp32 with and without fused nodes: sums in another order
 
@@ -50,31 +51,31 @@ def test_automatic_target_takes_what_is_installed(onnx_file, without):
     with open_engine(onnx_file) as engine:
         assert engine.target == "onnxruntime"
     without("openvino", "onnxruntime")
-    with pytest.raises(BackendMissing, match="no engine is installed; pip install"):
+    with refused(BackendMissing, "fcn-edge[cpu]", "fcn-edge[gpu]"):
         open_engine(onnx_file)
 
 
 def test_checkpoint_runs_in_pytorch_and_nowhere_else(checkpoint_file):
     with open_engine(checkpoint_file) as engine:
         assert engine.target == "pytorch"
-    with pytest.raises(BadInput, match="a checkpoint runs in PyTorch; export it first to run on openvino"):
+    with refused(BadInput, "tiny.safetensors", "checkpoint", "openvino"):
         open_engine(checkpoint_file, target="openvino")
 
 
 def test_missing_package_names_its_extra(onnx_file, without):
     without("onnxruntime")
-    with pytest.raises(BackendMissing, match=r"onnxruntime is not installed; pip install 'fcn-edge\[cpu\]'"):
+    with refused(BackendMissing, "onnxruntime", "fcn-edge[cpu]"):
         open_engine(onnx_file, target="onnxruntime")
     assert "onnxruntime" not in available_targets() and "openvino" in available_targets()
 
 
 def test_unknown_target_names_the_nearest():
-    with pytest.raises(BadInput, match="unknown target 'openvin'; did you mean 'openvino'"):
+    with refused(BadInput, "openvin", "openvino"):
         require_package("openvin")
 
 
 def test_missing_model_says_what_a_model_is(tmp_path):
-    with pytest.raises(BadInput, match="no such file; MODEL is a checkpoint, an ONNX file"):
+    with refused(BadInput, "none.onnx"):
         open_engine(tmp_path / "none.onnx")
 
 
@@ -91,42 +92,42 @@ def test_directory_is_opened_on_its_own_target(directory, target, frame):
 
 
 def test_asked_execution_comes_before_the_manifests(directory):
-    with pytest.raises(BadInput, match="not f16"):
+    with refused(BadInput, "OpenVINO", "f32", "bf16", "f16"):
         open_engine(directory(target="openvino", execution="f32"), options=EngineOptions("f16"))
-    with pytest.raises(BadInput, match="not f16"):
+    with refused(BadInput, "OpenVINO", "f32", "bf16", "f16"):
         open_engine(directory(target="openvino", execution="f16"))
 
 
 @pytest.mark.parametrize(
-    ("manifest", "words"),
+    ("manifest", "facts"),
     [
-        ({}, r"names no known target \(None\)"),
-        ({"target": "coreml"}, "names no known target"),
-        ({"target": ["openvino"]}, "names no known target"),
-        ({"target": "onnxruntime"}, "built for onnxruntime, not openvino; build it anew with --target openvino"),
+        ({}, ("manifest", "None")),
+        ({"target": "coreml"}, ("manifest", "coreml")),
+        ({"target": ["openvino"]}, ("manifest", "['openvino']")),
+        ({"target": "onnxruntime"}, ("onnxruntime", "openvino", "target")),
     ],
     ids=["empty", "unknown", "list", "other"],
 )
-def test_manifest_that_does_not_fit_is_told(directory, manifest, words):
-    with pytest.raises(BadInput, match=words):
+def test_manifest_that_does_not_fit_is_told(directory, manifest, facts):
+    with refused(BadInput, *facts):
         open_engine(directory(**manifest), target="openvino")
 
 
 def test_folder_that_is_no_engine_says_how_to_build_one(tmp_path):
-    with pytest.raises(BadInput, match=r"no manifest.json.; build one with fcn-edge build-engine"):
+    with refused(BadInput, tmp_path, "manifest.json"):
         open_engine(tmp_path)
 
 
 def test_directory_without_its_model_is_told(directory):
     path = directory(target="onnxruntime")
     (path / "model.onnx").unlink()
-    with pytest.raises(BadInput, match=r"model.onnx: no such file"):
+    with refused(BadInput, "model.onnx"):
         open_engine(path)
 
 
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
 def test_file_without_contract_is_refused(tmp_path, exported, target):
-    with pytest.raises(BadInput, match="convert it once"):
+    with refused(BadInput, "tiny.head-logits.io-plain.onnx", "spec"):
         open_engine(exported(head="logits", io="plain"), target=target)
 
 
@@ -140,5 +141,5 @@ def test_taps_give_every_output_of_the_graph_as_it_is_written(onnx_file, frame):
 
 
 def test_graph_that_a_runtime_cannot_load_is_named():
-    with pytest.raises(BadInput, match=r"m.onnx: ONNX Runtime cannot load this file"):
+    with refused(NotTaken, "m.onnx", "ONNX Runtime", "protobuf"):
         Taps(b"no graph", "m.onnx")

@@ -14,6 +14,7 @@ from fcn_edge.engines import open_engine
 from fcn_edge.engines.trt import cache
 from fcn_edge.engines.trt.cache import cached_plan
 from fcn_edge.errors import BadInput
+from tests.refusals import refused
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO_AT_ONCE = """
@@ -97,10 +98,10 @@ def test_two_processes_build_once(folder, tmp_path):
 def test_folder_that_cannot_be_written_and_a_limit_that_is_no_number_are_told(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FCN_EDGE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(BadInput, match=r"plans cannot be kept there .*; set FCN_EDGE_CACHE"):
+    with refused(BadInput, "file", "FCN_EDGE_CACHE"):
         cached_plan({"a": 1}, lambda: b"one")
     monkeypatch.setenv("FCN_EDGE_CACHE_MB", "much")
-    with pytest.raises(BadInput, match="FCN_EDGE_CACHE_MB is 'much'"):
+    with refused(BadInput, "FCN_EDGE_CACHE_MB", "much", 4096):
         cache.limit_bytes()
 
 

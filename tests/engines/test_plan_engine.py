@@ -16,9 +16,10 @@ from fcn_edge.engines.trt import PlanOptions, ShapeRange, plan_from_onnx
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Style
 from fcn_edge.transforms import input_from_frame, view_from_scores
-from tests.engines.fake_tensorrt import FAMILIES, VERSIONS
+from tests.engines.fake_tensorrt import FAILURE, FAMILIES, VERSIONS
 from tests.engines.kernel_shim import shim_kernels, shim_library
-from tests.engines.test_contract import ONE_THREAD, OnnxContract
+from tests.engines.test_contract import ONE_THREAD, OnnxContract, assert_same_result
+from tests.refusals import refused
 
 TARGET = dict.fromkeys(FAMILIES, "tensorrt") | {"rtx": "tensorrt-rtx"}
 
@@ -79,8 +80,7 @@ def test_frames_after_the_first_run_as_one_graph_and_allocate_nothing(engine_of,
     driver = engine.driver
     driver.calls.clear()
     trt_calls = len(engine.fake.trt.calls)
-    out = np.empty((1, 11, 8, 12), np.float32)
-    engine.infer(street(9)[0][None], out)
+    engine.infer(street(9)[0][None])
     assert driver.calls == ["enter", "launch_graph", "record", "enter", "wait_for"]
     assert len(engine.fake.trt.calls) == trt_calls
 
@@ -115,29 +115,28 @@ def test_capture_that_is_not_allowed_is_told_once_and_frames_go_on(engine_of, st
 
 def test_two_frames_in_flight_come_back_in_order(engine_of, street):
     engine = engine_of()
-    frames = [street(seed)[0][None] for seed in range(4)]
-    wanted = [engine.infer(x) for x in frames]
+    frames = [street(seed)[0] for seed in range(4)]
+    wanted = [engine.segment(image) for image in frames]
     found = []
     engine.start(frames[0])
-    for x in frames[1:]:
-        engine.start(x)
+    for image in frames[1:]:
+        engine.start(image)
         found.append(engine.wait())
     found.append(engine.wait())
     for one, other in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(one, other)
+        assert_same_result(one, other)
 
 
 def test_more_than_two_frames_in_flight_and_none_are_refused(engine_of, frame):
     engine = engine_of()
-    with pytest.raises(BadInput, match="nothing is under way"):
+    with refused(BadInput, "tiny.onnx", "start"):
         engine.wait()
-    engine.start(frame[None])
-    engine.start(frame[None])
-    with pytest.raises(BadInput, match="2 under way already"):
-        engine.start(frame[None])
-    for out in (None, np.empty((1, 11, 8, 12), np.float32)):
-        with pytest.raises(BadInput, match="2 frames are under way"):
-            engine.infer(frame[None], out)
+    engine.start(frame)
+    engine.start(frame)
+    with refused(BadInput, "tiny.onnx", 2, "wait"):
+        engine.start(frame)
+    with refused(BadInput, "tiny.onnx", 2, "wait"):
+        engine.infer(frame[None])
     engine.wait()
     engine.wait()
     engine.infer(frame[None])
@@ -145,16 +144,16 @@ def test_more_than_two_frames_in_flight_and_none_are_refused(engine_of, frame):
 
 def test_frame_may_change_as_soon_as_it_is_started(engine_of, street):
     engine = engine_of()
-    x = street(1)[0][None].copy()
-    wanted = engine.infer(x)
-    engine.start(x)
-    x[...] = 0
-    np.testing.assert_array_equal(engine.wait(), wanted)
+    image = street(1)[0].copy()
+    wanted = engine.segment(image).class_map
+    engine.start(image)
+    image[...] = 0
+    np.testing.assert_array_equal(engine.wait().class_map, wanted)
 
 
 def test_closing_with_a_frame_in_flight_waits_for_it(engine_of, frame):
     engine = engine_of()
-    engine.start(frame[None])
+    engine.start(frame)
     engine.close()
     assert engine.fake.leaks == []
 
@@ -199,7 +198,7 @@ def test_each_vendor_call_failing_once_is_one_sentence_and_leaks_nothing(gpu, on
         monkeypatch.setenv("FCN_EDGE_CACHE", str(tmp_path / f"cache{number}"))
         found.trt.fail(call)
         sentence = told(onnx_file, TARGET[family])
-        assert is_plain(sentence) and ("fake was told to fail" in sentence or not sentence), (call, sentence)
+        assert is_plain(sentence) and (FAILURE in sentence or not sentence), (call, sentence)
         silent += [call] if not sentence else []
         assert found.leaks == [], call
     assert len(calls) >= 20 and silent == [], silent
@@ -235,7 +234,7 @@ def test_each_builder_call_with_every_option_failing_once_is_one_sentence(gpu, e
         found.trt.fail(call)
         sentence = build_with_every_option(path, family, tmp_path)
         goes_on = call == "IBuilderConfig.set_timing_cache"  # refused timings are measured anew
-        assert is_plain(sentence) and ("fake was told to fail" in sentence) != goes_on, (call, sentence)
+        assert is_plain(sentence) and (FAILURE in sentence) != goes_on, (call, sentence)
         assert found.leaks == [], call
     assert len(calls) >= 15
 
@@ -248,7 +247,7 @@ def test_each_cuda_call_failing_once_is_one_sentence_and_leaks_nothing(gpu, onnx
     for after in range(min(counted, 2)):
         found.failing = (call, after)
         sentence = told(onnx_file, "tensorrt")
-        assert is_plain(sentence) and f"{call} failed (out of memory)" in sentence
+        assert is_plain(sentence) and call in sentence
         assert found.leaks == []
 
 
@@ -258,20 +257,20 @@ def test_engine_goes_on_after_a_frame_that_failed(engine_of, street):
     wanted = engine.infer(x)
     for call in ("copy_in", "copy_out", "wait_for"):
         engine.driver.fail(call)
-        with pytest.raises(BackendMissing, match=f"tiny.onnx: cannot run on NumPy A1 .*{call} failed"):
+        with refused(BackendMissing, "tiny.onnx", "NumPy A1", call):
             engine.infer(street(2)[0][None])
         np.testing.assert_array_equal(engine.infer(x), wanted)
 
 
 def test_free_sizes_outside_of_the_range_are_told(engine_of, exported):
     engine = engine_of(path=exported(dynamic=True))
-    with pytest.raises(BadInput, match="does not take frames of 1x160x96x3: it was built for 1x32x32x3 to 4x128x192x3"):
+    with refused(BadInput, "1x160x96x3", "1x32x32x3", "4x128x192x3"):
         engine.infer(np.zeros((1, 160, 96, 3), np.uint8))
 
 
 def test_asked_execution_that_a_plan_has_not_frees_the_gpu(gpu, onnx_file):
     found = gpu()
-    with pytest.raises(BadInput, match="executes f32 on tensorrt, not bf16"):
+    with refused(BadInput, "tiny.onnx", "f32", "tensorrt", "bf16"):
         open_engine(onnx_file, target="tensorrt", options=EngineOptions("bf16"))
     assert found.leaks == [] and all(driver.is_closed for driver in found.drivers)
 
@@ -289,7 +288,7 @@ def engine_with_kernels(engine_of, kernels):
 
 def network_input(engine):
     """What the input kernel made of the last frame."""
-    memory, size = engine._slots[0].device_in, engine.spec.preprocess.size
+    memory, size = engine._path._network[0], engine.spec.preprocess.size
     return engine.driver.at(memory.address, memory.nbytes).reshape(1, *size, 3).copy()
 
 
@@ -351,5 +350,5 @@ def nv12_from_bgr(image):
 
 @pytest.mark.parametrize("image", [np.zeros((64, 96), np.float32), np.zeros((64, 96, 4), np.uint8)])
 def test_frame_that_is_none_is_refused(engine_with_kernels, image):
-    with pytest.raises(BadInput, match="expected uint8 BGR"):
+    with refused(BadInput, "shape", "uint8 BGR", "NV12"):
         engine_with_kernels().segment(image)

@@ -14,6 +14,7 @@ from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.trt import plan_from_onnx
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError
 from tests.engines.directories import plan_directory
+from tests.refusals import assert_names
 
 HOST_CODE = {"version_compatible": True}
 
@@ -51,14 +52,14 @@ def test_other_version_is_told_with_the_command_that_rebuilds(directory, gpu):
     path = directory(with_onnx=False)
     gpu("11.4", sm=89)
     text = refusal(path)
-    assert "built by tensorrt 10.3.0 and for SM 8.6; this is SM 8.9 with tensorrt 11.4.0.106" in text
-    assert f"fcn-edge build-engine {path}/model.fp32.onnx --target tensorrt --precision fp32 --out {path}" in text
+    assert_names(text, "tensorrt 10.3.0", "SM 8.6", "SM 8.9", "tensorrt 11.4.0.106")
+    assert_names(text, f"fcn-edge build-engine {path}/model.fp32.onnx --target tensorrt --precision fp32 --out {path}")
 
 
 def test_other_gpu_is_told(directory, gpu):
     path = directory(with_onnx=False)
     gpu("10.3", sm=87)
-    assert "built for SM 8.6; this is SM 8.7 with tensorrt 10.3.0. Rebuild it here" in refusal(path)
+    assert_names(refusal(path), "SM 8.6", "SM 8.7", "tensorrt 10.3.0", "build-engine")
 
 
 def test_cut_off_plan_is_told_by_its_size(directory):
@@ -66,26 +67,26 @@ def test_cut_off_plan_is_told_by_its_size(directory):
     plan = path / "model.plan"
     size = plan.stat().st_size
     plan.write_bytes(plan.read_bytes()[: size // 2])
-    assert f"is cut off, {size // 2} of {size} bytes; copy it again" in refusal(path)
+    assert_names(refusal(path), "model.plan", f"{size // 2} of {size} bytes")
 
 
 def test_edited_manifest_is_told(directory):
     path = edited(directory(), "manifest.json", runtime="tensorrt 11.4.0")
-    assert "manifest.json: was edited after it was written" in refusal(path)
+    assert_names(refusal(path), "manifest.json", "edited")
 
 
 def test_plan_of_another_model_is_told(directory):
     path = directory()
     plan = path / "model.plan"
     plan.write_bytes(plan.read_bytes()[:-4] + b"else")
-    assert "is not the plan that manifest.json tells of, but another file" in refusal(path)
+    assert_names(refusal(path), "model.plan", "manifest.json")
 
 
 def test_spec_of_another_model_is_told(directory):
     path = directory()
     spec = json.loads((path / "spec.json").read_text())
     edited(path, "spec.json", classes=[f"other {name}" for name in spec["classes"]])
-    assert "spec.json: is of another network than manifest.json" in refusal(path)
+    assert_names(refusal(path), "spec.json", "manifest.json")
 
 
 @pytest.mark.slow
@@ -93,13 +94,12 @@ def test_plan_of_other_shapes_is_told(gpu, exported, onnx_file, tmp_path):
     gpu("10.3")
     plan = plan_from_onnx(onnx_file, target="tensorrt").data
     path = plan_directory(tmp_path / "engine", exported(size=(96, 128)), plan)
-    text = refusal(path)
-    assert "the plan takes 1x64x96x3, and spec.json says 1x96x128x3: they are of different networks" in text
+    assert_names(refusal(path), "1x64x96x3", "spec.json", "1x96x128x3")
 
 
 def test_host_code_is_loaded_only_on_request(directory, frame):
     path = directory(flags=HOST_CODE)
-    assert "carries host code, which loading it runs on this machine" in refusal(path)
+    assert_names(refusal(path), "host code")
     with open_engine(path, options=EngineOptions(allow_host_code=True)) as engine:
         assert engine.segment(frame).class_map.shape == frame.shape[:2]
 
@@ -107,38 +107,37 @@ def test_host_code_is_loaded_only_on_request(directory, frame):
 def test_empty_plan_is_told(directory):
     path = directory()
     (path / "model.plan").write_bytes(b"")
-    assert "the file is empty; expected a TensorRT plan" in refusal(path)
+    assert_names(refusal(path), "model.plan", "empty")
 
 
 def test_folder_in_the_place_of_the_plan_is_told(directory):
     path = directory()
     (path / "model.plan").unlink()
     (path / "model.plan").mkdir()
-    assert "is a folder; expected a TensorRT plan" in refusal(path)
+    assert_names(refusal(path), "model.plan", "folder")
 
 
 def test_rtx_plan_given_to_tensorrt_is_told(directory, onnx_file, tmp_path):
     path = plan_directory(tmp_path / "rtx", onnx_file, b"vtrt" + b"\0" * 1000)
-    assert "holds a plan of tensorrt-rtx, and the manifest says tensorrt" in refusal(path)
+    assert_names(refusal(path), "model.plan", "tensorrt-rtx", "manifest")
     whole = plan_directory(tmp_path / "whole", onnx_file, b"vtrt" + b"\0" * 1000, target="tensorrt-rtx")
-    assert "built for tensorrt-rtx, not tensorrt; build it anew" in refusal(whole, target="tensorrt")
+    assert_names(refusal(whole, target="tensorrt"), "tensorrt-rtx", "tensorrt")
 
 
 def test_bare_plan_has_no_contract(directory):
-    assert "open the engine directory that it is of" in refusal(directory() / "model.plan", target="tensorrt")
+    assert_names(refusal(directory() / "model.plan", target="tensorrt"), "engine directory")
 
 
 def test_manifest_that_tells_too_little_is_refused(directory):
     path = directory()
     (path / "manifest.json").write_text(json.dumps({"target": "tensorrt", "precision": "fp32"}))
-    assert "the manifest does not tell runtime, plan_sha256, spec_sha256" in refusal(path)
+    assert_names(refusal(path), "manifest", "runtime", "plan_sha256", "spec_sha256")
 
 
 def test_plan_that_the_vendor_refuses_is_told_with_its_reason(directory, gpu, onnx_file, tmp_path):
     directory()
     path = plan_directory(tmp_path / "noise", onnx_file, b"noise" * 100)
-    text = refusal(path)
-    assert "tensorrt 10.3.0 cannot load this plan (Magic tag does not match" in text and "build it anew" in text
+    assert_names(refusal(path), "tensorrt 10.3.0", "Magic tag")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +160,7 @@ def test_compatible_plans_open_where_they_may(directory, gpu, flags, family, sm,
     if opens:
         open_engine(path, options=options).close()
     else:
-        assert "Rebuild it here from its ONNX file" in refusal(path, options=options)
+        assert_names(refusal(path, options=options), "build-engine")
 
 
 def test_portable_rtx_plan_needs_ampere(gpu, onnx_file, tmp_path):
@@ -173,8 +172,8 @@ def test_portable_rtx_plan_needs_ampere(gpu, onnx_file, tmp_path):
     for path in (portable, listed):
         open_engine(path).close()
     gpu("rtx", sm=75)
-    assert "built for SM portable: Ampere and newer; this is SM 7.5" in refusal(portable)
-    assert "built for SM 8.6, 8.9; this is SM 7.5" in refusal(listed)
+    assert_names(refusal(portable), "Ampere", "SM 7.5")
+    assert_names(refusal(listed), "8.6, 8.9", "SM 7.5")
 
 
 @pytest.mark.slow
@@ -187,14 +186,14 @@ def test_engine_of_another_machine_is_rebuilt_once_into_the_cache(directory, gpu
     assert class_map.shape == frame.shape[:2]
     assert found.trt.calls.count("Builder.build_serialized_network") == 1
     assert found.trt.config.limits and not found.trt.config.cleared  # the options of the manifest
-    assert [record.message for record in caplog.records if "building it anew for this machine" in record.message]
+    assert [record.message for record in caplog.records if "SM 8.9" in record.message]
 
 
 def test_other_file_beside_the_plan_is_not_taken_for_its_source(directory, gpu, int8_file):
     path = directory()
     shutil.copy(int8_file, path / "model.fp32.onnx")
     gpu("11.4")
-    assert "model.fp32.onnx is not the file that it was built from" in refusal(path)
+    assert_names(refusal(path), "model.fp32.onnx", "tensorrt 11.4.0.106")
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
@@ -207,8 +206,8 @@ def test_without_a_gpu_all_that_is_missing_is_named_and_what_runs_instead(monkey
     with pytest.raises(BackendMissing) as caught:
         open_engine(path)
     text = str(caught.value)
-    assert f"the package {module} is not installed; pip install" in text and "no NVIDIA driver here" in text
-    assert text.endswith(f"fcn-edge run {path}/model.fp32.onnx --target openvino") and "\n" not in text
+    assert_names(text, module, "pip install", "NVIDIA driver", f"fcn-edge run {path}/model.fp32.onnx --target openvino")
+    assert "\n" not in text
 
 
 @pytest.mark.slow
@@ -219,7 +218,7 @@ def test_real_rtx_engine_says_what_it_needs(onnx_file, tmp_path, monkeypatch):
     monkeypatch.setattr("fcn_edge.engines.trt.opening.missing_gpu", lambda: "there is no NVIDIA driver here")
     path = build_engine(onnx_file, tmp_path / "engine", options=BuildOptions("tensorrt-rtx", "fp32")).path
     assert (path / "model.plan").read_bytes().startswith(b"vtrt")
-    assert "cannot run on this machine: there is no NVIDIA driver here. Without a GPU" in refusal(path)
+    assert_names(refusal(path), "NVIDIA driver", "openvino")
     plan = np.fromfile(path / "model.plan", np.uint8)
     plan[:-100].tofile(path / "model.plan")
-    assert "is cut off" in refusal(path)
+    assert_names(refusal(path), "model.plan", "bytes")

@@ -18,7 +18,7 @@ from fcn_edge.exporting import onnx_from_checkpoint  # noqa: E402
 from fcn_edge.metrics import confusion_from_maps, scores_from_confusion  # noqa: E402
 from fcn_edge.models.checkpoint import checkpoint_from_file, save_checkpoint  # noqa: E402
 from fcn_edge.registry import InputRecipe, NetworkRecipe, Recipe, TrainRecipe  # noqa: E402
-from fcn_edge.training import train_network  # noqa: E402
+from tests.training.runs import train_network  # noqa: E402
 
 STREETS = "synthetic:street,seed=5,images=12,size=64x96"
 OUTLIER = 256.0  # how much larger one channel is made than its neighbours
@@ -108,11 +108,11 @@ def test_training_with_rounding_gets_back_what_outliers_cost(outlying, tmp_path)
 @pytest.mark.slow
 def test_fine_tuning_starts_at_a_checkpoint_and_records_what_it_rounds(outlying, tmp_path):
     out, data = tmp_path / "net.safetensors", dataset_from_name(STREETS)
-    record = fine_tune(RECIPE, out, start=outlying, data=data, calib=STREETS, calib_images=2)
+    record = fine_tune(RECIPE, out, start=outlying, data=data, calib=STREETS, calib_images=2).record.to_json()
     assert len(record["epochs"]) == RECIPE.train.epochs // 8
     assert (record["qat"]["calib"], record["qat"]["images"], record["start"]) == (STREETS, 2, outlying.name)
     again = fine_tune(RECIPE, out, start=outlying, data=data, calib=STREETS, calib_images=2)
-    assert again["epochs"] == record["epochs"], "the same run has nothing left to train"
+    assert again.record.to_json()["epochs"] == record["epochs"], "the same run has nothing left to train"
     with pytest.raises(BadInput, match="12 calibration images"):
         fine_tune(RECIPE, out, start=outlying, data=data, validation=data, calib=STREETS)
 

@@ -14,11 +14,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.engines import open_engine
-from fcn_edge.errors import BadInput
+from fcn_edge.errors import BadInput, NotTaken
 from fcn_edge.exporting import contract_file
 from fcn_edge.geometry import Sampling, align_corners, stretch
 from fcn_edge.onnxfile import contract_from_onnx, takes_frames
 from fcn_edge.transforms import class_map_from_scores
+from tests.refusals import refused
 
 MEAN, STD = (100.0, 120.0, 140.0), (50.0, 30.0, 70.0)
 NORMALISED = f"mean = {list(MEAN)}\nstd = {list(STD)}\n"
@@ -139,7 +140,7 @@ def test_network_of_bytes_sees_them_unchanged(convert, planar, out):
 
 def test_network_of_bytes_with_a_mean_in_its_spec_is_refused(convert):
     """Bytes minus a mean would wrap round without a word."""
-    with pytest.raises(BadInput, match="takes bytes and normalises them itself; leave mean and std out of the spec"):
+    with refused(BadInput, "foreign.onnx", "mean", "std"):
         convert(colour_model(element=UINT8), CLASSES + NORMALISED)
 
 
@@ -309,40 +310,40 @@ def one_input_of(kind, shape):
 
 
 @pytest.mark.parametrize(
-    ("model", "spec", "words"),
+    ("model", "spec", "facts"),
     [
-        (two_inputs(), CLASSES, r"2 inputs \(image, threshold\); a segmentation network here has one"),
-        (colour_model(), None, r"made elsewhere; say what it is with --spec FILE.toml"),
-        (colour_model(), NORMALISED, r"the spec names no classes"),
-        (colour_model(), 'class_set = "voc"', r"names 21 classes, the output scores has shape \[1, 3, 64, 96\]"),
-        (colour_model(out="NHWC"), 'class_set = "camvid"', r"names 11 classes, .* has shape \[1, 64, 96, 3\]"),
-        (colour_model(size=("h", "w")), CLASSES, r"leaves its size open; add height and width to the spec"),
-        (colour_model(), CLASSES + "height = 32\n", r"fixed to 64x96, the spec says 32xNone"),
-        (colour_model(), CLASSES + "meen = [1.0]\n", r"spec.toml: unknown key 'meen'; did you mean 'mean'"),
-        (colour_model(), CLASSES + "mean = [1.0]\n", r"mean in the spec: expected 3 values, found 1"),
-        (colour_model(), CLASSES + "mean = [nan, 0, 0]\n", r"spec.toml: mean: expected a finite number"),
-        (colour_model(), CLASSES + "std = [0.0, 1.0, 1.0]\n", r"size and std must be positive"),
-        (colour_model(), CLASSES + "palette = [[1, 2, 3]]\n", r"1 colours for 3 classes"),
-        (colour_model(), CLASSES + 'output = "nothing"\n', r"no output 'nothing'; it has scores"),
-        (colour_model(), "classes = [", r"spec.toml: not TOML"),
-        (colour_model(batch=4), CLASSES, r"fixed to batches of 4"),
-        (one_input_of(TensorProto.INT32, [1, 3, 64, 96]), CLASSES, r"image is INT32 of rank 4"),
-        (one_input_of(FLOAT, [3, 64, 96]), CLASSES, r"image is FLOAT of rank 3"),
-        (one_input_of(FLOAT, [1, 4, 64, 96]), CLASSES, r"no axis of 3 colours at place 1 or 3"),
-        (b"plain text, no protobuf", CLASSES, r"not an ONNX file"),
-        (b"", CLASSES, r"the file is empty; expected an ONNX file"),
+        (two_inputs(), CLASSES, ("foreign.onnx", "2 inputs", "image", "threshold")),
+        (colour_model(), None, ("foreign.onnx", "spec", "classes", "mean", "std", "channels")),
+        (colour_model(), NORMALISED, ("foreign.onnx", "classes", "class_set")),
+        (colour_model(), 'class_set = "voc"', ("21 classes", "scores", "[1, 3, 64, 96]")),
+        (colour_model(out="NHWC"), 'class_set = "camvid"', ("11 classes", "[1, 64, 96, 3]")),
+        (colour_model(size=("h", "w")), CLASSES, ("foreign.onnx", "height", "width")),
+        (colour_model(), CLASSES + "height = 32\n", ("64x96", "32xNone")),
+        (colour_model(), CLASSES + "meen = [1.0]\n", ("spec.toml", "meen", "mean")),
+        (colour_model(), CLASSES + "mean = [1.0]\n", ("mean", 3, 1)),
+        (colour_model(), CLASSES + "mean = [nan, 0, 0]\n", ("spec.toml", "mean", "nan")),
+        (colour_model(), CLASSES + "std = [0.0, 1.0, 1.0]\n", ("std", "[0.0, 1.0, 1.0]")),
+        (colour_model(), CLASSES + "palette = [[1, 2, 3]]\n", ("1 colours", "3 classes")),
+        (colour_model(), CLASSES + 'output = "nothing"\n', ("nothing", "scores")),
+        (colour_model(), "classes = [", ("spec.toml", "TOML")),
+        (colour_model(batch=4), CLASSES, ("foreign.onnx", "batches", 4)),
+        (one_input_of(TensorProto.INT32, [1, 3, 64, 96]), CLASSES, ("image", "INT32", 4)),
+        (one_input_of(FLOAT, [3, 64, 96]), CLASSES, ("image", "FLOAT", 3)),
+        (one_input_of(FLOAT, [1, 4, 64, 96]), CLASSES, ("axis", "3 colours")),
+        (b"plain text, no protobuf", CLASSES, ("foreign.onnx", "ONNX")),
+        (b"", CLASSES, ("foreign.onnx", "empty")),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
-def test_what_cannot_be_wrapped_is_refused(convert, tmp_path, model, spec, words):
-    with pytest.raises(BadInput, match=words):
+def test_what_cannot_be_wrapped_is_refused(convert, tmp_path, model, spec, facts):
+    with refused(BadInput, *facts):
         convert(model, spec)
     assert not (tmp_path / "contract.onnx").exists()
 
 
 def test_missing_spec_file_is_named(tmp_path):
     (tmp_path / "a.onnx").write_bytes(colour_model().SerializeToString())
-    with pytest.raises(BadInput, match=r"none.toml: no such file; expected a TOML file"):
+    with refused(BadInput, "none.toml"):
         contract_file(tmp_path / "a.onnx", tmp_path / "b.onnx", spec=tmp_path / "none.toml")
 
 
@@ -351,5 +352,5 @@ def test_operator_that_no_runtime_knows_is_named(convert):
     model.graph.node.append(helper.make_node("Sharpen", ["scores"], ["sharp"], domain="com.example"))
     model.opset_import.append(helper.make_opsetid("com.example", 1))
     model.graph.output[0].name = "sharp"
-    with pytest.raises(BadInput, match="cannot load this file"):
+    with refused(NotTaken, "foreign.onnx", "com.example:Sharpen"):
         convert(model)

@@ -15,7 +15,7 @@ from fcn_edge.models.backbones import (  # noqa: E402
     classifier_weights,
     load_classifier,
 )
-from fcn_edge.training import imagenet_weights  # noqa: E402
+from fcn_edge.training.starting_weights import imagenet_weights  # noqa: E402
 from tests.models.published import CLASSES, PARAMETERS, classifier, lite0_logits, randomised  # noqa: E402
 
 PUBLISHED = [name for name in PARAMETERS if not name.startswith("fcn_")]

@@ -13,11 +13,12 @@ pytest.importorskip("torch", reason="torch is not installed: nothing is trained"
 from fcn_edge.data import Dataset, class_set, dataset_from_name
 from fcn_edge.errors import BadInput
 from fcn_edge.registry import InputRecipe, NetworkRecipe, Recipe, SceneRecipe, TrainRecipe
-from fcn_edge.training import scenes, train_network
+from fcn_edge.training import scenes
 from fcn_edge.training.backdrops import drawn_backdrop
 from fcn_edge.training.batches import EpochBatches
 from fcn_edge.training.reader import ImageReader
 from fcn_edge.training.scenes import Scenes, free_rectangle
+from tests.training.runs import train_network
 
 SIZE = (96, 128)
 SCENES = SceneRecipe("person", share=1.0, empty=0.0, drawn=0.0, most=3)
