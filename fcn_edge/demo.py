@@ -119,7 +119,7 @@ def _calibrate(fp32: Path, out: Path, files: dict[str, str], progress: Progress)
         count=CALIBRATION_IMAGES,
         placement=placement_for("openvino", this_device()),
         table_out=table,
-        on_image=lambda done, total: progress.update("calibrating", done, total),
+        progress=progress,
     )
     files[str(made.path)] = "the network in INT8 (Q/DQ), placed for this CPU"
     files[str(table)] = "the calibration table, with the hash of every image"
@@ -136,7 +136,7 @@ def _nvidia_engines(fp32: Path, out: Path, files: dict[str, str], progress: Prog
         progress.note(f"compiling a TensorRT-RTX engine in {precision} on this CPU (it runs on an RTX GPU)")
         calib = str(out / "street.table.json") if precision == "int8" else None
         options = BuildOptions("tensorrt-rtx", precision, calib=calib)
-        built = build_engine(fp32, out / f"street.{precision}.rtx", options=options, on_image=progress.update)
+        built = build_engine(fp32, out / f"street.{precision}.rtx", options=options, progress=progress)
         manifests.append(built.manifest)
         files[str(built.path)] = f"a TensorRT-RTX engine in {precision}, compiled, not run"
     return manifests
@@ -158,7 +158,7 @@ def _video(model: Path, out: Path, source: str, files: dict[str, str], progress:
             frames,
             engine,
             [sink_from_uri(str(path), engine, source=frames)],
-            on_frame=lambda frame, view, times: progress.update("segmenting", frame.index + 1, total),
+            on_frame=lambda result: progress.update("segmenting", result.frame.index + 1, total),
         )
     if summary.failed:
         raise BadInput(summary.failed)

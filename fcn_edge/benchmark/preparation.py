@@ -101,8 +101,7 @@ class Preparation:
             table_out=None if is_kept or is_table else table,
             placement=placement_for("openvino", this_device()),
             held_out=held_out,
-            on_image=lambda done, total: self.progress.update(f"calibrating {path.stem}", done, total),
-            on_note=lambda text: self.progress.note(f"calibration images: {text}"),
+            progress=self.progress,
         )
         spec = contract_from_onnx(path).spec
         name = f"{spec.name} {spec.preprocess.height}x{spec.preprocess.width}"

@@ -21,46 +21,67 @@ if TYPE_CHECKING:
 
 @verb
 def bench(
-    model: Annotated[list[str] | None, typer.Argument(help="Files and engine directories; default: packaged.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Labelled set that mIoU is measured on.")] = None,
-    suite: Annotated[str | None, typer.Option("--suite", help="A suite of the benchmarks shelf.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the record and its reports.")] = Path("bench"),
-    calib: Annotated[str | None, typer.Option("--calib", help="Also build and measure INT8 of the fp32 files.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL...", help="Checkpoints, ONNX files, engine directories or packaged names [packaged network]."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Labelled data set, KIND:PATH#SPLIT, to measure mIoU on.")
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Suite of the benchmarks folder by name, or a TOML file.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the record and the reports.")] = Path("bench"),
+    calib: Annotated[
+        str | None, typer.Option("--calib", help="Calibration images: also measure each fp32 file in INT8.")
+    ] = None,
     allow_overlap: AllowOverlapOption = False,
     target: Annotated[
-        list[str] | None, typer.Option("--target", metavar="TARGET", help="Only this engine (repeatable).")
+        list[str] | None,
+        typer.Option("--target", metavar="TARGET", help="Measure only on this engine (repeatable) [all available]."),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option("--precision", metavar="PRECISION", help="Only this one (repeatable).")
+        list[str] | None,
+        typer.Option(
+            "--precision", metavar="PRECISION", help="Measure only this precision (repeatable) [all available]."
+        ),
     ] = None,
     schedule: Annotated[
-        list[str] | None, typer.Option("--schedule", help="Also by this one, on a video (repeatable).")
+        list[str] | None,
+        typer.Option("--schedule", help="Also measure with this schedule, on a data set of videos (repeatable)."),
     ] = None,
-    size: Annotated[list[str] | None, typer.Option("--size", help="HxW, of checkpoints (repeatable).")] = None,
+    size: Annotated[
+        list[str] | None, typer.Option("--size", help="Input size HxW at which checkpoints are exported (repeatable).")
+    ] = None,
     files: Annotated[
-        Path | None, typer.Option("--files", help="Keep exported and INT8 files there, and use them again.")
+        Path | None, typer.Option("--files", help="Folder that keeps exported and INT8 files for the next run.")
     ] = None,
-    prepare: Annotated[bool, typer.Option("--prepare", help="Only make the files of --files.")] = False,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds of each variant [10].")] = None,
-    frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames of a round [10].")] = None,
-    camera_fps: Annotated[
-        float | None, typer.Option("--camera-fps", min=0, help="Of the paced run; 0 for none [30].")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer rounds and frames, no paced run: a first look.")
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Only write the files of --files; measure nothing.")
     ] = False,
-    pictures: Annotated[bool, typer.Option(help="Show sample pictures in the HTML report.")] = True,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, help="Rounds in which each row is timed [10].")
+    ] = None,
+    frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames per round [10].")] = None,
+    camera_fps: Annotated[
+        float | None, typer.Option("--camera-fps", min=0, help="Frames per second of the paced run; 0: none [30].")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="3 rounds of 5 frames, no paced run.")] = False,
+    pictures: Annotated[bool, typer.Option(help="Include sample pictures in the HTML report.")] = True,
     spec: SpecOption = None,
     recipe: RecipeOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Latency against mIoU, on every engine that is here.
+    """Measure latency and mIoU on every available engine.
 
-    fp32, bf16 where the CPU has it, and with --calib INT8 are measured in interleaved rounds, so drift
-    affects all of them equally; a fixed reference workload is timed beside each frame, so `gate` can
-    compare the record with another day's. Frames are timed as fast as they go and at a camera's pace.
-    Writes record.json, .csv, .md, .html and .png; a run that was cut short goes on from its last
+    fp32, bf16 where the CPU has it, and with --calib INT8 are timed in interleaved rounds, so drift of the
+    machine affects all rows equally. A reference workload is timed in each round, so that `gate` can compare
+    records of different days. Frames are timed back to back and at a camera's frame rate.
+
+    Writes record.json, .csv, .md, .html and .png. A run that was interrupted continues after its last
     finished rows.
 
     \b
@@ -135,7 +156,7 @@ def print_record(record: Record) -> None:
     from fcn_edge.benchmark.report import device_words, miou_in_points
 
     title = f"{record.data}, {record.images} images; {device_words(record, short=True)}"
-    columns = ("model", "precision", "engine", "p50 ms", "p95 ms", "with input and view", "mIoU", "MB", "peak MB", "")
+    columns = ("model", "precision", "engine", "p50 ms", "p95 ms", "end to end ms", "mIoU", "MB", "peak MB", "")
     table = Table(*columns, title=title)
     for row in sorted(record.rows, key=lambda row: row.frame_ms):
         table.add_row(
@@ -153,7 +174,7 @@ def print_record(record: Record) -> None:
     print_table(table)
     print("front: no other row is both faster and more accurate; else the fastest row that is")
     if any(row.miou_ci for row in record.rows):
-        print("±: half the 95 % interval; all rows see the same images: compare two by evaluate --against")
+        print("±: half the 95 % interval; all rows use the same images: compare two with evaluate --against")
     for text in record.skipped:
         print(f"skipped: {text}")
 

@@ -25,8 +25,8 @@ def demo(
 ) -> None:
     """Run the whole pipeline on synthetic streets or a video.
 
-    Checkpoint to ONNX to INT8 to engines, mIoU and latency of each, and an annotated video: a few minutes on
-    two cores.
+    Exports the packaged checkpoint to ONNX, calibrates INT8, builds engines, measures mIoU and latency of
+    each, and writes an annotated video. Takes a few minutes on two cores.
 
     \b
     Example:
@@ -48,6 +48,6 @@ def _print_demo(result: DemoResult) -> None:
     print_record(result.record)
     for manifest in result.nvidia:
         print(f"{plan_in_words(manifest)}; mIoU {manifest['miou_note']}")
-    print(f"video: {result.summary['frames_out']} frames, {result.summary['fps']:.1f} a second, drawing included")
+    print(f"video: {result.summary['frames_out']} frames, {result.summary['fps']:.1f} fps, drawing included")
     for path, meaning in result.files.items():
         print(f"  {path}  {meaning}")

@@ -31,15 +31,18 @@ if TYPE_CHECKING:
 
 @verb
 def evaluate(
-    data: Annotated[str, typer.Option("--data", help="Labelled set KIND:PATH#SPLIT.")],
+    data: Annotated[str, typer.Option("--data", help="Labelled data set, KIND:PATH#SPLIT.")],
     model: ModelArgument = None,
     target: TargetOption = "auto",
     execution: ExecutionOption = None,
     provider: ProviderOption = "cpu",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first images.")] = None,
-    trimap: Annotated[int | None, typer.Option("--trimap", min=1, help="Also so many pixels around edges.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Number of images, from the first [all].")] = None,
+    trimap: Annotated[
+        int | None, typer.Option("--trimap", min=1, help="Also score only pixels this near to a class boundary.")
+    ] = None,
     against: Annotated[
-        str | None, typer.Option("--against", help="Model, or JSON of evaluate or bench, to differ from.")
+        str | None,
+        typer.Option("--against", help="Compare with this model, or JSON file of evaluate or bench (FILE.json#ROW)."),
     ] = None,
     spec: SpecOption = None,
     recipe: RecipeOption = None,
@@ -49,15 +52,16 @@ def evaluate(
     cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
-    """The paper's four metrics on a labelled set.
+    """Score a network on a labelled data set.
 
-    Pixel accuracy, mean accuracy, mean IU and frequency weighted IU, and the IU of each class.
-    An image that does not decode is named and left out. Intervals of 95 % say how far a score would
-    move on other frames of the same drives. --against scores a second model on the same images (or
-    takes its scores from the JSON of an earlier evaluate, or from a row of a bench record) and says
-    whether the difference in mean IU is real; each class is judged by itself, so one in twenty
-    classes seems to differ where none does. --schedule is for sets that are videos, and for the
-    model alone, not for the one it is held against. --cluster ray gives the same result bit for bit.
+    Prints pixel accuracy, mean accuracy, mIoU and frequency weighted IoU with 95 % intervals, and the IoU of
+    each class. Images that do not decode are listed and left out.
+
+    --against scores a second model on the same images, or reads its scores from the JSON of an earlier
+    evaluate or a row of a bench record, and reports whether the difference of mIoU is significant. Each class
+    is tested separately, so about one class in twenty appears to differ by chance.
+
+    --schedule needs a data set of videos and applies to MODEL alone. --cluster ray gives bit-identical scores.
 
     \b
     Examples:
@@ -125,11 +129,11 @@ def _print_evaluation(result: dict[str, Any]) -> None:
 
     from fcn_edge.engines.base import StageRuns
 
-    named = (("mean IU", "miou"), ("pixel acc.", "pixel_acc"), ("mean acc.", "mean_acc"), ("f.w. IU", "fw_iou"))
+    named = (("mIoU", "miou"), ("pixel acc.", "pixel_acc"), ("mean acc.", "mean_acc"), ("f.w. IoU", "fw_iou"))
     said = [f"{name} {_points(result[key])}{_between(result.get(f'{key}_ci'))}" for name, key in named]
     print(f"{result['data']}, {result['images']} images: " + ", ".join(said))
     against = result.get("against")
-    table = Table("class", "IU", "95 % interval", *(("other", "difference", "95 % interval") if against else ()))
+    table = Table("class", "IoU", "95 % interval", *(("other", "difference", "95 % interval") if against else ()))
     for name, value in result["iou"].items():
         cells = [name, _points(value), _limits(result["iou_ci"][name])]
         if against:
@@ -138,7 +142,7 @@ def _print_evaluation(result: dict[str, Any]) -> None:
         table.add_row(*cells)
     print_table(table)
     if "trimap" in result:
-        print(f"mean IU near boundaries (trimap): {_points(result['trimap']['miou'])}")
+        print(f"mIoU near boundaries (trimap): {_points(result['trimap']['miou'])}")
     print(f"{result['model']} on {result['runtime']}, {result['precision']}, executed in {result['execution']}")
     if result["stage_runs"]:
         stages = [StageRuns(**stage) for stage in result["stage_runs"]]
@@ -163,14 +167,14 @@ def _print_labels(result: dict[str, Any]) -> None:
 
 
 def _print_difference(against: dict[str, Any], result: dict[str, Any]) -> None:
-    print(f"against {against['name']}: mean IU {_points(against['miou'])}{_between(against['miou_ci'])}")
+    print(f"against {against['name']}: mIoU {_points(against['miou'])}{_between(against['miou_ci'])}")
     verdicts = {
-        "real": "real: the interval excludes 0",
-        "not distinguishable": f"not distinguishable with {result['images']} images",
-        "undecidable": "whether it is real cannot be told",
+        "real": "significant: the interval excludes 0",
+        "not distinguishable": f"not significant with {result['images']} images",
+        "undecidable": "its significance is undecidable",
     }
     shown = _signed(against["difference"]) + _between(against["difference_ci"], sign="+")
-    print(f"difference in mean IU: {shown} points; {verdicts[against['verdict']]}")
+    print(f"difference of mIoU: {shown} points; {verdicts[against['verdict']]}")
 
 
 def _points(value: float | None) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.engines import EngineOptions, open_engine
-from fcn_edge.engines.base import StageRuns
+from fcn_edge.engines.base import Place, StageRuns
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame
 from fcn_edge.geometry import Sampling, stride
 from fcn_edge.onnxfile import METADATA_KEY, save_onnx, with_metadata
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxstages import stages_from_onnx
 from fcn_edge.spec import Head
 from tests.refusals import refused
@@ -112,11 +110,10 @@ def opened(path, schedule, target="onnxruntime", execution=None):
 
 
 def given(engine, images, *, stream=0, sequence="", start=0):
-    """Scores of frames of a stream, as the pipeline hands them over."""
+    """Scores of frames of a stream, as `start` hands them over."""
     found = []
     for index, image in enumerate(images, start):
-        engine.turn_to(Frame(image, index, time.monotonic_ns(), "test", stream=stream, sequence=sequence))
-        found.append(engine.infer(image[None]))
+        found.append(engine._begin_input(image[None], Place(stream, sequence, index))())
     return found
 
 
@@ -185,7 +182,7 @@ def test_adaptive_rests_while_nothing_moves_and_wakes_when_it_does(small, drive)
     assert first == 11 and second > third > 1
 
 
-def test_without_turn_to_frames_follow_each_other(small, drive):
+def test_images_without_a_frame_follow_each_other(small, drive):
     with opened(small(), "fixed:2") as engine:
         for image in drive[:4]:
             engine.segment(image)
@@ -252,9 +249,9 @@ def test_result_belongs_to_the_caller(small, drive):
 def test_stages_of_the_packaged_network_are_its_skips():
     from fcn_edge.engines import model_path
 
-    stages = stages_from_onnx(model_path(None))
+    stages = stages_from_onnx(OnnxModel.from_file(model_path(None)))
     assert stages.strides == (4, 8, 16, 32)
-    shallow = onnx.load_from_string(stages.prefix(2, [1]))
+    shallow = stages.prefix(2, [1])
     assert [value.name for value in shallow.graph.input] == ["frames", stages.carried[1]]
     assert [value.name for value in shallow.graph.output] == ["y", stages.carried[0]]
     assert len(shallow.graph.node) < len(stages.model.graph.node) / 2
