@@ -88,8 +88,10 @@ def plan_from(
         raise BadInput("bench needs labelled images: give `data` KIND:PATH#SPLIT or a `suite`")
     chosen = opened or BenchSuite("")
     targets = tuple(each for each in listed(target) if each != "auto") or chosen.targets
-    for each in (*targets, *chosen.sizes_of):
-        require_known("target", each, TARGETS)
+    for each in targets:
+        require_known("`target`", each, TARGETS)
+    for each in chosen.sizes_of:
+        require_known(f"{suite}: sizes_of:", each, TARGETS)
     named = tuple(model for model in given if not isinstance(model, Variant))
     chosen_calib = chosen.calib if calib is None else calib
     read = (*(named or chosen.models), chosen_calib, source if isinstance(source, (str, Path)) else None)
@@ -157,10 +159,10 @@ def listed(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
 
 
-def require_known(argument: str, name: str, known: Sequence[str]) -> None:
+def require_known(where: str, name: str, known: Sequence[str]) -> None:
     """Raises BadInput for a name that is not among the known ones."""
     if name not in known:
-        raise BadInput(f"`{argument}` {name}: unknown{nearest(name, known)}")
+        raise BadInput(f"{where} {name}: unknown{nearest(name, known)}")
 
 
 def _sizes(size: Size | str | Sequence[Size | str] | None) -> tuple[Size | str, ...]:
