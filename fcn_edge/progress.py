@@ -29,3 +29,16 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
+
+
+class NamedTask:
+    """Passes progress on under one name, for a task that is a part of a larger one."""
+
+    def __init__(self, progress: Progress, task: str) -> None:
+        self._progress, self._task = progress, task
+
+    def update(self, task: str, done: int, total: int | None = None) -> None:
+        self._progress.update(self._task, done, total)
+
+    def note(self, text: str) -> None:
+        self._progress.note(text)
