@@ -9,12 +9,14 @@ import typer
 
 from fcn_edge.choices import PlacementName
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import runnable
+from fcn_edge.cli._model import contract_model
 from fcn_edge.cli._options import (
     AllowOverlapOption,
     CalibImagesOption,
     JsonOption,
     MethodOption,
+    ModelArgument,
+    RecipeOption,
     SpecOption,
 )
 from fcn_edge.cli._parse import require_suffix
@@ -24,7 +26,8 @@ from fcn_edge.errors import BadInput
 
 @verb
 def calibrate(
-    model: Annotated[str, typer.Argument(help="fp32 ONNX file (with --spec where it was made elsewhere).")],
+    model: ModelArgument = None,
+    *,
     out: Annotated[Path, typer.Option("--out", help="INT8 file to write.")],
     calib: Annotated[str, typer.Option("--calib", help="Folder, glob, video, data set, TOML or table of images.")],
     method: MethodOption = None,
@@ -37,6 +40,7 @@ def calibrate(
     dla_cache: Annotated[Path | None, typer.Option("--dla-cache", help="Also a TensorRT cache for DLA.")] = None,
     dla_tensorrt: Annotated[str, typer.Option("--dla-tensorrt", help="Version that reads it.")] = "10.3.0",
     spec: SpecOption = None,
+    recipe: RecipeOption = None,
     json: JsonOption = False,
 ) -> None:
     """An INT8 (Q/DQ) ONNX file from images, and its table.
@@ -56,6 +60,7 @@ def calibrate(
     from fcn_edge.calibration.dla import dla_line, tensorrt_number, write_dla_cache
     from fcn_edge.calibration.images import save_recipe
     from fcn_edge.data import dataset_from_name
+    from fcn_edge.engines import model_path
     from fcn_edge.outputs import require_apart, require_outputs
     from fcn_edge.schema import to_mapping
 
@@ -65,10 +70,11 @@ def calibrate(
     if dla_cache is not None:
         tensorrt_number(dla_tensorrt)  # before minutes of calibrating
     held_out = dataset_from_name(data) if data and not allow_overlap else None
-    table, read = out.with_suffix(".table.json"), [model, calib, verify, spec, data]
+    table = out.with_suffix(".table.json")
+    read: list[Path | str | None] = [model_path(model), calib, verify, spec, data]
     require_outputs([out, table, save_set], read)
     require_apart([path for path in (out, table, save_set, dla_cache) if path is not None], read)
-    with runnable(model, spec) as path, progress_bar() as progress:
+    with contract_model(model, spec, recipe) as path, progress_bar() as progress:
         _require_fp32(path)
         made = int8_from_onnx(
             path,
@@ -106,15 +112,12 @@ def calibrate(
 
 
 def _require_fp32(path: Path) -> None:
-    """Raises BadInput where `path` is not an fp32 ONNX file, which alone can be calibrated."""
-    from fcn_edge.engines import CHECKPOINT_SUFFIXES
+    """Raises BadInput where the ONNX file is not fp32."""
     from fcn_edge.onnxfile import contract_from_onnx
 
-    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
-        raise BadInput(f"{path}: a checkpoint; export it first, or do both with build-engine --precision int8")
-    held = contract_from_onnx(path).quantization.precision
-    if held != "fp32":
-        raise BadInput(f"{path}: is {held} already; calibrate the fp32 file")
+    precision = contract_from_onnx(path).quantization.precision
+    if precision != "fp32":
+        raise BadInput(f"{path}: is {precision} already; calibrate the fp32 file")
 
 
 def _print_calibration(result: dict[str, Any]) -> None:

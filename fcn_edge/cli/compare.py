@@ -23,8 +23,11 @@ SIDE = "checkpoint, ONNX file, engine directory or packaged name"
 
 @verb
 def compare(
-    a: Annotated[str, typer.Argument(help=f"The reference: {SIDE}.")],
-    b: Annotated[str, typer.Argument(help=f"What is held against it: {SIDE}.")],
+    a: Annotated[str | None, typer.Argument(help=f"The reference: {SIDE} [packaged network].")] = None,
+    b: Annotated[
+        str | None, typer.Argument(help=f"Compared with it: {SIDE} [packaged INT8 network, where A is packaged].")
+    ] = None,
+    *,
     images: Annotated[str, typer.Option("--images", help="Folder, glob, video, data set or TOML of images.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for compare.json and disagreement.png.")] = None,
     count: Annotated[int | None, typer.Option("--count", min=1, help="How many images, evenly spread [8].")] = None,
@@ -61,6 +64,7 @@ def compare(
     from fcn_edge.errors import CheckFailed
     from fcn_edge.outputs import require_apart, require_outputs
 
+    a, b = _both_sides(a, b)
     if out is not None:
         require_outputs(files_of_comparison(out).values(), [a, b, images, spec_a, spec_b])
         require_apart([out], [images])
@@ -83,6 +87,17 @@ def compare(
     if paths:
         say(f"wrote {', '.join(str(path) for path in paths.values())}")
     raise typer.Exit(CheckFailed.exit_code if found.first else 0)
+
+
+def _both_sides(a: str | None, b: str | None) -> tuple[str, str]:
+    """A and B; nothing is the packaged network and its INT8 form."""
+    from fcn_edge.errors import BadInput
+    from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK
+
+    a = a or PACKAGED_NETWORK
+    if b is None and a != PACKAGED_NETWORK:
+        raise BadInput(f"`b` is missing: name what is compared with {a}")
+    return a, b or PACKAGED_INT8
 
 
 def _print_comparison(found: Comparison) -> None:

@@ -10,8 +10,8 @@ import typer
 
 from fcn_edge.choices import GraphIo
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import recipe_of
-from fcn_edge.cli._options import JsonOption, RecipeOption, SpecOption
+from fcn_edge.cli._model import exportable, recipe_of
+from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
 from fcn_edge.cli._parse import require_suffix, size_from_text
 from fcn_edge.cli._print import emit, progress_bar, warn
 from fcn_edge.errors import BadInput
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 @verb
 def export(
-    model: Annotated[Path, typer.Argument(help="Checkpoint, or an ONNX file made elsewhere with --spec.")],
+    model: ModelArgument = None,
+    *,
     out: Annotated[Path, typer.Option("--out", help="ONNX file to write.")],
     size: Annotated[str | None, typer.Option("--size", help="HxW instead of the checkpoint's.")] = None,
     head: Annotated[HeadKind, typer.Option("--head", help="Where the graph ends.")] = "scores",
@@ -52,38 +53,36 @@ def export(
       fcn-edge export other.onnx --spec other.toml --out net.onnx
       fcn-edge export fcn8s.safetensors --same-padding --data voc:VOC2012#val --out same.onnx
     """
-    from fcn_edge.atomic_io import require_file
     from fcn_edge.engines import CHECKPOINT_SUFFIXES
     from fcn_edge.exporting import ExportOptions, contract_file, onnx_from_checkpoint
 
-    require_file(model, "a checkpoint or an ONNX file")
+    path = exportable(model)
     require_suffix(out, ".onnx", "an ONNX file")
     if data is not None and not same_padding:
         raise BadInput("--data measures what --same-padding costs: give both, or neither")
-    if model.suffix.lower() not in CHECKPOINT_SUFFIXES:
+    if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
         if (size, head, io, dynamic, same_padding) != (None, "scores", "contract", False, False):
             raise BadInput(
                 "--size, --head, --io, --dynamic and --same-padding are for checkpoints; an ONNX file is only wrapped"
             )
-        path = contract_file(model, out, spec=spec, warn=warn)
-        if path != out:
-            raise BadInput(f"{model}: carries its contract already; there is nothing to export")
+        if contract_file(path, out, spec=spec, warn=warn) != out:
+            raise BadInput(f"{path}: carries its contract already; there is nothing to export")
         origin = spec or "its own metadata"
-        emit({"onnx": str(out)}, as_json=json, human=lambda: print(f"{out}: {model} with the contract of {origin}"))
+        emit({"onnx": str(out)}, as_json=json, human=lambda: print(f"{out}: {path} with the contract of {origin}"))
         return
     if spec is not None:
-        raise BadInput(f"{model}: a checkpoint; --spec describes an ONNX file made elsewhere")
+        raise BadInput(f"{path}: a checkpoint; --spec describes an ONNX file made elsewhere")
     options = ExportOptions(size_from_text(size), head, io, dynamic, same_padding)
     price = None
     if data is None:
-        made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))
+        made = onnx_from_checkpoint(path, out, options=options, recipe=recipe_of(recipe))
     else:
         from fcn_edge.data import dataset_from_name
         from fcn_edge.exporting.padding import same_padding_from_checkpoint
 
         with progress_bar() as progress:
             made, price = same_padding_from_checkpoint(
-                model,
+                path,
                 out,
                 dataset_from_name(data),
                 options=options,

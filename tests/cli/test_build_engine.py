@@ -97,10 +97,9 @@ def test_calibrate_names_and_counts_broken_pictures_and_goes_on(command, onnx_fi
     assert "street2.jpg: not an image that decodes" in done.err
 
 
-def test_calibrate_refuses_what_is_quantized_already(command, int8_file, checkpoint_file, pairs, tmp_path):
+def test_calibrate_refuses_what_is_quantized_already(command, int8_file, pairs, tmp_path):
     rest = ["--calib", pairs, "--out", tmp_path / "x.onnx"]
     command("calibrate", int8_file, *rest).refuses(2, "is int8 already; calibrate the fp32 file")
-    command("calibrate", checkpoint_file, *rest).refuses(2, "a checkpoint; export it first")
 
 
 @pytest.mark.slow

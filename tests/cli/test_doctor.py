@@ -39,7 +39,7 @@ def test_inspect_tells_each_kind_of_file(command, checkpoint_file, onnx_file, in
     assert (facts[onnx_file]["precision"], facts[onnx_file]["input"]) == ("fp32", "64x96 stretch")
     assert (facts[int8_file]["precision"], facts[int8_file]["placement"]) == ("int8", "any")
     assert facts[table_file]["kind"] == "calibration table" and facts[table_file]["images"] == 4
-    assert facts[foreign_file]["contract"] == "none: made elsewhere, needs --spec"
+    assert facts[foreign_file]["contract"] == "none: made elsewhere, needs a spec"
     assert "operators" in command("inspect", onnx_file).out
 
 
@@ -47,7 +47,7 @@ def test_inspect_tells_each_kind_of_file(command, checkpoint_file, onnx_file, in
     ("name", "text", "told"),
     [
         ("none.onnx", None, "none.onnx: no such file"),
-        ("notes.txt", "words", "not a kind of file that inspect knows"),
+        ("notes.txt", "words", "no kind of file that can be inspected"),
         ("other.json", '{"a": 1}', "no table, record or manifest of fcn-edge"),
         ("words.json", "words", "words.json: not JSON"),
         ("words.safetensors", "words", "not a safetensors file"),
