@@ -281,7 +281,7 @@ def identical(data: str | None) -> dict[str, Any]:
         return found
     pixels = 0
     items = dataset_from_name(data).items
-    with open_engine() as engine:
+    with open_engine(PACKAGED_NETWORK) as engine:
         for item in items:
             image = item.image()
             scores = engine.infer(input_from_frame(image, engine.spec.preprocess))[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -235,3 +235,30 @@ def require_same_classes(engine: Engine, dataset: Dataset) -> None:
     found = difference_of_classes(dataset.name, dataset.classes, engine.spec.name, engine.spec.classes)
     if found:
         raise BadInput(found)
+
+
+class _Reports:
+    """A callback of (images done, of how many) as progress."""
+
+    def __init__(self, on_image: Callable[[int, int], None]) -> None:
+        self._on_image = on_image
+
+    def update(self, task: str, done: int, total: int | None = None) -> None:
+        self._on_image(done, total or 0)
+
+    def note(self, text: str) -> None:
+        """Drop it."""
+
+
+def evaluate_engine(
+    engine: Engine,
+    dataset: Dataset,
+    *,
+    limit: int | None = None,
+    trimap: int | None = None,
+    may_be_empty: bool = False,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """The former name of `evaluate`, until its callers have changed."""
+    progress = _Reports(on_image)
+    return evaluate(engine, dataset, limit=limit, trimap=trimap, may_be_empty=may_be_empty, progress=progress)

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput
-from fcn_edge.evaluation import evaluate_engine
+from fcn_edge.evaluation import evaluate
 from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.sources import source_from_uri
 
@@ -44,4 +44,4 @@ def test_run_counts_frames_without_finite_scores_and_warns_once(overflowing, cap
 
 def test_evaluate_refuses_scores_that_are_not_finite(overflowing):
     with open_engine(overflowing, target="onnxruntime") as engine, pytest.raises(BadInput, match="NaN"):
-        evaluate_engine(engine, dataset_from_name(STREETS))
+        evaluate(engine, dataset_from_name(STREETS))

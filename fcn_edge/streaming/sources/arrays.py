@@ -1,0 +1,34 @@
+"""Pictures that a Python program makes, as a source."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from fcn_edge.errors import BadInput
+from fcn_edge.frame import Frame
+from fcn_edge.streaming.sources.base import Source
+
+
+class ArraySource(Source):
+    """Images (H, W, 3) uint8 BGR of any iterable.
+
+    A list or an array of images is a recording: it may be read again, and several frames may be in flight. Any other
+    iterable may be a camera: each image is copied, since it may be written to again, and its result waits for no
+    later one.
+    """
+
+    def __init__(self, images: Iterable[np.ndarray]) -> None:
+        super().__init__("arrays")
+        self._images = images
+        self.is_recorded = isinstance(images, (Sequence, np.ndarray))
+        self.length = len(images) if isinstance(images, (Sequence, np.ndarray)) else None
+
+    def frames(self) -> Iterator[Frame]:
+        for index, image in enumerate(self._images):
+            if not isinstance(image, np.ndarray):
+                raise BadInput(f"`source`: item {index} is {type(image).__name__}, not an image (H, W, 3) uint8 BGR")
+            own = np.ascontiguousarray(image) if self.is_recorded else np.array(image, order="C")
+            yield Frame(own, index, time.monotonic_ns(), self.uri)
