@@ -28,26 +28,40 @@ from fcn_edge.errors import BadInput
 def calibrate(
     model: ModelArgument = None,
     *,
-    out: Annotated[Path, typer.Option("--out", help="INT8 file to write.")],
-    calib: Annotated[str, typer.Option("--calib", help="Folder, glob, video, data set, TOML or table of images.")],
+    out: Annotated[Path, typer.Option("--out", help="INT8 ONNX file to write.")],
+    calib: Annotated[
+        str, typer.Option("--calib", help="Calibration images: folder, glob, video, data set, TOML or table.")
+    ],
     method: MethodOption = None,
     images: CalibImagesOption = None,
-    placement: Annotated[PlacementName, typer.Option("--placement", help="Q/DQ placement.")] = "any",
-    data: Annotated[str | None, typer.Option("--data", help="Labelled set that no image may be in.")] = None,
+    placement: Annotated[PlacementName, typer.Option("--placement", help="Rules for Q/DQ placement.")] = "any",
+    data: Annotated[
+        str | None, typer.Option("--data", help="Labelled data set that may not hold any of the calibration images.")
+    ] = None,
     allow_overlap: AllowOverlapOption = False,
-    verify: Annotated[str | None, typer.Option("--verify", help="Images that the table must be made of.")] = None,
-    save_set: Annotated[Path | None, typer.Option("--save-set", help="TOML that makes the set again.")] = None,
-    dla_cache: Annotated[Path | None, typer.Option("--dla-cache", help="Also a TensorRT cache for DLA.")] = None,
-    dla_tensorrt: Annotated[str, typer.Option("--dla-tensorrt", help="Version that reads it.")] = "10.3.0",
+    verify: Annotated[
+        str | None, typer.Option("--verify", help="Images to compare with the hashes in the table of --calib.")
+    ] = None,
+    save_set: Annotated[
+        Path | None, typer.Option("--save-set", help="Also write a TOML file that selects the same images again.")
+    ] = None,
+    dla_cache: Annotated[
+        Path | None, typer.Option("--dla-cache", help="Also write a TensorRT calibration cache for DLA.")
+    ] = None,
+    dla_tensorrt: Annotated[
+        str, typer.Option("--dla-tensorrt", help="TensorRT version that reads the cache.")
+    ] = "10.3.0",
     spec: SpecOption = None,
     recipe: RecipeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """An INT8 (Q/DQ) ONNX file from images, and its table.
+    """Quantize an ONNX file to INT8 (Q/DQ) with real images.
 
-    Tells which classes the images show, what each tensor loses at its scale, and whether more images
-    would still move the scales. The table knows the network, its preprocessing and every image; with
-    another of these it is refused.
+    Writes the INT8 file and its calibration table (OUT.table.json), and reports which classes the images show,
+    the quantization error of each tensor, and whether more images would still change the scales. A table holds
+    hashes of the network, its preprocessing and every image, and is refused for any other.
+
+    MODEL is an fp32 ONNX file or a checkpoint, which is exported first.
 
     \b
     Examples:

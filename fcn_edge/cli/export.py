@@ -27,25 +27,31 @@ def export(
     model: ModelArgument = None,
     *,
     out: Annotated[Path, typer.Option("--out", help="ONNX file to write.")],
-    size: Annotated[str | None, typer.Option("--size", help="HxW instead of the checkpoint's.")] = None,
-    head: Annotated[HeadKind, typer.Option("--head", help="Where the graph ends.")] = "scores",
-    io: Annotated[GraphIo, typer.Option("--io", help="contract: uint8 frames in; plain: float NCHW in.")] = "contract",
-    dynamic: Annotated[bool, typer.Option("--dynamic", help="Any multiple of 32 at run time.")] = False,
+    size: Annotated[str | None, typer.Option("--size", help="Input size HxW [the checkpoint's].")] = None,
+    head: Annotated[
+        HeadKind, typer.Option("--head", help="Output of the graph: score map, logits at input size, or class indices.")
+    ] = "scores",
+    io: Annotated[
+        GraphIo, typer.Option("--io", help="Input of the graph: uint8 BGR frames (contract) or float NCHW (plain).")
+    ] = "contract",
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="Leave the input size open: any multiple of 32.")] = False,
     same_padding: Annotated[
-        bool, typer.Option("--same-padding", help="A pad-100 network pads its maps instead: faster, another accuracy.")
+        bool, typer.Option("--same-padding", help="Pad in each layer instead of by 100 pixels: faster, another mIoU.")
     ] = False,
     data: Annotated[
-        str | None, typer.Option("--data", help="Labelled set on which to measure the price of --same-padding.")
+        str | None, typer.Option("--data", help="Labelled data set on which the effect of --same-padding is measured.")
     ] = None,
     recipe: RecipeOption = None,
     spec: SpecOption = None,
     json: JsonOption = False,
 ) -> None:
-    """A checkpoint as ONNX, held against PyTorch first.
+    """Export a checkpoint to ONNX, checked against PyTorch.
 
-    An ONNX file made elsewhere gets the contract that its --spec describes. --same-padding makes
-    another network of the same weights, without the original's border of 100 pixels: with --data
-    both are evaluated.
+    The file holds its contract: classes, mean, std, geometry. It is written once its class maps agree with
+    PyTorch's. An ONNX file made elsewhere gets the contract that its --spec describes.
+
+    --same-padding replaces the original padding of 100 pixels by padding in each layer: a faster network of
+    the same weights with another mIoU; with --data both are evaluated.
 
     \b
     Examples:

@@ -26,7 +26,7 @@ def inspect(
     recipe: RecipeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Print what an artefact is: contract, precision, operators.
+    """Print contract, precision and operators of a file.
 
     \b
     Examples:
