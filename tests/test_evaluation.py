@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from fcn_edge.evaluation import boundary_band, evaluate
 from fcn_edge.geometry import Sampling, stretch
 from fcn_edge.metrics import confusion_from_cells
 from fcn_edge.spec import Head, ModelSpec, Preprocess
+from tests.refusals import refused
 
 SIZE = (8, 12)
 CLASSES = ("blue", "green", "red")
@@ -93,7 +95,7 @@ def test_progress_is_told_image_by_image_up_to_the_limit():
 
 
 def test_pairs_in_memory_have_the_classes_of_the_network():
-    images = [filled(2), filled(0)]
+    images = [Painted("", colour, 0).image() for colour in (2, 0)]
     labels = [np.full(SIZE, 2, np.uint8), np.full(SIZE, 1, np.uint8)]
     found = evaluate(ColourEngine(), zip(images, labels))
     assert found.scores.pixel_acc == 0.5 and len(found.images) == 2

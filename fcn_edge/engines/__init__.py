@@ -43,7 +43,7 @@ def open_engine(
             computes something else than a file that was made elsewhere says.
     """
     if model is None:
-        model, options = fastest_packaged(model, target, options)
+        model, options = fastest_packaged(None, target, options)
     path = model_path(model)
     if path.is_dir():
         return _open_directory(path, target, options)

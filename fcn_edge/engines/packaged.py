@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 from fcn_edge.choices import Execution, TargetOrAuto
 from fcn_edge.device import Device, this_device
@@ -14,8 +13,8 @@ from fcn_edge.targets import PACKAGES
 
 
 def fastest_packaged(
-    model: str | Path | None, target: TargetOrAuto, options: EngineOptions
-) -> tuple[str | Path | None, EngineOptions]:
+    model: str | None, target: TargetOrAuto, options: EngineOptions
+) -> tuple[str | None, EngineOptions]:
     """The packaged file and the execution that run fastest, where `model` and `options` leave them open.
 
     That is INT8 for None on a CPU with VNNI, else bf16 where the CPU has it, and both on OpenVINO only. Either is
@@ -28,7 +27,7 @@ def fastest_packaged(
     return file, replace(options, execution=execution)
 
 
-def _fastest_on(device: Device, model: str | Path | None) -> tuple[str | Path | None, Execution | None]:
+def _fastest_on(device: Device, model: str | None) -> tuple[str | None, Execution | None]:
     if model is None and device.has_vnni:
         return PACKAGED_INT8, None
     return model, "bf16" if model in (None, PACKAGED_NETWORK) and device.has_bf16 else None

@@ -28,7 +28,7 @@ def stream(
     source: SourceLike | Sequence[SourceLike],
     policy: Policy | None = None,
     limit: int | None = None,
-    style: Style = Style(),
+    style: Style = Style(),  # noqa: B008 - frozen
 ) -> Iterator[Result]:
     """Results of a source's frames as they come.
 
@@ -69,7 +69,7 @@ def run(
     sinks: SinkLike | Sequence[SinkLike] = (),
     policy: Policy | None = None,
     limit: int | None = None,
-    style: Style = Style(),
+    style: Style = Style(),  # noqa: B008 - frozen
     options: SinkOptions | None = None,
     patience: Patience | None = None,
     progress: Progress = SILENT,

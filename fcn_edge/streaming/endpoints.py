@@ -23,7 +23,9 @@ SinkLike: TypeAlias = "str | Path | Sink | Callable[[Result], object]"
 
 
 def opened_sources(
-    source: SourceLike | Sequence[SourceLike], ends: ExitStack, patience: Patience = Patience()
+    source: SourceLike | Sequence[SourceLike],
+    ends: ExitStack,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
 ) -> list[Source]:
     """The sources that `source` names, one or several; what is opened here is closed with `ends`.
 

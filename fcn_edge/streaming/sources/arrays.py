@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame
 from fcn_edge.streaming.sources.base import Source
+from fcn_edge.transforms import require_image
 
 
 class ArraySource(Source):
@@ -28,7 +28,6 @@ class ArraySource(Source):
 
     def frames(self) -> Iterator[Frame]:
         for index, image in enumerate(self._images):
-            if not isinstance(image, np.ndarray):
-                raise BadInput(f"`source`: item {index} is {type(image).__name__}, not an image (H, W, 3) uint8 BGR")
+            require_image(image, f"`source`: item {index}")
             own = np.ascontiguousarray(image) if self.is_recorded else np.array(image, order="C")
             yield Frame(own, index, time.monotonic_ns(), self.uri)
