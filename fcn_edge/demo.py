@@ -118,7 +118,6 @@ def _calibrate(fp32: Path, out: Path, files: dict[str, str], on_stage: Stage, on
         count=CALIBRATION_IMAGES,
         placement=placement_for("openvino", this_device()),
         table_out=table,
-        on_image=lambda done, total: on_progress("calibrating", done, total),
     )
     files[str(made.path)] = "the network in INT8 (Q/DQ), placed for this CPU"
     files[str(table)] = "the calibration table, with the hash of every image"
@@ -137,7 +136,7 @@ def _nvidia_engines(
         on_stage(f"compiling a TensorRT-RTX engine in {precision} on this CPU (it runs on an RTX GPU)")
         calib = str(out / "street.table.json") if precision == "int8" else None
         options = BuildOptions("tensorrt-rtx", precision, calib=calib)
-        built = build_engine(fp32, out / f"street.{precision}.rtx", options=options, on_image=on_progress)
+        built = build_engine(fp32, out / f"street.{precision}.rtx", options=options)
         manifests.append(built.manifest)
         files[str(built.path)] = f"a TensorRT-RTX engine in {precision}, compiled, not run"
     return manifests

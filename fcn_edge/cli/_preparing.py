@@ -134,8 +134,7 @@ class Preparation:
             copy.with_suffix(".int8.onnx"),
             placement=placement_for("openvino", this_device()),
             held_out=self.held_out,
-            on_image=lambda done, total: self.progress.update(f"calibrating {path.stem}", done, total),
-            on_note=lambda text: self.progress.note(f"note: calibration images: {text}"),
+            progress=self.progress,
             **(
                 {"calib": str(table), "verify": calib}
                 if table.is_file() and not is_table

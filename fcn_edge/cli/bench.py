@@ -156,7 +156,7 @@ def print_record(record: dict[str, Any]) -> None:
 
     device = record["device"]
     title = f"{record['data']}, {record['images']} images; {device['cpu']}, {device['cores']} cores"
-    columns = ("model", "precision", "engine", "p50 ms", "p95 ms", "with input and view", "mIoU", "MB", "peak MB", "")
+    columns = ("model", "precision", "engine", "p50 ms", "p95 ms", "end to end ms", "mIoU", "MB", "peak MB", "")
     table = Table(*columns, title=title)
     for row in sorted(record["rows"], key=frame_ms):
         latency, memory = row["latency_ms"], row["peak_rss_mb"]
@@ -175,7 +175,7 @@ def print_record(record: dict[str, Any]) -> None:
     print_table(table)
     print("front: no other row is both faster and more accurate; else the fastest row that beats it on both counts")
     if any(row["miou_ci"] for row in record["rows"]):
-        print("±: half the 95 % interval; all rows see the same images, so tell two apart by evaluate --against")
+        print("±: half the 95 % interval; all rows use the same images: compare two with evaluate --against")
     for text in record["skipped"]:
         print(f"skipped: {text}")
 

@@ -27,7 +27,7 @@ def gate(
         float | None, typer.Option("--max-miou-drop", help="Largest loss of mIoU, in points [0.5].")
     ] = None,
     max_class_drop: Annotated[
-        float | None, typer.Option("--max-class-drop", help="Largest loss of a class's IU, in points [no limit].")
+        float | None, typer.Option("--max-class-drop", help="Largest loss of a class's IoU, in points [no limit].")
     ] = None,
     max_latency_ratio: Annotated[
         float | None, typer.Option("--max-latency-ratio", help="Largest latency relative to the baseline [1.1].")
@@ -131,7 +131,7 @@ def _print_verdict(verdict: Verdict, baseline: Path) -> None:
 
     from fcn_edge.gating.reporters import power_of
 
-    table = Table("", "check", "value", "baseline", "limit", "change", "would have seen")
+    table = Table("", "check", "value", "baseline", "limit", "change", "detectable")
     show: Callable[[float | None], str] = lambda v: "-" if v is None else f"{v:.4g}"  # noqa: E731
     for check in verdict.checks:
         mark = {True: "ok", False: "FAIL", None: "?"}[check.ok]
@@ -141,7 +141,8 @@ def _print_verdict(verdict: Verdict, baseline: Path) -> None:
     print_table(table)
     for note in verdict.notes:
         print(note)
-    print(f"against {baseline}: latency in units of the yardstick; would have seen: the least loss failed 4 times in 5")
+    print(f"baseline: {baseline}; latency is relative to the reference workload")
+    print("detectable: the smallest loss that would fail with a probability of 80 % (power)")
     if verdict.verdict == "undecidable":
-        say("some checks could not be decided; what would decide them stands beside each")
+        say("some checks are undecidable; the change column says what would decide them")
     print(verdict.verdict)

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer, Place, Take, filled
 from fcn_edge.errors import BackendMissing, BadInput, NotTaken
-from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxpairs import model_with_shifted_pairs
 from fcn_edge.targets import Target
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 log = logging.getLogger(__name__)
 REASON_LENGTH = 400
@@ -46,37 +49,35 @@ class OpenVinoEngine(Engine):
 
     target = "openvino"
 
-    def __init__(self, path: Path, options: EngineOptions) -> None:
-        contract = contract_from_onnx(path)
+    def __init__(self, model: OnnxModel, options: EngineOptions) -> None:
         super().__init__(
-            contract.spec,
-            precision=contract.quantization.precision,
+            model.spec,
+            precision=model.precision,
             execution=options.execution or "f32",
-            path=path,
+            path=model.path,
             threads=options.threads,
         )
         self.in_flight, self.runtime = options.in_flight or 1, _runtime()
-        self._options, self._read_from = options, _state_of(path)
-        self._graphs = {self.in_flight: self._graph_for(self.in_flight)}
-        self._graph = self._graphs[self.in_flight]
+        self._options, self._file = options, None if model.file is None else (model.file, _state_of(model.file))
+        self._graph = self._graph_for(model, self.in_flight)
+        self._graphs = {self.in_flight: self._graph}
 
     def prepare(self, in_flight: int) -> int:
         """As `Engine.prepare`. The file is read again; where it has changed since, the engine stays as it is."""
         self._require_idle()
-        if self._options.in_flight is not None:
+        if self._options.in_flight is not None or self._file is None:
             return self.in_flight
         if in_flight not in self._graphs:
-            if _state_of(self.path) != self._read_from:
+            file, state = self._file
+            if _state_of(file) != state:
                 log.warning("%s: has changed since it was opened; frames are segmented one at a time", self.path)
                 return self.in_flight
-            self._graphs[in_flight] = self._graph_for(in_flight)
+            self._graphs[in_flight] = self._graph_for(OnnxModel.from_file(file), in_flight)
         self.in_flight, self._graph = in_flight, self._graphs[in_flight]
         return in_flight
 
-    def _graph_for(self, in_flight: int) -> _Graph:
-        is_int8 = self.precision.startswith("int8")
-        source = model_with_shifted_pairs(self.path) if is_int8 else self.path
-        compiled = _compiled(source, str(self.path), self._options, in_flight)
+    def _graph_for(self, model: OnnxModel, in_flight: int) -> _Graph:
+        compiled = _compiled(_source_of(model), str(model.path), self._options, in_flight)
         return _Graph(compiled, deque(compiled.create_infer_request() for _ in range(in_flight)))
 
     def layers(self) -> tuple[Layer, ...]:
@@ -114,14 +115,15 @@ class OpenVinoEngine(Engine):
 
 
 class OpenVinoGraph:
-    """A serialized graph of any inputs and outputs, all threads on one run."""
+    """A graph of any inputs and outputs, all threads on one run."""
 
     target: Target = "openvino"
 
-    def __init__(self, model: bytes, name: str, options: EngineOptions) -> None:
+    def __init__(self, model: ModelProto, name: str, options: EngineOptions) -> None:
         self.execution: Execution = options.execution or "f32"
         self.runtime, self._name = _runtime(), name
-        compiled = _compiled(model_with_shifted_pairs(model), name, options)
+        source = bytes(model_with_shifted_pairs(model).SerializeToString())
+        compiled = _compiled(source, name, options)
         is_static = all(output.partial_shape.is_static for output in compiled.outputs)
         shapes = [(tuple(out.shape), out.element_type.to_dtype()) for out in compiled.outputs] if is_static else None
         self._shapes: list[tuple[tuple[int, ...], Any]] | None = shapes
@@ -143,6 +145,14 @@ class OpenVinoGraph:
         return found
 
 
+def _source_of(model: OnnxModel) -> Path | bytes:
+    """What OpenVINO reads: the file, or bytes where it is changed for it."""
+    if not model.precision.startswith("int8"):
+        return model.runtime_source()
+    shifted = model_with_shifted_pairs(model.proto)
+    return model.runtime_source() if shifted is model.proto else bytes(shifted.SerializeToString())
+
+
 def _runtime() -> str:
     import openvino
 
@@ -151,7 +161,10 @@ def _runtime() -> str:
 
 def _state_of(path: Path) -> tuple[int, int]:
     """What changes when somebody writes a file: its size and the time of its last change."""
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:  # it was removed
+        return -1, -1
     return status.st_size, status.st_mtime_ns
 
 
