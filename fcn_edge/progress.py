@@ -34,11 +34,13 @@ SILENT: Progress = _Silent()
 class NamedTask:
     """Passes progress on under one name, for a task that is a part of a larger one."""
 
-    def __init__(self, progress: Progress, task: str) -> None:
-        self._progress, self._task = progress, task
+    def __init__(self, progress: Progress, task: str, *, part: int = 0, parts: int = 1) -> None:
+        """part: the number of this part, from 0, where so many of equal length make up the task."""
+        self._progress, self._task, self._part, self._parts = progress, task, part, parts
 
     def update(self, task: str, done: int, total: int | None = None) -> None:
-        self._progress.update(self._task, done, total)
+        before = self._part * (total or 0)
+        self._progress.update(self._task, before + done, total and self._parts * total)
 
     def note(self, text: str) -> None:
         self._progress.note(text)
