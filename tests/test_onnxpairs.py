@@ -36,13 +36,13 @@ def graph_with_pair(zero, *, joins=True, is_constant=False, reads_integers=False
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, 4, 4]) for name in names]
     graph = helper.make_graph(nodes, "g", inputs, outputs, stored)
     graph.value_info.append(helper.make_tensor_value_info("q", TensorProto.INT8, [1, None, 4, 4]))
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 @pytest.mark.parametrize("is_constant", [False, True], ids=["initializer", "Constant node"])
 def test_symmetric_pair_beside_a_concat_becomes_unsigned(is_constant):
     given = graph_with_pair(np.int8(0), is_constant=is_constant)
-    made = onnx.load_from_string(model_with_shifted_pairs(given))
+    made = model_with_shifted_pairs(given)
     onnx.checker.check_model(made, full_check=True)
     zeros = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
     read = {node.input[2] for node in made.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")}
@@ -67,11 +67,11 @@ def test_other_pairs_are_left_alone(given):
 @pytest.mark.parametrize("zero", [np.uint8(0), np.uint8(128), None])
 def test_unsigned_activations_are_refused_where_tensorrt_reads_them(zero):
     with refused(BadInput, "net.onnx", "uint8", "any", "nvidia"):
-        require_signed_pairs(graph_with_pair(zero), "net.onnx")
+        require_signed_pairs(graph_with_pair(zero).graph, "net.onnx")
 
 
 def test_signed_activations_are_not_refused():
-    require_signed_pairs(graph_with_pair(np.int8(0)), "net.onnx")
+    require_signed_pairs(graph_with_pair(np.int8(0)).graph, "net.onnx")
 
 
 @pytest.fixture

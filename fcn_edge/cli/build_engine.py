@@ -23,7 +23,7 @@ from fcn_edge.cli._options import (
     ThreadsOption,
 )
 from fcn_edge.cli._parse import shapes_from_text, sm_from_text
-from fcn_edge.cli._print import emit, progress_bar, say
+from fcn_edge.cli._print import emit, progress_bar
 from fcn_edge.errors import BackendMissing, FcnEdgeError
 
 if TYPE_CHECKING:
@@ -154,8 +154,7 @@ def build_engine(
             data=labelled,
             spec=spec,
             recipe=recipe_of(recipe),
-            on_stage=say,
-            on_image=progress.update,
+            progress=progress,
         )
     manifest: dict[str, Any] = built.manifest
     result = {

@@ -20,7 +20,7 @@ from fcn_edge.cli._options import (
     SpecOption,
 )
 from fcn_edge.cli._parse import require_suffix
-from fcn_edge.cli._print import emit, progress_bar, say
+from fcn_edge.cli._print import emit, progress_bar
 from fcn_edge.errors import BadInput
 
 
@@ -100,8 +100,7 @@ def calibrate(
             table_out=table,
             held_out=held_out,
             verify=verify,
-            on_image=lambda done, total: progress.update("calibrating", done, total),
-            on_note=lambda text: say(f"note: {text}"),
+            progress=progress,
         )
     assert made.table is not None and made.coverage is not None
     if save_set is not None:

@@ -8,15 +8,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer, Place, Take, filled
 from fcn_edge.errors import BackendMissing, BadInput, NotTaken
-from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxpairs import model_with_shifted_pairs
 from fcn_edge.targets import Target
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 REASON_LENGTH = 400
 SAYS_NOTHING = (
@@ -38,18 +41,16 @@ class OpenVinoEngine(Engine):
 
     target = "openvino"
 
-    def __init__(self, path: Path, options: EngineOptions) -> None:
-        contract = contract_from_onnx(path)
+    def __init__(self, model: OnnxModel, options: EngineOptions) -> None:
         super().__init__(
-            contract.spec,
-            precision=contract.quantization.precision,
+            model.spec,
+            precision=model.precision,
             execution=options.execution or "f32",
-            path=path,
+            path=model.path,
             threads=options.threads,
         )
         self.in_flight, self.runtime = options.in_flight, _runtime()
-        is_int8 = self.precision.startswith("int8")
-        self._compiled = _compiled(model_with_shifted_pairs(path) if is_int8 else path, str(path), options)
+        self._compiled = _compiled(_source_of(model), str(model.path), options)
         self._requests = deque(self._compiled.create_infer_request() for _ in range(self.in_flight))  # the next first
 
     def layers(self) -> tuple[Layer, ...]:
@@ -87,14 +88,15 @@ class OpenVinoEngine(Engine):
 
 
 class OpenVinoGraph:
-    """A serialized graph of any inputs and outputs, all threads on one run."""
+    """A graph of any inputs and outputs, all threads on one run."""
 
     target: Target = "openvino"
 
-    def __init__(self, model: bytes, name: str, options: EngineOptions) -> None:
+    def __init__(self, model: ModelProto, name: str, options: EngineOptions) -> None:
         self.execution: Execution = options.execution or "f32"
         self.runtime, self._name = _runtime(), name
-        compiled = _compiled(model_with_shifted_pairs(model), name, replace(options, in_flight=1))
+        source = bytes(model_with_shifted_pairs(model).SerializeToString())
+        compiled = _compiled(source, name, replace(options, in_flight=1))
         is_static = all(output.partial_shape.is_static for output in compiled.outputs)
         shapes = [(tuple(out.shape), out.element_type.to_dtype()) for out in compiled.outputs] if is_static else None
         self._shapes: list[tuple[tuple[int, ...], Any]] | None = shapes
@@ -114,6 +116,14 @@ class OpenVinoGraph:
         with _run_errors(self._name):
             self._request.infer(list(arrays), share_inputs=True)
         return found
+
+
+def _source_of(model: OnnxModel) -> Path | bytes:
+    """What OpenVINO reads: the file, or bytes where it is changed for it."""
+    if not model.precision.startswith("int8"):
+        return model.runtime_source()
+    shifted = model_with_shifted_pairs(model.proto)
+    return model.runtime_source() if shifted is model.proto else bytes(shifted.SerializeToString())
 
 
 def _runtime() -> str:
