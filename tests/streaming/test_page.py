@@ -24,6 +24,7 @@ from fcn_edge.streaming.page import board as boards
 from fcn_edge.streaming.page import server as servers
 from fcn_edge.streaming.sinks import sink_from_uri
 from fcn_edge.streaming.sinks.page import PageSink, greeting_for
+from tests.refusals import refused
 from tests.streaming.conftest import AfterEach, Drawn, expected_class_map, picture, result_of, run_into
 
 PATIENCE_S = 20
@@ -258,7 +259,7 @@ def test_token_is_made_and_told_once_unless_it_was_given(live, open_page, monkey
         assert token not in page.uri + page.describe()
     assert "token" not in live("http://127.0.0.1:0").greeting
     monkeypatch.setenv("FCN_EDGE_TOKEN", "short")
-    with pytest.raises(BadInput, match="FCN_EDGE_TOKEN holds 5 characters; a token needs 16"):
+    with refused(BadInput, "FCN_EDGE_TOKEN", 5, 16):
         live("http://:0")
 
 
@@ -338,12 +339,12 @@ def test_figures_of_a_run_are_on_metrics_and_in_the_status(engine):
     ],
 )
 def test_address_that_is_no_host_and_port_is_refused_and_secrets_stay_unsaid(live, uri):
-    with pytest.raises(BadInput, match=r"write http://127\.0\.0\.1:8080") as error:
+    with refused(BadInput, "http://127.0.0.1:8080") as error:
         live(uri)
     assert "hunter2" not in str(error.value)
 
 
 def test_address_in_use_is_named(live):
     page = live()
-    with pytest.raises(BadInput, match=f"127.0.0.1:{port_of(page)}: cannot be served .*another port"):
+    with refused(BadInput, f"127.0.0.1:{port_of(page)}", "port"):
         live(page.uri)

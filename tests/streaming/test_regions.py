@@ -15,6 +15,7 @@ from fcn_edge.frame import Frame, Result, Style
 from fcn_edge.streaming.pipeline import Feed, run_feeds
 from fcn_edge.streaming.regions import Cover, Region, Watch, region_from_text, rule_from_text
 from fcn_edge.streaming.sinks import SinkOptions, jsonl, sink_from_uri, sinks_of_sources
+from tests.refusals import refused
 from tests.streaming.conftest import Drawn, picture, result_of, run_into
 
 LEFT = Region("left", ((0, 0), (0.5, 0), (0.5, 1), (0, 1)))
@@ -40,35 +41,35 @@ def test_rules_are_read_as_people_write_them(make_spec, text, classes, region, i
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "facts"),
     [
-        ("car", "write CLASS > PERCENT%"),
-        ("car > 5", "write CLASS > PERCENT%"),
-        ("car > 500%", "no share is above 100 %"),
-        ("cra > 5%", "unknown class 'cra'; did you mean 'car'"),
-        ("car in lef > 5%", "unknown region 'lef'; did you mean 'left'"),
+        ("car", ("event", "CLASS > PERCENT%")),
+        ("car > 5", ("event", "CLASS > PERCENT%")),
+        ("car > 500%", ("event", "car > 500%", "100 %")),
+        ("cra > 5%", ("class", "cra", "car")),
+        ("car in lef > 5%", ("region", "lef", "left")),
     ],
 )
-def test_rule_that_is_none_says_what_one_is(make_spec, text, told):
-    with pytest.raises(BadInput, match=told):
+def test_rule_that_is_none_says_what_one_is(make_spec, text, facts):
+    with refused(BadInput, *facts):
         rule_from_text(text, make_spec(), [LEFT])
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "facts"),
     [
-        ("left", "write NAME=x,y x,y x,y"),
-        ("a b=0,0 1,0 1,1", "write NAME=x,y x,y x,y"),
-        ("a=0,0 1,0 x,1", "write NAME=x,y x,y x,y"),
-        ("a=0,0 1,0", "2 corners; a region needs three"),
-        ("a=0,0,0 1,0 1,1", "each x,y"),
-        ("a=0,0 1,0 1,200", "1,200 lies outside the picture; corners are shares"),
-        ("a=0,0 1,0 1,nan", "lies outside the picture"),
-        ("a=0,0 1,1 0.5,0.5", "enclose nothing"),
+        ("left", ("roi", "NAME=x,y x,y x,y")),
+        ("a b=0,0 1,0 1,1", ("roi", "NAME=x,y x,y x,y")),
+        ("a=0,0 1,0 x,1", ("roi", "NAME=x,y x,y x,y")),
+        ("a=0,0 1,0", ("region a", "2 corners")),
+        ("a=0,0,0 1,0 1,1", ("region a", "x,y")),
+        ("a=0,0 1,0 1,200", ("region a", "1,200", "0..1")),
+        ("a=0,0 1,0 1,nan", ("region a", "1,nan", "0..1")),
+        ("a=0,0 1,1 0.5,0.5", ("region a",)),
     ],
 )
-def test_region_that_is_none_says_what_one_is(text, told):
-    with pytest.raises(BadInput, match=told):
+def test_region_that_is_none_says_what_one_is(text, facts):
+    with refused(BadInput, *facts):
         region_from_text(text)
 
 
