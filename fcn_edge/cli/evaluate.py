@@ -71,6 +71,7 @@ def evaluate(
       fcn-edge evaluate net.onnx --data camvid:camvid#val --schedule fixed:1,2,4 --against net.onnx
       fcn-edge evaluate net.onnx --data camvid:camvid#val --trimap 3
     """
+    from fcn_edge import evaluation
     from fcn_edge.cli._saved_run import (
         comparison_of,
         is_saved_run,
@@ -82,7 +83,7 @@ def evaluate(
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import EngineOptions, model_path, open_engine
     from fcn_edge.errors import BadInput
-    from fcn_edge.evaluation import evaluate_engine
+    from fcn_edge.progress import NamedTask
     from fcn_edge.schedule import EVERY
 
     labelled = dataset_from_name(data)
@@ -109,7 +110,8 @@ def evaluate(
                 if cluster:
                     found = evaluate_on_ray(path, data, target=engine.target, options=options, on_image=on_image)
                 else:
-                    found = evaluate_engine(engine, labelled, limit=limit, trimap=trimap, on_image=on_image)
+                    task = NamedTask(progress, what)
+                    found = evaluation.evaluate(engine, labelled, limit=limit, trimap=trimap, progress=task)
                 return run_from_evaluation(found, engine)
 
         run = measured("evaluating", model, schedule, spec, recipe)
