@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,11 +105,10 @@ def evaluate(
                 runnable(name, spec, recipe) as path,
                 open_engine(path, target=target, options=options) as engine,
             ):
-                on_image = partial(progress.update, what)
+                task = NamedTask(progress, what)
                 if cluster:
-                    found = evaluate_on_ray(path, data, target=engine.target, options=options, on_image=on_image)
+                    found = evaluate_on_ray(path, data, target=engine.target, options=options, progress=task)
                 else:
-                    task = NamedTask(progress, what)
                     found = evaluation.evaluate(engine, labelled, limit=limit, trimap=trimap, progress=task)
                 return run_from_evaluation(found, engine)
 

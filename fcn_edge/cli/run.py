@@ -172,7 +172,7 @@ def run(
                 options=options,
                 drawn=drawn,
                 limit=limit,
-                on_video=lambda done, total: progress.update("videos", done, total),
+                progress=progress,
             )
         else:
             summary = streaming.run(
