@@ -14,12 +14,12 @@ from fcn_edge.benchmark import BenchOptions, Variant, variants_from_files, with_
 from fcn_edge.calibration import int8_from_onnx
 from fcn_edge.calibration.placement import placement_for
 from fcn_edge.choices import BuildPrecision
-from fcn_edge.cli._model import recipe_of, runnable
-from fcn_edge.cli._parse import size_from_text
+from fcn_edge.cli._parse import recipe_of, size_from_text
 from fcn_edge.data import Dataset
 from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
+from fcn_edge.exporting.runnable import runnable_file
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.outputs import require_outputs
 from fcn_edge.progress import Progress
@@ -96,7 +96,9 @@ class Preparation:
         if self.suite.sizes:
             found = [self._exported(name, size) for name in models for size in self.suite.sizes]
         else:
-            found = [self.stack.enter_context(runnable(name, self.spec, self.recipe)) for name in models]
+            found = [
+                self.stack.enter_context(runnable_file(name, spec=self.spec, recipe=self.recipe)) for name in models
+            ]
         return self._with_int8(found)
 
     def _exported(self, name: str | None, size: str) -> Path:

@@ -145,14 +145,15 @@ def test_execution_that_the_engine_has_not_is_refused(command, onnx_file, pairs)
 @pytest.fixture(scope="module")
 def result(onnx_file):
     """What `evaluate --json` prints of the fp32 file on STREETS."""
-    from fcn_edge.cli._saved_run import result_of, run_from_evaluation
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import open_engine
     from fcn_edge.evaluation import evaluate_engine
+    from fcn_edge.evaluation_report import EvaluationReport, scored_model
 
     data = dataset_from_name(STREETS)
     with open_engine(onnx_file) as engine:
-        return json.dumps(result_of(run_from_evaluation(evaluate_engine(engine, data), engine), data, None))
+        scored = scored_model(evaluate_engine(engine, data), engine)
+    return json.dumps(EvaluationReport(data.name, data.classes, scored).to_mapping())
 
 
 @pytest.fixture
