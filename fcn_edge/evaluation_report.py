@@ -17,11 +17,11 @@ from fcn_edge.cluster import evaluate_on_ray
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import Engine, EngineOptions, model_path, open_engine
 from fcn_edge.errors import BadInput, warn_user
-from fcn_edge.evaluation import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.exporting.runnable import runnable_file
 from fcn_edge.intervals import LEVEL, difference_from_images, intervals_from_images
 from fcn_edge.metrics import ImageScore, Scores, iou_by_name
-from fcn_edge.progress import SILENT, Progress
+from fcn_edge.progress import SILENT, NamedTask, Progress
 from fcn_edge.schedule import EVERY
 from fcn_edge.schema import from_mapping, to_mapping
 
@@ -163,12 +163,13 @@ def evaluation_report(
         model_path(against)  # refused before minutes of evaluating
 
     def scored(task: str, path: Path, options: EngineOptions) -> ScoredModel:
-        on_image = partial(progress.update, task)
         with open_engine(path, target=target, options=options) as engine:
             if cluster:
+                on_image = partial(progress.update, task)
                 evaluation = evaluate_on_ray(path, data, target=engine.target, options=options, on_image=on_image)
             else:
-                evaluation = evaluate_engine(engine, dataset, limit=limit, trimap=trimap, on_image=on_image)
+                named = NamedTask(progress, task)
+                evaluation = evaluate(engine, dataset, limit=limit, trimap=trimap, progress=named)
             return scored_model(evaluation, engine)
 
     with runnable_file(model, spec=spec, recipe=recipe, warn=warn) as path:
