@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fcn_edge.comparison import compare_artefacts
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import open_engine
-    from fcn_edge.evaluation import evaluate_engine
+    from fcn_edge.evaluation import evaluate
     from fcn_edge.exporting import onnx_from_checkpoint
     from fcn_edge.gating import gate
 
@@ -27,7 +27,7 @@ __all__ = [
     "build_engine",
     "compare_artefacts",
     "dataset_from_name",
-    "evaluate_engine",
+    "evaluate",
     "gate",
     "int8_from_onnx",
     "onnx_from_checkpoint",
@@ -39,7 +39,7 @@ _HOME = {
     "build_engine": "build",
     "compare_artefacts": "comparison",
     "dataset_from_name": "data",
-    "evaluate_engine": "evaluation",
+    "evaluate": "evaluation",
     "gate": "gating",
     "int8_from_onnx": "calibration",
     "onnx_from_checkpoint": "exporting",

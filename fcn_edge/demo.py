@@ -15,17 +15,16 @@ from fcn_edge.build import BuildOptions, BuildPrecision, build_engine
 from fcn_edge.calibration import int8_from_onnx
 from fcn_edge.calibration.placement import placement_for
 from fcn_edge.device import this_device
-from fcn_edge.engines import EngineOptions, available_targets, open_engine
+from fcn_edge.engines import available_targets, open_engine
 from fcn_edge.errors import BadInput
 from fcn_edge.exporting import onnx_from_checkpoint
 from fcn_edge.outputs import MARK, marked_png, require_outputs
-from fcn_edge.progress import SILENT, Progress
+from fcn_edge.progress import SILENT, NamedTask, Progress
 from fcn_edge.records import Record
 from fcn_edge.redaction import redacted
 from fcn_edge.registry import packaged_file
 from fcn_edge.schema import to_mapping
-from fcn_edge.streaming.pipeline import run
-from fcn_edge.streaming.sinks import sink_from_uri
+from fcn_edge.streaming import run
 from fcn_edge.streaming.sinks.base import require_writable
 from fcn_edge.streaming.sources import source_from_uri
 from fcn_edge.streaming.sources.stills import Stills
@@ -152,14 +151,8 @@ def _with_reference(files: list[Path]) -> list[Path]:
 def _video(model: Path, out: Path, source: str, files: dict[str, str], progress: Progress) -> dict[str, Any]:
     progress.note(f"segmenting {redacted(source)} into an annotated video")
     path = out / "street.mp4"
-    with source_from_uri(source) as frames, open_engine(model, options=EngineOptions()) as engine:
-        total = frames.length or 0
-        summary = run(
-            frames,
-            engine,
-            [sink_from_uri(str(path), engine, source=frames)],
-            on_frame=lambda result: progress.update("segmenting", result.frame.index + 1, total),
-        )
+    with open_engine(model) as net:
+        summary = run(net, source=source, sinks=[path], progress=NamedTask(progress, "segmenting"))
     if summary.failed:
         raise BadInput(summary.failed)
     files[str(path)] = "the annotated video"

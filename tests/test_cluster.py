@@ -19,7 +19,7 @@ from fcn_edge.cluster import evaluate_on_ray, run_on_ray
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.evaluation import evaluate_engine
+from fcn_edge.evaluation import evaluate
 from fcn_edge.schema import to_mapping
 from fcn_edge.streaming.pipeline import Feed, run_feeds
 from fcn_edge.streaming.sinks import sinks_of_sources
@@ -136,7 +136,7 @@ def test_cluster_of_our_own_listens_on_this_machine_only(started):
 @pytest.mark.slow
 def test_killed_worker_loses_nothing_and_counts_nothing_twice(started, onnx_file):
     with open_engine(onnx_file, target="onnxruntime", options=ONE) as engine:
-        local = evaluate_engine(engine, dataset_from_name(STREETS))
+        local = evaluate(engine, dataset_from_name(STREETS))
     killed, told = [], []
 
     def on_image(done, total):
@@ -218,7 +218,7 @@ def test_images_that_do_not_decode_are_left_out_as_in_a_local_run(started, onnx_
     for path in images[: cluster.PART]:
         path.write_bytes(b"this is no picture")
     with open_engine(onnx_file, target="onnxruntime", options=ONE) as engine:
-        local = evaluate_engine(engine, dataset_from_name(f"folder:{root}"))
+        local = evaluate(engine, dataset_from_name(f"folder:{root}"))
     found = evaluate_on_ray(onnx_file, f"folder:{root}", target="onnxruntime", options=ONE)
     assert (found.images, found.skipped, found.scores) == (local.images, local.skipped, local.scores)
     assert (len(found.images), len(found.skipped)) == (4, 16)

@@ -22,11 +22,10 @@ from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame, Style
 from fcn_edge.streaming.page import board as boards
 from fcn_edge.streaming.page import server as servers
-from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.sinks import sink_from_uri
 from fcn_edge.streaming.sinks.page import PageSink, greeting_for
 from tests.refusals import assert_names, refused
-from tests.streaming.conftest import Drawn, expected_class_map, picture, result_of
+from tests.streaming.conftest import AfterEach, Drawn, expected_class_map, picture, result_of, run_into
 
 PATIENCE_S = 20
 TOKEN = "correct-horse-battery"
@@ -312,8 +311,8 @@ def test_figures_of_a_run_are_on_metrics_and_in_the_status(engine):
     sink = sink_from_uri("http://127.0.0.1:0", engine, source=Drawn(3))
     asked = {}
 
-    def look(result):
-        if result.frame.index == 2:
+    def look(index):
+        if index == 2:
             asked["health"] = ask(sink, "/healthz").status
             asked["metrics"] = ask(sink, "/metrics").read().decode()
             with viewer(sink) as read:
@@ -321,7 +320,7 @@ def test_figures_of_a_run_are_on_metrics_and_in_the_status(engine):
                     pass
                 asked["status"] = told
 
-    summary = run(Drawn(3), engine, [sink], on_frame=look)
+    summary = run_into(Drawn(3), engine, [sink], progress=AfterEach(look))
     assert asked["health"] == 200
     assert 'fcn_edge_frames_out_total{stream="0",source="drawn"} 3' in asked["metrics"]
     assert asked["status"]["streams"][0]["frames_out"] == 3 and asked["status"]["viewers"] == 1

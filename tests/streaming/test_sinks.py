@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from fcn_edge.data.base import labels_from_file
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Frame
-from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.sinks import display, sink_from_uri, video
 from fcn_edge.streaming.sinks.masks import png_from_class_map
 from fcn_edge.streaming.sources import source_from_uri
 from tests.refusals import assert_names, refused
-from tests.streaming.conftest import Drawn, expected_class_map, picture
+from tests.streaming.conftest import Drawn, expected_class_map, picture, run_into
 
 
 def _write(sink, engine, indices, size=(48, 64), source="drawn"):
@@ -75,7 +74,7 @@ def test_failing_sink_leaves_what_plays_up_to_there(tmp_path, engine, monkeypatc
     source = Drawn(9)
     sink = sink_from_uri(str(tmp_path / "o.mp4"), engine, source=source)
     with pytest.raises(RuntimeError, match="drawing"):
-        run(source, engine, [sink])
+        run_into(source, engine, [sink])
     assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"] and len(_frames(tmp_path / "o.mp4")) == 3
 
 
@@ -236,7 +235,7 @@ def test_mask_that_could_not_be_written_leaves_nothing(tmp_path, engine, largest
 def test_masks_of_images_carry_their_names_and_class_indices(tmp_path, engine, write_images):
     write_images(tmp_path / "a", 3)
     source = source_from_uri(str(tmp_path / "a"))
-    summary = run(source, engine, [sink_from_uri(f"{tmp_path}/masks/", engine, source=source)])
+    summary = run_into(source, engine, [sink_from_uri(f"{tmp_path}/masks/", engine, source=source)])
     for index in range(3):
         labels = labels_from_file(tmp_path / f"masks/image{index:02d}.png")
         assert np.array_equal(labels, expected_class_map(index))
@@ -293,4 +292,4 @@ def test_q_or_escape_in_the_window_ends_the_run(engine, monkeypatch, key):
     monkeypatch.setattr(display.cv2, "getWindowProperty", lambda *_: 1.0)
     monkeypatch.setattr(display.cv2, "destroyWindow", lambda _: None)
     source = Drawn(50)
-    assert run(source, engine, [sink_from_uri("display://0", engine, source=source)]).frames_out == 3
+    assert run_into(source, engine, [sink_from_uri("display://0", engine, source=source)]).frames_out == 3
