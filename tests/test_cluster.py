@@ -126,8 +126,8 @@ def workers() -> list[int]:
 
 
 def test_cluster_that_is_not_there_is_told(onnx_file, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "no address at all")
-    with refused(BackendMissing, "ray", "no address at all"):
+    monkeypatch.setenv("RAY_ADDRESS", "no address")
+    with refused(BackendMissing, "ray", "no address"):
         evaluate_on_ray(onnx_file, STREETS, target="onnxruntime")
 
 

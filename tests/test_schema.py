@@ -137,8 +137,8 @@ def test_plain_types_hold_lists_and_tables():
 
 
 def test_nearest_names_one_or_lists_all():
-    assert nearest("rood", ["road", "car"]) == "; did you mean 'road'?"
-    assert nearest("xyz", ["road", "car"]) == "; known: road, car"
+    assert "'road'" in nearest("rood", ["road", "car"]) and "car" not in nearest("rood", ["road", "car"])
+    assert "road, car" in nearest("xyz", ["road", "car"])
 
 
 def test_toml_is_read(tmp_path):
