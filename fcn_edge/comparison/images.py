@@ -26,7 +26,7 @@ def compared_images(
     """
     if isinstance(images, Dataset) or (isinstance(images, str) and is_dataset_name(images)):
         return _of_dataset(open_dataset(images), count, classes)
-    found = images_from_source(images, count)
+    found = images_from_source(str(images), count)
     return replace(found, images=[replace(image, labels=None) for image in found.images])
 
 
