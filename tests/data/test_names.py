@@ -60,7 +60,8 @@ def test_a_drive_is_left_out_or_alone(tmp_path):
     ("option", "words"),
     [
         ("without=AA", r"camvid#train,without=AA: no such sequence; did you mean 'A'\?"),
-        ("seed=3", r"camvid#train,seed=3: expected only=SEQUENCE or without=SEQUENCE"),
+        ("seed=3", r"camvid#train,seed=3: seed and by belong to train=SHARE or val=SHARE"),
+        ("sead=3", r"no option 'sead'; did you mean 'seed'\?"),
         ("without=A", r"leaves no image; A is its only sequence"),
     ],
 )
