@@ -61,7 +61,7 @@ def dataset_from_name(text: str) -> Dataset:
 def _parts(kind: str, rest: str) -> DataName:
     path, _, choice = rest.partition("#")
     if not path:
-        raise BadInput(f"{kind}:{rest!r}: no folder given; a data set is named {kind}:{_place_of(kind)}#SPLIT")
+        raise BadInput(f"{f'{kind}:{rest}'!r}: no folder given; a data set is named {kind}:{_place_of(kind)}#SPLIT")
     words = choice.split(",")
     split = "" if "=" in words[0] else words.pop(0)
     pairs = [tuple(word.split("=", 1)) for word in words]
