@@ -151,7 +151,7 @@ def run_model(
         path = ends.enter_context(runnable_file(name, spec=spec, recipe=recipe, warn=warn))
         sources = [ends.enter_context(source_from_uri(address, streams.patience)) for address in addresses]
         if cluster and (live := [source.uri for source in sources if source.is_live]):
-            raise BadInput(f"`cluster={cluster}` takes recordings; {', '.join(live)} is live and runs on one machine only")
+            raise BadInput(f"`cluster={cluster}` takes recordings, and {', '.join(live)} is live")
         options = replace(options, in_flight=_in_flight(sources, streams.policy))
         engine = ends.enter_context(open_engine(path, target=target, options=options))
         drawn = drawing.sink_options(engine.spec, [*(file for source in sources for file in source.files), path])
@@ -164,7 +164,7 @@ def run_model(
                 options=options,
                 drawn=drawn,
                 limit=streams.limit,
-                on_video=lambda done, total: progress.update("videos", done, total),
+                progress=progress,
             )
         return streaming.run(
             engine,
