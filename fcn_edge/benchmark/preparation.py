@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from fcn_edge.calibration.coverage import Coverage
 from fcn_edge.calibration.placement import placement_for
 from fcn_edge.data import Dataset
 from fcn_edge.device import this_device
-from fcn_edge.engines import CHECKPOINT_SUFFIXES, model_path
-from fcn_edge.errors import BadInput, shown_as
-from fcn_edge.exporting import ExportOptions, contract_file, onnx_from_checkpoint
+from fcn_edge.engines import CHECKPOINT_SUFFIXES
+from fcn_edge.errors import BadInput
+from fcn_edge.exporting import ExportOptions, onnx_from_checkpoint
+from fcn_edge.exporting.runnable import runnable_file
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.outputs import require_outputs
 from fcn_edge.progress import SILENT, Progress
@@ -55,7 +56,11 @@ class Preparation:
             raise BadInput(f"`files` {self.kept}: two models are called {', '.join(sorted(twice))}; rename one")
         if self.plan.sizes:
             return [self._exported(model, size) for model in self.plan.models for size in self.plan.sizes]
-        return [self.stack.enter_context(_runnable(model, self.spec, self.recipe)) for model in self.plan.models]
+        return [self._runnable(model) for model in self.plan.models]
+
+    def _runnable(self, model: str | Path | None) -> Path:
+        named = runnable_file(model, spec=self.spec, recipe=self.recipe, warn=self.progress.note)
+        return self.stack.enter_context(named)
 
     def with_int8(self, files: Sequence[Path], held_out: Dataset | None) -> list[Path]:
         """The files, and behind each fp32 ONNX file its INT8 form for this CPU where the plan has `calib`.
@@ -113,25 +118,6 @@ class Preparation:
         if self.kept is not None:
             return self.kept
         return Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="fcn-edge-")))
-
-
-@contextmanager
-def _runnable(model: str | Path | None, spec: Path | None, recipe: str | None) -> Iterator[Path]:
-    """The file behind a model, as an engine opens it: an ONNX file made elsewhere is wrapped by its spec."""
-    path = model_path(model)
-    is_checkpoint = path.suffix.lower() in CHECKPOINT_SUFFIXES
-    if spec is not None and (path.is_dir() or is_checkpoint):
-        raise BadInput(f"{path}: holds its own spec; `spec` is for an ONNX file made elsewhere, leave it out")
-    if recipe is not None and not is_checkpoint:
-        raise BadInput(f"{path}: `recipe` names the network of a plain state dict, and this is none; leave it out")
-    if path.is_dir() or (path.suffix.lower() == ".safetensors" and recipe is None):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
-        wrapped = Path(scratch) / path.with_suffix(".onnx").name
-        with shown_as({wrapped: path}):
-            chosen = None if recipe is None else recipe_from_shelf(recipe)
-            yield contract_file(path, wrapped, spec=spec, recipe=chosen)
 
 
 def _is_fp32_onnx(path: Path) -> bool:

@@ -13,7 +13,6 @@ from fcn_edge.choices import Policy
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._config import take_config
 from fcn_edge.cli._log import logged
-from fcn_edge.cli._model import runnable
 from fcn_edge.cli._options import (
     AllowHostCodeOption,
     ClusterOption,
@@ -26,7 +25,7 @@ from fcn_edge.cli._options import (
     TargetOption,
     ThreadsOption,
 )
-from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words
+from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words, warn
 
 if TYPE_CHECKING:
     from fcn_edge.streaming.summary import Summary
@@ -121,6 +120,7 @@ def run(
     from fcn_edge.engines import EngineOptions, open_engine
     from fcn_edge.engines.packaged import fastest_packaged
     from fcn_edge.errors import BadInput, SourceLost
+    from fcn_edge.exporting.runnable import runnable_file
     from fcn_edge.frame import Style
     from fcn_edge.outputs import require_apart
     from fcn_edge.schema import to_mapping
@@ -147,7 +147,7 @@ def run(
             allow_host_code=allow_host_code,
         )
         model, options = fastest_packaged(model, target, options)
-        path = ends.enter_context(runnable(model, spec, recipe))
+        path = ends.enter_context(runnable_file(model, spec=spec, recipe=recipe, warn=warn))
         sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in addresses]
         if cluster and (live := [one.uri for one in sources if one.is_live]):
             raise BadInput(f"--cluster ray takes recordings; {', '.join(live)} is live and runs on one machine only")
@@ -172,7 +172,7 @@ def run(
                 options=options,
                 drawn=drawn,
                 limit=limit,
-                on_video=lambda done, total: progress.update("videos", done, total),
+                progress=progress,
             )
         else:
             summary = streaming.run(
