@@ -168,7 +168,7 @@ def _done_on_ray(
 ) -> Generator[tuple[int, Any], None, None]:
     """(number, what `task` gives) of each unit, as they get ready; each task asks for so many cores."""
     if find_spec("ray") is None:
-        raise BackendMissing("--cluster ray: Ray is not installed (pip install 'fcn-edge[cluster]')")
+        raise BackendMissing("Ray is not installed (pip install 'fcn-edge[cluster]')")
     with _cluster() as ray:
         most = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes())  # more would be waited for without end
         work = ray.remote(max_retries=RETRIES, num_cpus=min(cores, most))(_worked)
@@ -183,7 +183,7 @@ def _worked(task: Callable[[Any], Any], folder: str, unit: Any) -> Any:
     try:
         os.chdir(folder)
     except OSError as error:
-        raise BadInput(f"--cluster ray: {folder} is not there on every machine ({error.strerror})") from error
+        raise BadInput(f"Ray: {folder} is not there on every machine ({error.strerror})") from error
     return task(unit)
 
 
@@ -194,7 +194,7 @@ def _result_of(ray: Any, reference: Any) -> Any:
     except ray.exceptions.RayError as error:
         if isinstance(cause := getattr(error, "cause", None), FcnEdgeError):
             raise cause from error
-        raise BackendMissing(f"--cluster ray: a part of the work could not be done ({first_line(error)})") from error
+        raise BackendMissing(f"Ray: a part of the work could not be done ({first_line(error)})") from error
 
 
 @contextmanager
@@ -211,7 +211,7 @@ def _cluster() -> Iterator[Any]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:  # Ray raises plain ones too
-        raise BackendMissing(f"--cluster ray: not reached or not started ({first_line(error)})") from error
+        raise BackendMissing(f"Ray was not reached or not started ({first_line(error)})") from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # Ray puts its own there
