@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -164,11 +163,10 @@ def evaluation_report(
 
     def scored(task: str, path: Path, options: EngineOptions) -> ScoredModel:
         with open_engine(path, target=target, options=options) as engine:
+            named = NamedTask(progress, task)
             if cluster:
-                on_image = partial(progress.update, task)
-                evaluation = evaluate_on_ray(path, data, target=engine.target, options=options, on_image=on_image)
+                evaluation = evaluate_on_ray(path, data, target=engine.target, options=options, progress=named)
             else:
-                named = NamedTask(progress, task)
                 evaluation = evaluate(engine, dataset, limit=limit, trimap=trimap, progress=named)
             return scored_model(evaluation, engine)
 

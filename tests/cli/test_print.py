@@ -78,6 +78,6 @@ def test_option_names_of_one_verb_do_not_reach_the_next(command, monkeypatch):
     def refuse():
         raise BadInput("`source` is unknown")
 
-    monkeypatch.setattr("fcn_edge.doctor.diagnose", refuse)
+    monkeypatch.setattr("fcn_edge.diagnosis.diagnose", refuse)
     command("demo", "--source", "missing.mp4")
     command("doctor").refuses(2, "`source`")

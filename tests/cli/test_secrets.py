@@ -69,7 +69,7 @@ def test_traceback_of_a_defect_gives_nothing_away(command, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("rtsp://admin:QXZ#@camera/1 was not foreseen")
 
-    monkeypatch.setattr("fcn_edge.doctor.diagnose", fail)
+    monkeypatch.setattr("fcn_edge.diagnosis.diagnose", fail)
     done = command("doctor")
     assert done.code == 1
     assert_names(done.err.splitlines()[-1], "RuntimeError", "rtsp://***@camera/1")

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from fcn_edge import machine as machine_module
-from fcn_edge import nvidia
-from fcn_edge.machine import Machine, output_of
-from fcn_edge.nvidia import gpus_of, nvidia_findings
+from fcn_edge.diagnosis import machine as machine_module
+from fcn_edge.diagnosis import nvidia
+from fcn_edge.diagnosis.machine import Machine, output_of
+from fcn_edge.diagnosis.nvidia import gpus_of, nvidia_findings
 from tests.refusals import assert_names
 
 SMI = "nvidia-smi --query-gpu=name,compute_cap,driver_version,memory.total --format=csv,noheader"
