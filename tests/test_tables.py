@@ -60,7 +60,7 @@ def test_table_of_two_runs_tells_how_far_they_differ():
         "intervals_holding_1": 3,
     }
     lines = tables.again_table(summary)
-    assert "| p50, ms | 4 | 1.0 % | 2.0 % | 3.0 % |" in lines and "3 of 4 intervals hold 1" in lines[-1]
+    assert "| p50, ms | 4 | 1.0 % | 2.0 % | 3.0 % |" in lines and "3 of 4 intervals contain 1" in lines[-1]
 
 
 def interop_record():
@@ -127,7 +127,7 @@ def test_trial_of_the_gate_went_as_it_must():
 
 
 def test_sweep_has_every_network_size_and_precision_and_came_out_the_same_again():
-    """What the committed sweep holds; the command that makes it anew stands in docs/sweep.md."""
+    """What the committed sweep holds; the command that makes it anew stands in docs/benchmarks/sweep.md."""
     first = tables.read_json(ROOT / "benchmarks/records/sweep.amd-epyc-2c.json.xz")
     require_plausible(first, "the sweep")
     rows = [(row["model"], row["height"], tables.label_of(row), row["target"]) for row in first["rows"]]

@@ -2,7 +2,7 @@
 
     FCN_EDGE_PICTURES=docs pytest tests/bench/test_report_in_browser.py -k picture
 
-makes docs/report.png, which README shows, anew.
+makes docs/images/report.png, which README shows, anew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.browser import DESK, PHONE, complaints_of, needs_browser, opened_brow
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks" / "records" / "sweep.amd-epyc-2c.json.xz"
-PICTURE = ROOT / "docs" / "report.png"
+PICTURE = ROOT / "docs" / "images" / "report.png"
 A4 = (794, 1123)  # CSS pixels
 
 pytestmark = [needs_browser, pytest.mark.slow]
@@ -134,4 +134,4 @@ def test_paper_has_no_controls_and_nothing_beyond_its_edge(shown, pages, which):
 
 def test_picture_in_readme_is_of_this_record():
     assert Image.open(PICTURE).text["record"] == read_json(RECORD)["sha256"], "make it anew, see the top of this file"
-    assert "docs/report.png" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "docs/images/report.png" in (ROOT / "README.md").read_text(encoding="utf-8")
