@@ -10,7 +10,6 @@ import typer
 
 from fcn_edge.choices import BuildPrecision, BuildTarget, PlacementName
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import recipe_of
 from fcn_edge.cli._options import (
     AllowOverlapOption,
     CalibImagesOption,
@@ -22,7 +21,7 @@ from fcn_edge.cli._options import (
     SpecOption,
     ThreadsOption,
 )
-from fcn_edge.cli._parse import shapes_from_text, sm_from_text
+from fcn_edge.cli._parse import recipe_of, shapes_from_text, sm_from_text
 from fcn_edge.cli._print import emit, progress_bar
 from fcn_edge.errors import BackendMissing, FcnEdgeError
 

@@ -33,11 +33,10 @@ def demo(
       fcn-edge demo --source my.mp4
     """
     from fcn_edge.demo import run_demo
-    from fcn_edge.schema import to_mapping
 
     with progress_bar() as progress:
-        result = run_demo(out, source=source, on_stage=lambda text: say(f"- {text}"), on_progress=progress.update)
-    emit(to_mapping(result), as_json=json, human=lambda: _print_demo(result))
+        result = run_demo(out, source=source, progress=progress)
+    emit(result.to_mapping(), as_json=json, human=lambda: _print_demo(result))
     if lost := result.summary["lost"]:
         say(f"fcn-edge: {lost}")
         raise typer.Exit(SourceLost.exit_code)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fcn_edge.choices import Execution, Policy
+from fcn_edge.choices import Policy
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._config import take_config
 from fcn_edge.cli._log import logged
-from fcn_edge.cli._model import runnable
 from fcn_edge.cli._options import (
     AllowHostCodeOption,
     ClusterOption,
@@ -26,14 +23,11 @@ from fcn_edge.cli._options import (
     TargetOption,
     ThreadsOption,
 )
-from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words
+from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words, warn
+from fcn_edge.errors import BadInput, SourceLost
 
 if TYPE_CHECKING:
-    from fcn_edge.device import Device
     from fcn_edge.streaming.summary import Summary
-
-
-FRAMES_IN_FLIGHT = 3  # of recordings, where throughput counts and no frame grows old
 
 
 @verb
@@ -43,7 +37,7 @@ def run(
         list[str] | None,
         typer.Option("--source", help="Camera number, video, folder, URL or synthetic:… (repeatable) [0]."),
     ] = None,
-    sink: Annotated[
+    sinks: Annotated[
         list[str] | None,
         typer.Option(
             "--sink", help="Output such as out.mp4, masks/ or http://127.0.0.1:8080 (repeatable) [display://0]."
@@ -62,21 +56,21 @@ def run(
     retries: Annotated[
         int | None, typer.Option("--retries", min=0, help="Consecutive attempts to reopen a live source [unlimited].")
     ] = None,
-    silence: Annotated[
+    silent_s: Annotated[
         float, typer.Option("--silence", min=0.1, help="Seconds without a frame before a live source is reopened.")
     ] = 3.0,
-    await_: Annotated[bool, typer.Option("--await", help="Wait for live sources that cannot be opened yet.")] = False,
+    awaited: Annotated[bool, typer.Option("--await", help="Wait for live sources that cannot be opened yet.")] = False,
     opacity: Annotated[
         float, typer.Option("--opacity", min=0, max=1, help="Opacity of the class colours, 0 to 1.")
     ] = 0.5,
-    ignore_class: Annotated[
+    hidden_classes: Annotated[
         list[str] | None, typer.Option("--ignore-class", help="Class that is neither drawn nor counted (repeatable).")
     ] = None,
-    roi: Annotated[
+    regions: Annotated[
         list[str] | None,
         typer.Option("--roi", help="Region NAME=x,y x,y x,y in shares of width and height, 0 to 1 (repeatable)."),
     ] = None,
-    event: Annotated[
+    rules: Annotated[
         list[str] | None, typer.Option("--event", help="Event rule such as 'car in NAME > 20% for 2s' (repeatable).")
     ] = None,
     events: Annotated[Path | None, typer.Option("--events", help="File for events as JSON lines [stderr].")] = None,
@@ -124,117 +118,43 @@ def run(
       fcn-edge run --source 0 --sink http://127.0.0.1:8080 --event 'car>20%@2s'
       fcn-edge run --source 'archive/*.mp4' --sink masks/ --sink out.mp4 --cluster ray
     """
-    from fcn_edge.device import this_device
-    from fcn_edge.engines import EngineOptions, available_targets, open_engine
-    from fcn_edge.errors import BadInput, SourceLost
-    from fcn_edge.frame import Style
+    from fcn_edge.engines import EngineOptions
+    from fcn_edge.model_run import Drawing, Streams, run_model
     from fcn_edge.outputs import require_apart
     from fcn_edge.schema import to_mapping
-    from fcn_edge.spec import class_index
-    from fcn_edge.streaming.pipeline import Feed, run_feeds
-    from fcn_edge.streaming.regions import region_from_text, require_distinct, rule_from_text
-    from fcn_edge.streaming.sinks import SinkOptions, paths_of_sinks, sinks_of_sources
-    from fcn_edge.streaming.sources import Patience, recordings_of, source_from_uri
+    from fcn_edge.streaming.sources import Patience
 
-    patience = Patience(silence, retries, await_)
-    uris, addresses = sink or ["display://0"], source or ["0"]
-    if cluster:
-        _require_files_of_recordings(uris, policy, event, events)
-        addresses = [recording for uri in addresses for recording in recordings_of(uri)]
-    written = [path for path in (log, events, *paths_of_sinks(uris)) if path is not None]
-    require_apart(written, [model, spec, config, *addresses])
-    with logged(log) as note, ExitStack() as ends:
-        wanted: Execution | None = execution
-        is_openvino = target in ("auto", "openvino") and "openvino" in available_targets()
-        if execution is None and is_openvino and provider == "cpu":
-            model, wanted = fastest_packaged(model, this_device())
-        path = ends.enter_context(runnable(model, spec, recipe))
-        sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in addresses]
-        if cluster and (live := [one.uri for one in sources if one.is_live]):
-            raise BadInput(f"--cluster ray takes recordings; {', '.join(live)} is live and runs on one machine only")
-        is_recorded = policy != "newest" and not any(one.is_live for one in sources)
-        in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
-        options = EngineOptions(
-            wanted,
-            threads or (1 if cluster else None),
-            in_flight,
-            provider,
-            schedule,
-            allow_host_code,
+    streams = Streams(source or (), sinks or (), policy, limit, Patience(silent_s, retries, awaited))
+    drawing = Drawing(legend, opacity, hidden_classes or (), regions or (), rules or (), events, log is not None)
+    written = [path for path in (log, events, *streams.paths()) if path is not None]
+    require_apart(written, [model, spec, config, *streams.addresses])
+    with logged(log) as note, progress_bar() as progress:
+        summary = run_model(
+            model,
+            streams=streams,
+            drawing=drawing,
+            target=target,
+            options=EngineOptions(
+                execution, threads, provider=provider, schedule=schedule, allow_host_code=allow_host_code
+            ),
+            spec=spec,
+            recipe=recipe,
+            cluster=cluster,
+            progress=progress,
+            warn=warn,
         )
-        engine = ends.enter_context(open_engine(path, target=target, options=options))
-        style = Style(opacity, hidden_classes=tuple(class_index(engine.spec, name) for name in ignore_class or ()))
-        regions = tuple(region_from_text(text) for text in roi or ())
-        require_distinct(regions)
-        rules = tuple(rule_from_text(text, engine.spec, regions) for text in event or ())
-        read = (*(file for one in sources for file in one.files), path)
-        drawn = SinkOptions(legend, style, regions, rules, events, log is not None and cluster is None, read)
-        if cluster:
-            from fcn_edge.cluster import run_on_ray
-
-            progress = ends.enter_context(progress_bar())
-            summary = run_on_ray(
-                path,
-                addresses,
-                uris,
-                target=engine.target,
-                options=options,
-                drawn=drawn,
-                limit=limit,
-                on_video=lambda done, total: progress.update("videos", done, total),
-            )
-        else:
-            sinks = sinks_of_sources(uris, engine, sources, ends, options=drawn)
-            for greeting in dict.fromkeys(one.greeting for own in sinks for one in own if one.greeting):
-                say(greeting)
-            feeds = [Feed(s, own, policy) for s, own in zip(sources, sinks, strict=True)]
-            progress = ends.enter_context(progress_bar())
-            summary = run_feeds(
-                feeds,
-                engine,
-                style=replace(style, overlay=any(one.needs_overlay for own in sinks for one in own)),
-                limit=limit,
-                on_frame=lambda result: progress.update(
-                    sources[result.frame.stream].uri,
-                    result.frame.index + 1,
-                    limit or sources[result.frame.stream].length or 0,
-                ),
-            )
         for text in filter(None, (*summary.outputs, *summary.notes, summary.failed, summary.lost)):
             note(text)
     emit(to_mapping(summary), as_json=json, human=lambda: _print_summary(summary))
-    if summary.failed:
-        say(f"fcn-edge: {summary.failed}")
-        raise typer.Exit(BadInput.exit_code)
-    if summary.lost:
-        say(f"fcn-edge: {summary.lost}")
-        raise typer.Exit(SourceLost.exit_code)
+    _exit_by(summary)
 
 
-def _require_files_of_recordings(
-    sinks: list[str], policy: Policy | None, event: list[str] | None, events: Path | None
-) -> None:
-    """Raises BadInput where something was asked that no cluster can do."""
-    from fcn_edge.errors import BadInput
-    from fcn_edge.redaction import redacted
-
-    unfit = [redacted(uri) for uri in sinks if uri.startswith(("display://", "http://"))]
-    unfit += ["--policy newest"] * (policy == "newest") + ["--event"] * bool(event) + ["--events"] * bool(events)
-    if unfit:
-        known = "--sink may be a FOLDER/, FILE.mp4, FILE.mkv, FILE.jsonl or null:"
-        raise BadInput(f"--cluster ray writes files of recordings, and nothing for {', '.join(unfit)}; {known}")
-
-
-def fastest_packaged(model: str | None, device: Device) -> tuple[str | None, Execution | None]:
-    """(model, execution) that run fastest on OpenVINO: the packaged network in INT8, else bf16, as the CPU has it.
-
-    Either is within the interval of fp32 (docs/benchmarks/int8.md). Other files run as they are, in f32.
-    """
-    from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK
-
-    if model is None and device.has_vnni:
-        return PACKAGED_INT8, None
-    return model, "bf16" if model in (None, PACKAGED_NETWORK) and device.has_bf16 else None
+def _exit_by(summary: Summary) -> None:
+    """Exit code 2 where a sink failed, 4 where a source was lost."""
+    for text, error in ((summary.failed, BadInput), (summary.lost, SourceLost)):
+        if text:
+            say(f"fcn-edge: {text}")
+            raise typer.Exit(error.exit_code)
 
 
 def _print_summary(summary: Summary) -> None:
