@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fcn_edge.benchmark import bench
     from fcn_edge.build import build_engine
     from fcn_edge.calibration import int8_from_onnx
-    from fcn_edge.comparison import compare_artefacts
+    from fcn_edge.comparison import compare
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import open_engine
     from fcn_edge.evaluation import evaluate
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bench",
     "build_engine",
-    "compare_artefacts",
+    "compare",
     "dataset_from_name",
     "evaluate",
     "gate",
@@ -37,7 +37,7 @@ __all__ = [
 _HOME = {
     "bench": "benchmark",
     "build_engine": "build",
-    "compare_artefacts": "comparison",
+    "compare": "comparison",
     "dataset_from_name": "data",
     "evaluate": "evaluation",
     "gate": "gating",

@@ -35,8 +35,8 @@ class Streams:
     """Where frames come from and results go.
 
     Args:
-        source: addresses (docs/streams.md); empty for camera 0. Several sources share the engine.
-        sinks: addresses (docs/running.md); empty for a window.
+        source: addresses (docs/reference/sources.md); empty for camera 0. Several sources share the engine.
+        sinks: addresses (docs/reference/sinks.md); empty for a window.
         policy: which frames are segmented; None for the newest of live sources, every of others.
         limit: number of frames of each source.
         patience: how long live sources are waited for.

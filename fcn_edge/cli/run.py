@@ -84,7 +84,10 @@ def run(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", is_eager=True, callback=take_config, help="TOML file with these options (docs/running.md)."
+            "--config",
+            is_eager=True,
+            callback=take_config,
+            help="TOML file with these options.",
         ),
     ] = None,
     log: Annotated[Path | None, typer.Option("--log", help="Log file with states and figures, at most 16 MB.")] = None,
@@ -93,7 +96,7 @@ def run(
     """Segment cameras, videos or folders into sinks.
 
     Several sources share one engine. Each has its own output files: out.mp4 becomes out-0.mp4, out-1.mp4, and
-    masks/ becomes masks/0/, masks/1/. Only files that fcn-edge wrote are replaced (docs/running.md).
+    masks/ becomes masks/0/, masks/1/. Only files that fcn-edge wrote are replaced (docs/reference/files.md).
 
     Ctrl-C and SIGTERM end a run cleanly: sinks are closed, the summary is printed, the exit code is 0. If a
     sink cannot be written, the run ends with exit code 2.

@@ -124,9 +124,8 @@ def _machine(target: NvidiaTarget, path: Path, *, onnx: Path) -> _PlanMachine:
             return _PlanMachine(target, trt, open_cuda())
         except BackendMissing as error:
             lacks.append(str(error))
-    instead = (
-        f". Without a GPU the same network runs by: fcn-edge run {onnx} --target openvino" if onnx.is_file() else ""
-    )
+    without_gpu = f". Without a GPU the same network runs by `open_engine({str(onnx)!r}, target='openvino')`"
+    instead = without_gpu if onnx.is_file() else ""
     raise BackendMissing(f"{path}: cannot run on this machine: {'; '.join(lacks)}{instead}")
 
 
