@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from fcn_edge.calibration import int8_from_onnx
     from fcn_edge.comparison import compare
     from fcn_edge.data import dataset_from_name
-    from fcn_edge.engines import open_engine
     from fcn_edge.evaluation import evaluate
     from fcn_edge.exporting import onnx_from_checkpoint
     from fcn_edge.gating import gate
+    from fcn_edge.opening import open_engine
 
 __all__ = [
     "bench",
@@ -43,7 +43,7 @@ _HOME = {
     "gate": "gating",
     "int8_from_onnx": "calibration",
     "onnx_from_checkpoint": "exporting",
-    "open_engine": "engines",
+    "open_engine": "opening",
 }
 
 
