@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from fcn_edge.benchmark import bench
     from fcn_edge.build import build_engine
     from fcn_edge.calibration import int8_from_onnx
-    from fcn_edge.comparison import compare_artefacts
+    from fcn_edge.comparison import compare
     from fcn_edge.data import dataset_from_name
-    from fcn_edge.engines import open_engine
     from fcn_edge.evaluation import evaluate
     from fcn_edge.exporting import onnx_from_checkpoint
     from fcn_edge.gating import gate
+    from fcn_edge.opening import open_engine
 
 __all__ = [
     "bench",
     "build_engine",
-    "compare_artefacts",
+    "compare",
     "dataset_from_name",
     "evaluate",
     "gate",
@@ -37,13 +37,13 @@ __all__ = [
 _HOME = {
     "bench": "benchmark",
     "build_engine": "build",
-    "compare_artefacts": "comparison",
+    "compare": "comparison",
     "dataset_from_name": "data",
     "evaluate": "evaluation",
     "gate": "gating",
     "int8_from_onnx": "calibration",
     "onnx_from_checkpoint": "exporting",
-    "open_engine": "engines",
+    "open_engine": "opening",
 }
 
 
