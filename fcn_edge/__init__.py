@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fcn_edge.benchmark import record_from_engines
+    from fcn_edge.benchmark import bench
     from fcn_edge.build import build_engine
     from fcn_edge.calibration import int8_from_onnx
     from fcn_edge.comparison import compare_artefacts
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from fcn_edge.engines import open_engine
     from fcn_edge.evaluation import evaluate_engine
     from fcn_edge.exporting import onnx_from_checkpoint
-    from fcn_edge.gating import verdict_from_records
+    from fcn_edge.gating import gate
 
 __all__ = [
+    "bench",
     "build_engine",
     "compare_artefacts",
     "dataset_from_name",
     "evaluate_engine",
+    "gate",
     "int8_from_onnx",
     "onnx_from_checkpoint",
     "open_engine",
-    "record_from_engines",
-    "verdict_from_records",
 ]
 
 _HOME = {
+    "bench": "benchmark",
     "build_engine": "build",
     "compare_artefacts": "comparison",
     "dataset_from_name": "data",
     "evaluate_engine": "evaluation",
+    "gate": "gating",
     "int8_from_onnx": "calibration",
     "onnx_from_checkpoint": "exporting",
     "open_engine": "engines",
-    "record_from_engines": "benchmark",
-    "verdict_from_records": "gating",
 }
 
 

@@ -153,7 +153,7 @@ def _print_layers(found: Comparison) -> None:
 
 
 def _print_classes(found: Comparison) -> None:
-    """Which classes move where, and the IU of both where there are labels."""
+    """Which classes move where, and the IoU of both where there are labels."""
     moved = sorted(
         (
             (int(found.confusion[i, j]), a, b)
@@ -172,7 +172,7 @@ def _print_classes(found: Comparison) -> None:
         return
     from rich.table import Table
 
-    table = Table("class", "IU of A", "IU of B", "delta")
+    table = Table("class", "IoU of A", "IoU of B", "delta")
     for name, x, y in [*zip(found.classes, a.iou, b.iou), ("mean", a.miou, b.miou)]:
         delta = "" if x is None or y is None else f"{100 * (y - x):+.2f}"
         table.add_row(name, *("absent" if v is None else f"{100 * v:.2f}" for v in (x, y)), delta)

@@ -54,7 +54,7 @@ def evaluate(
 ) -> None:
     """Score a network on a labelled data set.
 
-    Prints pixel accuracy, mean accuracy, mIoU and frequency weighted IU with 95 % intervals, and the IU of
+    Prints pixel accuracy, mean accuracy, mIoU and frequency weighted IoU with 95 % intervals, and the IoU of
     each class. Images that do not decode are listed and left out.
 
     --against scores a second model on the same images, or reads its scores from the JSON of an earlier
@@ -129,11 +129,11 @@ def _print_evaluation(result: dict[str, Any]) -> None:
 
     from fcn_edge.engines.base import StageRuns
 
-    named = (("mean IU", "miou"), ("pixel acc.", "pixel_acc"), ("mean acc.", "mean_acc"), ("f.w. IU", "fw_iou"))
+    named = (("mIoU", "miou"), ("pixel acc.", "pixel_acc"), ("mean acc.", "mean_acc"), ("f.w. IoU", "fw_iou"))
     said = [f"{name} {_points(result[key])}{_between(result.get(f'{key}_ci'))}" for name, key in named]
     print(f"{result['data']}, {result['images']} images: " + ", ".join(said))
     against = result.get("against")
-    table = Table("class", "IU", "95 % interval", *(("other", "difference", "95 % interval") if against else ()))
+    table = Table("class", "IoU", "95 % interval", *(("other", "difference", "95 % interval") if against else ()))
     for name, value in result["iou"].items():
         cells = [name, _points(value), _limits(result["iou_ci"][name])]
         if against:
@@ -142,7 +142,7 @@ def _print_evaluation(result: dict[str, Any]) -> None:
         table.add_row(*cells)
     print_table(table)
     if "trimap" in result:
-        print(f"mean IU near boundaries (trimap): {_points(result['trimap']['miou'])}")
+        print(f"mIoU near boundaries (trimap): {_points(result['trimap']['miou'])}")
     print(f"{result['model']} on {result['runtime']}, {result['precision']}, executed in {result['execution']}")
     if result["stage_runs"]:
         stages = [StageRuns(**stage) for stage in result["stage_runs"]]
@@ -167,14 +167,14 @@ def _print_labels(result: dict[str, Any]) -> None:
 
 
 def _print_difference(against: dict[str, Any], result: dict[str, Any]) -> None:
-    print(f"against {against['name']}: mean IU {_points(against['miou'])}{_between(against['miou_ci'])}")
+    print(f"against {against['name']}: mIoU {_points(against['miou'])}{_between(against['miou_ci'])}")
     verdicts = {
-        "real": "real: the interval excludes 0",
-        "not distinguishable": f"not distinguishable with {result['images']} images",
-        "undecidable": "whether it is real cannot be told",
+        "real": "significant: the interval excludes 0",
+        "not distinguishable": f"not significant with {result['images']} images",
+        "undecidable": "its significance is undecidable",
     }
     shown = _signed(against["difference"]) + _between(against["difference_ci"], sign="+")
-    print(f"difference in mean IU: {shown} points; {verdicts[against['verdict']]}")
+    print(f"difference of mIoU: {shown} points; {verdicts[against['verdict']]}")
 
 
 def _points(value: float | None) -> str:

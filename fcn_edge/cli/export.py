@@ -123,6 +123,6 @@ def _print_padding(price: PaddingPrice | None, out: str) -> None:
     if price.interval is not None:
         interval = f"95 % interval {100 * price.interval[0]:+.2f} to {100 * price.interval[1]:+.2f}"
     print(
-        f"mean IU on {price.data}, {price.images} images: {100 * price.miou_original:.2f} with the border of 100,"
+        f"mIoU on {price.data}, {price.images} images: {100 * price.miou_original:.2f} with the border of 100,"
         f" {100 * price.miou:.2f} with same padding: {100 * price.difference:+.2f} points ({interval})"
     )

@@ -238,7 +238,7 @@ def _print_summary(summary: Summary) -> None:
     if summary.interrupted:
         print("interrupted; what was written is complete up to here")
     print(
-        f"{summary.frames_out} of {summary.frames_in} frames, {summary.fps:.1f} a second,"
+        f"{summary.frames_out} of {summary.frames_in} frames, {summary.fps:.1f} fps,"
         f" {summary.dropped} dropped, {summary.gaps} gaps, {summary.reconnects} reconnects"
     )
     stages = ", ".join(f"{name} {q.p50:.1f}" for name, q in summary.stages_ms.items() if q.p50 is not None)

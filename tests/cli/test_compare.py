@@ -45,7 +45,7 @@ def test_disagreement_exits_1_and_names_the_stage(command, onnx_file, other_mean
 def test_people_read_the_sentence_first(command, onnx_file, other_mean):
     done = command("compare", onnx_file, other_mean, *IMAGES)
     assert done.out.startswith("mean: A has 127,127,127, B 123.7,116.3,103.5: inputs differ by up to 23.5 levels")
-    assert "DIFFERS" in done.out and "IU of A" in done.out and "98 tensors" in done.out
+    assert "DIFFERS" in done.out and "IoU of A" in done.out and "98 tensors" in done.out
     assert done.out.rstrip().endswith("99.9 % of pixels (--min-agreement)")
 
 

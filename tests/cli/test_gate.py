@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from xml.etree import ElementTree
 
 import pytest
@@ -20,7 +19,7 @@ def write_record(tmp_path):
         path = tmp_path / f"{name}.json"
         images = drawn_images(lost=lost)
         rows = row(ms=ms, images=images, rounds=rounds, seed=seed), row(target="reference", images=images)
-        path.write_text(json.dumps(record(*rows, device=device)))
+        record(*rows, device=device).save(path)
         return path
 
     return write
