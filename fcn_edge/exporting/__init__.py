@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcn_edge.choices import GraphIo
-from fcn_edge.data import DataLike, open_dataset
+from fcn_edge.data import DataLike, labelled_for
 from fcn_edge.engines import CHECKPOINT_SUFFIXES, available_targets, model_path
 from fcn_edge.errors import BadInput
 from fcn_edge.exporting.checkpoints import GraphOptions, onnx_from_checkpoint
@@ -107,7 +107,9 @@ def export(
     net, parity = onnx_from_checkpoint(path, options=options, recipe=known)
     padding = None
     if data is not None:
-        padding = effect_of_padding(net, path, open_dataset(data), options=options, recipe=known, progress=progress)
+        padding = effect_of_padding(
+            net, path, labelled_for(net.spec, data), options=options, recipe=known, progress=progress
+        )
     return Exported(net.save(out), parity, padding)
 
 

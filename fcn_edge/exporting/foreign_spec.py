@@ -62,9 +62,7 @@ def foreign_spec(path: Path, spec_path: Path | None, inside: ModelSpec | None) -
     if spec_path is not None:
         return from_mapping(ForeignSpec, read_toml(spec_path), str(spec_path))
     if inside is None:
-        raise BadInput(
-            f"{path}: made elsewhere; say what it is with `spec`, a TOML file (classes, mean, std, channels)"
-        )
+        raise BadInput(f"{path}: made elsewhere; describe it with `spec`, a TOML file (classes, mean, std, channels)")
     p = inside.preprocess
     return ForeignSpec(
         classes=inside.classes,
