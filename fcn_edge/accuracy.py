@@ -10,10 +10,10 @@ from fcn_edge.calibration.images import spread_indices
 from fcn_edge.data import Dataset
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.evaluation import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxmodel import OnnxModel
-from fcn_edge.progress import Progress
+from fcn_edge.progress import NamedTask, Progress
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def measured_accuracy(
     def evaluated(model: OnnxModel, label: str, chosen: EngineOptions) -> Evaluation:
         progress.note(f"evaluating {label} on {data.name}")
         with engine_on_target(model, target, chosen) as engine:
-            found = evaluate_engine(engine, data, on_image=lambda done, total: progress.update(label, done, total))
+            found = evaluate(engine, data, progress=NamedTask(progress, label))
         for text in found.skipped:
             progress.note(f"skipped: {text}")
         return found

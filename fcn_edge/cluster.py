@@ -26,13 +26,13 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.data.notes import Notes
 from fcn_edge.engines import Engine, EngineOptions, Target, open_engine
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, first_line
-from fcn_edge.evaluation import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.metrics import scores_from_confusion
 from fcn_edge.outputs import require_apart
-from fcn_edge.streaming.pipeline import Feed, run_feeds
+from fcn_edge.streaming.pipeline import Feed, run_part
 from fcn_edge.streaming.sinks import SinkOptions, numbered, paths_of_sinks, sinks_of_sources
 from fcn_edge.streaming.sources import none_readable, source_from_uri
-from fcn_edge.streaming.summary import StreamLog, Summary, SummaryPart, part_from_logs, summary_from_parts
+from fcn_edge.streaming.summary import Summary, SummaryPart, summary_from_parts
 
 PART = 16  # images
 RETRIES = 5  # of a unit whose worker died
@@ -50,11 +50,11 @@ def evaluate_on_ray(
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
     on_image: OnDone = lambda done, total: None,
 ) -> Evaluation:
-    """What `evaluate_engine` gives for the whole set, computed by the workers of a Ray cluster.
+    """What `evaluate` gives for the whole set, computed by the workers of a Ray cluster.
 
     RAY_ADDRESS names the cluster; without it one of this machine's cores is started and stopped again.
 
-    Raises BackendMissing without Ray or where its cluster is not there, and what `evaluate_engine` raises.
+    Raises BackendMissing without Ray or where its cluster is not there, and what `evaluate` raises.
     """
     labelled = dataset_from_name(data)
     total = len(labelled.items)
@@ -75,7 +75,7 @@ def _evaluated(model: str, target: Target, options: EngineOptions, data: str, st
     """In a worker: the images from `start` on."""
     whole = dataset_from_name(data)
     items = [whole.items[index] for index in range(start, min(start + PART, len(whole.items)))]
-    return evaluate_engine(_engine(model, target, options), replace(whole, items=items), may_be_empty=True)
+    return evaluate(_engine(model, target, options), replace(whole, items=items), may_be_empty=True)
 
 
 @functools.lru_cache(maxsize=1)
@@ -155,14 +155,12 @@ def _segmented(
 ) -> SummaryPart:
     """In a worker: one recording into its own sinks."""
     uri, sinks = unit
-    logs: list[StreamLog] = []
     with ExitStack() as ends:
         engine = ends.enter_context(open_engine(Path(model), target=target, options=options))
         source = ends.enter_context(source_from_uri(uri))
         own = sinks_of_sources(sinks, engine, [source], ends, options=drawn)[0]
         style = replace(drawn.style, overlay=any(sink.needs_overlay for sink in own))
-        summary = run_feeds([Feed(source, own, "every")], engine, style=style, limit=limit, on_end=logs.extend)
-    return part_from_logs(summary, logs)
+        return run_part([Feed(source, own, "every")], engine, style=style, limit=limit)
 
 
 def _done_on_ray(

@@ -14,6 +14,7 @@ from fcn_edge.benchmark.cold_start import NOTHING
 from fcn_edge.errors import BadInput
 from fcn_edge.records import Record
 from fcn_edge.registry import packaged_file
+from tests.refusals import refused
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: the demo calibrates with it")
 
@@ -109,9 +110,9 @@ def test_own_video_is_segmented(tiny, without, video, tmp_path):
 
 def test_wrong_source_and_wrong_folder_are_told_before_anything_is_made(tiny, tmp_path, video, monkeypatch):
     monkeypatch.setattr(demo, "onnx_from_checkpoint", lambda *_: pytest.fail("exported nevertheless"))
-    with pytest.raises(BadInput, match=r"none.mp4: no such file"):
+    with refused(BadInput, "none.mp4"):
         demo.run_demo(tmp_path / "demo", source=str(tmp_path / "none.mp4"))
-    with pytest.raises(BadInput, match=r"my.mp4.*cannot be written"):
+    with refused(BadInput, "my.mp4", "written"):
         demo.run_demo(video / "demo")
 
 

@@ -26,10 +26,10 @@ from fcn_edge.benchmark.variants import Variant
 from fcn_edge.data import Dataset
 from fcn_edge.device import git_commit, package_versions, this_device
 from fcn_edge.engines import Engine, EngineOptions, open_engine
-from fcn_edge.evaluation import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.intervals import intervals_from_images
 from fcn_edge.onnxfile import contract_from_onnx
-from fcn_edge.progress import SILENT, Progress
+from fcn_edge.progress import SILENT, NamedTask, Progress
 from fcn_edge.records import (
     REFERENCE,
     Latency,
@@ -141,7 +141,7 @@ def _opened(variant: Variant, options: BenchOptions) -> Engine:
 
 def _evaluated(engine: Engine, data: Dataset, progress: Progress) -> Evaluation:
     task = f"mIoU {engine.precision} {engine.target} {engine.execution} {engine.schedule}".removesuffix(f" {EVERY}")
-    return evaluate_engine(engine, data, on_image=lambda done, total: progress.update(task, done, total))
+    return evaluate(engine, data, progress=NamedTask(progress, task))
 
 
 def _row(

@@ -24,7 +24,7 @@ from fcn_edge.data import Dataset, Item
 from fcn_edge.data.base import sha256_of_pixels
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.evaluation import evaluate_engine
+from fcn_edge.evaluation import evaluate
 from fcn_edge.onnxgraph import operator
 from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.progress import SILENT, Progress
@@ -194,7 +194,7 @@ def int8_within_budget(
 
     Raises:
         CheckFailed: no set of layers meets it.
-        BadInput: as `quantized_model` and `evaluate_engine`.
+        BadInput: as `quantized_model` and `evaluate`.
     """
 
     def quantized(kept: frozenset[str]) -> Calibrated:
@@ -202,7 +202,7 @@ def int8_within_budget(
 
     def miou(model: OnnxModel, images: int | None) -> float:
         with engine_on_target(model, budget.target, budget.options) as engine:
-            return evaluate_engine(engine, _part(budget.data, images)).scores.miou or 0.0
+            return evaluate(engine, _part(budget.data, images)).scores.miou or 0.0
 
     def quantized_miou(kept: frozenset[str], images: int | None) -> float:
         return miou(quantized(kept).model, images)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import runnable
 from fcn_edge.cli._options import JsonOption
 from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, say
 
@@ -71,6 +70,7 @@ def compare(
 
     from fcn_edge.comparison import StageLimits, compare_artefacts, files_of_comparison, write_comparison
     from fcn_edge.errors import CheckFailed
+    from fcn_edge.exporting.runnable import runnable_file
     from fcn_edge.outputs import require_apart, require_outputs
 
     a, b = _both_sides(a, b)
@@ -79,9 +79,9 @@ def compare(
         require_apart([out], [images])
     limits = StageLimits(max_levels, min_sqnr, None if min_agreement is None else min_agreement / 100)
     with ExitStack() as stack:
-        first = stack.enter_context(runnable(a, spec_a, recipe_a))
-        second = stack.enter_context(runnable(b, spec_b, recipe_b))
         progress = stack.enter_context(progress_bar())
+        first = stack.enter_context(runnable_file(a, spec=spec_a, recipe=recipe_a, progress=progress))
+        second = stack.enter_context(runnable_file(b, spec=spec_b, recipe=recipe_b, progress=progress))
         found = compare_artefacts(
             first,
             second,
@@ -135,7 +135,7 @@ def _print_layers(found: Comparison) -> None:
     """The layers that lose most, in the network's order; the three lowest of them marked."""
     from rich.table import Table
 
-    from fcn_edge.engines.reference_check import EXACT_DB
+    from fcn_edge.engines.fidelity import EXACT_DB
 
     lowest = sorted((layer for layer in found.layers if layer.alone_db < EXACT_DB), key=lambda layer: layer.alone_db)
     if not lowest:

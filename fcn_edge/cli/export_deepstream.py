@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import contract_model
 from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
-from fcn_edge.cli._print import emit
+from fcn_edge.cli._print import NOTES, emit
 
 if TYPE_CHECKING:
     from fcn_edge.deploy import DeepStreamFolder
@@ -36,10 +35,10 @@ def export_deepstream(
       fcn-edge export-deepstream net.int8.onnx --out deepstream
     """
     from fcn_edge.deploy import deepstream_from_onnx
+    from fcn_edge.exporting import onnx_model
     from fcn_edge.schema import to_mapping
 
-    with contract_model(model, spec, recipe) as path:
-        made = deepstream_from_onnx(path, out)
+    made = deepstream_from_onnx(onnx_model(model, spec=spec, recipe=recipe, progress=NOTES), out)
     emit(
         {**to_mapping(made), "path": str(made.path), "config": str(made.config)},
         as_json=json,

@@ -9,6 +9,7 @@ from typing import Literal
 
 from fcn_edge.engines.base import Engine, EngineOptions
 from fcn_edge.engines.manifest import Manifest, is_engine_directory
+from fcn_edge.engines.packaged import fastest_packaged
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, NotTaken
 from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK, packaged_file
@@ -28,8 +29,9 @@ def open_engine(
     target: Target | Literal["auto"] = "auto",
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
 ) -> Engine:
-    """Open a checkpoint, an ONNX file with a contract, an engine directory or the packaged network (None).
+    """Open a checkpoint, an ONNX file with a contract, an engine directory or the packaged network.
 
+    model: a path or a packaged name; None takes the packaged file and execution that run fastest here.
     target "auto": the engine directory's own, PyTorch for a checkpoint, otherwise the first
     of OpenVINO and ONNX Runtime that is installed; ONNX Runtime where a provider is chosen.
 
@@ -39,6 +41,8 @@ def open_engine(
         BadInput: the file is none of these. BackendMissing: the target cannot run here. CheckFailed: the engine
             computes something else than a file that was made elsewhere says.
     """
+    if model is None:
+        model, options = fastest_packaged(None, target, options)
     path = model.path if isinstance(model, OnnxModel) else model_path(model)
     if not isinstance(model, OnnxModel):
         if path.is_dir():

@@ -12,7 +12,7 @@ from fcn_edge.errors import BadInput
 from fcn_edge.exporting.checkpoints import GraphOptions, onnx_from_checkpoint
 from fcn_edge.exporting.padding import PaddingEffect, effect_of_padding
 from fcn_edge.exporting.parity import Parity
-from fcn_edge.exporting.runnable import onnx_model, openable
+from fcn_edge.exporting.runnable import onnx_model, runnable_file
 from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.outputs import require_outputs
 from fcn_edge.progress import SILENT, Progress
@@ -27,7 +27,7 @@ __all__ = [
     "export",
     "onnx_from_checkpoint",
     "onnx_model",
-    "openable",
+    "runnable_file",
 ]
 
 

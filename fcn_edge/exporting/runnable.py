@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from fcn_edge.engines import CHECKPOINT_SUFFIXES, model_path
-from fcn_edge.errors import BadInput
+from fcn_edge.errors import BadInput, shown_as
 from fcn_edge.exporting.checkpoints import onnx_from_checkpoint
 from fcn_edge.exporting.foreign import contract_from_foreign
 from fcn_edge.onnxmodel import OnnxModel
@@ -64,14 +65,18 @@ def onnx_model(
     return made
 
 
-def openable(
+@contextmanager
+def runnable_file(
     model: str | Path | None = None,
     *,
     spec: Path | str | None = None,
     recipe: Recipe | str | None = None,
     progress: Progress = SILENT,
-) -> Path | OnnxModel:
-    """What `open_engine` takes for MODEL: engine directories and checkpoints of ours as they are, else `onnx_model`.
+) -> Iterator[Path]:
+    """Inside the block: a file or engine directory that engines open for MODEL.
+
+    Engine directories and checkpoints of ours are taken as they are. Anything else without a contract is made an ONNX
+    file in a folder that is removed at the end; errors inside the block name the file that was given.
 
     Raises BadInput and BackendMissing as `onnx_model`.
     """
@@ -79,8 +84,11 @@ def openable(
     is_own_checkpoint = path.suffix.lower() == ".safetensors" and recipe is None
     if path.is_dir() or is_own_checkpoint:
         _require_unneeded(path, spec, recipe)
-        return path
-    return onnx_model(path, spec=spec, recipe=recipe, progress=progress)
+        yield path
+        return
+    net = onnx_model(path, spec=spec, recipe=recipe, progress=progress)
+    with net.on_disk() as file, shown_as({file: path}):
+        yield file
 
 
 def _recipe(recipe: Recipe | str | None) -> Recipe | None:

@@ -145,14 +145,15 @@ def test_execution_that_the_engine_has_not_is_refused(command, onnx_file, pairs)
 @pytest.fixture(scope="module")
 def result(onnx_file):
     """What `evaluate --json` prints of the fp32 file on STREETS."""
-    from fcn_edge.cli._saved_run import result_of, run_from_evaluation
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import open_engine
-    from fcn_edge.evaluation import evaluate_engine
+    from fcn_edge.evaluation import evaluate
+    from fcn_edge.evaluation_report import EvaluationReport, scored_model
 
     data = dataset_from_name(STREETS)
     with open_engine(onnx_file) as engine:
-        return json.dumps(result_of(run_from_evaluation(evaluate_engine(engine, data), engine), data, None))
+        scored = scored_model(evaluate(engine, data), engine)
+    return json.dumps(EvaluationReport(data.name, data.classes, scored).to_mapping())
 
 
 @pytest.fixture
@@ -267,13 +268,13 @@ def test_other_without_scores_is_refused_before_anything_runs(command, onnx_file
     value = json.loads(saved.read_text())
     change(value)
     saved.write_text(json.dumps(value))
-    monkeypatch.setattr("fcn_edge.evaluation.evaluate_engine", lambda *_, **__: pytest.fail("measured nevertheless"))
+    monkeypatch.setattr("fcn_edge.evaluation.evaluate", lambda *_, **__: pytest.fail("measured nevertheless"))
     command("evaluate", onnx_file, "--data", STREETS, "--against", saved).refuses(2, *facts)
 
 
 @pytest.mark.parametrize("name", ["none.onnx", "none.json"])
 def test_other_that_is_not_there_is_refused_before_anything_runs(command, onnx_file, tmp_path, monkeypatch, name):
-    monkeypatch.setattr("fcn_edge.evaluation.evaluate_engine", lambda *_, **__: pytest.fail("measured nevertheless"))
+    monkeypatch.setattr("fcn_edge.evaluation.evaluate", lambda *_, **__: pytest.fail("measured nevertheless"))
     command("evaluate", onnx_file, "--data", STREETS, "--against", tmp_path / name).refuses(2, name)
 
 

@@ -129,7 +129,7 @@ def missing(name: str) -> str:
         (["calibrate", "net.onnx", "--out", "x.onnx"], ["--calib"]),
         (
             ["gate", "a.json", "--baseline", "b.json", "--max-miou-drop", "-1"],
-            ["max_miou_drop", -1, "0 to 100"],
+            ["--max-miou-drop", -1, "0 to 100"],
         ),
         (["build-engine", "--max-miou-drop", "101"], ["--max-miou-drop", 100]),
         (["bench"], ["--data", "--suite"]),

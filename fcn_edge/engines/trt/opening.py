@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import require_file, sha256_of_file
-from fcn_edge.engines.base import EngineOptions, Execution
+from fcn_edge.engines.base import FRAMES_IN_FLIGHT, EngineOptions, Execution
 from fcn_edge.engines.manifest import Manifest
 from fcn_edge.engines.trt.cache import cached_plan
 from fcn_edge.engines.trt.cuda import Cuda, open_cuda
@@ -106,7 +106,7 @@ def _engine(
         precision=precision,
         execution=own,
         path=path,
-        in_flight=options.in_flight,
+        in_flight=options.in_flight or FRAMES_IN_FLIGHT,
         allow_host_code=host_code,
         cuda_graph=options.cuda_graph,
     )
