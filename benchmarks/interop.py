@@ -53,7 +53,7 @@ from fcn_edge.device import git_commit, this_device
 from fcn_edge.engines import Engine, EngineOptions, Target, engine_on_target
 from fcn_edge.engines.reference_check import Fidelity, fidelity
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.exporting import contract_file
+from fcn_edge.exporting import onnx_model
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 
 TARGETS: tuple[Target, ...] = ("onnxruntime", "openvino")
@@ -172,7 +172,7 @@ def measured_file(file: Exported, family: Family, with_int8: bool, folder: Path)
     """What the contract and each engine make of an exported file. "error" and "refused" hold words, else None."""
     entry: dict[str, Any] = {"opset": file.opset, "nodes": len(onnx_from_file(file.path).graph.node)}
     try:
-        contract = contract_file(file.path, folder / "contract.onnx", spec=spec_beside(file.path, family))
+        contract = onnx_model(file.path, spec=spec_beside(file.path, family)).save(folder / "contract.onnx").path
     except Exception as error:
         return entry | {"refused": words(error, folder), "is_ours": isinstance(error, FcnEdgeError)}
     compared = pictures(COMPARED, family.size)

@@ -19,7 +19,7 @@ from fcn_edge.comparison import compare_artefacts
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.evaluation import evaluate
-from fcn_edge.exporting import contract_file
+from fcn_edge.exporting import onnx_model
 from fcn_edge.inspection import facts_from_artefact
 from tests.shared_data import SHARED
 
@@ -79,7 +79,7 @@ def contract(tmp_path_factory):
     def make(network):
         if network.name not in made:
             spec = folder / "twin.toml" if network.is_for_roads else network.file.with_suffix(".toml")
-            made[network.name] = contract_file(network.file, folder / f"{network.name}.onnx", spec=spec)
+            made[network.name] = onnx_model(network.file, spec=spec).save(folder / f"{network.name}.onnx").path
         return made[network.name]
 
     return make

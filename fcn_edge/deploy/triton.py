@@ -80,7 +80,8 @@ def _configuration(name: str, platform: str, model: OnnxModel) -> str:
         tensors = ",\n".join(_tensor(value) for value in values)
         lines.append(f"{kind} [\n{tensors}\n]")
     lines.append(
-        f"parameters {{\n  key: {_quoted(METADATA_KEY)}\n  value {{ string_value: {_quoted(model.spec.to_json())} }}\n}}"
+        f"parameters {{\n  key: {_quoted(METADATA_KEY)}\n"
+        f"  value {{ string_value: {_quoted(model.spec.to_json())} }}\n}}"
     )
     return "\n".join(lines) + "\n"
 

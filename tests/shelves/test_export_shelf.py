@@ -21,7 +21,7 @@ from fcn_edge.calibration.table import table_from_file  # noqa: E402
 from fcn_edge.data import class_set  # noqa: E402
 from fcn_edge.engines import open_engine  # noqa: E402
 from fcn_edge.engines.trt import PlanOptions, plan_from_onnx  # noqa: E402
-from fcn_edge.exporting import onnx_from_checkpoint  # noqa: E402
+from fcn_edge.exporting import export  # noqa: E402
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint  # noqa: E402
 from fcn_edge.onnxfile import onnx_from_file  # noqa: E402
 from fcn_edge.registry import recipe_from_shelf, shelf_names  # noqa: E402
@@ -51,7 +51,7 @@ def fp32_file(name, tmp_path_factory):
     small = replace(recipe, input=replace(recipe.input, height=SIZE[0], width=SIZE[1]))
     header = header_from_recipe(small, *class_set(recipe.network.classes))
     save_checkpoint(folder / "net.safetensors", random_network(recipe), header)
-    return onnx_from_checkpoint(folder / "net.safetensors", folder / "net.onnx").path
+    return export(folder / "net.safetensors", folder / "net.onnx").path
 
 
 @pytest.fixture(scope="module")
