@@ -45,7 +45,7 @@ from benchmarks.interop_networks import (
 )
 from benchmarks.tables import interop_fp32_table, interop_int8_table
 from fcn_edge.atomic_io import read_json, write_json
-from fcn_edge.build import BuildOptions, build_engine
+from fcn_edge.build import build_engine
 from fcn_edge.calibration import CalibrationTable, images_from_source, quantized_file, table_from_images
 from fcn_edge.calibration.placement import placement_for, quantizable_convolutions
 from fcn_edge.data import dataset_from_name
@@ -248,9 +248,9 @@ def int8_on(
 ) -> dict[str, Any]:
     """The verdict of `build_engine`, and what was measured whatever it said."""
     entry: dict[str, Any] = {"refused": None}
-    options = BuildOptions(target, "int8", calib=str(contract.parent / "table.json"))
+    calib = contract.parent / "table.json"
     try:
-        build_engine(contract, out, options=options)
+        build_engine(contract, out, target=target, precision="int8", calib=calib)  # type: ignore[arg-type]
         file = out / "model.onnx"
     except Exception as error:
         entry = {"refused": words(error, contract.parent), "is_ours": isinstance(error, FcnEdgeError)}

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from fcn_edge.build import BuildOptions, build_engine
+from fcn_edge.build import build_engine
 from fcn_edge.comparison import compare_artefacts
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
@@ -172,7 +172,7 @@ def test_int8_is_built_for_both_engines(contract, roads, tmp_path):
     """From one calibration: the second takes the first one's table. The network concatenates, and one branch is off."""
     calib = {"calib": roads, "calib_images": IMAGES}
     for target in ("onnxruntime", "openvino"):
-        built = build_engine(contract(TWIN), tmp_path / target, options=BuildOptions(target, "int8", **calib))
-        reference = built.manifest["reference"]
-        assert reference["agreement"] >= reference["limits"]["agreement"] and reference["sqnr_db"] > 15
+        built = build_engine(contract(TWIN), tmp_path / target, target=target, precision="int8", **calib)
+        reference = built.reference
+        assert reference.agreement >= reference.limits.agreement and reference.sqnr_db > 15
         calib = {"calib": str(tmp_path / target / "table.json")}

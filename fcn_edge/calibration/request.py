@@ -44,7 +44,8 @@ class TableRequest:
         if is_table_name(self.source):
             return self._stored_table(str(self.source), progress)
         if self.verify is not None:
-            raise BadInput("`verify` compares a table with its images, and images were given; leave it out")
+            name = self.source if isinstance(self.source, (str, Path)) else "the images"
+            raise BadInput(f"{name}: not a table, so `verify` has nothing to compare with its images; leave it out")
         images = images_from_source(self.source, self.count)
         if self.held_out is not None:
             require_disjoint({image.name: image.sha256() for image in images.images}, self.held_out)

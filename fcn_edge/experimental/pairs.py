@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from onnx import NodeProto, TensorProto, numpy_helper
@@ -28,8 +29,9 @@ class QdqPair:
         return lowest - self.zero, lowest + 255 - self.zero
 
 
-def pairs_from_onnx(model: OnnxModel) -> dict[str, tuple[QdqPair, ...]]:
+def pairs_from_onnx(given: OnnxModel | Path) -> dict[str, tuple[QdqPair, ...]]:
     """Node -> the pairs that its activations come through: one of a Conv with rounded weights, two of an Add."""
+    model = OnnxModel.of(given)
     makers = {name: node for name, node in model.producers.items() if operator(node) == "DequantizeLinear"}
     stored = model.initializers
     found = {}
