@@ -30,7 +30,7 @@ from fcn_edge.atomic_io import write_json
 from fcn_edge.benchmark import BenchOptions, Variant, bench
 from fcn_edge.benchmark.measurement import per_round
 from fcn_edge.benchmark.sensors import EnergyMeter
-from fcn_edge.benchmark.timing import alternating, first_images
+from fcn_edge.benchmark.timing import first_images, interleaved_rounds
 from fcn_edge.calibration import calibrate
 from fcn_edge.calibration.placement import placement_for
 from fcn_edge.data import Dataset, dataset_from_name
@@ -39,6 +39,7 @@ from fcn_edge.engines import Engine, EngineOptions
 from fcn_edge.frame import Frame, Result, Style
 from fcn_edge.gating import Limits, gate
 from fcn_edge.metrics import ImageScore, confusion_from_maps, scores_from_confusion, sparse_cells
+from fcn_edge.progress import SILENT
 from fcn_edge.records import Latency, Record, RowScores
 from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 from fcn_edge.schema import to_mapping
@@ -134,9 +135,9 @@ class Slowed:
 
 def timed_again(record: Record, engine: Any, images: list[np.ndarray]) -> Record:
     """The record with latencies of now."""
-    turns = alternating([engine], images, OPTIONS, EnergyMeter(), lambda done, total: None)[0]
-    latency = Latency.of(np.array([times.infer_ns for times in turns.times]) / 1e6)
-    return changed(record, {"latency_ms": latency, **per_round(turns)})
+    rounds = interleaved_rounds([engine], images, OPTIONS, EnergyMeter(), SILENT)[0]
+    latency = Latency.of(np.array([times.infer_ns for times in rounds.times]) / 1e6)
+    return changed(record, {"latency_ms": latency, **per_round(rounds)})
 
 
 def changed(record: Record, figures: dict[str, Any]) -> Record:

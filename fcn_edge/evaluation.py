@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fcn_edge.data import DataLike, Dataset, Item, open_dataset
-from fcn_edge.data.base import PairOnDisk, sha256_of_pixels
+from fcn_edge.data.base import FilePair, sha256_of_pixels
 from fcn_edge.data.notes import Notes
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
@@ -218,7 +218,7 @@ def require_fit_labels(dataset: Dataset) -> None:
     """
     for index in range(len(dataset.items)):
         item = dataset.items[index]
-        if isinstance(item, PairOnDisk) and not _has_labels(item):
+        if isinstance(item, FilePair) and not _has_labels(item):
             _unreadable(dataset, index, index + 1)
 
 

@@ -6,7 +6,6 @@ The other model is evaluated too, or its scores are read from the JSON of an ear
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -161,11 +160,10 @@ def evaluation_report(
 
     def scored(task: str, path: Path, options: EngineOptions) -> ScoredModel:
         with open_engine(path, target=target, options=options) as engine:
+            named = NamedTask(progress, task)
             if cluster:
-                on_image = partial(progress.update, task)
-                evaluation = evaluate_on_ray(path, data, target=engine.target, options=options, on_image=on_image)
+                evaluation = evaluate_on_ray(path, data, target=engine.target, options=options, progress=named)
             else:
-                named = NamedTask(progress, task)
                 evaluation = evaluate(engine, dataset, limit=limit, trimap=trimap, progress=named)
             return scored_model(evaluation, engine)
 
@@ -208,7 +206,7 @@ def scored_model_from_json(name: str) -> ScoredModel:
     facts = _row(saved["rows"], row, name) if isinstance(saved.get("rows"), list) else saved
     found = facts.get("scores") if isinstance(facts, dict) else None
     if not isinstance(found, dict) or "images" not in found:
-        raise BadInput(f"{name}: holds no scores of single images; write it with evaluate --json, or with bench")
+        raise BadInput(f"{name}: holds no scores of single images; expected the JSON of evaluate or a record of bench")
     if not isinstance(found["images"], list):
         raise BadInput(f"{name}: expected a list of images, found {type(found['images']).__name__}")
     scores = from_mapping(Scores, {key: value for key, value in found.items() if key != "images"}, name)

@@ -317,7 +317,7 @@ class Record(StoredValue):
     def to_mapping(self) -> dict[str, Any]:
         """The record as one JSON object, with its checksum; what `bench --json` prints."""
         table: dict[str, Any] = to_mapping(self)
-        return {**table, CHECKSUM: self.sha256}
+        return {"schema": self.schema, **table, CHECKSUM: self.sha256}  # `outputs` recognises the file by its first key
 
     def save(self, path: Path | str, *, replaces: bool = False) -> None:
         """Write it as JSON, whole or not at all.

@@ -66,4 +66,4 @@ def test_command_reads_packed_records_writes_the_comparison_and_tells_by_its_exi
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["agrees"] is False and [each["same_miou"] for each in written["rows"]] == [True, True]
     monkeypatch.setattr(sys, "argv", ["again", str(tmp_path / "none.json"), words[2]])
-    assert again.main() == 2 and "no such file" in capsys.readouterr().err
+    assert again.main() == 2 and "none.json" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_checkpoint_becomes_an_int8_engine_in_one_call(checkpoint_file, tmp_path
         check_nvidia_account(out, manifest)
     else:
         assert manifest["device"]["instruction_sets"] is not None and manifest["trtexec"] is None
-        assert manifest["miou_note"] == "not measured: no labelled images were given"
+        assert "data" in manifest["miou_note"]
         with open_engine(out) as engine:
             assert (engine.target, engine.precision) == (target, "int8")
 
@@ -124,7 +124,7 @@ def check_nvidia_account(out, manifest):
     """The compiler's own word: every quantized convolution is INT8, and nothing was measured here."""
     in_int8 = [layer for layer in manifest["layers"] if layer["op"] == "correlation" and layer["precision"] == "int8"]
     assert len(in_int8) == quantized_convolutions(out / "model.int8.onnx") > 50
-    assert manifest["miou_note"] == "not measured: no labelled images were given" and manifest["reference"] is None
+    assert "data" in manifest["miou_note"] and manifest["reference"] is None
     assert "--onnx=model.int8.onnx" in manifest["trtexec"]["tensorrt-rtx"]
     assert "sm" in manifest["device"]
 
@@ -333,7 +333,7 @@ def test_engine_that_does_not_run_here_is_judged_by_the_reference_run_of_its_fil
     data = dataset_from_name(STREETS)
     manifest = build_engine(model, tmp_path / "engine", **options, data=data, spec=spec).to_mapping()
     assert manifest["miou"] is not None and abs(manifest["drop"]) < 5 and manifest["reference"] is None
-    assert manifest["miou_note"].startswith("of the reference run of the same file")
+    assert "reference run" in manifest["miou_note"]
 
 
 @pytest.mark.parametrize("manifest", [None, "{}", '{"name": "a web page"}', "no json"])

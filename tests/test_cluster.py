@@ -43,6 +43,16 @@ MEASURED = {
 }
 
 
+class Watching:
+    """A progress that calls a function; what is for people is dropped."""
+
+    def __init__(self, update):
+        self.update = update
+
+    def note(self, text):
+        pass
+
+
 @pytest.fixture(scope="module", autouse=True)
 def needs_ray():
     if find_spec("ray") is None:
@@ -116,8 +126,8 @@ def workers() -> list[int]:
 
 
 def test_cluster_that_is_not_there_is_told(onnx_file, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "no address at all")
-    with refused(BackendMissing, "ray", "no address at all"):
+    monkeypatch.setenv("RAY_ADDRESS", "no address")
+    with refused(BackendMissing, "ray", "no address"):
         evaluate_on_ray(onnx_file, STREETS, target="onnxruntime")
 
 
@@ -139,13 +149,13 @@ def test_killed_worker_loses_nothing_and_counts_nothing_twice(started, onnx_file
         local = evaluate(engine, dataset_from_name(STREETS))
     killed, told = [], []
 
-    def on_image(done, total):
+    def update(task, done, total):
         told.append((done, total))
         if not killed and (running := workers()):
             os.kill(running[0], signal.SIGKILL)
             killed.append(running[0])
 
-    found = evaluate_on_ray(onnx_file, STREETS, target="onnxruntime", options=ONE, on_image=on_image)
+    found = evaluate_on_ray(onnx_file, STREETS, target="onnxruntime", options=ONE, progress=Watching(update))
     assert killed, "no worker was there to be killed"
     assert (found.confusion == local.confusion).all() and found.images == local.images
     assert found.scores == local.scores and told[-1] == (96, 96)
@@ -159,7 +169,7 @@ def test_killed_worker_begins_its_recording_again(started, onnx_file, archive, t
     expected = segmented_locally(onnx_file, recordings, local)
     unfinished, told = {}, []
 
-    def on_video(done, total):
+    def update(task, done, total):
         told.append((done, total))
         while not unfinished and not any(
             (tmp_path / f"spread/masks/{number}/000009.png").exists() for number in (1, 2)
@@ -169,7 +179,7 @@ def test_killed_worker_begins_its_recording_again(started, onnx_file, archive, t
             os.kill(pid, signal.SIGKILL)
             unfinished[pid] = len(files_below(tmp_path / "spread", "*.png"))
 
-    found = run_on_ray(onnx_file, recordings, spread, target="onnxruntime", options=ONE, on_video=on_video)
+    found = run_on_ray(onnx_file, recordings, spread, target="onnxruntime", options=ONE, progress=Watching(update))
     assert unfinished and max(unfinished.values()) < sum(LENGTHS), "no worker was in the middle of a recording"
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert counted(to_mapping(found)) == counted(to_mapping(expected))
@@ -202,11 +212,11 @@ def test_command_line_takes_a_pattern_a_limit_and_a_schedule(started, onnx_file,
 
 @pytest.mark.slow
 def test_interrupted_run_tells_of_what_was_done(started, onnx_file, archive):
-    def on_video(done, total):
+    def update(task, done, total):
         raise KeyboardInterrupt
 
     found = run_on_ray(
-        onnx_file, [str(archive / "a.mp4")] * 3, ["null:"], target="onnxruntime", options=ONE, on_video=on_video
+        onnx_file, [str(archive / "a.mp4")] * 3, ["null:"], target="onnxruntime", options=ONE, progress=Watching(update)
     )
     assert found.interrupted and (found.frames_out, len(found.streams)) == (LENGTHS[0], 1)
 

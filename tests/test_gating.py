@@ -15,7 +15,7 @@ from fcn_edge.errors import BadInput, CheckFailed, Undecidable
 from fcn_edge.gating import Limits, gate, limits_from, update_baseline
 from fcn_edge.records import Record, require_plausible
 from tests.benchrecords import DEVICE, drawn_images, record, record_table, row, sealed
-from tests.refusals import refused
+from tests.refusals import assert_names, refused
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHER_DEVICE = DEVICE | {"name": "xeon-2c", "cpu": "Xeon", "instruction_sets": ["avx2"]}
@@ -55,7 +55,7 @@ def test_equal_records_pass_and_every_row_has_its_checks(baseline):
     assert verdict.verdict == "pass" and verdict.notes == ()
     ends = [check.name.rpartition(": ")[2] for check in verdict.checks]
     assert ends == ["miou", "latency", "MB", "peak MB"] * 2
-    assert named(verdict, "miou").reason == "equal to the baseline"
+    assert "equal" in named(verdict, "miou").reason
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -71,7 +71,7 @@ def test_where_other_processes_used_the_cpu_cpu_times_are_compared(baseline):
     busy = row(ms=60.0, seed=5)
     busy |= {"cpu_ms": row(seed=6)["cpu_ms"], "preemptions": [30] * 20}
     check = named(verdict_of(record(row("fp32", ms=40.0), busy), baseline), "latency")
-    assert check.ok is True and check.reason.endswith("of CPU time")
+    assert check.ok is True and "CPU time" in check.reason
     slower = busy | {"cpu_ms": [1.25 * value for value in busy["cpu_ms"]]}
     assert named(verdict_of(record(row("fp32", ms=40.0), slower), baseline), "latency").ok is False
     calm = busy | {"preemptions": [2] * 20}
@@ -95,7 +95,7 @@ def test_slowdown_within_the_limit_passes_and_one_at_it_is_undecidable(baseline)
 def test_too_much_noise_asks_for_more_rounds(baseline):
     noisy = verdict_of(record(row("fp32", ms=40.0), row(rounds=10, noise=0.12, seed=5)), baseline)
     check = named(noisy, "latency")
-    assert check.ok is None and "24 rounds would decide it" in check.reason and noisy.verdict == "undecidable"
+    assert check.ok is None and "24 rounds" in check.reason and noisy.verdict == "undecidable"
     assert check.power > 1.2, "and says that a fifth could not have been seen"
     hopeless = named(verdict_of(record(row("fp32", ms=40.0), row(rounds=8, noise=0.8, seed=5)), baseline), "latency")
     assert hopeless.ok is None and "quieter machine" in hopeless.reason
@@ -103,7 +103,7 @@ def test_too_much_noise_asks_for_more_rounds(baseline):
 
 def test_few_rounds_are_no_test(baseline):
     check = named(verdict_of(record(row("fp32", ms=40.0), row(rounds=3)), baseline), "latency")
-    assert check.ok is None and "needs 6 or more" in check.reason
+    assert check.ok is None and "6 or more" in check.reason
 
 
 def test_rounds_that_resemble_their_neighbours_count_for_fewer(baseline):
@@ -130,7 +130,7 @@ def test_small_loss_passes_and_one_near_the_limit_is_undecidable(baseline):
     assert small.ok is True and small.value < small.baseline
     near = drawn_images(lost=0.004, spread=8)
     check = named(verdict_of(record(row("fp32"), row(images=near)), baseline, Limits(max_miou_drop=0.5)), "miou")
-    assert check.ok is None and "more labelled images" in check.reason
+    assert check.ok is None and "labelled images" in check.reason
 
 
 def test_one_class_lost_is_caught_by_its_name_where_asked(baseline):
@@ -155,9 +155,9 @@ def test_memory_that_was_not_measured_is_undecidable(baseline):
 
 def test_row_that_is_missing_fails_and_one_more_is_told(baseline):
     verdict = verdict_of(record(row()), baseline)
-    assert verdict.verdict == "fail" and verdict.checks[0].reason == "missing from the record"
+    assert verdict.verdict == "fail" and "missing" in verdict.checks[0].reason
     more = verdict_of(record(row("fp32", ms=40.0), row(), row("fp16")), baseline)
-    assert more.verdict == "pass" and "not judged: fcn8s openvino fp16" in more.notes[-1]
+    assert more.verdict == "pass" and "fcn8s openvino fp16" in more.notes[-1]
 
 
 def test_absolute_limits_hold_whatever_the_baseline_says(baseline):
@@ -225,7 +225,7 @@ def test_two_devices_without_a_reference_run_are_refused(baseline):
 
 def test_another_reference_workload_is_not_compared(baseline):
     check = named(verdict_of(record(yardstick="multiplications"), baseline), "latency")
-    assert check.ok is None and "another reference workload" in check.reason
+    assert check.ok is None and "reference workload" in check.reason
 
 
 def edited(found):
@@ -241,24 +241,27 @@ def outside():
 
 
 BAD = {
-    "another schema": (lambda: sealed(record_table() | {"schema": 1}), "schema 1, written by an older"),
-    "a newer schema": (lambda: sealed(record_table() | {"schema": 9}), "written by a newer"),
-    "an edited record": (lambda: edited(record_table()), "edited after it was measured"),
-    "no raw latencies": (lambda: record_table(row(latency_ms=latency_without("raw"))), "no raw latencies"),
-    "no percentiles": (lambda: record_table(row(latency_ms={"p50": 20.0, "raw": [1.0]})), "missing p90, p95, p99"),
-    "no raw confusions": (lambda: record_table(scores_without_images()), "no raw confusions of each image"),
-    "counts of no class": (lambda: record_table(outside()), "counts outside the confusion matrix"),
-    "nothing": (dict, "not a benchmark record"),
-    "no rows": (lambda: record_table() | {"rows": []}, "not a benchmark record"),
-    "no row": (lambda: record_table("fast"), "row 1: expected a table, found str"),
-    "no model": (lambda: record_table({"target": "openvino"}), "row 1: missing model, precision"),
-    "two of a kind": (lambda: record_table(row(), row()), "two rows are fcn8s openvino int8 f32 360x480"),
+    "another schema": (lambda: sealed(record_table() | {"schema": 1}), ("schema 1", 2)),
+    "a newer schema": (lambda: sealed(record_table() | {"schema": 9}), ("schema 9", 2)),
+    "an edited record": (lambda: edited(record_table()), ("sha256",)),
+    "no raw latencies": (
+        lambda: record_table(row(latency_ms=latency_without("raw"))),
+        ("fcn8s openvino int8 f32", "latencies"),
+    ),
+    "no percentiles": (lambda: record_table(row(latency_ms={"p50": 1.0, "raw": [1.0]})), ("p90", "p95", "p99")),
+    "no raw confusions": (lambda: record_table(scores_without_images()), ("fcn8s openvino int8 f32", "confusions")),
+    "counts of no class": (lambda: record_table(outside()), ("confusion matrix",)),
+    "nothing": (dict, ("benchmark record",)),
+    "no rows": (lambda: record_table() | {"rows": []}, ("benchmark record",)),
+    "no row": (lambda: record_table("fast"), ("row 1", "str")),
+    "no model": (lambda: record_table({"target": "openvino"}), ("row 1", "model", "precision")),
+    "two of a kind": (lambda: record_table(row(), row()), ("two rows", "fcn8s openvino int8 f32")),
 }
 NOT_COMPARABLE = {
-    "another model": (lambda: record(row(model="fcn16s")), "fcn16s.*two models|two models"),
-    "another data set": (lambda: record(row(images=drawn_images(50))), "of them are the same"),
-    "other labels": (lambda: record(row(images=drawn_images(seed=9))), "labels of 60 of 60 images"),
-    "other classes": (lambda: record(classes=["a", "b", "c"]), "whose classes are others"),
+    "another model": (lambda: record(row(model="fcn16s")), ("fcn8s", "fcn16s")),
+    "another data set": (lambda: record(row(images=drawn_images(50))), (60, 50, "images")),
+    "other labels": (lambda: record(row(images=drawn_images(seed=9))), ("labels", "60 of 60")),
+    "other classes": (lambda: record(classes=["a", "b", "c"]), ("classes",)),
 }
 
 
@@ -273,22 +276,22 @@ def scores_without_images():
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_records_are_refused_on_either_side_with_the_reason(name, baseline, tmp_path):
-    make, told = BAD[name]
-    with pytest.raises(BadInput, match=told):
+    make, facts = BAD[name]
+    with refused(BadInput, *facts):
         Record.from_mapping(make())
     bad, good = tmp_path / "bad.json", tmp_path / "good.json"
     bad.write_text(json.dumps(make()))
     baseline.save(good)
     for pair in ((bad, good), (good, bad)):
-        with pytest.raises(BadInput, match=f"bad.json.*{told}"):
+        with refused(BadInput, "bad.json", *facts):
             gate(*pair)
 
 
 @pytest.mark.parametrize("name", NOT_COMPARABLE)
 def test_records_that_do_not_compare_are_refused_on_either_side_with_the_reason(name, baseline):
-    make, told = NOT_COMPARABLE[name]
+    make, facts = NOT_COMPARABLE[name]
     for pair in ((make(), baseline), (baseline, make())):
-        with pytest.raises(BadInput, match=told):
+        with refused(BadInput, *facts):
             verdict_of(*pair)
 
 
@@ -311,7 +314,7 @@ def test_baseline_is_updated_with_a_reason_that_stays(baseline, tmp_path):
 
 
 def test_baseline_of_the_suite_and_device_is_taken_from_a_folder(baseline, tmp_path):
-    with pytest.raises(BadInput, match=r"no baseline of the suite quick; .*quick\.epyc-2c\.json"):
+    with refused(BadInput, tmp_path, "quick.epyc-2c.json"):
         gate(baseline, tmp_path)
     record(device=OTHER_DEVICE).save(tmp_path / "quick.a-device.json")
     assert update_baseline(baseline, tmp_path, reason="the first one here") == tmp_path / "quick.epyc-2c.json"
@@ -348,7 +351,8 @@ def test_junit_summary_and_annotations_tell_the_same(baseline):
     failure = suite.find(".//failure")
     assert "1.5" in failure.get("message")
     markdown = verdict.summary()
-    assert markdown.startswith("## fcn-edge gate **failed**") and "6 checks ok, 1 failed, 1 undecided" in markdown
+    assert markdown.startswith("## fcn-edge gate **failed**")
+    assert_names(markdown, "6 checks", "1 failed", "1 undecided")
     assert markdown.index("❌") < markdown.index("❔") < markdown.index("✅")
     error, warning = sorted(verdict.annotations())
     assert error.startswith("::error title=fcn-edge gate::fcn8s openvino int8") and warning.startswith("::warning")

@@ -195,9 +195,7 @@ def test_missing_kernels_are_told_once(without_kernels, caplog):
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             class_map_from_scores(np.zeros((2, 2, 2), np.float32), full(2, 2))
-    assert [record.message for record in caplog.records if "numpy" in record.message] == [
-        "the native kernels are not built: class maps are drawn by numpy, which is slower"
-    ]
+    assert len([record.message for record in caplog.records if "numpy" in record.message]) == 1
 
 
 @pytest.mark.parametrize("kind", ["scores", "classes"])

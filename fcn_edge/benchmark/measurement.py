@@ -21,7 +21,7 @@ from fcn_edge.benchmark.partial import FinishedRow, Partial
 from fcn_edge.benchmark.reference_workload import NAME as REFERENCE_WORKLOAD
 from fcn_edge.benchmark.samples import SampleWriter
 from fcn_edge.benchmark.sensors import EnergyMeter, conditions_now
-from fcn_edge.benchmark.timing import STAGES, BenchOptions, Turns, alternating, first_images, paced
+from fcn_edge.benchmark.timing import STAGES, BenchOptions, Rounds, first_images, interleaved_rounds, paced
 from fcn_edge.benchmark.variants import Variant
 from fcn_edge.data import Dataset
 from fcn_edge.device import git_commit, package_versions, this_device
@@ -113,9 +113,9 @@ def _rows_of(
         engines = [stack.enter_context(_opened(variant, options)) for variant in group]
         evaluations = [_evaluated(engine, data, progress) for engine in engines]
         images = first_images(data, options.frames)
-        turns = alternating(engines, images, options, meter, lambda n, all_: progress.update("latency", n, all_))
+        rounds = interleaved_rounds(engines, images, options, meter, progress)
         at_pace = [paced(engine, images, options) for engine in engines]
-        rows = [_row(*parts) for parts in zip(group, engines, evaluations, turns, at_pace, strict=True)]
+        rows = [_row(*parts) for parts in zip(group, engines, evaluations, rounds, at_pace, strict=True)]
         samples.write(engines, [row.name for row in rows])
     return [
         FinishedRow(_with_starts(variant, row), evaluation.skipped)
@@ -145,13 +145,13 @@ def _evaluated(engine: Engine, data: Dataset, progress: Progress) -> Evaluation:
 
 
 def _row(
-    variant: Variant, engine: Engine, evaluation: Evaluation, turns: Turns, at_pace: dict[str, Any] | None
+    variant: Variant, engine: Engine, evaluation: Evaluation, rounds: Rounds, at_pace: PacedRun | None
 ) -> RecordRow:
-    stages = {name: np.array([getattr(t, f"{name}_ns") for t in turns.times]) / 1e6 for name in STAGES}
+    stages = {name: np.array([getattr(t, f"{name}_ns") for t in rounds.times]) / 1e6 for name in STAGES}
     total = np.sum(list(stages.values()), axis=0)
     latency, end_to_end = Latency.of(stages["infer"]), Latency.of(total)
     is_even = engine.schedule == EVERY
-    energy_mj, power_w = _energy(turns)
+    energy_mj, power_w = _energy(rounds)
     preprocess = engine.spec.preprocess
     return RecordRow(
         model=engine.spec.name,
@@ -170,11 +170,11 @@ def _row(
         latency_ms=latency,
         end_to_end_ms=end_to_end,
         stages_ms={name: Percentiles.of(values) for name, values in stages.items()},
-        **per_round(turns),
-        warmup_frames=turns.warmup,
+        **per_round(rounds),
+        warmup_frames=rounds.warmup,
         fps=1000 / (latency.p50 if is_even else float(stages["infer"].mean())),
         end_to_end_fps=1000 / (end_to_end.p50 if is_even else float(total.mean())),
-        paced=None if at_pace is None else from_mapping(PacedRun, at_pace, "paced"),
+        paced=at_pace,
         energy_mj=energy_mj,
         power_w=power_w,
         size_mb=round(_size(variant.path) / 1e6, 2),
@@ -182,13 +182,13 @@ def _row(
     )
 
 
-def per_round(turns: Turns) -> dict[str, Any]:
+def per_round(rounds: Rounds) -> dict[str, Any]:
     """What a row holds of each round: CPU time of a frame, preemptions, and the reference workload's times."""
     return {
-        "cpu_ms": _rounded(turns.cpu_ms),
-        "preemptions": _rounded(turns.preemptions),
-        "workload_ms": _rounded(turns.yardstick_ms),
-        "workload_cpu_ms": _rounded(turns.yardstick_cpu_ms),
+        "cpu_ms": _rounded(rounds.cpu_ms),
+        "preemptions": _rounded(rounds.preemptions),
+        "workload_ms": _rounded(rounds.workload_ms),
+        "workload_cpu_ms": _rounded(rounds.workload_cpu_ms),
     }
 
 
@@ -196,13 +196,13 @@ def _rounded(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(round(value, 4) for value in values)
 
 
-def _energy(turns: Turns) -> tuple[float | None, float | None]:
+def _energy(rounds: Rounds) -> tuple[float | None, float | None]:
     """(mJ of a frame, W of all that the device spent meanwhile); None where it does not report them."""
-    reported = [(j, s) for j, s in zip(turns.joules, turns.seconds, strict=True) if j is not None]
+    reported = [(j, s) for j, s in zip(rounds.joules, rounds.seconds, strict=True) if j is not None]
     if not reported:
         return None, None
     joules, seconds = (sum(part) for part in zip(*reported, strict=True))
-    frames = len(turns.times) * len(reported) / len(turns.joules)
+    frames = len(rounds.times) * len(reported) / len(rounds.joules)
     return round(1000 * joules / frames, 2), round(joules / seconds, 2)
 
 

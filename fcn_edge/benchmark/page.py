@@ -15,7 +15,6 @@ from fcn_edge.schema import to_mapping
 
 TEMPLATE = Path(__file__).with_name("page.html")
 PLACE = "/*RECORD*/"
-LEFT_OUT = ("scores", "cpu_ms", "preemptions", "yardstick_ms", "yardstick_cpu_ms")  # of a row
 
 
 def write_page(record: Record, path: Path) -> None:

@@ -26,6 +26,7 @@ from fcn_edge.errors import BadInput
 __all__ = [
     "IMAGE_SUFFIXES",
     "Dataset",
+    "FilePair",
     "Item",
     "Items",
     "Notes",
@@ -86,17 +87,32 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class PairOnDisk:
+class FilePair:
+    """An item of an image file and of a file that has its labels, perhaps among those of others."""
+
+    name: str
+    sequence: str
+    image_path: Path
+    label_path: Path
+
+    def image(self) -> np.ndarray:
+        raise NotImplementedError
+
+    def labels(self) -> np.ndarray:
+        raise NotImplementedError
+
+    def sha256(self) -> str:
+        return sha256_of_file(self.image_path)
+
+
+@dataclass(frozen=True)
+class PairOnDisk(FilePair):
     """An image file and its label file.
 
     ignore_index: the file's value that does not count. label_values: the file's value of each class; () for 0, 1, 2 …
     listing: the file that can hold other label_values.
     """
 
-    name: str
-    sequence: str
-    image_path: Path
-    label_path: Path
     num_classes: int
     ignore_index: int
     label_values: tuple[int, ...] = ()
@@ -129,9 +145,6 @@ class PairOnDisk:
         hint = f'; where others are meant, name each class\'s in {self.listing}: "label_values": [...]'
         words = f"the classes are 0..{self.num_classes - 1} and {self.ignore_index} is ignored"
         return words + (hint if self.listing else "")
-
-    def sha256(self) -> str:
-        return sha256_of_file(self.image_path)
 
 
 def written_ignore(ignore_index: int, num_classes: int) -> int:

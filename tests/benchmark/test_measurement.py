@@ -21,7 +21,7 @@ from fcn_edge.benchmark import (
     variants_from_files,
 )
 from fcn_edge.benchmark.partial import FinishedRow, Partial
-from fcn_edge.benchmark.reference_workload import Yardstick
+from fcn_edge.benchmark.reference_workload import ReferenceWorkload
 from fcn_edge.benchmark.sensors import EnergyMeter
 from fcn_edge.build import build_engine
 from fcn_edge.data import dataset_from_name
@@ -29,6 +29,7 @@ from fcn_edge.device import this_device
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Times
 from fcn_edge.gating import gate
+from fcn_edge.progress import SILENT
 from fcn_edge.records import Record, RecordRow, require_plausible
 from fcn_edge.schema import from_mapping
 from tests.benchrecords import row as row_table
@@ -171,7 +172,7 @@ class Counting:
 def order(monkeypatch):
     """Who was measured, in order; frames of `engines` take a millisecond."""
     asked = []
-    monkeypatch.setattr(timing.Yardstick, "measured_ms", lambda self: asked.append("yardstick") or (2.0, 2.0))
+    monkeypatch.setattr(timing.ReferenceWorkload, "measured_ms", lambda self: asked.append("workload") or (2.0, 2.0))
     return asked
 
 
@@ -183,18 +184,18 @@ def millisecond(order):
 def test_rounds_of_variants_are_interleaved_each_beside_the_reference_workload(order):
     engines = [Counting(target, millisecond(order)) for target in ("openvino", "onnxruntime")]
     options = BenchOptions(rounds=3, frames=2, warmup=1, threads=1)
-    turns = timing.alternating(engines, IMAGES, options, EnergyMeter(), lambda done, total: None)
-    measured = order[order.index("yardstick") + 1 :]
-    one = [(e.target, "yardstick") * (1 + options.frames) for e in engines]  # one frame wakes the engine
+    rounds = timing.interleaved_rounds(engines, IMAGES, options, EnergyMeter(), SILENT)
+    measured = order[order.index("workload") + 1 :]
+    one = [(e.target, "workload") * (1 + options.frames) for e in engines]  # one frame wakes the engine
     assert measured == [word for turn in one for word in turn] * options.rounds
-    assert [len(each.times) for each in turns] == [6, 6] and turns[0].yardstick_ms == [2.0] * 3
+    assert [len(each.times) for each in rounds] == [6, 6] and rounds[0].workload_ms == [2.0] * 3
 
 
 def test_reference_run_takes_one_round(order):
     options = BenchOptions(rounds=3, frames=2, warmup=1, threads=1)
     engines = [Counting("reference", millisecond(order))]
-    turns = timing.alternating(engines, IMAGES, options, EnergyMeter(), lambda done, total: None)
-    assert len(turns[0].times) == 2 and turns[0].warmup == 1
+    rounds = timing.interleaved_rounds(engines, IMAGES, options, EnergyMeter(), SILENT)
+    assert len(rounds[0].times) == 2 and rounds[0].warmup == 1
 
 
 def test_warm_up_ends_when_times_are_steady():
@@ -215,7 +216,7 @@ def test_paced_run_counts_frames_that_were_not_done_in_time(monkeypatch, frame_m
     options = BenchOptions(camera_fps=10, paced_frames=10)
     engine = Counting("openvino", lambda _: now.__setitem__(0, now[0] + frame_ms / 1000))
     found = timing.paced(engine, IMAGES, options)
-    assert found["frames"] == 10 and found["missed"] >= missed and (found["missed"] > 0) == (frame_ms > 100)
+    assert found.frames == 10 and found.missed >= missed and (found.missed > 0) == (frame_ms > 100)
     assert timing.paced(engine, [], BenchOptions(camera_fps=0)) is None
 
 
@@ -350,7 +351,7 @@ def test_memory_of_what_does_not_open_is_unknown(tmp_path):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_yardstick_does_its_work_on_as_many_threads_as_asked(threads):
-    with Yardstick(threads) as yardstick:
-        assert min(yardstick.measured_ms()) > 0
-        assert [set(product.ravel().tolist()) for _, _, product in yardstick._parts] == [{64 * 1.5**2}] * threads
+def test_reference_workload_runs_on_as_many_threads_as_asked(threads):
+    with ReferenceWorkload(threads) as workload:
+        assert min(workload.measured_ms()) > 0
+        assert [set(product.ravel().tolist()) for _, _, product in workload._parts] == [{64 * 1.5**2}] * threads

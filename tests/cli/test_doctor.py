@@ -15,7 +15,7 @@ def test_doctor_prints_one_object_or_a_table(command):
     assert set(found) == {"device", "findings"}
     assert {"name", "state", "found", "advice"} == set(found["findings"][0])
     done = command("doctor")
-    assert done.code == 0 and "what to do" in done.out and found["device"]["cpu"] in done.out
+    assert done.code == 0 and found["device"]["cpu"] in done.out
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from fcn_edge.streaming.pipeline import Feed, run_feeds
 from fcn_edge.streaming.prometheus import metrics_text
 from fcn_edge.streaming.sources import Patience, source_from_uri
 from fcn_edge.streaming.sources.rtsp import OPTIONS
-from tests.refusals import refused
+from tests.refusals import assert_names, refused
 from tests.streaming.servers import ROOT, Server, free_port, missing, wait_until
 from tests.streaming.servers.marks import grey_picture, read_mark
 from tests.streaming.servers.watching import Watching
@@ -57,7 +57,7 @@ def test_killed_server_is_found_again_with_another_size_and_nothing_is_invented(
     assert {one.size for one in watching.shown} == {SMALL, LARGE}
     assert (watching.invented(), watching.repeated()) == (0, 0)
     assert watching.error is None and watching.summary.reconnects >= times and watching.summary.gaps >= times
-    assert any("came back with another size" in note for note in watching.summary.notes)
+    assert any("another size" in note for note in watching.summary.notes)
 
 
 @pytest.mark.parametrize("kind", ["rtsp", "mjpeg"])
@@ -93,7 +93,7 @@ def test_pictures_cut_short_are_skipped_and_counted(engine):
         assert watching.saw(10)
     assert watching.invented() == 0
     assert watching.summary.streams[0].skipped >= 4
-    assert "the image is cut off" in watching.summary.skipped[0]
+    assert "cut off" in watching.summary.skipped[0]
 
 
 def test_two_sources_share_one_engine(engine):
@@ -168,9 +168,10 @@ def test_wrong_addresses_get_a_clear_word_each():
         with refused(BadInput, "127.0.0.1", "RTSP", "port"):
             source_from_uri(server.url().replace("http:", "rtsp:"))
     for scheme in ("http", "rtsp"):
-        with pytest.raises(SourceLost, match=r"nobody answers at 127\.0\.0\.1:\d+ \(Connection refused\)"):
-            source_from_uri(f"{scheme}://127.0.0.1:{free_port()}/live")
-    with pytest.raises(SourceLost, match=r"no host is called nowhere\.invalid"):
+        port = free_port()
+        with refused(SourceLost, f"127.0.0.1:{port}", "Connection refused"):
+            source_from_uri(f"{scheme}://127.0.0.1:{port}/live")
+    with refused(SourceLost, "nowhere.invalid", "host"):
         source_from_uri("rtsp://nowhere.invalid/live")
 
 
@@ -217,7 +218,8 @@ def test_nothing_that_a_run_prints_or_writes_has_the_password(tmp_path, onnx_fil
         )
     assert done.returncode == 4, done.stderr
     summary = json.loads(done.stdout)
-    assert "2 attempts to open it again failed" in summary["lost"] and summary["frames_out"] > 0
+    assert_names(summary["lost"], "2 attempts")
+    assert summary["frames_out"] > 0
     names = "".join(path.name for path in masks.iterdir())
     assert "hunter2" not in done.stdout + done.stderr + names and "admin" not in done.stdout + done.stderr + names
 

@@ -22,7 +22,7 @@ from fcn_edge.spec import Precision
 RTX_MARK = b"vtrt"  # how a TensorRT-RTX plan begins; TensorRT's begin otherwise
 NEEDED = ("precision", "runtime", "plan_sha256", "spec_sha256")  # without these nothing can be said of a plan
 PORTABLE_SM = 80  # what TensorRT-RTX's portable plan and TensorRT's "ampere+" begin with
-REBUILD = "fcn-edge build-engine {onnx} --target {target} --precision {precision} --out {out}"
+REBUILD = "`build_engine({onnx!r}, {out!r}, target={target!r}, precision={precision!r})`"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class StoredPlan:
 
     @property
     def rebuild_line(self) -> str:
-        return REBUILD.format(onnx=self.onnx, target=self.target, precision=self.manifest.precision, out=self.path)
+        names = {"target": self.target, "precision": self.manifest.precision, "out": str(self.path)}
+        return REBUILD.format(onnx=str(self.onnx), **names)
 
     @property
     def has_host_code(self) -> bool:
@@ -98,7 +99,7 @@ class StoredPlan:
         if self.has_host_code and not allow_host_code:
             raise BadInput(
                 f"{self.file}: was built version compatible and so carries host code, which loading it runs on this"
-                " machine; if you trust where it comes from, open it with `allow_host_code`"
+                " machine; if you trust where it comes from, open it with `allow_host_code=True`"
             )
 
     def misfit(self, here: Here) -> str:
