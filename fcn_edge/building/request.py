@@ -124,7 +124,7 @@ class BuildRequest:
         if self.precision in ("fp32", "bf16"):
             unused = {"calib": self.calib, "calib_images": self.calib_images, **unused}
         if idle := [f"`{name}`" for name, value in unused.items() if value is not None]:
-            raise BadInput(f"{' and '.join(idle)}: only for INT8; set `precision` to int8, or leave it out")
+            raise BadInput(f'{" and ".join(idle)}: only for INT8; set `precision="int8"`, or leave it out')
         if self.calib_images is not None and self.calib is None:
             raise BadInput("`calib_images` counts those of `calib`; pass `calib`, or leave it out")
         if self.placement == "x86" and self.is_nvidia:

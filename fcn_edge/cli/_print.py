@@ -111,7 +111,7 @@ class ProgressBar:
         say(text)
 
 
-class _Notes:
+class _NoteLines:
     """`fcn_edge.progress.Progress` without bars: notes are lines on stderr."""
 
     def update(self, task: str, done: int, total: int | None = None) -> None:
@@ -122,7 +122,7 @@ class _Notes:
         say(text)
 
 
-NOTES = _Notes()
+NOTES = _NoteLines()
 
 
 @contextmanager

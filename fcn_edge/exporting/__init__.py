@@ -16,7 +16,7 @@ from fcn_edge.exporting.runnable import onnx_model, runnable_file
 from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.outputs import require_outputs
 from fcn_edge.progress import SILENT, Progress
-from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK, Recipe, packaged_file, recipe_from_shelf
+from fcn_edge.registry import PACKAGED_NETWORK, Recipe, packaged_file, recipe_from_shelf
 from fcn_edge.spec import HeadKind
 
 __all__ = [
@@ -100,7 +100,10 @@ def export(
     path = _source(model)
     require_outputs([out], [path, spec])
     if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
-        return Exported(_wrapped(path, options, spec, recipe, progress).save(out))
+        net = _with_contract(path, options, spec, recipe, progress)
+        if net.file is not None and not _is_packaged(model):
+            raise BadInput(f"{path}: carries its contract already; there is nothing to export")
+        return Exported(net.save(out))
     if spec is not None:
         raise BadInput(f"{path}: a checkpoint; `spec` describes an ONNX file made elsewhere")
     known = recipe_from_shelf(recipe) if isinstance(recipe, str) else recipe
@@ -115,22 +118,22 @@ def export(
 
 def _source(model: str | Path | None) -> Path:
     """The file that is exported: of the packaged network its checkpoint, or without PyTorch its ONNX file."""
-    if model is None or str(model) == PACKAGED_NETWORK:
+    if _is_packaged(model):
         return packaged_file(".safetensors" if "pytorch" in available_targets() else ".onnx")
     return model_path(model)
 
 
-def _wrapped(
+def _is_packaged(model: str | Path | None) -> bool:
+    return model is None or str(model) == PACKAGED_NETWORK
+
+
+def _with_contract(
     path: Path, options: GraphOptions, spec: str | Path | None, recipe: Recipe | str | None, progress: Progress
 ) -> OnnxModel:
-    """An ONNX file with its contract; those of the package have theirs."""
+    """An ONNX file with its contract. Raises BadInput where its graph would have to change."""
     if options != GraphOptions():
         raise BadInput(
             f"{path}: an ONNX file, whose graph stays as it is; `size`, `head`, `io`, `dynamic` and `same_padding` are"
             " for checkpoints"
         )
-    net = onnx_model(path, spec=spec, recipe=recipe, progress=progress)
-    is_packaged = path.stem in (PACKAGED_NETWORK, PACKAGED_INT8) and path == model_path(path.stem)
-    if net.file is not None and not is_packaged:
-        raise BadInput(f"{path}: carries its contract already; there is nothing to export")
-    return net
+    return onnx_model(path, spec=spec, recipe=recipe, progress=progress)

@@ -371,5 +371,5 @@ def test_checkpoint_is_exported_in_memory_and_a_contract_is_left_alone(checkpoin
 
 
 def test_spec_for_a_file_that_has_its_own_is_refused(exported, tmp_path):
-    with refused(BadInput, "tiny.onnx", "(tiny)", "spec"):
+    with refused(BadInput, "tiny.onnx", "spec"):
         onnx_model(exported(), spec=tmp_path / "spec.toml")
