@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fcn_edge.benchmark import bench
     from fcn_edge.build import build_engine
     from fcn_edge.calibration import calibrate
-    from fcn_edge.comparison import compare_artefacts
+    from fcn_edge.comparison import compare
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import open_engine
     from fcn_edge.evaluation import evaluate
@@ -26,7 +26,7 @@ __all__ = [
     "bench",
     "build_engine",
     "calibrate",
-    "compare_artefacts",
+    "compare",
     "dataset_from_name",
     "evaluate",
     "export",
@@ -38,7 +38,7 @@ _HOME = {
     "bench": "benchmark",
     "build_engine": "build",
     "calibrate": "calibration",
-    "compare_artefacts": "comparison",
+    "compare": "comparison",
     "dataset_from_name": "data",
     "evaluate": "evaluation",
     "export": "exporting",

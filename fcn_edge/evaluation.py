@@ -16,7 +16,7 @@ from fcn_edge.errors import BadInput
 from fcn_edge.frame import Result, Style, Times
 from fcn_edge.metrics import ImageScore, Scores, confusion_from_maps, scores_from_confusion, sparse_cells
 from fcn_edge.progress import SILENT, Progress
-from fcn_edge.spec import difference_of_classes
+from fcn_edge.spec import require_same_classes
 from fcn_edge.streaming.capture import Capture
 from fcn_edge.streaming.pipeline import segmented
 from fcn_edge.streaming.sources import source_from_dataset
@@ -118,7 +118,7 @@ def evaluate(
             print(evaluate(net, "camvid:camvid#val").scores.miou)
     """
     dataset = open_dataset(data, classes=net.spec.classes, palette=net.spec.palette)
-    require_same_classes(net, dataset)
+    require_same_classes(dataset.name, dataset.classes, net.spec.name, net.spec.classes)
     total = min(len(dataset.items), limit or len(dataset.items))
     tally = _Tally(net.spec.num_classes, trimap)
     skipped = list[str]()
@@ -228,13 +228,6 @@ def _has_labels(item: Item) -> bool:
     except BadInput:
         return False
     return True
-
-
-def require_same_classes(engine: Engine, dataset: Dataset) -> None:
-    """Raises BadInput where names or order of the classes differ."""
-    found = difference_of_classes(dataset.name, dataset.classes, engine.spec.name, engine.spec.classes)
-    if found:
-        raise BadInput(found)
 
 
 class _Reports:

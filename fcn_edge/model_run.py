@@ -35,8 +35,8 @@ class Streams:
     """Where frames come from and results go.
 
     Args:
-        source: addresses (docs/streams.md); empty for camera 0. Several sources share the engine.
-        sinks: addresses (docs/running.md); empty for a window.
+        source: addresses (docs/reference/sources.md); empty for camera 0. Several sources share the engine.
+        sinks: addresses (docs/reference/sinks.md); empty for a window.
         policy: which frames are segmented; None for the newest of live sources, every of others.
         limit: number of frames of each source.
         patience: how long live sources are waited for.
@@ -64,7 +64,7 @@ class Streams:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ViewOptions:
     """What sinks draw and watch, in words, for a network whose classes are not known yet.
 
     Args:
@@ -103,7 +103,7 @@ def run_model(
     model: str | Path | None = None,
     *,
     streams: Streams = Streams(),
-    drawing: Drawing = Drawing(),
+    view: ViewOptions = ViewOptions(),
     target: TargetOrAuto = "auto",
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
     spec: Path | None = None,
@@ -117,7 +117,7 @@ def run_model(
         model: a checkpoint, ONNX file, engine directory, packaged name, or None for the packaged file that runs
             fastest here.
         streams: sources and sinks.
-        drawing: what sinks draw and watch.
+        view: what sinks draw and watch.
         target: the engine to run on.
         options: of the engine.
         spec: TOML file that describes a model made elsewhere.
@@ -138,11 +138,11 @@ def run_model(
     """
     addresses = streams.addresses
     if cluster:
-        _require_recordings_to_files(streams, drawing)
+        _require_recordings_to_files(streams, view)
         addresses = [recording for address in addresses for recording in recordings_of(address)]
         options = replace(options, threads=options.threads or 1)
-        drawing = replace(drawing, is_logged=False)
-    written = [*streams.paths(), *([drawing.events] if drawing.events is not None else [])]
+        view = replace(view, is_logged=False)
+    written = [*streams.paths(), *([view.events] if view.events is not None else [])]
     require_apart(written, [model, spec, *addresses])
     name, options = fastest_packaged(None if model is None else str(model), target, options)
     with ExitStack() as ends:
@@ -152,7 +152,7 @@ def run_model(
             raise BadInput(f"`cluster={cluster}` takes recordings, and {', '.join(live)} is live")
         options = replace(options, in_flight=_in_flight(sources, streams.policy))
         engine = ends.enter_context(open_engine(path, target=target, options=options))
-        drawn = drawing.sink_options(engine.spec, [*(file for source in sources for file in source.files), path])
+        drawn = view.sink_options(engine.spec, [*(file for source in sources for file in source.files), path])
         if cluster:
             return run_on_ray(
                 path,
@@ -180,11 +180,11 @@ def _in_flight(sources: Sequence[Source], policy: Policy | None) -> int:
     return frames_in_flight(sources, [policy_for(source, policy) for source in sources])
 
 
-def _require_recordings_to_files(streams: Streams, drawing: Drawing) -> None:
+def _require_recordings_to_files(streams: Streams, view: ViewOptions) -> None:
     """Raises BadInput where something was asked that no cluster can do."""
     unfit = [redacted(uri) for uri in streams.outputs if uri.startswith(("display://", "http://"))]
     unfit += ["`policy=newest`"] * (streams.policy == "newest")
-    unfit += ["`rules`"] * bool(drawing.rules) + ["`events`"] * bool(drawing.events)
+    unfit += ["`rules`"] * bool(view.rules) + ["`events`"] * bool(view.events)
     if unfit:
         known = "`sinks` may be FOLDER/, FILE.mp4, FILE.mkv, FILE.jsonl or null:"
         raise BadInput(f"`cluster=ray` writes files of recordings, and nothing for {', '.join(unfit)}; {known}")

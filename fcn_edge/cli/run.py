@@ -84,7 +84,10 @@ def run(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", is_eager=True, callback=take_config, help="TOML file with these options (docs/running.md)."
+            "--config",
+            is_eager=True,
+            callback=take_config,
+            help="TOML file with these options.",
         ),
     ] = None,
     log: Annotated[Path | None, typer.Option("--log", help="Log file with states and figures, at most 16 MB.")] = None,
@@ -93,7 +96,7 @@ def run(
     """Segment cameras, videos or folders into sinks.
 
     Several sources share one engine. Each has its own output files: out.mp4 becomes out-0.mp4, out-1.mp4, and
-    masks/ becomes masks/0/, masks/1/. Only files that fcn-edge wrote are replaced (docs/running.md).
+    masks/ becomes masks/0/, masks/1/. Only files that fcn-edge wrote are replaced (docs/reference/files.md).
 
     Ctrl-C and SIGTERM end a run cleanly: sinks are closed, the summary is printed, the exit code is 0. If a
     sink cannot be written, the run ends with exit code 2.
@@ -116,20 +119,20 @@ def run(
       fcn-edge run --source 'archive/*.mp4' --sink masks/ --sink out.mp4 --cluster ray
     """
     from fcn_edge.engines import EngineOptions
-    from fcn_edge.model_run import Drawing, Streams, run_model
+    from fcn_edge.model_run import Streams, ViewOptions, run_model
     from fcn_edge.outputs import require_apart
     from fcn_edge.schema import to_mapping
     from fcn_edge.streaming.sources import Patience
 
     streams = Streams(source or (), sinks or (), policy, limit, Patience(silent_s, retries, awaited))
-    drawing = Drawing(legend, opacity, hidden_classes or (), regions or (), rules or (), events, log is not None)
+    view = ViewOptions(legend, opacity, hidden_classes or (), regions or (), rules or (), events, log is not None)
     written = [path for path in (log, events, *streams.paths()) if path is not None]
     require_apart(written, [model, spec, config, *streams.addresses])
     with logged(log) as note, progress_bar() as progress:
         summary = run_model(
             model,
             streams=streams,
-            drawing=drawing,
+            view=view,
             target=target,
             options=EngineOptions(
                 execution, threads, provider=provider, schedule=schedule, allow_host_code=allow_host_code

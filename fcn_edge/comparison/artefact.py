@@ -14,10 +14,9 @@ import numpy as np
 from fcn_edge.comparison.graph import held_model, layer_tensors, network_input
 from fcn_edge.engines import Engine, model_path, open_engine, require_package
 from fcn_edge.engines.ort import Taps
-from fcn_edge.errors import BadInput
 from fcn_edge.exporting import onnx_model
 from fcn_edge.onnxmodel import OnnxModel
-from fcn_edge.spec import ModelSpec, difference_of_classes
+from fcn_edge.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,3 @@ def _artefact(name: str, path: Path, model: OnnxModel, engine: Engine | None) ->
     execution = engine.execution if engine else "f32"
     begin = network_input(model.proto, str(path))
     return Artefact(name, path, model.spec, model.proto, begin, engine, model.precision, execution)
-
-
-def require_same_classes(a: Artefact, b: Artefact) -> None:
-    """Raises BadInput where the two do not tell the same classes apart, in the same order."""
-    found = difference_of_classes(f"A ({a.spec.name})", a.spec.classes, f"B ({b.spec.name})", b.spec.classes)
-    if found:
-        raise BadInput(f"{found}; networks of other classes cannot be compared")

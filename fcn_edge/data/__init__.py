@@ -37,7 +37,7 @@ __all__ = [
 
 DataLike: TypeAlias = "str | Path | Dataset | Iterable[tuple[np.ndarray, np.ndarray]]"
 
-CLASS_SETS = ("camvid", "voc", "cityscapes", "person")
+CLASS_SETS = ("camvid", "voc", "cityscapes", "ade20k", "person")
 
 
 class ClassSet(NamedTuple):
@@ -58,6 +58,11 @@ def class_set(name: str, *, of: str = "") -> ClassSet:
         return ClassSet(("background", "person"), ((0, 0, 0), (192, 128, 128)), voc.IGNORE)
     if name == "voc":
         return ClassSet(voc.CLASSES, voc.voc_palette(), voc.IGNORE)
+    if name == "ade20k":
+        from fcn_edge.data.ade20k import ade20k_classes
+
+        names, palette, _ignored = ade20k_classes()
+        return ClassSet(names, palette, voc.IGNORE)
     source = camvid if name == "camvid" else cityscapes
     return ClassSet(source.CLASSES, source.PALETTE, source.IGNORE)
 

@@ -23,7 +23,7 @@ TEGRAS = {
     "tegra264": ("Thor", 110),
 }
 JETPACK_PYTHON = "make the environment with JetPack's packages: python3 -m venv --system-site-packages .venv"
-GUIDE = "see docs/jetson.md"
+GUIDE = "see docs/tutorials/jetson.md"
 
 
 @dataclass(frozen=True)
