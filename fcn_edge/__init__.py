@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from fcn_edge.calibration import calibrate
     from fcn_edge.comparison import compare
     from fcn_edge.data import dataset_from_name
-    from fcn_edge.engines import open_engine
     from fcn_edge.evaluation import evaluate
     from fcn_edge.exporting import export
     from fcn_edge.gating import gate
+    from fcn_edge.opening import open_engine
 
 __all__ = [
     "bench",
@@ -43,7 +43,7 @@ _HOME = {
     "evaluate": "evaluation",
     "export": "exporting",
     "gate": "gating",
-    "open_engine": "engines",
+    "open_engine": "opening",
 }
 
 
