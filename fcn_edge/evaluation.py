@@ -119,6 +119,8 @@ def evaluate(
     """
     dataset = open_dataset(data, classes=net.spec.classes, palette=net.spec.palette)
     require_same_classes(dataset.name, dataset.classes, net.spec.name, net.spec.classes)
+    if limit is not None and limit < 1:
+        raise BadInput(f"`limit` is {limit} images; at least 1 is possible")
     total = min(len(dataset.items), limit or len(dataset.items))
     tally = _Tally(net.spec.num_classes, trimap)
     skipped = list[str]()
