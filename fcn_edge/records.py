@@ -240,7 +240,7 @@ class Record(StoredValue):
     Args:
         data: name of the labelled set. classes: its names, in order. images: how many were scored.
         skipped: images that do not decode, each with the reason.
-        rows: one or more, no two of one key. protocol: the `BenchOptions`.
+        rows: one or more. protocol: the `BenchOptions`.
         reference_workload: what was timed beside each frame. energy_source: what reported energy, if anything.
         suite, command, calibration: of how the files were chosen and made.
         conditions: of the device, before and after. versions: of the packages. date: ISO 8601.
@@ -285,24 +285,28 @@ class Record(StoredValue):
         """The record in a JSON object; `where` names its origin in errors.
 
         Raises:
-            BadInput: another schema, no rows, a row without its key or without raw figures, two rows of one key,
-                counts outside the confusion matrix, or a checksum that is not that of the content.
+            BadInput: another schema, no rows, a row without its key or without raw figures, counts outside the
+                confusion matrix, or a checksum that is not that of the content.
         """
         _require_schema(mapping, where)
         rows = tuple(_row(row, f"{where}: row {number}") for number, row in enumerate(mapping["rows"], 1))
         record = replace(from_mapping(cls, {**mapping, "rows": []}, where), rows=rows, stored=mapping)
-        if len(record.by_key) < len(record.rows):
-            keys = [row.key for row in record.rows]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise BadInput(f"{where}: two rows are {twice.name}; a row is known by these words alone")
         if mapping.get(CHECKSUM) != _checksum_of(mapping):
             raise BadInput(f"{where}: was edited after it was measured (its {CHECKSUM} does not match); measure again")
         return record
 
     @cached_property
     def by_key(self) -> dict[RowKey, RecordRow]:
-        """The rows by what identifies them."""
-        return {row.key: row for row in self.rows}
+        """The rows by what identifies them.
+
+        Raises BadInput where two rows are of one key, as those of two networks that have one name.
+        """
+        rows: dict[RowKey, RecordRow] = {}
+        for row in self.rows:
+            if row.key in rows:
+                raise BadInput(f"{self}: two rows are {row.name}; give one of the networks another name")
+            rows[row.key] = row
+        return rows
 
     @property
     def competing_rows(self) -> tuple[RecordRow, ...]:

@@ -14,8 +14,9 @@ import numpy as np
 from fcn_edge.comparison.graph import held_model, layer_tensors, network_input
 from fcn_edge.engines import Engine, model_path, open_engine, require_package
 from fcn_edge.engines.ort import Taps
-from fcn_edge.exporting import onnx_model
+from fcn_edge.exporting import onnx_model, runnable_file
 from fcn_edge.onnxmodel import OnnxModel
+from fcn_edge.progress import SILENT, Progress
 from fcn_edge.spec import ModelSpec
 
 
@@ -51,19 +52,26 @@ class Artefact:
 
 
 @contextmanager
-def open_artefact(given: str | Path | None, name: str) -> Iterator[Artefact]:
-    """Open a checkpoint (exported here, parity checked), ONNX file with contract, engine directory or packaged name.
+def open_artefact(
+    given: str | Path | OnnxModel | None,
+    name: str,
+    *,
+    spec: Path | str | None = None,
+    recipe: str | None = None,
+    progress: Progress = SILENT,
+) -> Iterator[Artefact]:
+    """Open a checkpoint (exported here, parity checked), ONNX file, engine directory or packaged name.
 
     Raises:
         BadInput: none of these. BackendMissing: ONNX Runtime is not installed, or the engine cannot run here.
     """
     require_package("onnxruntime")
-    path = model_path(given)
-    if path.is_dir():
-        with open_engine(path) as engine:
-            yield _artefact(name, path, OnnxModel.from_file(engine.path), engine)
+    path = given.path if isinstance(given, OnnxModel) else model_path(given)
+    if not path.is_dir():
+        yield _artefact(name, path, onnx_model(given, spec=spec, recipe=recipe, progress=progress), None)
         return
-    yield _artefact(name, path, onnx_model(path), None)
+    with runnable_file(path, spec=spec, recipe=recipe) as folder, open_engine(folder) as engine:
+        yield _artefact(name, path, OnnxModel.from_file(engine.path), engine)
 
 
 def _artefact(name: str, path: Path, model: OnnxModel, engine: Engine | None) -> Artefact:

@@ -11,6 +11,7 @@ from fcn_edge.benchmark.cold_start import NOTHING
 from fcn_edge.benchmark.suite import plan_from
 from fcn_edge.data import dataset_from_name
 from fcn_edge.errors import BadInput
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.records import Record
 from fcn_edge.registry import BenchSuite
 from tests.refusals import refused
@@ -122,3 +123,13 @@ def test_calibration_images_may_not_be_among_those_measured(onnx_file, tmp_path)
         prepare(onnx_file, STREETS, files=tmp_path, calib=STREETS)
     made = prepare(onnx_file, STREETS, files=tmp_path, calib=STREETS, allow_overlap=True)
     assert [path.name for path in made] == [onnx_file.name, f"{onnx_file.stem}.int8.onnx"]
+
+
+def test_models_in_memory_and_calibration_images_in_memory_are_measured(onnx_file, no_further_process):
+    """Of two networks of one name, each calibrated on the same arrays, which are read once."""
+    net = OnnxModel.from_file(onnx_file)
+    streets = dataset_from_name(STREETS.replace("seed=3", "seed=4"))
+    images = (streets.items[number].image() for number in range(2))
+    made = bench([net, onnx_file], STREETS, calib=images, target="onnxruntime", precision="int8", options=SHORTEST)
+    assert [row.precision for row in made.rows] == ["int8", "int8"]
+    assert made.calibration["tiny 64x96"]["calib"] == "arrays"
