@@ -13,7 +13,8 @@ import pytest
 
 from fcn_edge.errors import BadInput, CheckFailed, Undecidable
 from fcn_edge.gating import Limits, gate, limits_from, update_baseline
-from fcn_edge.records import Record, require_plausible
+from fcn_edge.gating.plausibility import require_plausible
+from fcn_edge.records import Record
 from tests.benchrecords import DEVICE, drawn_images, record, record_table, row, sealed
 from tests.refusals import assert_names, refused
 

@@ -68,7 +68,7 @@ def bench(
         models: names, paths of checkpoints, ONNX files and engine directories, `OnnxModel` values or variants; None
             for those of the suite, else the packaged network.
         data: the labelled set that mIoU is measured on (`open_dataset`); None for the suite's.
-        suite: name on the benchmarks shelf, TOML file or value; other arguments override what it says.
+        suite: name in the benchmarks folder, TOML file or value; other arguments override what it says.
         calib: calibration images or a table, as of `calibrate`: INT8 of each fp32 file is made and measured too.
         calib_images: how many of them, evenly spread.
         allow_overlap: calibration images may be in `data`; mIoU is then optimistic.

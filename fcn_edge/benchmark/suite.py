@@ -1,4 +1,4 @@
-"""What is measured, and how long: a suite of the benchmarks shelf with what the caller chooses otherwise."""
+"""What is measured, and how long: a suite of the benchmarks folder, and what the caller chooses otherwise."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def plan_from(
 
 
 def open_suite(suite: BenchSuite | Path | str | None) -> BenchSuite | None:
-    """A suite of the benchmarks shelf by its name, or from a TOML file. Raises BadInput."""
+    """A suite of the benchmarks folder by its name, or from a TOML file. Raises BadInput."""
     return suite_from_shelf(str(suite)) if isinstance(suite, (str, Path)) else suite
 
 
