@@ -88,7 +88,7 @@ _HOME = {
     "SourceLost": "errors",
     "Undecidable": "errors",
 }
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
