@@ -10,7 +10,6 @@ clockwork.png, and the table in clockwork.md where that file is there.
 from __future__ import annotations
 
 import argparse
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,11 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, package_versions, this_device
 from fcn_edge.engines import Engine, EngineOptions, open_engine
 from fcn_edge.evaluation import Evaluation, evaluate_engine
-from fcn_edge.frame import Frame
+from fcn_edge.frame import Frame, Style
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.percentiles import nearest_rank
 from fcn_edge.schema import to_mapping
 from fcn_edge.streaming.sources import source_from_dataset
-from fcn_edge.transforms import input_from_frame
 
 SCHEDULES = (
     "every",
@@ -84,7 +82,7 @@ def measured(path: Path, execution: str, given: argparse.Namespace) -> list[dict
             engines.append(stack.enter_context(open_engine(path, target=given.target, options=options)))
         scores = [evaluate_engine(engine, data) for engine in engines]
         stage_runs = [to_mapping(engine.stage_runs()) for engine in engines]
-        times = alternating(engines, frames_of(given.data, engines[0]), given.rounds)
+        times = alternating(engines, frames_of(given.data), given.rounds)
     rows = [row_of(*parts, scores[0], times[0]) for parts in zip(engines, scores, stage_runs, times, strict=True)]
     for row in rows:
         print(
@@ -95,26 +93,18 @@ def measured(path: Path, execution: str, given: argparse.Namespace) -> list[dict
     return rows
 
 
-def frames_of(name: str, engine: Engine) -> list[tuple[Frame, np.ndarray]]:
-    """(frame, input of the network) of the whole video."""
-    frames = source_from_dataset(dataset_from_name(name)).frames()
-    return [(frame, input_from_frame(frame.image, engine.spec.preprocess)) for frame in frames]
+def frames_of(name: str) -> list[Frame]:
+    """The whole video."""
+    return list(source_from_dataset(dataset_from_name(name)).frames())
 
 
-def alternating(engines: list[Engine], frames: list[tuple[Frame, np.ndarray]], rounds: int) -> list[np.ndarray]:
-    """Milliseconds of every frame for each engine, as (rounds - 1, frames)."""
+def alternating(engines: list[Engine], frames: list[Frame], rounds: int) -> list[np.ndarray]:
+    """Milliseconds of the network on every frame for each engine, as (rounds - 1, frames)."""
     times: list[list[list[float]]] = [[] for _ in engines]
     for _ in range(rounds):
         for engine, passes in zip(engines, times, strict=True):
-            passes.append([milliseconds(engine, frame, x) for frame, x in frames])
+            passes.append([engine.segment(frame, Style(overlay=False)).times.infer_ns / 1e6 for frame in frames])
     return [np.array(passes[1:]) for passes in times]
-
-
-def milliseconds(engine: Engine, frame: Frame, x: np.ndarray) -> float:
-    engine.turn_to(frame)
-    started = time.perf_counter()
-    engine.infer(x)
-    return 1000 * (time.perf_counter() - started)
 
 
 def row_of(

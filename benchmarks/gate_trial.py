@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from fcn_edge.calibration.placement import placement_for
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import git_commit, this_device
 from fcn_edge.engines import Engine, EngineOptions
-from fcn_edge.frame import Style
+from fcn_edge.frame import Frame, Result, Style
 from fcn_edge.gating import Limits, Verdict, verdict_from_records
 from fcn_edge.metrics import ImageScore, confusion_from_maps, scores_from_confusion, sparse_cells
 from fcn_edge.records import sealed
@@ -114,22 +115,21 @@ class Slowed:
     """An engine whose network is `factor` times the work: the core is kept busy for so much longer."""
 
     def __init__(self, engine: Engine, factor: float) -> None:
-        self._engine, self._more, self._used_ns = engine, factor - 1, 0
+        self._engine, self._more = engine, factor - 1
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def start(self, x: np.ndarray) -> None:
-        self._used_ns = time.process_time_ns()
-        self._engine.start(x)
-
-    def wait(self) -> np.ndarray:
-        result = self._engine.wait()
-        now = time.process_time_ns()
-        until = now + self._more * (now - self._used_ns)
-        while time.process_time_ns() < until:
+    def segment(self, image: Frame | np.ndarray, style: Style) -> Result:
+        used_ns = time.process_time_ns()
+        result = self._engine.segment(image, style)
+        times, started_ns, now_ns = result.times, time.monotonic_ns(), time.process_time_ns()
+        share = times.infer_ns / (times.input_ns + times.infer_ns + times.view_ns)
+        until_ns = now_ns + self._more * share * (now_ns - used_ns)
+        while time.process_time_ns() < until_ns:
             pass
-        return result
+        more_ns = time.monotonic_ns() - started_ns
+        return replace(result, times=replace(times, infer_ns=times.infer_ns + more_ns, age_ns=times.age_ns + more_ns))
 
 
 def timed_again(record: dict[str, Any], engine: Any, images: list[np.ndarray]) -> dict[str, Any]:

@@ -185,9 +185,9 @@ def contenders_of(files: Files, video: Path, engines: ExitStack) -> tuple[list[C
 def pipeline_pictures(engine: Engine, video: Path) -> Pictures:
     def pictures() -> Iterator[np.ndarray]:
         with source_from_uri(str(video)) as source:
-            for _, view, _ in stream(source, engine, style=Style(OPACITY)):
-                assert view.overlay is not None
-                yield view.overlay
+            for result in stream(source, engine, style=Style(OPACITY)):
+                assert result.overlay is not None
+                yield result.overlay
 
     return pictures
 

@@ -20,6 +20,7 @@ from fcn_edge import open_engine
 from fcn_edge.atomic_io import whole_file, write_json
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.evaluation import evaluate_engine
+from fcn_edge.frame import Style
 from fcn_edge.metrics import iou_by_name
 from fcn_edge.models.checkpoint import checkpoint_from_file
 
@@ -57,7 +58,7 @@ def measured(path: Path, data: Dataset, image: np.ndarray) -> tuple[dict[str, An
     name = f"FCN-{recipe.stride}s"
     with open_engine(path) as engine:
         found = evaluate_engine(engine, data, trimap=TRIMAP)
-        view = engine.segment(image)
+        class_map = engine.segment(image, Style(overlay=False)).class_map
     assert found.trimap is not None
     scores = asdict(found.scores)
     del scores["iou"]
@@ -68,7 +69,7 @@ def measured(path: Path, data: Dataset, image: np.ndarray) -> tuple[dict[str, An
         "trimap_miou": found.trimap.miou,
         "iou": iou_by_name(found.scores, data.classes),
     }
-    return row, (name, painted(view.class_map, data))
+    return row, (name, painted(class_map, data))
 
 
 def painted(class_map: np.ndarray, data: Dataset) -> np.ndarray:

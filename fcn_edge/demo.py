@@ -162,7 +162,7 @@ def _video(
             frames,
             engine,
             [sink_from_uri(str(path), engine, source=frames)],
-            on_frame=lambda frame, view, times: on_progress("segmenting", frame.index + 1, total),
+            on_frame=lambda result: on_progress("segmenting", result.frame.index + 1, total),
         )
     if summary.failed:
         raise BadInput(summary.failed)

@@ -110,25 +110,26 @@ def evaluate_engine(
     images, times, pairs, skipped = [], [], [], list[str]()
     following = 0
     source = source_from_dataset(dataset, may_be_empty=may_be_empty)
-    for frame, view, spent in stream(source, engine, style=Style(overlay=False), limit=total):
+    for result in stream(source, engine, style=Style(overlay=False), limit=total):
+        frame = result.frame
         if frame.labels is None:
             raise BadInput(f"{frame.source}: no labels to compare with")
-        if not view.is_finite:
+        if not result.is_finite:
             name = dataset.items[frame.index].name
             raise BadInput(f"{engine.path}: scores of {name} hold NaN or infinity; such a network has no accuracy")
         skipped += _unreadable(dataset, following, frame.index)
         following = frame.index + 1
-        found = confusion_from_maps(frame.labels, view.class_map, classes)
+        found = confusion_from_maps(frame.labels, result.class_map, classes)
         confusion += found
-        predicted += view.pixels_per_class
+        predicted += result.pixels_per_class
         ignored += frame.labels.size - int(found.sum())
         if trimap is not None:
             band = np.where(boundary_band(frame.labels, trimap), frame.labels, UNLABELLED)
-            near += confusion_from_maps(band, view.class_map, classes)
+            near += confusion_from_maps(band, result.class_map, classes)
         item = dataset.items[frame.index]
         images.append(ImageScore(item.sha256(), item.sequence, sparse_cells(found)))
         pairs.append((item.name, sha256_of_pixels(frame.labels)))
-        times.append(spent)
+        times.append(result.times)
         on_image(len(images), total)
     if len(images) < total:
         skipped += _unreadable(dataset, following, len(dataset.items))

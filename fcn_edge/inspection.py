@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import read_json, sha256_of_file
-from fcn_edge.engines import CHECKPOINT_SUFFIXES
-from fcn_edge.errors import BadInput
+from fcn_edge.engines import CHECKPOINT_SUFFIXES, model_path
+from fcn_edge.errors import BadInput, warn_user
+from fcn_edge.exporting import contract_file
 from fcn_edge.onnxfile import (
     Quantization,
     contract_from_onnx,
@@ -18,25 +21,46 @@ from fcn_edge.onnxfile import (
     takes_frames,
 )
 from fcn_edge.onnxgraph import operator
+from fcn_edge.registry import Recipe
 from fcn_edge.spec import ModelSpec
 
 
-def facts_from_file(path: Path) -> dict[str, Any]:
-    """Plain facts about an engine directory, ONNX file, checkpoint, table, record or manifest."""
-    if not path.exists():
-        raise BadInput(f"{path}: no such file")
+def facts_from_artefact(
+    model: str | Path | None = None,
+    *,
+    spec: Path | None = None,
+    recipe: Recipe | None = None,
+    warn: Callable[[str], None] = warn_user,
+) -> dict[str, Any]:
+    """Plain facts about an artefact, ready for JSON.
+
+    Args:
+        model: a checkpoint, ONNX file, engine directory, packaged name or None (the packaged network); or a
+            calibration table, benchmark record or manifest.
+        spec: TOML file that describes an ONNX file made elsewhere.
+        recipe: the network of a plain state dict.
+
+    Raises:
+        BadInput: it is none of these, or `spec` or `recipe` are given for a file that needs none.
+    """
+    path = model_path(model)
+    suffix = path.suffix.lower()
+    if spec is not None and suffix != ".onnx":
+        raise BadInput(f"{path}: `spec` is for an ONNX file made elsewhere; leave it out")
+    if recipe is not None and suffix not in CHECKPOINT_SUFFIXES:
+        raise BadInput(f"{path}: `recipe` is for a plain state dict; leave it out")
     if path.is_dir():
         return _json_facts(path / "manifest.json")
-    if path.suffix == ".onnx":
-        return _onnx_facts(path)
-    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
-        return _checkpoint_facts(path)
-    if path.suffix == ".json":
+    if suffix == ".onnx":
+        return _onnx_facts(path, spec, warn)
+    if suffix in CHECKPOINT_SUFFIXES:
+        return _checkpoint_facts(path, recipe)
+    if suffix == ".json":
         return _json_facts(path)
-    raise BadInput(f"{path}: not a kind of file that inspect knows (ONNX, checkpoint, engine directory, JSON)")
+    raise BadInput(f"{path}: no kind of file that can be inspected (ONNX, checkpoint, engine directory, JSON)")
 
 
-def _onnx_facts(path: Path) -> dict[str, Any]:
+def _onnx_facts(path: Path, given: Path | None, warn: Callable[[str], None]) -> dict[str, Any]:
     model = onnx_from_file(path)
     ops = Counter(operator(node) for node in model.graph.node)
     facts: dict[str, Any] = {
@@ -48,8 +72,10 @@ def _onnx_facts(path: Path) -> dict[str, Any]:
     facts["inputs"] = [value.name for value in graph_inputs(model)]
     facts["outputs"] = [value.name for value in model.graph.output]
     spec = spec_from_onnx(model, str(path))
-    if spec is None:
-        facts["contract"] = "none: made elsewhere, needs --spec"
+    if given is not None:
+        facts |= _facts_by_spec(path, given, warn)
+    elif spec is None:
+        facts["contract"] = "none: made elsewhere, needs a spec"
     else:
         facts |= _spec_facts(spec)
         facts["io"] = "contract (uint8 BGR frames)" if takes_frames(model) else "plain (float NCHW)"
@@ -64,6 +90,13 @@ def _onnx_facts(path: Path) -> dict[str, Any]:
             if quantization.precision.endswith("fp16"):
                 facts |= {"kept_fp32": list(quantization.kept_fp32), "range_checked": _range_words(quantization)}
     return facts | {"operators": dict(ops.most_common())}
+
+
+def _facts_by_spec(path: Path, spec: Path, warn: Callable[[str], None]) -> dict[str, Any]:
+    """What a spec makes of an ONNX file made elsewhere."""
+    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
+        wrapped = contract_file(path, Path(scratch) / path.name, spec=spec, warn=warn)
+        return {"contract": f"by {spec}", **_spec_facts(contract_from_onnx(wrapped).spec)}
 
 
 def _range_words(quantization: Quantization) -> str:
@@ -86,13 +119,13 @@ def _spec_facts(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _checkpoint_facts(path: Path) -> dict[str, Any]:
+def _checkpoint_facts(path: Path, recipe: Recipe | None) -> dict[str, Any]:
     from fcn_edge.engines import require_package
 
     require_package("pytorch")
     from fcn_edge.models.checkpoint import checkpoint_from_file, spec_from_header
 
-    loaded = checkpoint_from_file(path)
+    loaded = checkpoint_from_file(path, recipe)
     parameters = sum(p.numel() for p in loaded.network.parameters())
     network = loaded.header.network
     facts = {"kind": "checkpoint", "backbone": network.backbone, "geometry": network.geometry, "parameters": parameters}

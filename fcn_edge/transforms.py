@@ -14,13 +14,22 @@ import numpy as np
 
 from fcn_edge.buffers import Buffers
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Style, View
+from fcn_edge.frame import Style
 from fcn_edge.geometry import Axis, Sampling, frame_sampling, letterbox_content
 from fcn_edge.spec import ModelSpec, Preprocess
 
 INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST}
 ROWS_AT_ONCE = 32  # keeps the reference's working memory to a few megabytes at any frame size
 Palette = tuple[tuple[int, int, int], ...]
+
+
+class View(NamedTuple):
+    """What is drawn of one frame: the last stage's part of a `Result`, whose fields have the same names."""
+
+    class_map: np.ndarray
+    overlay: np.ndarray | None
+    pixels_per_class: np.ndarray
+    is_finite: bool
 
 
 def use_threads(count: int | None) -> None:
@@ -37,8 +46,7 @@ def input_from_frame(
     Raises:
         BadInput: the frame is not (H, W, 3) uint8.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise BadInput(f"frame of shape {image.shape} and type {image.dtype}; expected (H, W, 3) uint8 BGR")
+    require_image(image)
     size = preprocess.size
     batch = np.empty((1, *size, 3), np.uint8) if out is None else out
     if image.shape == batch.shape[1:]:
@@ -57,6 +65,14 @@ def input_from_frame(
         y, x = fixed_taps(image.shape[0], height), fixed_taps(image.shape[1], width)
         kernels.resize(rows, *y, *x, batch[0], top, left, _border(preprocess))
     return batch
+
+
+def require_image(image: np.ndarray) -> None:
+    """Raises BadInput unless `image` is (H, W, 3) uint8 with at least one pixel."""
+    if not isinstance(image, np.ndarray):
+        raise BadInput(f"the image is {type(image).__name__}; expected a numpy array (H, W, 3) uint8 BGR")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise BadInput(f"frame of shape {image.shape} and type {image.dtype}; expected (H, W, 3) uint8 BGR")
 
 
 def _border(preprocess: Preprocess) -> np.ndarray:

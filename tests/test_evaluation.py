@@ -34,7 +34,7 @@ class ColourEngine(Engine):
         spec = ModelSpec("colours", classes, ((0, 0, 255), (0, 255, 0), (255, 0, 0)), 255, preprocess, head)
         super().__init__(spec, precision="fp32", execution="f32", path=Path("colours.onnx"))
 
-    def _run(self, x):
+    def _run(self, x, place):
         return x.transpose(0, 3, 1, 2).astype(np.float32)
 
 

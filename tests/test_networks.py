@@ -20,7 +20,7 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.evaluation import evaluate_engine
 from fcn_edge.exporting import contract_file
-from fcn_edge.inspection import facts_from_file
+from fcn_edge.inspection import facts_from_artefact
 from tests.shared_data import SHARED
 
 NETWORKS, PORTRAITS, CAMVID = SHARED / "networks", SHARED / "datasets" / "portraits", SHARED / "datasets" / "camvid"
@@ -136,7 +136,7 @@ def ious(maps, labels):
 
 @each_of(*ALL)
 def test_inspect_says_what_the_file_is(network):
-    facts = facts_from_file(network.file)
+    facts = facts_from_artefact(network.file)
     assert facts["opset"] == network.opset and tuple(facts["outputs"]) == network.outputs
     assert len(facts["inputs"]) == 1 and "none" in facts["contract"]
 

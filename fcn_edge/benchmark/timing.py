@@ -18,7 +18,6 @@ from fcn_edge.engines import Engine
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame, Style, Times
 from fcn_edge.percentiles import nearest_rank
-from fcn_edge.streaming.pipeline import segment
 
 STAGES = ("input", "infer", "view")
 STEADY = 0.1  # relative: two medians of neighbouring windows that differ by less
@@ -91,12 +90,12 @@ def _take_turn(
     meter: EnergyMeter,
 ) -> None:
     first = turns.warmup + len(turns.times) + len(turns.seconds)  # frames before this turn: schedules go on from there
-    segment(_frame(images, first), engine, style)  # wakes its threads and caches; not counted
+    engine.segment(_frame(images, first), style)  # wakes its threads and caches; not counted
     beside, used, joules, seconds = [yardstick.measured_ms()], list[float](), list[float | None](), 0.0
     taken = 0
     for index in range(first + 1, first + 1 + frames):
         energy, cpu, started, before = meter.reading(), time.process_time_ns(), time.monotonic(), _preemptions()
-        turns.times.append(segment(_frame(images, index), engine, style)[1])
+        turns.times.append(engine.segment(_frame(images, index), style).times)
         took = time.monotonic() - started
         used.append((time.process_time_ns() - cpu) / 1e6)
         taken += _preemptions() - before
@@ -121,8 +120,7 @@ def warmed_up(engine: Engine, images: Sequence[np.ndarray], least: int) -> int:
     """Run frames until two windows of them take the same time; how many that took."""
     style, spent = Style(), list[float]()
     while len(spent) < MOST_WARMUP:
-        _, times = segment(_frame(images, len(spent)), engine, style)
-        spent.append(times.infer_ns)
+        spent.append(engine.segment(_frame(images, len(spent)), style).times.infer_ns)
         if len(spent) >= max(least, 2 * WINDOW):
             before, now = median(spent[-2 * WINDOW : -WINDOW]), median(spent[-WINDOW:])
             if abs(now - before) <= STEADY * before:
@@ -144,7 +142,7 @@ def paced(engine: Engine, images: Sequence[np.ndarray], options: BenchOptions) -
     while number < options.paced_frames:
         due = started + number * period
         time.sleep(max(0.0, due - time.monotonic()))
-        segment(_frame(images, number), engine, style)
+        engine.segment(_frame(images, number), style)
         answers.append(1000 * (time.monotonic() - due))
         missed += answers[-1] > 1000 * period
         newest = max(number + 1, int((time.monotonic() - started) / period))

@@ -38,14 +38,29 @@ def runnable(model: str | None, spec: Path | None, recipe: str | None = None) ->
 
 @contextmanager
 def contract_model(model: str | None, spec: Path | None, recipe: str | None) -> Iterator[Path]:
-    """MODEL as an ONNX file with a contract. Raises BadInput for an engine directory."""
-    from fcn_edge.engines import model_path
+    """MODEL as an ONNX file with a contract; a checkpoint is exported. Raises BadInput for an engine directory."""
+    from fcn_edge.engines import CHECKPOINT_SUFFIXES, model_path
 
     path = model_path(model)
     if path.is_dir():
         raise BadInput(f"{path}: an engine directory; give the ONNX file or the checkpoint that it was built from")
+    is_checkpoint = path.suffix.lower() in CHECKPOINT_SUFFIXES
+    _require_unneeded(path, spec if is_checkpoint else None, None if is_checkpoint else recipe)
     with _wrapped(path, spec, recipe) as wrapped:
         yield wrapped
+
+
+def exportable(model: str | None) -> Path:
+    """The file behind MODEL that is exported: of the packaged network its checkpoint. Raises BadInput for a folder."""
+    from fcn_edge.engines import model_path
+    from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
+
+    if model in (None, PACKAGED_NETWORK):
+        return packaged_file(".safetensors")
+    path = model_path(model)
+    if path.is_dir():
+        raise BadInput(f"{path}: an engine directory; give the ONNX file or the checkpoint that it was built from")
+    return path
 
 
 @contextmanager

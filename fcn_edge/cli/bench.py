@@ -17,47 +17,68 @@ from fcn_edge.cli._print import emit, print_table, progress_bar, say
 
 @verb
 def bench(
-    model: Annotated[list[str] | None, typer.Argument(help="Files and engine directories; default: packaged.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Labelled set that mIoU is measured on.")] = None,
-    suite: Annotated[str | None, typer.Option("--suite", help="A suite of the benchmarks shelf.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the record and its reports.")] = Path("bench"),
-    calib: Annotated[str | None, typer.Option("--calib", help="Also build and measure INT8 of the fp32 files.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL...", help="Checkpoints, ONNX files, engine directories or packaged names [packaged network]."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Labelled data set, KIND:PATH#SPLIT, to measure mIoU on.")
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Suite of the benchmarks folder by name, or a TOML file.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the record and the reports.")] = Path("bench"),
+    calib: Annotated[
+        str | None, typer.Option("--calib", help="Calibration images: also measure each fp32 file in INT8.")
+    ] = None,
     allow_overlap: AllowOverlapOption = False,
     target: Annotated[
-        list[str] | None, typer.Option("--target", metavar="TARGET", help="Only this engine (repeatable).")
+        list[str] | None,
+        typer.Option("--target", metavar="TARGET", help="Measure only on this engine (repeatable) [all available]."),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option("--precision", metavar="PRECISION", help="Only this one (repeatable).")
+        list[str] | None,
+        typer.Option(
+            "--precision", metavar="PRECISION", help="Measure only this precision (repeatable) [all available]."
+        ),
     ] = None,
     schedule: Annotated[
-        list[str] | None, typer.Option("--schedule", help="Also by this one, on a video (repeatable).")
+        list[str] | None,
+        typer.Option("--schedule", help="Also measure with this schedule, on a data set of videos (repeatable)."),
     ] = None,
-    size: Annotated[list[str] | None, typer.Option("--size", help="HxW, of checkpoints (repeatable).")] = None,
+    size: Annotated[
+        list[str] | None, typer.Option("--size", help="Input size HxW at which checkpoints are exported (repeatable).")
+    ] = None,
     kept: Annotated[
-        Path | None, typer.Option("--files", help="Keep exported and INT8 files there, and take them up again.")
+        Path | None, typer.Option("--files", help="Folder that keeps exported and INT8 files for the next run.")
     ] = None,
-    prepare: Annotated[bool, typer.Option("--prepare", help="Only make the files of --files.")] = False,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Turns that each variant takes [10].")] = None,
-    frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames a turn [10].")] = None,
-    camera_fps: Annotated[
-        float | None, typer.Option("--camera-fps", min=0, help="Of the paced run; 0 for none [30].")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer rounds and frames, no paced run: a first look.")
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Only write the files of --files; measure nothing.")
     ] = False,
-    pictures: Annotated[bool, typer.Option(help="Show sample pictures in the HTML report.")] = True,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, help="Rounds in which each row is timed [10].")
+    ] = None,
+    frames: Annotated[int | None, typer.Option("--frames", min=1, help="Frames per round [10].")] = None,
+    camera_fps: Annotated[
+        float | None, typer.Option("--camera-fps", min=0, help="Frames per second of the paced run; 0: none [30].")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="3 rounds of 5 frames, no paced run.")] = False,
+    pictures: Annotated[bool, typer.Option(help="Include sample pictures in the HTML report.")] = True,
     spec: SpecOption = None,
     recipe: RecipeOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Latency against mIoU, on every engine that is here.
+    """Measure latency and mIoU on every available engine.
 
-    fp32, bf16 where the CPU has it, and with --calib INT8 take turns in one run, so that a slow
-    minute of the machine falls on all of them alike; a fixed yardstick is timed beside each turn, so
-    that `gate` can hold the record against another day's. Frames are timed as fast as they go and at
-    a camera's pace. Writes record.json, .csv, .md, .html and .png; a run that was cut short goes on
-    from its last finished rows.
+    fp32, bf16 where the CPU has it, and with --calib INT8 are timed in interleaved rounds, so drift of the
+    machine affects all rows equally. A reference workload is timed in each round, so that `gate` can compare
+    records of different days. Frames are timed back to back and at a camera's frame rate.
+
+    Writes record.json, .csv, .md, .html and .png. A run that was interrupted continues after its last
+    finished rows.
 
     \b
     Examples:

@@ -41,10 +41,10 @@ TimingCacheOption = Annotated[
     Path | None, typer.Option("--timing-cache-file", help="TensorRT: kernel timings to start from, and to keep.")
 ]
 MinShapesOption = Annotated[
-    str | None, typer.Option("--min-shapes", help="NAME:1x64x64x3, the smallest of an open size.")
+    str | None, typer.Option("--min-shapes", help="TensorRT: smallest input of an open size, such as frame:1x64x64x3.")
 ]
-OptShapesOption = Annotated[str | None, typer.Option("--opt-shapes", help="The usual one.")]
-MaxShapesOption = Annotated[str | None, typer.Option("--max-shapes", help="The largest one.")]
+OptShapesOption = Annotated[str | None, typer.Option("--opt-shapes", help="TensorRT: input size to optimise for.")]
+MaxShapesOption = Annotated[str | None, typer.Option("--max-shapes", help="TensorRT: largest input.")]
 VersionCompatibleOption = Annotated[
     bool, typer.Option("--version-compatible", help="TensorRT: newer minor versions run it; it carries host code.")
 ]
@@ -58,18 +58,28 @@ SparsityOption = Annotated[bool, typer.Option("--sparsity", help="TensorRT: use 
 def build_engine(
     model: ModelArgument = None,
     out: Annotated[Path, typer.Option("--out", help="Engine directory to write.")] = Path("engine"),
-    target: Annotated[BuildTarget, typer.Option("--target", help="What it runs on.")] = "auto",
+    target: Annotated[
+        BuildTarget, typer.Option("--target", help="Engine to compile for; auto: the first that builds and runs here.")
+    ] = "auto",
     precision: Annotated[
-        BuildPrecision | None, typer.Option("--precision", help="[fp16 on a GPU, fp32 on a CPU]")
+        BuildPrecision | None,
+        typer.Option("--precision", help="Precision of the engine [fp16 on a GPU, fp32 on a CPU]."),
     ] = None,
     calib: CalibOption = None,
     images: CalibImagesOption = None,
     method: MethodOption = None,
-    placement: Annotated[PlacementName | None, typer.Option("--placement", help="Q/DQ placement [by target].")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Labelled set to measure mIoU on.")] = None,
+    placement: Annotated[
+        PlacementName | None, typer.Option("--placement", help="Rules for Q/DQ placement [by target].")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Labelled data set, KIND:PATH#SPLIT, to measure mIoU on.")
+    ] = None,
     allow_overlap: AllowOverlapOption = False,
     max_miou_drop: Annotated[
-        float | None, typer.Option("--max-miou-drop", min=0, max=100, help="Points of mIoU (0..100).")
+        float | None,
+        typer.Option(
+            "--max-miou-drop", min=0, max=100, help="INT8: largest loss of mIoU against fp32, in points (0..100)."
+        ),
     ] = None,
     sm: SmOption = None,
     workspace_mb: WorkspaceOption = None,
@@ -86,13 +96,17 @@ def build_engine(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Checkpoint or ONNX file to an engine directory.
+    """Build an engine from a checkpoint or ONNX file.
 
-    Exports and calibrates where needed, compiles, measures mIoU on --data and writes a manifest.
-    With --max-miou-drop, INT8 keeps as few layers in float as that budget asks for (measured, and
-    remembered in OUT.budget.json for another try); where nothing meets it, no engine is written
-    and the exit code is 1. Each engine is held against a reference run of its own file.
-    For fp16, --calib shows which nodes half precision cannot hold; these stay in FP32.
+    A checkpoint is exported, INT8 is calibrated on the images of --calib, the engine is compiled and compared
+    with a reference run of its own file; mIoU is measured on --data. The engine directory
+    --out holds the engine, its ONNX file and manifest.json.
+
+    With --max-miou-drop as few layers as possible stay in float so that INT8 loses at most that many points
+    of mIoU. Results of earlier attempts are read from OUT.budget.json. If no choice of layers is within the
+    budget, no engine is written and the exit code is 1.
+
+    For fp16, images of --calib show which nodes overflow or lose precision in FP16; these stay in FP32.
 
     \b
     Examples:

@@ -9,12 +9,14 @@ import typer
 
 from fcn_edge.choices import PlacementName
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import runnable
+from fcn_edge.cli._model import contract_model
 from fcn_edge.cli._options import (
     AllowOverlapOption,
     CalibImagesOption,
     JsonOption,
     MethodOption,
+    ModelArgument,
+    RecipeOption,
     SpecOption,
 )
 from fcn_edge.cli._parse import require_suffix
@@ -24,26 +26,42 @@ from fcn_edge.errors import BadInput
 
 @verb
 def calibrate(
-    model: Annotated[str, typer.Argument(help="fp32 ONNX file (with --spec where it was made elsewhere).")],
-    out: Annotated[Path, typer.Option("--out", help="INT8 file to write.")],
-    calib: Annotated[str, typer.Option("--calib", help="Folder, glob, video, data set, TOML or table of images.")],
+    model: ModelArgument = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="INT8 ONNX file to write.")],
+    calib: Annotated[
+        str, typer.Option("--calib", help="Calibration images: folder, glob, video, data set, TOML or table.")
+    ],
     method: MethodOption = None,
     images: CalibImagesOption = None,
-    placement: Annotated[PlacementName, typer.Option("--placement", help="Q/DQ placement.")] = "any",
-    data: Annotated[str | None, typer.Option("--data", help="Labelled set that no image may be in.")] = None,
+    placement: Annotated[PlacementName, typer.Option("--placement", help="Rules for Q/DQ placement.")] = "any",
+    data: Annotated[
+        str | None, typer.Option("--data", help="Labelled data set that may not hold any of the calibration images.")
+    ] = None,
     allow_overlap: AllowOverlapOption = False,
-    verify: Annotated[str | None, typer.Option("--verify", help="Images that the table must be made of.")] = None,
-    save_set: Annotated[Path | None, typer.Option("--save-set", help="TOML that makes the set again.")] = None,
-    dla_cache: Annotated[Path | None, typer.Option("--dla-cache", help="Also a TensorRT cache for DLA.")] = None,
-    dla_tensorrt: Annotated[str, typer.Option("--dla-tensorrt", help="Version that reads it.")] = "10.3.0",
+    verify: Annotated[
+        str | None, typer.Option("--verify", help="Images to compare with the hashes in the table of --calib.")
+    ] = None,
+    save_set: Annotated[
+        Path | None, typer.Option("--save-set", help="Also write a TOML file that selects the same images again.")
+    ] = None,
+    dla_cache: Annotated[
+        Path | None, typer.Option("--dla-cache", help="Also write a TensorRT calibration cache for DLA.")
+    ] = None,
+    dla_tensorrt: Annotated[
+        str, typer.Option("--dla-tensorrt", help="TensorRT version that reads the cache.")
+    ] = "10.3.0",
     spec: SpecOption = None,
+    recipe: RecipeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """An INT8 (Q/DQ) ONNX file from images, and its table.
+    """Quantize an ONNX file to INT8 (Q/DQ) with real images.
 
-    Tells which classes the images show, what each tensor loses at its scale, and whether more images
-    would still move the scales. The table knows the network, its preprocessing and every image; with
-    another of these it is refused.
+    Writes the INT8 file and its calibration table (OUT.table.json), and reports which classes the images show,
+    the quantization error of each tensor, and whether more images would still change the scales. A table holds
+    hashes of the network, its preprocessing and every image, and is refused for any other.
+
+    MODEL is an fp32 ONNX file or a checkpoint, which is exported first.
 
     \b
     Examples:
@@ -56,6 +74,7 @@ def calibrate(
     from fcn_edge.calibration.dla import dla_line, tensorrt_number, write_dla_cache
     from fcn_edge.calibration.images import save_recipe
     from fcn_edge.data import dataset_from_name
+    from fcn_edge.engines import model_path
     from fcn_edge.outputs import require_apart, require_outputs
     from fcn_edge.schema import to_mapping
 
@@ -65,10 +84,11 @@ def calibrate(
     if dla_cache is not None:
         tensorrt_number(dla_tensorrt)  # before minutes of calibrating
     held_out = dataset_from_name(data) if data and not allow_overlap else None
-    table, read = out.with_suffix(".table.json"), [model, calib, verify, spec, data]
+    table = out.with_suffix(".table.json")
+    read: list[Path | str | None] = [model_path(model), calib, verify, spec, data]
     require_outputs([out, table, save_set], read)
     require_apart([path for path in (out, table, save_set, dla_cache) if path is not None], read)
-    with runnable(model, spec) as path, progress_bar() as progress:
+    with contract_model(model, spec, recipe) as path, progress_bar() as progress:
         _require_fp32(path)
         made = int8_from_onnx(
             path,
@@ -106,15 +126,12 @@ def calibrate(
 
 
 def _require_fp32(path: Path) -> None:
-    """Raises BadInput where `path` is not an fp32 ONNX file, which alone can be calibrated."""
-    from fcn_edge.engines import CHECKPOINT_SUFFIXES
+    """Raises BadInput where the ONNX file is not fp32."""
     from fcn_edge.onnxfile import contract_from_onnx
 
-    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
-        raise BadInput(f"{path}: a checkpoint; export it first, or do both with build-engine --precision int8")
-    held = contract_from_onnx(path).quantization.precision
-    if held != "fp32":
-        raise BadInput(f"{path}: is {held} already; calibrate the fp32 file")
+    precision = contract_from_onnx(path).quantization.precision
+    if precision != "fp32":
+        raise BadInput(f"{path}: is {precision} already; calibrate the fp32 file")
 
 
 def _print_calibration(result: dict[str, Any]) -> None:

@@ -23,31 +23,43 @@ SIDE = "checkpoint, ONNX file, engine directory or packaged name"
 
 @verb
 def compare(
-    a: Annotated[str, typer.Argument(help=f"The reference: {SIDE}.")],
-    b: Annotated[str, typer.Argument(help=f"What is held against it: {SIDE}.")],
-    images: Annotated[str, typer.Option("--images", help="Folder, glob, video, data set or TOML of images.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for compare.json and disagreement.png.")] = None,
-    count: Annotated[int | None, typer.Option("--count", min=1, help="How many images, evenly spread [8].")] = None,
-    min_agreement: Annotated[
-        float | None, typer.Option("--min-agreement", min=0, max=100, help="% of pixels [by precision].")
+    a: Annotated[str | None, typer.Argument(help=f"The reference: {SIDE} [packaged network].")] = None,
+    b: Annotated[
+        str | None, typer.Argument(help=f"Compared with it: {SIDE} [packaged INT8 network, where A is packaged].")
     ] = None,
-    min_sqnr: Annotated[float | None, typer.Option("--min-sqnr", help="dB of a layer alone [by precision].")] = None,
-    max_levels: Annotated[float, typer.Option("--max-levels", min=0, help="Of the network's input, 0..255.")] = 0.5,
+    *,
+    images: Annotated[
+        str, typer.Option("--images", help="Images to compare on: folder, glob, video, data set or TOML.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for compare.json and disagreement.png.")] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="Number of images, evenly spread [8].")] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option("--min-agreement", min=0, max=100, help="Least share of equal pixels, in % [by precision]."),
+    ] = None,
+    min_sqnr: Annotated[
+        float | None,
+        typer.Option("--min-sqnr", help="Least SQNR of a layer given the same input, in dB [by precision]."),
+    ] = None,
+    max_levels: Annotated[
+        float,
+        typer.Option("--max-levels", min=0, help="Largest difference of the network's input, in levels of 0..255."),
+    ] = 0.5,
     spec_a: Annotated[Path | None, typer.Option("--spec-a", help="TOML of A, an ONNX file made elsewhere.")] = None,
     spec_b: Annotated[Path | None, typer.Option("--spec-b", help="TOML of B, an ONNX file made elsewhere.")] = None,
     recipe_a: Annotated[str | None, typer.Option("--recipe-a", help="Network of A, a plain state dict.")] = None,
     recipe_b: Annotated[str | None, typer.Option("--recipe-b", help="Network of B, a plain state dict.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Where two artefacts first disagree, stage by stage.
+    """Find the first stage in which two artefacts differ.
 
-    frame, resize, colour, mean, std, network layer by layer, upsample, argmax: each is judged with
-    A's values in front of it. What a graph does to a frame is found out by showing it colours, so a
-    spec that contradicts its graph is found as well.
+    The stages are frame, resize, colour, mean, std, network (layer by layer), upsample and argmax. Each stage
+    is given A's values as input, so an earlier difference does not count again. What a graph does to a frame
+    is measured with colour frames, so a spec that contradicts its graph is found as well.
 
-    Exit code 0: every stage agrees within limits; 1: one does not. StageLimits of the less exact of both
-    precisions (fp32, fp16 or bf16, int8): class maps agree on 99.9, 99 or 80 % of pixels, and each layer,
-    fed the same tensors, yields 60, 40 or 20 dB.
+    Exit code 0: every stage agrees within the limits; 1: one does not. Limits follow the less exact precision
+    of both (fp32; fp16 or bf16; int8): class maps agree on 99.9, 99 or 80 % of pixels, and each layer, given
+    the same input, reaches 60, 40 or 20 dB.
 
     \b
     Examples:
@@ -61,6 +73,7 @@ def compare(
     from fcn_edge.errors import CheckFailed
     from fcn_edge.outputs import require_apart, require_outputs
 
+    a, b = _both_sides(a, b)
     if out is not None:
         require_outputs(files_of_comparison(out).values(), [a, b, images, spec_a, spec_b])
         require_apart([out], [images])
@@ -83,6 +96,17 @@ def compare(
     if paths:
         say(f"wrote {', '.join(str(path) for path in paths.values())}")
     raise typer.Exit(CheckFailed.exit_code if found.first else 0)
+
+
+def _both_sides(a: str | None, b: str | None) -> tuple[str, str]:
+    """A and B; nothing is the packaged network and its INT8 form."""
+    from fcn_edge.errors import BadInput
+    from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK
+
+    a = a or PACKAGED_NETWORK
+    if b is None and a != PACKAGED_NETWORK:
+        raise BadInput(f"`b` is missing: name what is compared with {a}")
+    return a, b or PACKAGED_INT8
 
 
 def _print_comparison(found: Comparison) -> None:

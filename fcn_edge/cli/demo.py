@@ -25,8 +25,8 @@ def demo(
 ) -> None:
     """Run the whole pipeline on synthetic streets or a video.
 
-    Checkpoint to ONNX to INT8 to engines, mIoU and latency of each, and an annotated video: a few minutes on
-    two cores.
+    Exports the packaged checkpoint to ONNX, calibrates INT8, builds engines, measures mIoU and latency of
+    each, and writes an annotated video. Takes a few minutes on two cores.
 
     \b
     Example:

@@ -31,15 +31,18 @@ if TYPE_CHECKING:
 
 @verb
 def evaluate(
-    data: Annotated[str, typer.Option("--data", help="Labelled set KIND:PATH#SPLIT.")],
+    data: Annotated[str, typer.Option("--data", help="Labelled data set, KIND:PATH#SPLIT.")],
     model: ModelArgument = None,
     target: TargetOption = "auto",
     execution: ExecutionOption = None,
     provider: ProviderOption = "cpu",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first images.")] = None,
-    trimap: Annotated[int | None, typer.Option("--trimap", min=1, help="Also so many pixels around edges.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Number of images, from the first [all].")] = None,
+    trimap: Annotated[
+        int | None, typer.Option("--trimap", min=1, help="Also score only pixels this near to a class boundary.")
+    ] = None,
     against: Annotated[
-        str | None, typer.Option("--against", help="Model, or JSON of evaluate or bench, to differ from.")
+        str | None,
+        typer.Option("--against", help="Compare with this model, or JSON file of evaluate or bench (FILE.json#ROW)."),
     ] = None,
     spec: SpecOption = None,
     recipe: RecipeOption = None,
@@ -49,15 +52,16 @@ def evaluate(
     cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
-    """The paper's four metrics on a labelled set.
+    """Score a network on a labelled data set.
 
-    Pixel accuracy, mean accuracy, mean IU and frequency weighted IU, and the IU of each class.
-    An image that does not decode is named and left out. Intervals of 95 % say how far a score would
-    move on other frames of the same drives. --against scores a second model on the same images (or
-    takes its scores from the JSON of an earlier evaluate, or from a row of a bench record) and says
-    whether the difference in mean IU is real; each class is judged by itself, so one in twenty
-    classes seems to differ where none does. --schedule is for sets that are videos, and for the
-    model alone, not for the one it is held against. --cluster ray gives the same result bit for bit.
+    Prints pixel accuracy, mean accuracy, mIoU and frequency weighted IU with 95 % intervals, and the IU of
+    each class. Images that do not decode are listed and left out.
+
+    --against scores a second model on the same images, or reads its scores from the JSON of an earlier
+    evaluate or a row of a bench record, and reports whether the difference of mIoU is significant. Each class
+    is tested separately, so about one class in twenty appears to differ by chance.
+
+    --schedule needs a data set of videos and applies to MODEL alone. --cluster ray gives bit-identical scores.
 
     \b
     Examples:

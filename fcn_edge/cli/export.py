@@ -10,8 +10,8 @@ import typer
 
 from fcn_edge.choices import GraphIo
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import recipe_of
-from fcn_edge.cli._options import JsonOption, RecipeOption, SpecOption
+from fcn_edge.cli._model import exportable, recipe_of
+from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
 from fcn_edge.cli._parse import require_suffix, size_from_text
 from fcn_edge.cli._print import emit, progress_bar, warn
 from fcn_edge.errors import BadInput
@@ -24,27 +24,34 @@ if TYPE_CHECKING:
 
 @verb
 def export(
-    model: Annotated[Path, typer.Argument(help="Checkpoint, or an ONNX file made elsewhere with --spec.")],
+    model: ModelArgument = None,
+    *,
     out: Annotated[Path, typer.Option("--out", help="ONNX file to write.")],
-    size: Annotated[str | None, typer.Option("--size", help="HxW instead of the checkpoint's.")] = None,
-    head: Annotated[HeadKind, typer.Option("--head", help="Where the graph ends.")] = "scores",
-    io: Annotated[GraphIo, typer.Option("--io", help="contract: uint8 frames in; plain: float NCHW in.")] = "contract",
-    dynamic: Annotated[bool, typer.Option("--dynamic", help="Any multiple of 32 at run time.")] = False,
+    size: Annotated[str | None, typer.Option("--size", help="Input size HxW [the checkpoint's].")] = None,
+    head: Annotated[
+        HeadKind, typer.Option("--head", help="Output of the graph: score map, logits at input size, or class indices.")
+    ] = "scores",
+    io: Annotated[
+        GraphIo, typer.Option("--io", help="Input of the graph: uint8 BGR frames (contract) or float NCHW (plain).")
+    ] = "contract",
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="Leave the input size open: any multiple of 32.")] = False,
     same_padding: Annotated[
-        bool, typer.Option("--same-padding", help="A pad-100 network pads its maps instead: faster, another accuracy.")
+        bool, typer.Option("--same-padding", help="Pad in each layer instead of by 100 pixels: faster, another mIoU.")
     ] = False,
     data: Annotated[
-        str | None, typer.Option("--data", help="Labelled set on which to measure the price of --same-padding.")
+        str | None, typer.Option("--data", help="Labelled data set on which the effect of --same-padding is measured.")
     ] = None,
     recipe: RecipeOption = None,
     spec: SpecOption = None,
     json: JsonOption = False,
 ) -> None:
-    """A checkpoint as ONNX, held against PyTorch first.
+    """Export a checkpoint to ONNX, checked against PyTorch.
 
-    An ONNX file made elsewhere gets the contract that its --spec describes. --same-padding makes
-    another network of the same weights, without the original's border of 100 pixels: with --data
-    both are evaluated.
+    The file holds its contract: classes, mean, std, geometry. It is written once its class maps agree with
+    PyTorch's. An ONNX file made elsewhere gets the contract that its --spec describes.
+
+    --same-padding replaces the original padding of 100 pixels by padding in each layer: a faster network of
+    the same weights with another mIoU; with --data both are evaluated.
 
     \b
     Examples:
@@ -52,38 +59,36 @@ def export(
       fcn-edge export other.onnx --spec other.toml --out net.onnx
       fcn-edge export fcn8s.safetensors --same-padding --data voc:VOC2012#val --out same.onnx
     """
-    from fcn_edge.atomic_io import require_file
     from fcn_edge.engines import CHECKPOINT_SUFFIXES
     from fcn_edge.exporting import ExportOptions, contract_file, onnx_from_checkpoint
 
-    require_file(model, "a checkpoint or an ONNX file")
+    path = exportable(model)
     require_suffix(out, ".onnx", "an ONNX file")
     if data is not None and not same_padding:
         raise BadInput("--data measures what --same-padding costs: give both, or neither")
-    if model.suffix.lower() not in CHECKPOINT_SUFFIXES:
+    if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
         if (size, head, io, dynamic, same_padding) != (None, "scores", "contract", False, False):
             raise BadInput(
                 "--size, --head, --io, --dynamic and --same-padding are for checkpoints; an ONNX file is only wrapped"
             )
-        path = contract_file(model, out, spec=spec, warn=warn)
-        if path != out:
-            raise BadInput(f"{model}: carries its contract already; there is nothing to export")
+        if contract_file(path, out, spec=spec, warn=warn) != out:
+            raise BadInput(f"{path}: carries its contract already; there is nothing to export")
         origin = spec or "its own metadata"
-        emit({"onnx": str(out)}, as_json=json, human=lambda: print(f"{out}: {model} with the contract of {origin}"))
+        emit({"onnx": str(out)}, as_json=json, human=lambda: print(f"{out}: {path} with the contract of {origin}"))
         return
     if spec is not None:
-        raise BadInput(f"{model}: a checkpoint; --spec describes an ONNX file made elsewhere")
+        raise BadInput(f"{path}: a checkpoint; --spec describes an ONNX file made elsewhere")
     options = ExportOptions(size_from_text(size), head, io, dynamic, same_padding)
     price = None
     if data is None:
-        made = onnx_from_checkpoint(model, out, options=options, recipe=recipe_of(recipe))
+        made = onnx_from_checkpoint(path, out, options=options, recipe=recipe_of(recipe))
     else:
         from fcn_edge.data import dataset_from_name
         from fcn_edge.exporting.padding import same_padding_from_checkpoint
 
         with progress_bar() as progress:
             made, price = same_padding_from_checkpoint(
-                model,
+                path,
                 out,
                 dataset_from_name(data),
                 options=options,

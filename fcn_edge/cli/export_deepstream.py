@@ -26,9 +26,9 @@ def export_deepstream(
 ) -> None:
     """Write a folder that DeepStream's nvinfer runs.
 
-    It holds graph, configuration and labels. nvinfer feeds planar float frames and expects
-    probabilities, so the graph's input and output are replaced; mean and std stay inside.
-    Written from NVIDIA's documentation, not run on a GPU yet.
+    It holds the graph, the configuration and the labels. nvinfer feeds planar float frames and expects
+    probabilities, so input and output of the graph are replaced; mean and std stay inside. The format follows
+    NVIDIA's documentation and has not been run on a GPU yet.
 
     \b
     Examples:

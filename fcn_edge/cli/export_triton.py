@@ -28,9 +28,9 @@ def export_triton(
 ) -> None:
     """Write a model of a Triton repository.
 
-    It holds config.pbtxt, graph or plan, and labels. An ONNX file or checkpoint is served by ONNX
-    Runtime; an engine directory of --target tensorrt by TensorRT, on a GPU like the one it was
-    built on. Frames go in as they are, uint8 BGR.
+    It holds config.pbtxt, the graph or plan, and labels. ONNX files and checkpoints are served by ONNX Runtime,
+    engine directories of --target tensorrt by TensorRT on a GPU like the one they were built on. Requests
+    carry uint8 BGR frames.
 
     \b
     Examples:

@@ -20,30 +20,40 @@ if TYPE_CHECKING:
 
 @verb
 def gate(
-    record: Annotated[Path, typer.Argument(help="Record of fcn-edge bench.")],
-    baseline: Annotated[Path, typer.Option("--baseline", help="Record to hold it against, or a folder of them.")],
-    limits: Annotated[Path | None, typer.Option("--limits", help="TOML of limits and floors.")] = None,
-    max_miou_drop: Annotated[float | None, typer.Option("--max-miou-drop", help="Points of mIoU [0.5].")] = None,
-    max_class_drop: Annotated[float | None, typer.Option("--max-class-drop", help="Points of a class's IU.")] = None,
-    max_latency_ratio: Annotated[float | None, typer.Option("--max-latency-ratio", help="To baseline [1.1].")] = None,
-    undecided: Annotated[
-        Literal["fail", "pass"] | None, typer.Option("--undecided", help="What undecidable counts as.")
+    record: Annotated[Path, typer.Argument(help="record.json of fcn-edge bench.")],
+    baseline: Annotated[Path, typer.Option("--baseline", help="Record to compare with, or a folder of baselines.")],
+    limits: Annotated[Path | None, typer.Option("--limits", help="TOML file of limits and floors.")] = None,
+    max_miou_drop: Annotated[
+        float | None, typer.Option("--max-miou-drop", help="Largest loss of mIoU, in points [0.5].")
     ] = None,
-    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML there.")] = None,
-    summary: Annotated[Path | None, typer.Option("--summary", help="Append Markdown [$GITHUB_STEP_SUMMARY].")] = None,
-    update: Annotated[bool, typer.Option("--update", help="Make the record the baseline; takes --reason.")] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why the new figures are right; kept in it.")] = "",
+    max_class_drop: Annotated[
+        float | None, typer.Option("--max-class-drop", help="Largest loss of a class's IU, in points [no limit].")
+    ] = None,
+    max_latency_ratio: Annotated[
+        float | None, typer.Option("--max-latency-ratio", help="Largest latency relative to the baseline [1.1].")
+    ] = None,
+    undecided: Annotated[
+        Literal["fail", "pass"] | None, typer.Option("--undecided", help="Result in place of undecidable.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="JUnit XML file to write.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option("--summary", help="File to append Markdown to [$GITHUB_STEP_SUMMARY].")
+    ] = None,
+    update: Annotated[bool, typer.Option("--update", help="Make the record the new baseline; needs --reason.")] = False,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why the new figures are right; stored in the baseline.")
+    ] = "",
     json: JsonOption = False,
 ) -> None:
-    """Verdict for CI from two records: exit 0, 1 or 5.
+    """Compare two benchmark records; exit 0, 1 or 5 for CI.
 
-    0: nothing got worse by more than allowed. 1: something did, or a row is missing. 5: the records
-    cannot tell, and the reason says what would, such as more rounds; --undecided maps that to 0 or 1.
+    Exit code 0: nothing is worse than the limits allow. 1: something is, or a row is missing. 5: undecidable;
+    the reason says what would decide it, such as more rounds. --undecided turns 5 into 0 or 1.
 
-    mIoU is compared image by image (paired block bootstrap), latency in units of a yardstick timed
-    beside each turn, so another day's baseline judges as well. On another device accuracy is judged on
-    the reference run, and times are not. From a folder the baseline of this device is taken, else any
-    of the same data. On GitHub what failed is also said as annotations.
+    mIoU is compared image by image (paired block bootstrap), latency relative to a reference workload that is
+    timed in each round, so a baseline of another day is valid. Against a baseline of another device accuracy
+    is compared on the reference engine, and latency is not. From a folder the baseline of this device is
+    taken, else any of the same suite. In GitHub Actions failed checks are also printed as annotations.
 
     \b
     Examples:

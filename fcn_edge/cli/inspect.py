@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._options import JsonOption
-from fcn_edge.cli._print import emit
+from fcn_edge.cli._model import recipe_of
+from fcn_edge.cli._options import JsonOption, RecipeOption, SpecOption
+from fcn_edge.cli._print import emit, warn
 
 
 @verb
 def inspect(
-    file: Annotated[Path, typer.Argument(help="Any file or engine directory of fcn-edge, or an ONNX file.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Checkpoint, ONNX file, engine directory or packaged name [packaged network]; or a calibration"
+            " table, benchmark record or manifest.",
+        ),
+    ] = None,
+    spec: SpecOption = None,
+    recipe: RecipeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Print what an artefact is: contract, precision, layers.
+    """Print contract, precision and operators of a file.
 
     \b
-    Example:
-      fcn-edge inspect model.int8.onnx
+    Examples:
+      fcn-edge inspect net.int8.onnx
+      fcn-edge inspect other.onnx --spec other.toml
+      fcn-edge inspect bench/record.json --json
     """
-    from fcn_edge.inspection import facts_from_file
+    from fcn_edge.inspection import facts_from_artefact
 
-    facts = facts_from_file(file)
+    facts = facts_from_artefact(model, spec=spec, recipe=recipe_of(recipe), warn=warn)
 
     def human() -> None:
         for key, value in facts.items():

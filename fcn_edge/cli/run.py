@@ -41,10 +41,13 @@ def run(
     model: ModelArgument = None,
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", help="Camera [0], video, folder, URL, synthetic:… (repeatable)."),
+        typer.Option("--source", help="Camera number, video, folder, URL or synthetic:… (repeatable) [0]."),
     ] = None,
     sink: Annotated[
-        list[str] | None, typer.Option("--sink", help="out.mp4, masks/, http://127.0.0.1:8080 … (repeatable).")
+        list[str] | None,
+        typer.Option(
+            "--sink", help="Output such as out.mp4, masks/ or http://127.0.0.1:8080 (repeatable) [display://0]."
+        ),
     ] = None,
     target: TargetOption = "auto",
     execution: Annotated[
@@ -53,29 +56,32 @@ def run(
     ] = None,
     provider: ProviderOption = "cpu",
     schedule: ScheduleOption = "every",
-    policy: Annotated[Policy | None, typer.Option("--policy", help="newest for live sources, every for files.")] = None,
+    policy: Annotated[
+        Policy | None, typer.Option("--policy", help="Frames to segment [newest for live sources, every for files].")
+    ] = None,
     retries: Annotated[
-        int | None, typer.Option("--retries", min=0, help="Attempts in a row to open a live source again [for ever].")
+        int | None, typer.Option("--retries", min=0, help="Consecutive attempts to reopen a live source [unlimited].")
     ] = None,
     silence: Annotated[
-        float, typer.Option("--silence", min=0.1, help="Seconds without a frame after which it is opened again.")
+        float, typer.Option("--silence", min=0.1, help="Seconds without a frame before a live source is reopened.")
     ] = 3.0,
-    await_: Annotated[bool, typer.Option("--await", help="Wait for live sources that are not there yet.")] = False,
-    opacity: Annotated[float, typer.Option("--opacity", min=0, max=1, help="Of the class colours.")] = 0.5,
+    await_: Annotated[bool, typer.Option("--await", help="Wait for live sources that cannot be opened yet.")] = False,
+    opacity: Annotated[
+        float, typer.Option("--opacity", min=0, max=1, help="Opacity of the class colours, 0 to 1.")
+    ] = 0.5,
     ignore_class: Annotated[
-        list[str] | None, typer.Option("--ignore-class", help="Class left undrawn (repeatable).")
+        list[str] | None, typer.Option("--ignore-class", help="Class that is neither drawn nor counted (repeatable).")
     ] = None,
     roi: Annotated[
-        list[str] | None, typer.Option("--roi", help="Region NAME=x,y x,y x,y in shares of the picture (repeatable).")
+        list[str] | None,
+        typer.Option("--roi", help="Region NAME=x,y x,y x,y in shares of width and height, 0 to 1 (repeatable)."),
     ] = None,
     event: Annotated[
-        list[str] | None, typer.Option("--event", help="Rule such as 'car in NAME > 20% for 2s' (repeatable).")
+        list[str] | None, typer.Option("--event", help="Event rule such as 'car in NAME > 20% for 2s' (repeatable).")
     ] = None,
-    events: Annotated[
-        Path | None, typer.Option("--events", help="JSON lines that events are told on [standard error].")
-    ] = None,
-    legend: Annotated[bool, typer.Option(help="Draw class names and live figures.")] = True,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many frames a source.")] = None,
+    events: Annotated[Path | None, typer.Option("--events", help="File for events as JSON lines [stderr].")] = None,
+    legend: Annotated[bool, typer.Option(help="Draw class names, frame rate and latency.")] = True,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Number of frames per source.")] = None,
     spec: SpecOption = None,
     recipe: RecipeOption = None,
     threads: ThreadsOption = None,
@@ -84,28 +90,26 @@ def run(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", is_eager=True, callback=take_config, help="TOML with these options (docs/running.md)."
+            "--config", is_eager=True, callback=take_config, help="TOML file with these options (docs/running.md)."
         ),
     ] = None,
-    log: Annotated[Path | None, typer.Option("--log", help="File that tells what happens; it stays small.")] = None,
+    log: Annotated[Path | None, typer.Option("--log", help="Log file with states and figures, at most 16 MB.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Segment cameras, videos or folders into sinks.
 
-    Several sources take turns on one engine. Each then has files of its own: out.mp4 becomes
-    out-0.mp4, out-1.mp4, and masks/ becomes masks/0/, masks/1/. What fcn-edge did not write is
-    not replaced (docs/running.md).
+    Several sources share one engine. Each has its own output files: out.mp4 becomes out-0.mp4, out-1.mp4, and
+    masks/ becomes masks/0/, masks/1/. Only files that fcn-edge wrote are replaced (docs/running.md).
 
-    Ctrl-C and SIGTERM end a run cleanly: sinks are finished, the summary is printed, the exit
-    code is 0. A sink that cannot write ends the run, and the code is 2.
+    Ctrl-C and SIGTERM end a run cleanly: sinks are closed, the summary is printed, the exit code is 0. If a
+    sink cannot be written, the run ends with exit code 2.
 
-    A live source that is lost or silent is opened again: soon at first, then every half second
-    while nobody answers and every half minute while somebody refuses. One that is given up, or a
-    file cut short, is told in the summary, and the code is 4.
+    A live source that is lost or silent is opened again: soon at first, then every half second while the host
+    does not answer, every 30 s while it refuses. If it is given up, or a file is truncated, the summary says
+    so and the exit code is 4.
 
-    --cluster ray hands each recording to one worker, which computes on one core unless --threads
-    says more; class maps are the same bit for bit. There a source may also be a folder or a glob
-    of videos.
+    With --cluster ray each recording goes to one worker, which computes on one core unless --threads is given;
+    class maps are bit-identical. A source may then also be a folder or a glob of videos.
 
     \b
     Examples:
@@ -187,8 +191,10 @@ def run(
                 engine,
                 style=replace(style, overlay=any(one.needs_overlay for own in sinks for one in own)),
                 limit=limit,
-                on_frame=lambda frame, view, times: progress.update(
-                    sources[frame.stream].uri, frame.index + 1, limit or sources[frame.stream].length or 0
+                on_frame=lambda result: progress.update(
+                    sources[result.frame.stream].uri,
+                    result.frame.index + 1,
+                    limit or sources[result.frame.stream].length or 0,
                 ),
             )
         for text in filter(None, (*summary.outputs, *summary.notes, summary.failed, summary.lost)):

@@ -14,25 +14,34 @@ from fcn_edge.cli._print import emit, progress_bar
 
 @verb
 def train(
-    recipe: Annotated[str, typer.Argument(help="A name of the export shelf, or a TOML file of your own.")],
+    recipe: Annotated[str, typer.Argument(help="Recipe by name (fcn-edge models lists them), or a TOML file.")],
     data: Annotated[str, typer.Option("--data", help="Training set, such as camvid:DIR#train.")],
     out: Annotated[Path, typer.Option("--out", help="Checkpoint to write (.safetensors).")],
-    val: Annotated[str | None, typer.Option("--val", help="Keep the best on this set; else the last.")] = None,
-    supplement: Annotated[str | None, typer.Option("--supplement", help="Synthetic set that is mixed in.")] = None,
-    backgrounds: Annotated[
-        list[str] | None, typer.Option("--backgrounds", help="Set behind the figures of composed scenes (repeatable).")
+    val: Annotated[
+        str | None, typer.Option("--val", help="Validation set: the best epoch is kept [the last epoch].")
     ] = None,
-    backbone: Annotated[Path | None, typer.Option("--backbone", help="ImageNet weights of the backbone.")] = None,
-    start: Annotated[Path | None, typer.Option("--start", help="Checkpoint to begin with, as 16s with 32s.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
+    supplement: Annotated[str | None, typer.Option("--supplement", help="Synthetic data set that is mixed in.")] = None,
+    backgrounds: Annotated[
+        list[str] | None,
+        typer.Option("--backgrounds", help="Data set of backgrounds for composed scenes (repeatable)."),
+    ] = None,
+    backbone: Annotated[
+        Path | None, typer.Option("--backbone", help="ImageNet weights of the backbone [the installed ones].")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--start", help="Checkpoint to start from, such as FCN-32s for FCN-16s.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Number of epochs [the recipe's].")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fine-tune by a recipe, resumable, best checkpoint kept.
+    """Train a network by a recipe and keep the best epoch.
 
-    Stopped or killed, the same command goes on after the last whole epoch. Beside the checkpoint
-    stand its record (.record.json), its curves (.record.png) and the state that a run goes on from
-    (.state). Neighbouring frames of a drive are alike: judge a recipe by a drive it never saw,
-    then train it on all.
+    A run that was stopped or killed continues after its last complete epoch when the same command is given
+    again. Next to the checkpoint are its record (.record.json), curves (.record.png) and the state to continue
+    from (.state).
+
+    Neighbouring frames of a drive are alike: to judge a recipe, validate on a drive that is not in the training
+    set; then train on all drives.
 
     \b
     Examples:

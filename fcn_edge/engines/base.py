@@ -1,19 +1,21 @@
-"""What every engine is: a spec, `infer` on numpy arrays, `close`. No vendor type leaves an engine's file."""
+"""What every engine is: frames in, results out. No vendor type leaves an engine's file."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fcn_edge.buffers import Buffers
 from fcn_edge.choices import Execution as Execution
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame, Style, View
+from fcn_edge.frame import Frame, Result, Style, Times
 from fcn_edge.schedule import EVERY
 from fcn_edge.spec import FREE_SIZE_STEP, ModelSpec, Precision
 from fcn_edge.targets import TARGETS as TARGETS
@@ -28,7 +30,7 @@ class EngineOptions:
 
     execution: arithmetic of the float parts; None takes f32, which is then asked for
     explicitly, because OpenVINO picks bf16 by itself where the CPU has it.
-    in_flight: frames that may be under way at once; more than one for throughput, where the
+    in_flight: frames that may be in flight at once; more than one for throughput, where the
     runtime can. Each then takes longer.
     provider: of ONNX Runtime; other targets have none to choose from.
     schedule: when which stages run (`fcn_edge.schedule`).
@@ -67,6 +69,14 @@ class StageRuns:
     oldest: int
 
 
+class Place(NamedTuple):
+    """Which frame of which stream. number: its index; frames of one stream and sequence follow each other by it."""
+
+    stream: int
+    sequence: str
+    number: int
+
+
 Take = Callable[[tuple[int, ...], np.dtype[Any]], np.ndarray]  # an array of that shape and type to write to
 
 
@@ -90,11 +100,17 @@ def filled(take: Take, array: np.ndarray) -> np.ndarray:
 
 
 class Engine:
-    """A compiled network. Subclasses fill `_run`; one engine serves one thread at a time.
+    """A compiled network with the stages around it. One engine serves one thread at a time.
+
+    A frame passes three stages: it is resized to the network's input, the network runs, and class map, counts and
+    overlay are drawn from its output. `start` and `wait` are the one path for frames; `infer` runs the network alone.
 
     target, precision, execution, runtime: what really runs, for records; runtime is
-    name and version, such as "openvino 2026.4.1". in_flight: how many inputs may be under way.
+    name and version, such as "openvino 2026.4.1". in_flight: how many frames may be in flight.
     workspace: threads and arrays for its inputs and views.
+
+    Subclasses fill `_run`, or `_begin_input` where the network runs on threads of its own, or `_begin_frame` where
+    the other stages do not run on the CPU.
     """
 
     target: Target
@@ -108,71 +124,90 @@ class Engine:
         self.spec, self.precision, self.execution, self.path = spec, precision, execution, path
         self.workspace = Buffers(threads)
         use_threads(threads)
-        self._under_way: deque[np.ndarray] = deque()
+        self._started: deque[Callable[[], Result]] = deque()
+        self._last = Place(0, "", -1)
         self._is_open = True
 
-    def turn_to(self, frame: Frame) -> None:
-        """What the next `infer` takes is this frame; engines that keep something of earlier frames want to know.
+    def start(self, frame: Frame | np.ndarray, style: Style = Style()) -> None:  # noqa: B008 - frozen
+        """Begin with a frame; `wait` gives its result. Leave the frame's image unchanged until then.
 
-        What is kept holds within a stream and its sequence; without a call the next input
-        is taken for the frame that follows the last one.
+        Args:
+            frame: a `Frame`, or its image alone, (H, W, 3) uint8 BGR of any size. An image alone follows the frame
+                before it: the same stream and sequence, the next index.
+            style: how its overlay is drawn.
+
+        Raises:
+            BadInput: the image is of another type or shape, `in_flight` frames are in flight already, or the engine
+                is closed. The engine can go on after each of these.
         """
+        self._require_open()
+        if len(self._started) == self.in_flight:
+            raise BadInput(f"{self.path.name}: {self.in_flight} frames are in flight, the most it takes; wait first")
+        if not isinstance(frame, Frame):
+            stream, sequence, number = self._last
+            frame = Frame(frame, number + 1, time.monotonic_ns(), "", stream=stream, sequence=sequence)
+        self._started.append(self._begin_frame(frame, style))
+        self._last = Place(frame.stream, frame.sequence, frame.index)
+
+    def wait(self) -> Result:
+        """The result of the frame that was started first; its arrays belong to the caller.
+
+        Raises:
+            BadInput: no frame was started, the network failed on this frame, or the engine is closed. Frames that
+                were started after it are still in flight.
+        """
+        self._require_open()
+        if not self._started:
+            raise BadInput(f"{self.path.name}: no frame is in flight; start one first")
+        return self._started.popleft()()
+
+    def segment(self, image: Frame | np.ndarray, style: Style = Style()) -> Result:  # noqa: B008 - frozen
+        """Segment one frame: `start` and `wait` in a row.
+
+        Args:
+            image: (H, W, 3) uint8 BGR of any size, or a `Frame`.
+            style: how its overlay is drawn; Style(overlay=False) draws none.
+
+        Returns:
+            Class map, counts, overlay and times, at the image's size.
+
+        Raises:
+            BadInput: as `start`, or frames are in flight.
+
+        Example:
+            with open_engine("engine") as net:
+                result = net.segment(cv2.imread("street.png"))
+                cv2.imwrite("overlay.png", result.overlay)
+        """
+        self._require_idle()
+        self.start(image, style)
+        return self.wait()
+
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        """Run the network alone, without the stages around it: numbers for checks and comparisons.
+
+        Args:
+            x: (N, H, W, 3) uint8 BGR; N is 1, and H and W the spec's, unless the file is dynamic. It counts as the
+                frame that follows the one before it.
+
+        Returns:
+            (N, C, h, w) float32 scores, or (N, H, W) uint8 classes for a `classes` head; the caller's own.
+
+        Raises:
+            BadInput: wrong shape or type, frames are in flight, or the engine is closed.
+        """
+        self._require_idle()
+        self._check_input(x)
+        place = self._last._replace(number=self._last.number + 1)
+        self._last = place
+        return self._begin_input(np.ascontiguousarray(x), place)()
 
     def stage_runs(self) -> tuple[StageRuns, ...]:
         """Of an engine with a schedule: each stage since it was opened, the shallowest first; else empty."""
         return ()
 
-    def infer(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Run (N, H, W, 3) uint8 BGR; N is 1, and the size the spec's, unless the file is dynamic.
-
-        Returns (N, C, h, w) float32 scores, or (N, H, W) uint8 classes for a `classes`
-        head. The result belongs to the caller: a fresh array, or `out` filled.
-
-        Raises:
-            BadInput: wrong shape or type, or the engine is closed.
-        """
-        if self._under_way:
-            raise BadInput(f"{self.path.name}: {len(self._under_way)} frames are under way; wait for them first")
-        self.start(x)
-        result = self.wait()
-        if out is None:
-            return result
-        if out.shape != result.shape or out.dtype != result.dtype:
-            raise BadInput(f"out is {out.dtype}{out.shape}; this engine yields {result.dtype}{result.shape}")
-        out[...] = result
-        return out
-
-    def start(self, x: np.ndarray) -> None:
-        """Begin what `infer` does. Leave x alone until `wait` has given its result.
-
-        Raises:
-            BadInput: as `infer`, or `in_flight` inputs are under way already.
-        """
-        self._require_open()
-        self._check_input(x)
-        if len(self._under_way) == self.in_flight:
-            raise BadInput(f"{self.path.name}: {self.in_flight} under way already, the most it takes; wait first")
-        x = np.ascontiguousarray(x)
-        self._begin(x)
-        self._under_way.append(x)
-
-    def wait(self) -> np.ndarray:
-        """The result of the input that was started first, as `infer` gives it. Raises BadInput where none was."""
-        self._require_open()
-        if not self._under_way:
-            raise BadInput(f"{self.path.name}: nothing is under way; start first")
-        try:
-            return self._finish()
-        finally:
-            self._under_way.popleft()
-
-    def segment(self, image: np.ndarray, style: Style = Style()) -> View:  # noqa: B008 - frozen
-        """Class map and overlay of one frame (H, W, 3) uint8 BGR, at the frame's size."""
-        output = self.infer(input_from_frame(image, self.spec.preprocess, workspace=self.workspace))
-        return view_from_scores(output[0], image, self.spec, style, self.workspace)
-
     def layers(self) -> tuple[Layer, ...]:
-        """The compiled graph's own account of itself; empty where the runtime does not tell."""
+        """The layers that the runtime reports of the compiled graph; empty where it reports none."""
         self._require_open()
         return ()
 
@@ -180,6 +215,7 @@ class Engine:
         """Free what the engine holds; calling it again does nothing."""
         if self._is_open:
             self._is_open = False
+            self._started.clear()
             self._release()
 
     def __enter__(self) -> Engine:
@@ -192,6 +228,11 @@ class Engine:
         if not self._is_open:
             raise BadInput(f"{self.path.name}: this engine is closed")
 
+    def _require_idle(self) -> None:
+        self._require_open()
+        if self._started:
+            raise BadInput(f"{self.path.name}: {len(self._started)} frames are in flight; wait for them first")
+
     def _check_input(self, x: np.ndarray) -> None:
         height, width = self.spec.preprocess.size
         fits = x.ndim == 4 and x.size > 0 and x.shape[3] == 3 and x.dtype == np.uint8
@@ -202,15 +243,38 @@ class Engine:
         elif not fits or x.shape[:3] != (1, height, width):
             raise BadInput(f"input is {x.dtype}{x.shape}; {self.spec.name} takes uint8 (1, {height}, {width}, 3) BGR")
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _begin_frame(self, frame: Frame, style: Style) -> Callable[[], Result]:
+        """Start a frame; returns what waits for its result. The first and the last stage run on the CPU here."""
+        begun_ns = time.monotonic_ns()
+        buffer = self.workspace.take((1, *self.spec.preprocess.size, 3), np.dtype(np.uint8))
+        x = input_from_frame(frame.image, self.spec.preprocess, buffer, self.workspace)
+        fed_ns = time.monotonic_ns()
+        wait = self._begin_input(x, Place(frame.stream, frame.sequence, frame.index))
+        return partial(self._finish_frame, frame, style, wait, begun_ns, fed_ns)
+
+    def _finish_frame(
+        self, frame: Frame, style: Style, wait: Callable[[], np.ndarray], begun_ns: int, fed_ns: int
+    ) -> Result:
+        output = wait()
+        inferred_ns = time.monotonic_ns()
+        view = view_from_scores(output[0], frame.image, self.spec, style, self.workspace)
+        drawn_ns = time.monotonic_ns()
+        times = Times(
+            input_ns=fed_ns - begun_ns,
+            infer_ns=inferred_ns - fed_ns,
+            view_ns=drawn_ns - inferred_ns,
+            age_ns=drawn_ns - frame.captured_ns,
+            capture_ns=frame.capture_ns,
+        )
+        return Result(frame, *view, times=times)
+
+    def _begin_input(self, x: np.ndarray, place: Place) -> Callable[[], np.ndarray]:
+        """Start the network; returns what waits for its output, the caller's own. Here it runs only then."""
+        return partial(self._run, x, place)
+
+    def _run(self, x: np.ndarray, place: Place) -> np.ndarray:
+        """The network's output for x, which is that frame of its stream."""
         raise NotImplementedError
-
-    def _begin(self, x: np.ndarray) -> None:
-        """Subclasses that compute on their own threads start here; others compute in `_finish`."""
-
-    def _finish(self) -> np.ndarray:
-        """The result of the first of `_under_way`."""
-        return self._run(self._under_way[0])
 
     def _release(self) -> None:
         """Subclasses drop their vendor objects here."""

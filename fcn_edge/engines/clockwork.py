@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_edge.engines.base import CompiledGraph, Engine, EngineOptions, StageRuns, filled
+from fcn_edge.engines.base import CompiledGraph, Engine, EngineOptions, Place, StageRuns, filled
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame
 from fcn_edge.motion import Grid, Motion, Track, is_cut, move, pixels_moved, thumbnail
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.onnxstages import stages_from_onnx
@@ -73,19 +72,16 @@ class ClockworkEngine(Engine):
         self._looks = len(depths) > 1 and (self._schedule.moves or self._schedule.cells is not None)
         self._motion = Motion()
         self._pasts: OrderedDict[tuple[int, str], Past] = OrderedDict()
-        self._stream, self._next = (0, ""), 0
+        self._place = Place(0, "", 0)  # of the frame that runs
         self._frames, self._runs, self._oldest = 0, [0] * len(self._strides), [0] * len(self._strides)
-
-    def turn_to(self, frame: Frame) -> None:
-        """The next input is this frame of its stream and sequence."""
-        self._stream, self._next = (frame.stream, frame.sequence), frame.index
 
     def stage_runs(self) -> tuple[StageRuns, ...]:
         """How often each stage ran since the engine was opened, and how old its scores were at most."""
         rows = zip(self._strides, self._runs, self._oldest, strict=True)
         return tuple(StageRuns(stride, runs, self._frames, oldest) for stride, runs, oldest in rows)
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, x: np.ndarray, place: Place) -> np.ndarray:
+        self._place = place
         small = thumbnail(x[0]) if self._looks else None
         past = self._past((x.shape[1], x.shape[2]))
         depth = len(self._strides)
@@ -93,40 +89,41 @@ class ClockworkEngine(Engine):
             past = self._new_past((x.shape[1], x.shape[2]))
         else:
             depth = self._depth(past, small)
-        past.index, past.small = self._next, small
+        past.index, past.small = place.number, small
         result = self._result(depth, x, past)
         self._count(depth, past)
-        self._next += 1
         return result
 
     def _past(self, size: tuple[int, int]) -> Past | None:
         """What is kept of this stream, if its next frame goes on from there."""
-        past = self._pasts.get(self._stream)
-        if past is None or past.size != size or past.index >= self._next:
+        key = self._place.stream, self._place.sequence
+        past = self._pasts.get(key)
+        if past is None or past.size != size or past.index >= self._place.number:
             return None
-        self._pasts.move_to_end(self._stream)
+        self._pasts.move_to_end(key)
         return past
 
     def _new_past(self, size: tuple[int, int]) -> Past:
-        for key in [key for key in self._pasts if key[0] == self._stream[0]]:
+        stream, sequence, number = self._place
+        for key in [key for key in self._pasts if key[0] == stream]:
             del self._pasts[key]  # a stream does not go back to an earlier sequence
         if len(self._pasts) == STREAMS_KEPT:
             self._pasts.popitem(last=False)
-        past = Past(size, self._next, None, [self._next] * len(self._strides))
-        self._pasts[self._stream] = past
+        past = Past(size, number, None, [number] * len(self._strides))
+        self._pasts[stream, sequence] = past
         return past
 
     def _depth(self, past: Past, small: np.ndarray | None) -> int:
         """How many stages run. The track of the picture's motion goes on to this frame where that is less than all."""
         whole = len(self._strides)
-        ages = [self._next - ran for ran in past.ran]
+        ages = [self._place.number - ran for ran in past.ran]
         depth = self._schedule.depth(ages) if self._schedule.cells is None else 0
         if depth == whole or small is None or past.small is None:
             return depth
         step = self._motion.field(small, past.small)
         if is_cut(small, past.small, step):
             return whole
-        past.track.add(self._next, step)
+        past.track.add(self._place.number, step)
         if self._schedule.cells is None:
             return depth
         pixels = [pixels_moved(past.track.back_to(ran), past.size[1]) for ran in past.ran]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fcn_edge.engines.base import Engine, EngineOptions, Execution, Take
+from fcn_edge.engines.base import Engine, EngineOptions, Execution, Place, Take
 from fcn_edge.engines.ort_providers import CPU, gpu_session
 from fcn_edge.errors import BackendMissing, BadInput, NotTaken
 from fcn_edge.onnxfile import contract_from_onnx
@@ -48,7 +48,7 @@ class OrtEngine(Engine):
         )
         self._input = self._session.get_inputs()[0].name
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, x: np.ndarray, place: Place) -> np.ndarray:
         result: np.ndarray = _run(self._session, {self._input: x}, self.path.name)[0]
         return result
 

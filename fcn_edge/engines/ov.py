@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer, Take, filled
+from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer, Place, Take, filled
 from fcn_edge.errors import BackendMissing, BadInput, NotTaken
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.onnxpairs import model_with_shifted_pairs
@@ -49,8 +50,7 @@ class OpenVinoEngine(Engine):
         self.in_flight, self.runtime = options.in_flight, _runtime()
         is_int8 = self.precision.startswith("int8")
         self._compiled = _compiled(model_with_shifted_pairs(path) if is_int8 else path, str(path), options)
-        self._idle = deque(self._compiled.create_infer_request() for _ in range(self.in_flight))
-        self._running: deque[Any] = deque()
+        self._requests = deque(self._compiled.create_infer_request() for _ in range(self.in_flight))  # the next first
 
     def layers(self) -> tuple[Layer, ...]:
         """Every node of the compiled graph with the precision it runs in, as OpenVINO tells it."""
@@ -63,14 +63,15 @@ class OpenVinoEngine(Engine):
                 found.append(Layer(node.get_friendly_name(), kind, precision))
         return tuple(found)
 
-    def _begin(self, x: np.ndarray) -> None:
-        request = self._idle.popleft()
-        request.start_async([x], share_inputs=True)
-        self._running.append(request)
+    def _begin_input(self, x: np.ndarray, place: Place) -> Callable[[], np.ndarray]:
+        request = self._requests[0]
+        with _run_errors(self.path.name):
+            request.start_async([x], share_inputs=True)
+        self._requests.rotate(-1)
+        return partial(self._output_of, request, x)
 
-    def _finish(self) -> np.ndarray:
-        request = self._running.popleft()
-        self._idle.append(request)
+    def _output_of(self, request: Any, x: np.ndarray) -> np.ndarray:
+        """x: what the request reads, kept until it is done."""
         with _run_errors(self.path.name):
             request.wait()
         found = request.get_output_tensor(0).data
@@ -79,9 +80,10 @@ class OpenVinoEngine(Engine):
         return result
 
     def _release(self) -> None:
-        for request in self._running:
-            request.wait()
-        del self._idle, self._running, self._compiled
+        for request in self._requests:
+            with suppress(RuntimeError):  # of a frame whose result nobody wants
+                request.wait()
+        del self._requests, self._compiled
 
 
 class OpenVinoGraph:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fcn_edge.engines.base import Engine, EngineOptions
+from fcn_edge.engines.base import Engine, EngineOptions, Place
 from fcn_edge.errors import BadInput
 from fcn_edge.models.checkpoint import Checkpoint, checkpoint_from_file, spec_from_header
 from fcn_edge.models.fcn import padded
@@ -30,7 +30,7 @@ class TorchEngine(Engine):
         if options.threads is not None:
             torch.set_num_threads(options.threads)
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, x: np.ndarray, place: Place) -> np.ndarray:
         with torch.inference_mode():
             rgb = torch.tensor(x).permute(0, 3, 1, 2).flip(1).to(torch.float32)
             ready = (rgb - self._mean) / self._std

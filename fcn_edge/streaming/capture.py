@@ -29,7 +29,7 @@ SMOOTHING = 0.1  # of the period between frames, where the source does not tell 
 
 
 class Capture:
-    """Reads a source in a thread of its own; iterate for (frame, nanoseconds it took to come).
+    """Reads a source in a thread of its own; iterate for its frames, each with the time that it took to come.
 
     policy "every": the reader waits for the caller, nothing is dropped. "newest": only the
     newest frame waits, older ones count as `dropped`; a recording is then played at its own
@@ -59,13 +59,13 @@ class Capture:
         self._mean_ns, self._reconnects = 0.0, 0
         self._clock = StreamClock(source)
         self._is_played = policy == "newest" and not source.is_live
-        self._held: deque[tuple[Frame, int]] = deque()
+        self._held: deque[Frame] = deque()
         self._is_finished = self._is_closing = False
         self._changed = changed or threading.Condition()
         self._thread = threading.Thread(target=self._work, name="capture", daemon=True)
         self._thread.start()
 
-    def __iter__(self) -> Iterator[tuple[Frame, int]]:
+    def __iter__(self) -> Iterator[Frame]:
         while (held := self._awaited()) is not None:
             yield held
         if self.error is not None:
@@ -103,7 +103,7 @@ class Capture:
         is_stale = self.last_ns is not None and time.monotonic_ns() - self.last_ns > self._gap_ns()
         return "stale" if is_stale and self.source.is_live else "open"
 
-    def take(self) -> tuple[Frame, int]:
+    def take(self) -> Frame:
         """The frame that waits; only where `has_frame`."""
         with self._changed:
             self.taken += 1
@@ -114,7 +114,7 @@ class Capture:
     def _is_at_limit(self) -> bool:
         return self.taken == self._limit
 
-    def _awaited(self) -> tuple[Frame, int] | None:
+    def _awaited(self) -> Frame | None:
         with self._changed:
             self._changed.wait_for(lambda: self.has_frame or self.is_over)
             return self.take() if self.has_frame else None
@@ -142,7 +142,7 @@ class Capture:
                 self._wait_until(started + self._clock.seconds(frame))
                 frame = replace(frame, captured_ns=time.monotonic_ns())
             self._compare(previous, frame)
-            self._hand_over(replace(frame, stream=self._stream), took)
+            self._hand_over(replace(frame, stream=self._stream, capture_ns=took))
             previous, number = frame, number + 1
 
     def _compare(self, previous: Frame | None, frame: Frame) -> None:
@@ -169,13 +169,13 @@ class Capture:
         with self._changed:
             self._changed.wait_for(lambda: self._is_closing, max(0.0, due - time.monotonic()))
 
-    def _hand_over(self, frame: Frame, took: int) -> None:
+    def _hand_over(self, frame: Frame) -> None:
         with self._changed:
             if self.policy == "newest":
                 self.dropped += len(self._held)
                 self._held.clear()
             self._changed.wait_for(lambda: len(self._held) < DEPTH or self._is_closing)
-            self._held.append((frame, took))
+            self._held.append(frame)
             self._changed.notify_all()
 
 
@@ -195,7 +195,7 @@ class Captures:
             for number, (source, policy) in enumerate(zip(sources, policies, strict=True))
         ]
 
-    def __iter__(self) -> Iterator[tuple[Frame, int]]:
+    def __iter__(self) -> Iterator[Frame]:
         while (held := self._next()) is not None:
             yield held
 
@@ -216,7 +216,7 @@ class Captures:
         """Why sources ended before they should."""
         return [capture.error for capture in self.each if isinstance(capture.error, SourceLost)]
 
-    def _next(self) -> tuple[Frame, int] | None:
+    def _next(self) -> Frame | None:
         with self._changed:
             self._changed.wait_for(lambda: self.has_frame or self._is_over())
             for number in self._order():

@@ -1,35 +1,29 @@
-"""The loop that `run`, `bench` and `evaluate` all drive: capture, input, infer, view, sink.
+"""The loop that `run`, `stream` and `evaluate` drive: capture, engine, sinks.
 
 Capture and sinks have threads of their own (`capture`, `writer`); all computing is done in the caller's.
 """
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import numpy as np
 
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput, FcnEdgeError
-from fcn_edge.frame import Frame, Style, Times, View
+from fcn_edge.frame import Frame, Result, Style
 from fcn_edge.streaming.capture import Capture, Captures, Policy, policy_for
 from fcn_edge.streaming.sinks.base import Sink
 from fcn_edge.streaming.sources.base import Source
 from fcn_edge.streaming.summary import StreamLog, Summary, summary_from_logs
 from fcn_edge.streaming.writer import Writer
-from fcn_edge.transforms import input_from_frame, view_from_scores
 
-OnFrame = Callable[[Frame, View, Times], None]
+OnFrame = Callable[[Result], None]
 
 
 @dataclass(frozen=True)
 class Feed:
-    """A source, and the sinks that its views go to.
+    """A source, and the sinks that its results go to.
 
     policy: "every" frame, or always the "newest" (see `capture.Capture`); None takes "newest"
     for live sources.
@@ -40,40 +34,6 @@ class Feed:
     policy: Policy | None = None
 
 
-def segment(frame: Frame, engine: Engine, style: Style = Style()) -> tuple[View, Times]:  # noqa: B008 - frozen
-    """One frame through the network: its view, and how long each of the three steps took."""
-    return _viewed(_started(frame, engine), engine, style)
-
-
-class _Started(NamedTuple):
-    """A frame whose network is under way: when its input was begun and ready, and how long it took to come."""
-
-    frame: Frame
-    begun_ns: int
-    fed_ns: int
-    capture_ns: int
-
-
-def _started(frame: Frame, engine: Engine, capture_ns: int = 0) -> _Started:
-    begun = time.monotonic_ns()
-    height, width = engine.spec.preprocess.size
-    buffer = engine.workspace.take((1, height, width, 3), np.uint8)
-    x = input_from_frame(frame.image, engine.spec.preprocess, buffer, engine.workspace)
-    fed = time.monotonic_ns()
-    engine.turn_to(frame)
-    engine.start(x)
-    return _Started(frame, begun, fed, capture_ns)
-
-
-def _viewed(started: _Started, engine: Engine, style: Style) -> tuple[View, Times]:
-    frame, begun, fed, capture_ns = started
-    output = engine.wait()
-    inferred = time.monotonic_ns()
-    view = view_from_scores(output[0], frame.image, engine.spec, style, engine.workspace)
-    viewed = time.monotonic_ns()
-    return view, Times(fed - begun, inferred - fed, viewed - inferred, viewed - frame.captured_ns, capture_ns)
-
-
 def stream(
     source: Source,
     engine: Engine,
@@ -81,8 +41,8 @@ def stream(
     style: Style = Style(),  # noqa: B008 - frozen
     policy: Policy | None = None,
     limit: int | None = None,
-) -> Iterator[tuple[Frame, View, Times]]:
-    """Views of a source's frames as they come; `limit` ends it after so many.
+) -> Iterator[Result]:
+    """Results of a source's frames as they come; `limit` ends it after so many.
 
     Errors of the source are raised here, after the frames before them.
     """
@@ -140,11 +100,11 @@ def run_feeds(
             sink.begin(lambda: tuple(log.figures() for log in logs))
         try:
             in_flight = _in_flight(engine, [feed.source for feed in feeds], policies)
-            for frame, view, times in segmented(captures, engine, style, in_flight):
-                logs[frame.stream].add(frame, view, times)
-                writers[frame.stream].put(frame, view, times)
+            for result in segmented(captures, engine, style, in_flight):
+                logs[result.frame.stream].add(result)
+                writers[result.frame.stream].put(result)
                 if on_frame is not None:
-                    on_frame(frame, view, times)
+                    on_frame(result)
                 if any(sink.is_done for sink in sinks):
                     break
         except KeyboardInterrupt:
@@ -186,33 +146,33 @@ def _failure_of(errors: Sequence[Exception | None]) -> str:
     return str(found[0]) if found else ""
 
 
-def segmented(
-    captured: Iterable[tuple[Frame, int]], engine: Engine, style: Style, in_flight: int = 1
-) -> Iterator[tuple[Frame, View, Times]]:
-    """Views of captured frames, in order; up to `in_flight` frames are in the network while one is drawn.
+def segmented(frames: Iterable[Frame], engine: Engine, style: Style, in_flight: int = 1) -> Iterator[Result]:
+    """Results of frames, in order; up to `in_flight` frames are in the engine at once.
 
-    What `captured` raises is raised after the frames that came before it.
+    What `frames` raises is raised after the results of the frames that came before it.
     """
-    frames = iter(captured)
-    under_way: deque[_Started] = deque()
+    coming = iter(frames)
+    waiting = 0
     lost: FcnEdgeError | None = None
     is_ended = False
     try:
-        while under_way or not is_ended:
+        while waiting or not is_ended:
             if not is_ended:
                 try:
-                    came = next(frames, None)
+                    frame = next(coming, None)
                 except FcnEdgeError as error:
-                    came, lost = None, error
-                is_ended = came is None
-                if came is not None:
-                    under_way.append(_started(came[0], engine, came[1]))
-            if under_way and (is_ended or len(under_way) == in_flight):
-                started = under_way.popleft()
-                yield started.frame, *_viewed(started, engine, style)
+                    frame, lost = None, error
+                is_ended = frame is None
+                if frame is not None:
+                    engine.start(frame, style)
+                    waiting += 1
+            if waiting and (is_ended or waiting == in_flight):
+                waiting -= 1
+                yield engine.wait()
     finally:
-        for _ in under_way:
-            engine.wait()
+        for _ in range(waiting):
+            with suppress(FcnEdgeError):  # of a frame whose result nobody wants
+                engine.wait()
     if lost is not None:
         raise lost
 

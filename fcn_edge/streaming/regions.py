@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import View
+from fcn_edge.frame import Result
 from fcn_edge.schema import nearest
 from fcn_edge.spec import ModelSpec, class_index
 
@@ -117,14 +117,14 @@ class Cover:
         self._size: tuple[int, int] | None = None
         self._masks: dict[str, tuple[tuple[slice, slice], np.ndarray]] = {}
 
-    def shares(self, view: View) -> dict[str | None, np.ndarray]:
+    def shares(self, result: Result) -> dict[str | None, np.ndarray]:
         """(C,) float64 for the whole picture (None) and for each region by name; all 0 where nothing is left."""
-        size = view.class_map.shape[0], view.class_map.shape[1]
+        size = result.class_map.shape[0], result.class_map.shape[1]
         if size != self._size:
             self._size, self._masks = size, {region.name: _cropped(region.mask(size)) for region in self._regions}
-        counts: dict[str | None, np.ndarray] = {None: view.pixels_per_class}
+        counts: dict[str | None, np.ndarray] = {None: result.pixels_per_class}
         for name, (box, mask) in self._masks.items():
-            counts[name] = np.bincount(view.class_map[box][mask], minlength=len(view.pixels_per_class))
+            counts[name] = np.bincount(result.class_map[box][mask], minlength=len(result.pixels_per_class))
         return {name: self._shares_of(count) for name, count in counts.items()}
 
     def _shares_of(self, counts: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fcn_edge.engines.base import Engine, StageRuns
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Result
 from fcn_edge.streaming.capture import Capture, Policy, State
 from fcn_edge.streaming.window import LENGTH, Quantiles, Window, quantiles_ms
 
@@ -119,9 +119,10 @@ class StreamLog:
         self.times = Window(READY + 1)
         self.not_finite = 0
 
-    def add(self, frame: Frame, view: View, times: Times) -> None:
-        """Note a frame whose view is ready."""
-        if not view.is_finite:
+    def add(self, result: Result) -> None:
+        """Note a frame whose result is there."""
+        frame, times = result.frame, result.times
+        if not result.is_finite:
             self.not_finite += 1
             if self.not_finite == 1:
                 log.warning(

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from fcn_edge.engines.base import Engine
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Frame, Result, Times
 from fcn_edge.spec import ModelSpec
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -77,14 +77,15 @@ class Painter:
         self._ready_ns: deque[int] = deque(maxlen=FRAMES_AVERAGED)
         self._count = 0
 
-    def picture(self, frame: Frame, view: View, times: Times) -> np.ndarray:
+    def picture(self, result: Result) -> np.ndarray:
         """(H, W, 3) uint8 BGR for this frame."""
+        frame, times = result.frame, result.times
         self._count += 1
         self._last.append(times)
         self._ready_ns.append(frame.captured_ns + times.age_ns)
         if not self._legend:
-            return _picture_of(frame, view)
-        return annotated(frame, view, self._spec, self.figures(frame))
+            return _picture_of(result)
+        return annotated(result, self._spec, self.figures(frame))
 
     def figures(self, frame: Frame) -> Figures:
         """The figures after the last `picture`. dropped: indices that never came."""
@@ -102,20 +103,20 @@ class Painter:
         )
 
 
-def annotated(frame: Frame, view: View, spec: ModelSpec, figures: Figures) -> np.ndarray:
+def annotated(result: Result, spec: ModelSpec, figures: Figures) -> np.ndarray:
     """(H, W, 3) uint8 BGR: the overlay (or the frame) with figures at the left and a legend at the right.
 
-    The result is a fresh array; neither frame nor view is written to.
+    The result is a fresh array; the result is not written to.
     """
-    picture = _picture_of(frame, view).copy()
+    picture = _picture_of(result).copy()
     measures = measures_for(picture.shape[0], picture.shape[1])
     _draw_panel(picture, _figure_rows(figures), measures, at_right=False)
-    _draw_panel(picture, legend_rows(view.pixels_per_class, spec), measures, at_right=True)
+    _draw_panel(picture, legend_rows(result.pixels_per_class, spec), measures, at_right=True)
     return picture
 
 
-def _picture_of(frame: Frame, view: View) -> np.ndarray:
-    return frame.image if view.overlay is None else view.overlay
+def _picture_of(result: Result) -> np.ndarray:
+    return result.frame.image if result.overlay is None else result.overlay
 
 
 def measures_for(height: int, width: int) -> Measures:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Result
 from fcn_edge.streaming.sinks.base import Sink
 from fcn_edge.streaming.window import Window
 
@@ -22,11 +22,9 @@ DEPTH = 4  # views that wait for a sink: a pause of the disk passes unseen, and 
 
 @dataclass(eq=False)
 class Delivery:
-    """One view under way to several sinks. left: lanes that still hold it. is_whole: no sink missed it."""
+    """One result on its way to several sinks. left: lanes that still hold it. is_whole: no sink missed it."""
 
-    frame: Frame
-    view: View
-    times: Times
+    result: Result
     here_ns: int
     left: int
     slowest_ns: int = 0
@@ -57,14 +55,14 @@ class Writer:
         self._lanes = [Lane(sink, self._finish, self._fail) for sink in sinks if not sink.needs_caller_thread]
         self._lock = threading.Lock()
 
-    def put(self, frame: Frame, view: View, times: Times) -> None:
-        """Hand over one view. Raises the first failure of a sink, also a former one."""
+    def put(self, result: Result) -> None:
+        """Hand over one result. Raises the first failure of a sink, also a former one."""
         self._raise()
         if not self._may_miss:
             for lane in self._lanes:
                 lane.wait_for_room()
-        here_ns = self._write_here(frame, view, times)
-        delivery = Delivery(frame, view, times, here_ns, len(self._lanes))
+        here_ns = self._write_here(result)
+        delivery = Delivery(result, here_ns, len(self._lanes))
         for lane in self._lanes:  # none of them waits now: Ctrl-C finds a view in all sinks or in none
             lane.put(delivery)
         self.count += 1
@@ -86,11 +84,11 @@ class Writer:
     def _fail(self, error: Exception) -> None:
         self.error = self.error or error
 
-    def _write_here(self, frame: Frame, view: View, times: Times) -> int:
+    def _write_here(self, result: Result) -> int:
         started = time.monotonic_ns()
         for sink in self._here:
             try:
-                sink.write(frame, view, times)
+                sink.write(result)
             except Exception as error:
                 _discard(sink)
                 self._fail(error)
@@ -109,7 +107,7 @@ class Writer:
     def _record(self, delivery: Delivery) -> None:
         done_ns = time.monotonic_ns()
         sink_ns = delivery.here_ns + delivery.slowest_ns
-        self.written.add(sink_ns, done_ns - delivery.frame.captured_ns, done_ns)
+        self.written.add(sink_ns, done_ns - delivery.result.frame.captured_ns, done_ns)
 
 
 class Lane:
@@ -149,7 +147,7 @@ class Lane:
         while (delivery := self._next()) is not None:
             started = time.monotonic_ns()
             try:
-                self._sink.write(delivery.frame, delivery.view, delivery.times)
+                self._sink.write(delivery.result)
             except Exception as error:
                 self._give_up(error)
                 return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,24 +130,30 @@ IMAGES = [np.zeros((4, 4, 3), np.uint8)]
 
 
 class Counting:
-    """Stands for an engine: `segment` below tells who was asked."""
+    """Stands for an engine: calls `asked` with its target and gives what comes back as times of a frame."""
 
-    def __init__(self, target):
-        self.target = target
+    def __init__(self, target, asked):
+        self.target, self._asked = target, asked
+
+    def segment(self, frame, style):
+        return SimpleNamespace(frame=frame, times=self._asked(self.target))
 
 
 @pytest.fixture
 def order(monkeypatch):
-    """Who was measured, in order; frames take a millisecond."""
+    """Who was measured, in order; frames of `engines` take a millisecond."""
     asked = []
-    times = Times(0, 1_000_000, 0, 0)
-    monkeypatch.setattr(timing, "segment", lambda frame, engine, style: (asked.append(engine.target), times))
     monkeypatch.setattr(timing.Yardstick, "measured_ms", lambda self: asked.append("yardstick") or (2.0, 2.0))
     return asked
 
 
+def millisecond(order):
+    """Notes in `order` who was asked."""
+    return lambda target: order.append(target) or Times(0, 1_000_000, 0, 0)
+
+
 def test_variants_take_turns_each_beside_the_yardstick(order):
-    engines = [Counting("openvino"), Counting("onnxruntime")]
+    engines = [Counting(target, millisecond(order)) for target in ("openvino", "onnxruntime")]
     options = BenchOptions(rounds=3, frames=2, warmup=1, threads=1)
     turns = timing.alternating(engines, IMAGES, options, EnergyMeter(), lambda done, total: None)
     measured = order[order.index("yardstick") + 1 :]
@@ -156,21 +164,18 @@ def test_variants_take_turns_each_beside_the_yardstick(order):
 
 def test_reference_run_takes_one_turn(order):
     options = BenchOptions(rounds=3, frames=2, warmup=1, threads=1)
-    engines = [Counting("reference")]
+    engines = [Counting("reference", millisecond(order))]
     turns = timing.alternating(engines, IMAGES, options, EnergyMeter(), lambda done, total: None)
     assert len(turns[0].times) == 2 and turns[0].warmup == 1
 
 
-def test_warm_up_ends_when_times_are_steady(monkeypatch):
+def test_warm_up_ends_when_times_are_steady():
     falling = iter([100 - number for number in range(40)] + [50] * 200)
-    times = lambda: Times(0, next(falling) * 1_000_000, 0, 0)  # noqa: E731
-    monkeypatch.setattr(timing, "segment", lambda frame, engine, style: (None, times()))
-    assert timing.warmed_up(Counting("openvino"), IMAGES, 5) == 10, "a tenth slower over five frames is steady"
-    monkeypatch.setattr(
-        timing, "segment", lambda frame, engine, style: (None, Times(0, 2 ** len(spent), 0, spent.append(0)))
-    )
-    spent = []
-    assert timing.warmed_up(Counting("openvino"), IMAGES, 5) == timing.MOST_WARMUP
+    steady = Counting("openvino", lambda _: Times(0, next(falling) * 1_000_000, 0, 0))
+    assert timing.warmed_up(steady, IMAGES, 5) == 10, "a tenth slower over five frames is steady"
+    doubling = (2**number for number in itertools.count())
+    rising = Counting("openvino", lambda _: Times(0, next(doubling), 0, 0))
+    assert timing.warmed_up(rising, IMAGES, 5) == timing.MOST_WARMUP
 
 
 @pytest.mark.parametrize(("frame_ms", "missed"), [(10, 0), (150, 8), (250, 9)])
@@ -179,11 +184,11 @@ def test_paced_run_counts_frames_that_were_not_done_in_time(monkeypatch, frame_m
     now = [0.0]
     monkeypatch.setattr(timing.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(timing.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
-    monkeypatch.setattr(timing, "segment", lambda *_: now.__setitem__(0, now[0] + frame_ms / 1000))
     options = BenchOptions(camera_fps=10, paced_frames=10)
-    found = timing.paced(Counting("openvino"), IMAGES, options)
+    engine = Counting("openvino", lambda _: now.__setitem__(0, now[0] + frame_ms / 1000))
+    found = timing.paced(engine, IMAGES, options)
     assert found["frames"] == 10 and found["missed"] >= missed and (found["missed"] > 0) == (frame_ms > 100)
-    assert timing.paced(Counting("openvino"), [], BenchOptions(camera_fps=0)) is None
+    assert timing.paced(engine, [], BenchOptions(camera_fps=0)) is None
 
 
 @pytest.mark.slow

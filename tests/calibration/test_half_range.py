@@ -15,7 +15,7 @@ from fcn_edge.calibration.fp16_range import fp16_model, unfit_for_half
 from fcn_edge.calibration.table import Magnitude
 from fcn_edge.engines.ort import Taps
 from fcn_edge.engines.trt.layer_info import convolutions_from_onnx
-from fcn_edge.inspection import facts_from_file
+from fcn_edge.inspection import facts_from_artefact
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
 from fcn_edge.transforms import input_from_frame
 
@@ -89,7 +89,7 @@ def kinds_of(path):
 def test_same_file_without_images_says_that_nobody_looked(planted, tmp_path):
     made = quantized_file(planted(7e4)[0], tmp_path / "half.onnx", precision="fp16")
     assert made.left_fp32 == {} and contract_from_onnx(made.path).quantization.range_images == 0
-    assert facts_from_file(made.path)["range_checked"] == "no: made without images"
+    assert facts_from_artefact(made.path)["range_checked"] == "no: made without images"
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge import cli
+from tests.refusals import assert_names
 
 SIZE = (64, 96)
 SPEC = 'class_set = "{classes}"\nmean = [127.0, 127.0, 127.0]\nstd = [128.0, 128.0, 128.0]\n'
@@ -39,13 +40,13 @@ class Outcome:
         assert isinstance(value, dict)
         return value
 
-    def refuses(self, code: int, *words: str) -> None:
-        """Assert: this exit code, and one sentence on stderr that says these words."""
+    def refuses(self, code: int, *facts: object) -> None:
+        """Assert: this exit code, and one sentence on stderr that names these facts."""
         assert self.code == code, self.err
         assert "Traceback" not in self.err
         last = self.err.rstrip("\n").splitlines()[-1]
         assert last.startswith("fcn-edge: ")
-        assert [word for word in words if word not in last] == [], last
+        assert_names(last, *facts)
 
 
 @pytest.fixture

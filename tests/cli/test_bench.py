@@ -10,6 +10,7 @@ import pytest
 
 from fcn_edge.atomic_io import sha256_of_file
 from fcn_edge.benchmark.cold_start import NOTHING
+from tests.refusals import assert_names
 
 SWEEP = """
 data = "synthetic:street,seed=7,images=4,size=64x96"
@@ -61,8 +62,7 @@ def test_json_is_the_record_that_is_written(command, onnx_file, pairs, quick, tm
 @pytest.mark.slow
 def test_people_see_a_row_for_each_variant(command, onnx_file, quick):
     done = command("bench", onnx_file, *quick, "--target", "onnxruntime")
-    for words in ("streets, 4 images", "p50 ms", "mIoU", "onnxruntime", "front"):
-        assert words in done.out
+    assert_names(done.out, "streets", "4 images", "p50", "mIoU", "onnxruntime", "front")
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_people_see_how_sure_miou_is(command, onnx_file, tmp_path):
     done = command("bench", onnx_file, *words, "--out", tmp_path / "bench", "--target", "onnxruntime")
     row = json.loads((tmp_path / "bench" / "record.json").read_text())["rows"][0]
     half = (row["miou_ci"][1] - row["miou_ci"][0]) / 2
-    assert f"{100 * row['miou']:.2f} ± {100 * half:.1f}" in done.out and "±: half the 95 % interval" in done.out
+    assert_names(done.out, f"{100 * row['miou']:.2f} ± {100 * half:.1f}", "95 %")
     record = tmp_path / "bench" / "record.json"
     again = command("evaluate", onnx_file, *words[:2], "--target", "onnxruntime", "--against", record, "--json").json
     assert again["miou_ci"] == row["miou_ci"] and again["against"]["difference_ci"] == [0, 0]
@@ -82,7 +82,7 @@ def test_broken_picture_is_named_and_the_rest_goes_on(command, onnx_file, broken
     words = ["--data", f"folder:{broken_pairs}", "--out", tmp_path / "bench", "--rounds", 1, "--frames", 4]
     done = command("bench", onnx_file, *words, "--target", "onnxruntime")
     assert done.code == 0
-    assert "3 images" in done.out and "street2.jpg: not an image that decodes" in done.out
+    assert_names(done.out, "3 images", "street2.jpg")
 
 
 def test_network_made_elsewhere_is_measured_with_its_spec(command, foreign_file, spec_file, quick):
@@ -93,14 +93,14 @@ def test_network_made_elsewhere_is_measured_with_its_spec(command, foreign_file,
 def test_folder_that_cannot_be_written_is_told_first(command, onnx_file, pairs, text_file, monkeypatch):
     monkeypatch.setattr("fcn_edge.benchmark.record_from_engines", lambda *_, **__: pytest.fail("measured nevertheless"))
     out = text_file("notes.txt") / "bench"
-    command("bench", onnx_file, "--data", f"folder:{pairs}", "--out", out).refuses(2, "notes.txt", "cannot be written")
+    command("bench", onnx_file, "--data", f"folder:{pairs}", "--out", out).refuses(2, "notes.txt")
 
 
 def test_full_disk_leaves_no_part_of_a_record(command, onnx_file, quick, tmp_path, full_disk, monkeypatch):
     monkeypatch.setattr("fcn_edge.benchmark.report.require_writable", lambda folder: folder.mkdir())
     full_disk(tmp_path / "bench")
     done = command("bench", onnx_file, *quick, "--target", "onnxruntime", "--no-pictures", "--json")
-    done.refuses(2, "unfinished.json: the disk is full")
+    done.refuses(2, "unfinished.json", "disk")
     assert done.json["exit_code"] == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -111,8 +111,8 @@ def test_suite_of_ones_own_says_what_to_measure(command, onnx_file, pairs, text_
     words = ["--suite", suite, "--out", tmp_path / "bench", "--target", "onnxruntime", "--json"]
     assert command("bench", onnx_file, *words).json["protocol"]["frames"] == 1
     wrong = text_file("wrong.toml", 'data = "x"\nround = 1\n')
-    command("bench", onnx_file, "--suite", wrong).refuses(2, "unknown key 'round'; did you mean 'rounds'?")
-    command("bench", onnx_file, "--suite", "streets").refuses(2, "did you mean 'street'?")
+    command("bench", onnx_file, "--suite", wrong).refuses(2, "wrong.toml", "round", "rounds")
+    command("bench", onnx_file, "--suite", "streets").refuses(2, "streets", "street")
 
 
 @pytest.mark.slow
@@ -134,7 +134,9 @@ def test_files_are_prepared_once_and_taken_up_again(command, checkpoint_file, tm
     )
     rows = command(*words).json["rows"]
     assert [(row["precision"], row["height"]) for row in rows] == [("fp32", 64), ("int8", 64)]
-    command(*words, "--calib", "synthetic:street,seed=9,images=2,size=64x96").refuses(2, "the table was not made of")
+    command(*words, "--calib", "synthetic:street,seed=9,images=2,size=64x96").refuses(
+        2, "table", "street8_000000", "street9_000001"
+    )
 
 
 @pytest.mark.slow
@@ -166,10 +168,12 @@ def test_preparing_wants_a_folder_names_that_differ_and_engines_that_exist(
     command, checkpoint_file, tmp_path, text_file
 ):
     suite = text_file("own.toml", SWEEP.format(model=checkpoint_file))
-    command("bench", "--suite", suite, "--prepare").refuses(2, "--files DIR")
+    command("bench", "--suite", suite, "--prepare").refuses(2, "--files")
     twice = [checkpoint_file, tmp_path / "tiny.safetensors"]
     command("bench", *twice, "--suite", suite, "--files", tmp_path / "kept", "--prepare").refuses(
-        2, "two models", "tiny"
+        2, "--files", "two models", "tiny"
     )
     wrong = text_file("wrong.toml", SWEEP.format(model=checkpoint_file).replace("onnxruntime = [", "onnxruntim = ["))
-    command("bench", "--suite", wrong, "--out", tmp_path / "bench").refuses(2, "did you mean 'onnxruntime'")
+    command("bench", "--suite", wrong, "--out", tmp_path / "bench").refuses(
+        2, "wrong.toml", "onnxruntim", "onnxruntime"
+    )

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.refusals import assert_names
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60  # a subprocess on a busy machine
 
@@ -41,30 +43,30 @@ def test_export_tells_how_near_it_is_to_pytorch(command, checkpoint_file, tmp_pa
 def test_export_wraps_a_network_made_elsewhere(command, foreign_file, spec_file, tmp_path):
     out = tmp_path / "wrapped.onnx"
     done = command("export", foreign_file, "--spec", spec_file("camvid"), "--out", out)
-    assert done.code == 0 and "with the contract of" in done.out
+    assert done.code == 0 and "contract" in done.out
     assert command("inspect", out, "--json").json["io"] == "contract (uint8 BGR frames)"
 
 
 def test_export_of_a_wrapped_file_has_nothing_to_do(command, onnx_file, tmp_path):
-    command("export", onnx_file, "--out", tmp_path / "x.onnx").refuses(2, "carries its contract already")
+    command("export", onnx_file, "--out", tmp_path / "x.onnx").refuses(2, "tiny.onnx", "contract")
 
 
 def test_options_for_checkpoints_are_not_passed_over_for_onnx_files(command, foreign_file, spec_file, tmp_path):
     words = ["export", foreign_file, "--spec", spec_file("camvid"), "--out", tmp_path / "x.onnx", "--size", "64x96"]
-    command(*words).refuses(2, "--size, --head, --io, --dynamic and --same-padding are for checkpoints")
+    command(*words).refuses(2, "--size", "--head", "--io", "--dynamic", "--same-padding")
 
 
 def test_data_without_same_padding_is_refused(command, checkpoint_file, tmp_path):
     words = ["export", checkpoint_file, "--data", "synthetic:street", "--out", tmp_path / "x.onnx"]
-    command(*words).refuses(2, "--data measures what --same-padding costs")
-    command(*words, "--same-padding").refuses(2, "pads by itself already")
+    command(*words).refuses(2, "--data", "--same-padding")
+    command(*words, "--same-padding").refuses(2, "tiny", "padding")
 
 
 @pytest.mark.parametrize("verb", ["export", "calibrate"])
 def test_output_is_named_like_an_onnx_file(command, checkpoint_file, onnx_file, pairs, tmp_path, verb):
     source, rest = (checkpoint_file, []) if verb == "export" else (onnx_file, ["--calib", pairs])
     out = tmp_path / "net.safetensors"
-    command(verb, source, "--out", out, *rest).refuses(2, "an ONNX file ends in .onnx, such as net.onnx")
+    command(verb, source, "--out", out, *rest).refuses(2, "net.safetensors", ".onnx")
     assert not out.exists()
 
 
@@ -84,8 +86,8 @@ def test_calibrate_writes_a_cache_for_dla_too(command, onnx_file, table_file, tm
     told = command(*words, "--json").json["dla"]
     assert told["trtexec"].endswith("--int8 --fp16 --calib=net.dla.cache")
     assert cache.read_text(encoding="utf-8").count("\n") == told["tensors"] + 1
-    assert "not from the Q/DQ file: trtexec" in command(*words).out
-    command(*words, "--dla-tensorrt", "11.4.0").refuses(2, "has no calibration caches for DLA")
+    assert "trtexec" in command(*words).out
+    command(*words, "--dla-tensorrt", "11.4.0").refuses(2, "11.4.0", "DLA")
 
 
 @pytest.mark.slow
@@ -93,14 +95,12 @@ def test_calibrate_names_and_counts_broken_pictures_and_goes_on(command, onnx_fi
     words = ["calibrate", onnx_file, "--calib", broken_pairs, "--out", tmp_path / "net.int8.onnx"]
     assert command(*words, "--json").json["skipped"] == ["street2.jpg"]
     done = command(*words)
-    assert "skipped, 1 that cannot be read: street2.jpg" in done.out
-    assert "street2.jpg: not an image that decodes" in done.err
+    assert "street2.jpg" in done.out and "street2.jpg" in done.err
 
 
-def test_calibrate_refuses_what_is_quantized_already(command, int8_file, checkpoint_file, pairs, tmp_path):
+def test_calibrate_refuses_what_is_quantized_already(command, int8_file, pairs, tmp_path):
     rest = ["--calib", pairs, "--out", tmp_path / "x.onnx"]
-    command("calibrate", int8_file, *rest).refuses(2, "is int8 already; calibrate the fp32 file")
-    command("calibrate", checkpoint_file, *rest).refuses(2, "a checkpoint; export it first")
+    command("calibrate", int8_file, *rest).refuses(2, "tiny.int8.onnx", "fp32")
 
 
 @pytest.mark.slow
@@ -120,8 +120,7 @@ def test_build_engine_from_a_checkpoint_tells_miou_and_drop(command, checkpoint_
 def test_build_engine_says_what_it_made(command, onnx_file, tmp_path):
     pytest.importorskip("openvino", reason="openvino is not installed: it told no layers")
     done = command("build-engine", onnx_file, "--target", "openvino", "--out", tmp_path / "engine")
-    for words in ("fp32, executed in f32", "layers: ", " Convolution f32", "mIoU: not measured: no --data was given"):
-        assert words in done.out
+    assert_names(done.out, "fp32", "f32", "layers", "Convolution f32", "mIoU", "--data")
 
 
 @pytest.mark.slow
@@ -132,7 +131,7 @@ def test_missed_budget_exits_1_and_leaves_no_engine(command, onnx_file, pairs, t
     words = ["build-engine", onnx_file, "--target", "onnxruntime", "--precision", "int8", "--calib", pairs]
     words += ["--data", f"folder:{pairs}", "--allow-overlap", "--max-miou-drop", "5", "--json"]
     done = command(*words, "--out", tmp_path / "engine")
-    done.refuses(1, "INT8 loses 12.00 points of mIoU", "the budget is 5", "No engine was written")
+    done.refuses(1, "12.00", "budget", 5)
     assert done.json["exit_code"] == 1
     assert not (tmp_path / "engine").exists()
 
@@ -156,9 +155,9 @@ def test_engines_that_do_not_run_here_exit_3_with_what_is_missing(command, onnx_
     mark = b"vtrt" if target == "tensorrt-rtx" else b"ftrt"
     folder = plan_directory(tmp_path / "engine", onnx_file, mark + b"\0" * 100, target=target)
     done = command("run", folder, "--source", video, "--sink", "null:")
-    done.refuses(3, "cannot run on this machine", "NVIDIA driver", f"fcn-edge run {folder}/model.fp32.onnx --target")
+    done.refuses(3, "NVIDIA driver", f"fcn-edge run {folder}/model.fp32.onnx --target")
     done = command("run", onnx_file, "--target", target, "--source", video, "--sink", "null:")
-    done.refuses(3, "cannot run on this machine", f"fcn-edge run {onnx_file} --target openvino")
+    done.refuses(3, "NVIDIA driver", f"fcn-edge run {onnx_file} --target openvino")
 
 
 @pytest.mark.slow
@@ -167,7 +166,7 @@ def test_builder_options_reach_the_plan_and_its_command_lines(command, onnx_file
     words = ["build-engine", onnx_file, "--target", "tensorrt-rtx", "--precision", "fp16", "--sm", "86,89"]
     words += ["--workspace", "256", "--builder-optimization-level", "2", "--sparsity", "--out", tmp_path / "engine"]
     done = command(*words)
-    assert "plan: " in done.out and "the fp32 plan: " in done.out and "pointwise kernels not fused" in done.out
+    assert_names(done.out, "plan", "fp32", "kernels")
     assert "--computeCapabilities=86,89 " in done.out and "--sparsity=enable" in done.out
     manifest = json.loads((tmp_path / "engine" / "manifest.json").read_text())
     assert manifest["flags"]["workspace_mb"] == 256 and manifest["flags"]["optimisation_level"] == 2
@@ -175,20 +174,20 @@ def test_builder_options_reach_the_plan_and_its_command_lines(command, onnx_file
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "facts"),
     [
-        (["--target", "openvino", "--workspace", "64"], "builder options are for the TensorRT targets"),
-        (["--target", "tensorrt-rtx", "--version-compatible"], "version compatible: for target tensorrt"),
-        (["--target", "tensorrt-rtx", "--min-shapes", "frame:1x2"], "belong together: give all three"),
-        (["--target", "tensorrt", "--hardware-compatibility-level", "ampere"], "did you mean 'ampere+'"),
+        (["--target", "openvino", "--workspace", "64"], ("TensorRT", "openvino")),
+        (["--target", "tensorrt-rtx", "--version-compatible"], ("version compatible", "tensorrt-rtx")),
+        (["--target", "tensorrt-rtx", "--min-shapes", "frame:1x2"], ("--min-shapes", "--opt-shapes", "--max-shapes")),
+        (["--target", "tensorrt", "--hardware-compatibility-level", "ampere"], ("ampere", "ampere+")),
         (
             ["--target", "tensorrt-rtx", "--min-shapes", "a:1", "--opt-shapes", "a:1", "--max-shapes", "b:1"],
-            "write NAME:",
+            ("a:1 a:1 b:1", "NAME:1x360x480x3"),
         ),
     ],
 )
-def test_builder_options_that_do_not_fit_are_refused(command, onnx_file, tmp_path, words, told):
-    command("build-engine", onnx_file, *words, "--out", tmp_path / "engine").refuses(2, told)
+def test_builder_options_that_do_not_fit_are_refused(command, onnx_file, tmp_path, words, facts):
+    command("build-engine", onnx_file, *words, "--out", tmp_path / "engine").refuses(2, *facts)
 
 
 def test_tensorrt_without_a_gpu_exits_3_and_says_what_is_missing(command, onnx_file, tmp_path, monkeypatch):
@@ -199,7 +198,7 @@ def test_tensorrt_without_a_gpu_exits_3_and_says_what_is_missing(command, onnx_f
     monkeypatch.setattr(vendor, "vendor_module", lambda target: types.SimpleNamespace(__version__="10.9"))
     monkeypatch.setattr(vendor, "missing_gpu", lambda: "there is no NVIDIA driver here (libcuda.so.1 not found)")
     done = command("build-engine", onnx_file, "--target", "tensorrt", "--out", tmp_path / "engine", "--json")
-    done.refuses(3, "there is no NVIDIA driver here", "--target tensorrt-rtx, which needs no GPU")
+    done.refuses(3, "libcuda.so.1", "--target tensorrt-rtx")
     assert done.json["exit_code"] == 3 and not (tmp_path / "engine").exists()
 
 
@@ -209,24 +208,24 @@ def test_tensorrt_that_is_not_installed_exits_3_and_says_how_to_get_it(command, 
     if find_spec("tensorrt") is not None:
         pytest.skip("tensorrt is installed")
     done = command("build-engine", onnx_file, "--target", "tensorrt", "--out", tmp_path / "engine")
-    done.refuses(3, "the package tensorrt is not installed; pip install 'fcn-edge[gpu]'")
+    done.refuses(3, "tensorrt", "fcn-edge[gpu]")
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "facts"),
     [
-        (["--calib", "images"], "--calib: only for INT8; add --precision int8"),
-        (["--method", "minmax", "--placement", "x86"], "--method and --placement: only for INT8"),
-        (["--sm", "86"], "--sm is for tensorrt-rtx"),
-        (["--sm", "86,new"], "--sm 86,new: write capabilities like 86,89,120"),
-        (["--precision", "fp16"], "onnxruntime has no fp16; it has fp32, int8"),
-        (["--precision", "int8"], "INT8 needs calibration: give --calib"),
-        (["--max-miou-drop", "1"], "give --data KIND:PATH#SPLIT"),
+        (["--calib", "images"], ("--calib", "--precision int8")),
+        (["--method", "minmax", "--placement", "x86"], ("--method", "--placement", "INT8")),
+        (["--sm", "86"], ("--sm", "tensorrt-rtx")),
+        (["--sm", "86,new"], ("--sm", "86,new", "86,89,120")),
+        (["--precision", "fp16"], ("onnxruntime", "fp16", "fp32, int8")),
+        (["--precision", "int8"], ("INT8", "--calib")),
+        (["--max-miou-drop", "1"], ("--max-miou-drop", "--data")),
     ],
 )
-def test_words_that_do_not_go_together_are_refused(command, onnx_file, tmp_path, words, told):
+def test_words_that_do_not_go_together_are_refused(command, onnx_file, tmp_path, words, facts):
     out = tmp_path / "engine"
-    command("build-engine", onnx_file, "--target", "onnxruntime", *words, "--out", out).refuses(2, told)
+    command("build-engine", onnx_file, "--target", "onnxruntime", *words, "--out", out).refuses(2, *facts)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -242,19 +241,19 @@ class TestFullDisk:
     @pytest.mark.slow
     def test_export(self, command, checkpoint_file, folder):
         out = folder / "net.onnx"
-        command("export", checkpoint_file, "--out", out).refuses(2, f"{out}: the disk is full")
+        command("export", checkpoint_file, "--out", out).refuses(2, out, "disk")
 
     @pytest.mark.slow
     def test_calibrate(self, command, onnx_file, table_file, folder):
         out = folder / "net.onnx"
-        command("calibrate", onnx_file, "--calib", table_file, "--out", out).refuses(2, f"{out}: the disk is full")
+        command("calibrate", onnx_file, "--calib", table_file, "--out", out).refuses(2, out, "disk")
 
     @pytest.mark.parametrize("precision", ["fp32", "int8"])
     def test_build_engine(self, command, onnx_file, table_file, folder, precision):
         out = folder / "engine"
         words = ["build-engine", onnx_file, "--target", "onnxruntime", "--precision", precision, "--out", out]
         words += ["--calib", table_file] if precision == "int8" else []
-        command(*words).refuses(2, str(out), "the disk is full")
+        command(*words).refuses(2, out, "disk")
 
 
 @pytest.mark.slow
@@ -270,7 +269,7 @@ def test_table_that_cannot_be_written_takes_the_int8_file_with_it(
 
     monkeypatch.setattr(os, "replace", replace)
     done = command("calibrate", onnx_file, "--calib", table_file, "--out", tmp_path / "net.onnx")
-    done.refuses(2, "net.table.json: the disk is full")
+    done.refuses(2, "net.table.json", "disk")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -280,7 +279,7 @@ def test_file_in_the_place_of_a_folder_is_told(command, checkpoint_file, onnx_fi
     out = text_file("notes.txt") / "made.onnx"
     rest = {"export": [], "calibrate": ["--calib", table_file], "build-engine": ["--target", "onnxruntime"]}[verb]
     source = checkpoint_file if verb == "export" else onnx_file
-    command(verb, source, *rest, "--out", out).refuses(2, "notes.txt", "cannot be written")
+    command(verb, source, *rest, "--out", out).refuses(2, "notes.txt")
 
 
 @pytest.mark.slow
@@ -310,8 +309,8 @@ def test_engine_directory_is_replaced_and_no_other_folder_is(command, onnx_file,
     assert json.loads((out / "manifest.json").read_text())["precision"] == "fp32"
     other = tmp_path / "photos"
     other.mkdir()
-    command(*words, other, onnx_file).refuses(2, "photos: exists and is no engine directory; choose another name")
+    command(*words, other, onnx_file).refuses(2, "photos")
     shutil.copy(out / "manifest.json", other)
     (other / "holiday.jpg").write_bytes(b"x")
-    command(*words, other, onnx_file).refuses(2, "an engine directory that also holds holiday.jpg")
+    command(*words, other, onnx_file).refuses(2, "photos", "holiday.jpg")
     assert (other / "holiday.jpg").is_file()

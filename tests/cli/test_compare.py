@@ -8,6 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from fcn_edge.onnxfile import save_onnx
+from tests.refusals import assert_names
 
 IMAGES = ("--images", "synthetic:street,seed=1,images=2,size=64x96")
 
@@ -44,20 +45,17 @@ def test_disagreement_exits_1_and_names_the_stage(command, onnx_file, other_mean
 def test_people_read_the_sentence_first(command, onnx_file, other_mean):
     done = command("compare", onnx_file, other_mean, *IMAGES)
     assert done.out.startswith("mean: A has 127,127,127, B 123.7,116.3,103.5: inputs differ by up to 23.5 levels")
-    assert (
-        "DIFFERS" in done.out
-        and "IU of A" in done.out
-        and "98 tensors that both have, of A's 98: all equal" in done.out
-    )
+    assert "DIFFERS" in done.out and "IU of A" in done.out and "98 tensors" in done.out
     assert done.out.rstrip().endswith("99.9 % of pixels (--min-agreement)")
 
 
 @pytest.mark.slow
 def test_layers_that_lose_most_are_shown_in_order_and_marked(command, onnx_file, int8_file):
     done = command("compare", onnx_file, int8_file, *IMAGES)
-    assert done.code == 0 and "SQNR of 98 tensors that both have, of A's 98; the 10 lowest" in done.out
+    assert done.code == 0
+    assert_names(done.out, "SQNR", "98 tensors", 10)
     assert sum(line.startswith("│ < │") for line in done.out.splitlines()) == 3
-    assert "that change class from A to B: " in done.out
+    assert_names(done.out, "change class")
 
 
 @pytest.mark.slow
@@ -100,13 +98,13 @@ def test_other_classes_exit_2(command, onnx_file, tmp_path, foreign_file, spec_f
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 21
     save_onnx(model, tmp_path / "voc.onnx")
     done = command("compare", onnx_file, tmp_path / "voc.onnx", *IMAGES, "--spec-b", spec_file("voc"), "--json")
-    done.refuses(2, "A (tiny) has 11 classes, B (voc) has 21")
+    done.refuses(2, "A (tiny)", "11 classes", "B (voc)", 21)
 
 
 def test_nonsense_is_refused(command, onnx_file, foreign_file, spec_file, text_file):
-    command("compare", onnx_file, "none.onnx", *IMAGES).refuses(2, "none.onnx: no such file")
-    command("compare", onnx_file, text_file("words.onnx"), *IMAGES).refuses(2, "words.onnx", "not an ONNX file")
+    command("compare", onnx_file, "none.onnx", *IMAGES).refuses(2, "none.onnx")
+    command("compare", onnx_file, text_file("words.onnx"), *IMAGES).refuses(2, "words.onnx", "ONNX")
     command("compare", onnx_file, foreign_file, *IMAGES).refuses(2, "foreign.onnx", "--spec")
-    command("compare", onnx_file, onnx_file, *IMAGES, "--spec-a", spec_file("camvid")).refuses(2, "leave --spec out")
-    command("compare", onnx_file, onnx_file, "--images", "nowhere").refuses(2, "nowhere: no such file")
+    command("compare", onnx_file, onnx_file, *IMAGES, "--spec-a", spec_file("camvid")).refuses(2, "tiny.onnx", "--spec")
+    command("compare", onnx_file, onnx_file, "--images", "nowhere").refuses(2, "nowhere")
     command("compare", onnx_file, onnx_file).refuses(2, "--images")

@@ -49,27 +49,27 @@ upper = [[0, 0], [1, 0], [1.0, 0.5], [0, 0.5]]
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "facts"),
     [
-        ("sinks = []", "unknown key 'sinks'; did you mean 'sink'"),
-        ("ignore_class = []", "unknown key 'ignore_class'; did you mean 'ignore-class'"),
-        ("config = 'x'", "unknown key 'config'"),
-        ("json = true", "unknown key 'json'"),
-        ("threads = 'many'", "--threads"),
-        ("threads = [1, 2]", "threads: expected one value, found a list"),
-        ("policy = 'oldest'", "--policy"),
-        ("opacity = 7", "--opacity"),
-        ("[threads]\na = 1", "threads: expected a value, found a table"),
-        ("target = ", "not TOML"),
-        ("spec = '${NOT_SET_ANYWHERE}'", "the environment variable NOT_SET_ANYWHERE is not set"),
+        ("sinks = []", ("run.toml", "sinks", "sink")),
+        ("ignore_class = []", ("run.toml", "ignore_class", "ignore-class")),
+        ("config = 'x'", ("run.toml", "config", "known")),
+        ("json = true", ("run.toml", "json", "known")),
+        ("threads = 'many'", ("--threads",)),
+        ("threads = [1, 2]", ("run.toml", "threads", "list")),
+        ("policy = 'oldest'", ("--policy", "oldest", "newest")),
+        ("opacity = 7", ("--opacity", 1)),
+        ("[threads]\na = 1", ("run.toml", "threads", "table")),
+        ("target = ", ("run.toml", "TOML")),
+        ("spec = '${NOT_SET_ANYWHERE}'", ("run.toml", "NOT_SET_ANYWHERE")),
     ],
 )
-def test_what_is_wrong_in_the_file_is_said(command, config, more, told):
-    command("run", "--config", config(more)).refuses(2, told)
+def test_what_is_wrong_in_the_file_is_said(command, config, more, facts):
+    command("run", "--config", config(more)).refuses(2, *facts)
 
 
 def test_missing_file_is_said(command):
-    command("run", "--config", "nowhere.toml").refuses(2, "nowhere.toml: no such file; expected a TOML file")
+    command("run", "--config", "nowhere.toml").refuses(2, "nowhere.toml", "TOML")
 
 
 def test_secret_from_the_environment_reaches_the_source_and_no_output(command, config, tmp_path, monkeypatch):
@@ -94,7 +94,7 @@ def test_log_tells_states_and_results_with_their_time_and_stderr_does_not(comman
 
 def test_log_tells_why_a_run_did_not_start(command, config, tmp_path):
     log = tmp_path / "run.log"
-    command("run", "--config", config(), "--log", log, "--sink", "out.gif").refuses(2, "unknown sink")
+    command("run", "--config", config(), "--log", log, "--sink", "out.gif").refuses(2, "out.gif", "FILE.mp4")
     assert "unknown sink" in log.read_text()
     assert logging.getLogger("fcn_edge").handlers == []
 
@@ -112,7 +112,7 @@ def test_log_does_not_grow_without_end(tmp_path, monkeypatch):
 
 def test_log_that_cannot_be_made_is_said(command, config, tmp_path):
     (tmp_path / "file").touch()
-    command("run", "--config", config(), "--log", tmp_path / "file" / "x").refuses(2, "cannot be written")
+    command("run", "--config", config(), "--log", tmp_path / "file" / "x").refuses(2, "--log", tmp_path / "file" / "x")
 
 
 def test_log_forgets_credentials_that_somebody_else_forgot(tmp_path):

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.refusals import assert_names
 from tests.shared_data import SHARED
 
 KEYS = {
@@ -58,8 +59,7 @@ def test_json_has_the_keys_that_others_read(command, onnx_file, pairs):
 
 def test_people_read_the_paper_s_names_and_what_ran(command, onnx_file, pairs):
     done = command("evaluate", onnx_file, "--data", f"folder:{pairs}", "--target", "onnxruntime")
-    for words in ("4 images: mean IU ", "pixel acc. ", "f.w. IU ", "road", "onnxruntime", "fp32, executed in f32"):
-        assert words in done.out
+    assert_names(done.out, "4 images", "mean IU", "pixel acc.", "f.w. IU", "road", "onnxruntime", "fp32", "f32")
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_labels_of_another_size_are_refused(command, onnx_file, pairs, tmp_path,
     labels = root / "labels" / f"street{number}.png"
     cv2.imwrite(str(labels), cv2.imread(str(labels), cv2.IMREAD_UNCHANGED)[:40])
     done = command("evaluate", onnx_file, "--data", f"folder:{root}", "--json")
-    done.refuses(2, f"street{number}.png: 96x40 labels for a 96x64 image; a label image has its image's size")
+    done.refuses(2, f"street{number}.png", "96x40", "96x64")
     assert done.json["exit_code"] == 2
 
 
@@ -105,7 +105,7 @@ def test_what_the_scores_say_nothing_of_is_reported(command, onnx_file, pairs, t
     assert found["ignored_share"] == 0.5
     assert len(found["classes_without_labels"]) == 10 and "sky" not in found["classes_without_labels"]
     assert set(found["classes_never_predicted"]) <= set(found["iou"])
-    assert [("50.0%" in text, "street1 and street2" in text) for text in found["warnings"]] == [(1, 0), (0, 1)]
+    assert [("50.0%" in text, "street2" in text) for text in found["warnings"]] == [(1, 0), (0, 1)]
     assert found["notes"] == ["._street1.jpg: hidden, passed over"]
     done = command(*words)
     for text in found["warnings"]:
@@ -134,12 +134,12 @@ def test_set_with_other_classes_is_refused(command, foreign_file, text_file, pai
     names = ", ".join(f'"class {number}"' for number in range(11))
     spec = text_file("own.toml", f"classes = [{names}]\n")
     done = command("evaluate", foreign_file, "--spec", spec, "--data", f"folder:{pairs}")
-    done.refuses(2, "class 0 is 'sky'; in foreign it is 'class 0'")
+    done.refuses(2, "class 0", "sky", "foreign")
 
 
 def test_execution_that_the_engine_has_not_is_refused(command, onnx_file, pairs):
     words = ["evaluate", onnx_file, "--data", f"folder:{pairs}", "--target", "onnxruntime", "--execution", "bf16"]
-    command(*words).refuses(2, "executes f32, not bf16")
+    command(*words).refuses(2, "f32", "bf16")
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_scores_have_intervals_and_each_image_its_own_counts(command, onnx_file)
     assert [set(image) for image in found["scores"]["images"]] == [{"sha256", "sequence", "cells"}] * 8
     assert command(*words, "--json").json["miou_ci"] == found["miou_ci"], "the same each time"
     low, high = found["miou_ci"]
-    assert f"mean IU {100 * found['miou']:.1f} ({100 * low:.1f} to {100 * high:.1f})" in command(*words).out
+    assert f"{100 * found['miou']:.1f} ({100 * low:.1f} to {100 * high:.1f})" in command(*words).out
 
 
 @pytest.mark.slow
@@ -181,7 +181,7 @@ def test_too_few_images_have_no_interval_and_the_reason_is_told(command, onnx_fi
     found = command(*words, "--against", onnx_file, "--json").json
     assert found["miou_ci"] is None and set(found["iou_ci"].values()) == {None}
     assert (found["against"]["difference"], found["against"]["verdict"]) == (0, "undecidable")
-    assert "no interval: 4 images are too few for an interval, which takes 6" in command(*words).out
+    assert_names(command(*words).out, "interval", "4 images", 6)
 
 
 @pytest.mark.slow
@@ -199,8 +199,8 @@ def test_difference_to_a_second_model_is_told_with_its_interval(command, onnx_fi
     for name, of_class in against["classes"].items():
         assert of_class["iou"] == alone["iou"][name]
     shown = command(*words).out
-    assert f"difference in mean IU: {100 * against['difference']:+.2f} (" in shown
-    assert ("real: the interval excludes 0" if excludes_0 else "not distinguishable with 8 images") in shown
+    assert f"{100 * against['difference']:+.2f} (" in shown
+    assert against["verdict"].split()[-1] in shown
 
 
 @pytest.mark.slow
@@ -237,44 +237,44 @@ def test_row_of_a_bench_record_stands_in_too(command, onnx_file, saved, text_fil
     for given in (one, f"{two}#2"):
         assert command(*words, given).json["against"]["difference"] == 0
     for given in (two, f"{two}#3", f"{two}#x"):
-        command(*words, given).refuses(2, "which row? write", "#1 tiny openvino fp32 f32, #2 tiny openvino")
+        command(*words, given).refuses(2, "record2.json#1", "#1 tiny openvino fp32 f32", "#2 tiny openvino fp32 f32")
 
 
 @pytest.mark.slow
 def test_runs_on_other_images_or_labels_are_refused(command, onnx_file, saved):
     words = ["evaluate", onnx_file, "--data", STREETS, "--against", saved]
-    command(*words, "--limit", 6).refuses(2, "this run scored 6 images, the other 8, and 6 of them are the same")
+    command(*words, "--limit", 6).refuses(2, "6 images", 8)
     relabelled = json.loads(saved.read_text())
     relabelled["scores"]["images"][0]["cells"].append([0, 1])
     saved.write_text(json.dumps(relabelled))
-    command(*words).refuses(2, "the labels of 1 of 8 images are not those that the other run was scored with")
+    command(*words).refuses(2, "labels", "1 of 8")
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "facts"),
     [
-        (lambda s: s.clear(), "holds no scores of single images; write it with evaluate --json"),
-        (lambda s: s.update(scores=3), "holds no scores of single images"),
-        (lambda s: s["scores"].update(images=3), "expected a list of images, found int"),
-        (lambda s: s["scores"]["images"][0].pop("sha256"), "before.json: image: missing sha256"),
-        (lambda s: s["scores"]["images"][0]["cells"].append([121, 1]), "counts outside the confusion matrix of 11"),
-        (lambda s: s["scores"]["images"][0]["cells"].append([0, -1]), "counts outside the confusion matrix of 11"),
-        (lambda s: s.update(rows=[]), "which row?"),
-        (lambda s: s.update(rows=[3]), "holds no scores of single images"),
+        (lambda s: s.clear(), ("before.json", "scores")),
+        (lambda s: s.update(scores=3), ("before.json", "scores")),
+        (lambda s: s["scores"].update(images=3), ("before.json", "images", "int")),
+        (lambda s: s["scores"]["images"][0].pop("sha256"), ("before.json", "sha256")),
+        (lambda s: s["scores"]["images"][0]["cells"].append([121, 1]), ("before.json", "confusion matrix", 11)),
+        (lambda s: s["scores"]["images"][0]["cells"].append([0, -1]), ("before.json", "confusion matrix", 11)),
+        (lambda s: s.update(rows=[]), ("before.json#1",)),
+        (lambda s: s.update(rows=[3]), ("before.json", "scores")),
     ],
 )
-def test_other_without_scores_is_refused_before_anything_runs(command, onnx_file, saved, monkeypatch, change, told):
+def test_other_without_scores_is_refused_before_anything_runs(command, onnx_file, saved, monkeypatch, change, facts):
     value = json.loads(saved.read_text())
     change(value)
     saved.write_text(json.dumps(value))
     monkeypatch.setattr("fcn_edge.evaluation.evaluate_engine", lambda *_, **__: pytest.fail("measured nevertheless"))
-    command("evaluate", onnx_file, "--data", STREETS, "--against", saved).refuses(2, told)
+    command("evaluate", onnx_file, "--data", STREETS, "--against", saved).refuses(2, *facts)
 
 
 @pytest.mark.parametrize("name", ["none.onnx", "none.json"])
 def test_other_that_is_not_there_is_refused_before_anything_runs(command, onnx_file, tmp_path, monkeypatch, name):
     monkeypatch.setattr("fcn_edge.evaluation.evaluate_engine", lambda *_, **__: pytest.fail("measured nevertheless"))
-    command("evaluate", onnx_file, "--data", STREETS, "--against", tmp_path / name).refuses(2, f"{name}: no such file")
+    command("evaluate", onnx_file, "--data", STREETS, "--against", tmp_path / name).refuses(2, name)
 
 
 @pytest.mark.slow
@@ -283,13 +283,13 @@ def test_other_with_other_classes_is_refused(command, onnx_file, saved):
     value["scores"]["iou"].append(None)
     saved.write_text(json.dumps(value))
     done = command("evaluate", onnx_file, "--data", STREETS, "--against", saved)
-    done.refuses(2, "scored 12 classes, this run 11")
+    done.refuses(2, "12 classes", 11)
 
 
 def test_cluster_takes_whole_sets_and_gives_the_same_json(command, onnx_file, pairs):
     words = ["evaluate", onnx_file, "--data", f"folder:{pairs}", "--target", "onnxruntime", "--cluster", "ray"]
     for more in (["--limit", 2], ["--trimap", 3], ["--schedule", "fixed:2"]):
-        command(*words, *more).refuses(2, "--cluster scores whole sets")
+        command(*words, *more).refuses(2, "--cluster", "--limit", "--trimap", "--schedule")
     if find_spec("ray") is None:  # it is not imported here: what it may listen on is said before
         pytest.skip("Ray is not installed (pip install 'fcn-edge[cluster]'): no cluster was tried")
     spread = command(*words, "--json")

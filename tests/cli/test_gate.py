@@ -9,6 +9,7 @@ import pytest
 
 from fcn_edge.atomic_io import read_json
 from tests.benchrecords import DEVICE, drawn_images, record, row
+from tests.refusals import assert_names
 
 
 @pytest.fixture
@@ -51,8 +52,7 @@ def test_exit_code_is_the_verdict(command, write_record, change, words, code):
 def test_people_see_each_check_its_power_and_the_verdict(command, write_record):
     done = command("gate", write_record("now", lost=0.05), "--baseline", write_record("then"))
     assert done.out.rstrip().endswith("fail")
-    for words in ("FAIL", "fcn8s openvino int8 f32", "points against", "would have seen"):
-        assert words in done.out
+    assert_names(done.out, "FAIL", "fcn8s openvino int8 f32", "points")
 
 
 def test_ci_gets_junit_a_summary_and_annotations(command, write_record, tmp_path, monkeypatch):
@@ -79,7 +79,7 @@ def test_baseline_of_this_device_is_taken_from_a_folder(command, write_record, t
     other = write_record("other", device=OTHER | {"name": "riscv-8c"})
     assert command("gate", other, "--baseline", folder, "--json").json["baseline"].endswith("arm-4c.json")
     (tmp_path / "none").mkdir()
-    command("gate", other, "--baseline", tmp_path / "none").refuses(2, "no baseline of the suite quick")
+    command("gate", other, "--baseline", tmp_path / "none").refuses(2, "quick.riscv-8c.json", "--update")
 
 
 def test_update_takes_a_reason_and_writes_this_device_s_baseline(command, write_record, tmp_path):
@@ -89,23 +89,23 @@ def test_update_takes_a_reason_and_writes_this_device_s_baseline(command, write_
     command("gate", now, "--baseline", folder, "--update").refuses(2, "--reason")
     assert list(folder.iterdir()) == []
     done = command("gate", now, "--baseline", folder, "--update", "--reason", "twice as many channels")
-    assert done.code == 0 and "quick.epyc-2c.json: twice as many channels" in done.out
+    assert done.code == 0 and "quick.epyc-2c.json" in done.out and "twice as many channels" in done.out
     assert read_json(folder / "quick.epyc-2c.json")["baseline"]["reason"] == "twice as many channels"
     assert command("gate", now, "--baseline", folder).code == 0
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "facts"),
     [
-        ("none.json", None, "none.json: no such file; expected a JSON file"),
-        ("words.json", "these are words", "words.json: not JSON"),
-        ("list.json", "[1, 2]", "list.json: expected a JSON object, found list"),
-        ("table.json", '{"schema": 1, "tensors": {}}', "is not a benchmark record"),
+        ("none.json", None, ("none.json", "JSON")),
+        ("words.json", "these are words", ("words.json", "JSON", "line 1")),
+        ("list.json", "[1, 2]", ("list.json", "JSON", "list")),
+        ("table.json", '{"schema": 1, "tensors": {}}', ("schema 2", "rows")),
     ],
 )
-def test_what_is_no_record_exits_2(command, write_record, text_file, tmp_path, name, text, told):
+def test_what_is_no_record_exits_2(command, write_record, text_file, tmp_path, name, text, facts):
     path = tmp_path / name if text is None else text_file(name, text)
     done = command("gate", path, "--baseline", write_record("then"), "--json")
-    done.refuses(2, told)
+    done.refuses(2, *facts)
     assert done.json["exit_code"] == 2
-    command("gate", write_record("now"), "--baseline", path).refuses(2, told)
+    command("gate", write_record("now"), "--baseline", path).refuses(2, *facts)

@@ -15,6 +15,7 @@ import pytest
 
 from fcn_edge.atomic_io import write_json
 from tests.benchrecords import record
+from tests.refusals import assert_names
 
 SET = 'source = "streets/images"\n'
 ALIASES = ("itself", "link", "hard link", "round about")
@@ -50,7 +51,7 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def refused(command, work, words):
+def refusal(command, work, words):
     before = contents(work)
     done = command(*words)
     done.refuses(2)
@@ -106,7 +107,7 @@ def test_output_that_is_an_input_is_refused_by_identity(command, work, case, ali
         out = name
     else:
         out = alias_of(Path(name), alias, suffix)
-    assert "read by this command" in refused(command, work, words.replace("OUT", out).split())
+    assert_names(refusal(command, work, words.replace("OUT", out).split()), "read")
 
 
 FOLDERS = {
@@ -128,16 +129,16 @@ FOLDERS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", FOLDERS)
-def test_folder_that_is_an_input_or_holds_one_is_refused(command, work, int8_file, case):
+def test_folder_that_is_an_input_or_holds_one_is_refusal(command, work, int8_file, case):
     shutil.copy(int8_file, "net.int8.onnx")
-    refused(command, work, FOLDERS[case][0].split())
+    refusal(command, work, FOLDERS[case][0].split())
 
 
 @pytest.mark.slow
-def test_files_that_would_be_written_twice_are_refused(command, work):
+def test_files_that_would_be_written_twice_are_refusal(command, work):
     words = shlex.split("run net.onnx --source v.mp4 --sink")
-    refused(command, work, [*words, "o.mp4", "--sink", "./o.mp4"])
-    refused(command, work, [*words, "o.jsonl", "--log", "o.jsonl"])
+    refusal(command, work, [*words, "o.mp4", "--sink", "./o.mp4"])
+    refusal(command, work, [*words, "o.jsonl", "--log", "o.jsonl"])
 
 
 # words, and the file that a user made where the output would go
@@ -196,7 +197,7 @@ def test_file_of_the_users_own_is_not_replaced(command, work, case):
     words, name = IS_FOREIGN[case]
     Path(name).parent.mkdir(exist_ok=True, parents=True)
     Path(name).write_text('{"made": "by hand"}')
-    refused(command, work, words.split())
+    refusal(command, work, words.split())
 
 
 AGAIN = {
@@ -240,7 +241,7 @@ def test_mask_that_was_corrected_by_hand_is_kept(command, work):
     kept = PngInfo()
     kept.add_text("Software", info["Software"])  # an editor that keeps what it does not know
     corrected.save(mask, pnginfo=kept)
-    assert "street1.png" in refused(command, work, words)
+    assert "street1.png" in refusal(command, work, words)
 
 
 @pytest.mark.slow
@@ -259,7 +260,7 @@ def test_lines_of_a_killed_run_are_kept(command, work):
 
 def test_trained_checkpoint_without_its_state_is_kept(command, work):
     words = shlex.split("train fcn4s_lite0_camvid --data folder:streets --out net.safetensors")
-    assert "net.safetensors.state" in refused(command, work, words)
+    assert "net.safetensors.state" in refusal(command, work, words)
 
 
 def test_current_folder_is_never_replaced(command, work, monkeypatch):

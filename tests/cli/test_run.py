@@ -20,6 +20,7 @@ from fcn_edge.device import this_device
 from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK
 from fcn_edge.streaming.sources.video import VideoFile
 from fcn_edge.streaming.writer import DEPTH
+from tests.refusals import assert_names
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {
@@ -92,8 +93,7 @@ def test_several_sinks_are_served_at_once_and_told(command, onnx_file, video, tm
     done = command("run", onnx_file, "--source", video, "--sink", out, "--sink", f"{masks}/", "--limit", 4)
     assert done.code == 0
     assert len(list(masks.glob("*.png"))) == frames_in(out) == 4
-    for told in (f"{out}: 4 frames", f"{masks}/: 4 class maps", "4 of 4 frames"):
-        assert told in done.out
+    assert_names(done.out, out, "4 frames", f"{masks}/", "4 class maps")
 
 
 @pytest.mark.slow
@@ -101,8 +101,7 @@ def test_broken_pictures_are_named_and_counted_and_the_rest_goes_on(command, onn
     words = ["run", onnx_file, "--source", broken_pairs / "images", "--sink", f"{tmp_path / 'masks'}/"]
     done = command(*words)
     assert done.code == 0
-    assert "1 skipped, because they cannot be read:\n  " in done.out
-    assert "street2.jpg: not an image that decodes" in done.out
+    assert_names(done.out, "1 skipped", "street2.jpg")
     assert [path.stem for path in sorted((tmp_path / "masks").iterdir())] == ["street0", "street1", "street3"]
     summary = command(*words, "--json").json
     assert summary["frames_out"] == 3 and len(summary["skipped"]) == 1
@@ -112,7 +111,7 @@ def test_broken_pictures_are_named_and_counted_and_the_rest_goes_on(command, onn
 def test_recording_that_was_cut_off_exits_4_and_keeps_what_came(command, onnx_file, cut_video, tmp_path):
     out = tmp_path / "out.mp4"
     done = command("run", onnx_file, "--source", cut_video, "--sink", out, "--json")
-    done.refuses(4, "40 frames expected", "the video is cut off or damaged")
+    done.refuses(4, "cut.avi", "40 frames")
     summary = done.json
     assert "40 frames expected" in summary["lost"]
     assert 0 < summary["frames_out"] == frames_in(out) < 40
@@ -138,7 +137,7 @@ def test_network_made_elsewhere_runs_with_its_spec(command, foreign_file, spec_f
 def test_classes_can_be_left_undrawn_by_name(command, onnx_file, video):
     words = ["run", onnx_file, "--source", video, "--sink", "null:", "--limit", 1, "--ignore-class"]
     assert command(*words, "sky", "--ignore-class", "road").code == 0
-    command(*words, "skye").refuses(2, "unknown class 'skye'; did you mean 'sky'?")
+    command(*words, "skye").refuses(2, "skye", "sky")
 
 
 def test_full_disk_ends_a_run_with_whole_masks_only(command, onnx_file, video, tmp_path, full_disk, monkeypatch):
@@ -146,7 +145,7 @@ def test_full_disk_ends_a_run_with_whole_masks_only(command, onnx_file, video, t
     masks.mkdir()
     monkeypatch.setattr("fcn_edge.streaming.sinks.masks.require_writable", lambda folder: None)
     full_disk(masks)
-    command("run", onnx_file, "--source", video, "--sink", f"{masks}/").refuses(2, "the disk is full", "000000.png")
+    command("run", onnx_file, "--source", video, "--sink", f"{masks}/").refuses(2, "000000.png", "disk")
     assert list(masks.iterdir()) == []
 
 
@@ -155,7 +154,7 @@ def test_full_disk_ends_a_run_with_a_video_that_plays(command, onnx_file, video,
     usage = type(shutil.disk_usage("/"))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**30, 0, next(free)))
     out = tmp_path / "out.mp4"
-    command("run", onnx_file, "--source", video, "--sink", out).refuses(2, "the disk is full; the video holds what")
+    command("run", onnx_file, "--source", video, "--sink", out).refuses(2, "out.mp4", "disk")
     assert frames_in(out) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
@@ -227,7 +226,7 @@ def test_signal_handler_of_the_caller_is_given_back(command, onnx_file, video):
 )
 def test_cluster_refuses_what_needs_one_machine(command, onnx_file, video, words, named):
     done = command("run", onnx_file, "--source", video, "--cluster", "ray", *words)
-    done.refuses(2, f"writes files of recordings, and nothing for {named};", "FOLDER/")
+    done.refuses(2, "--cluster ray", named, "FOLDER/")
 
 
 def test_cluster_refuses_live_sources_and_names_the_extra(command, onnx_file, video, monkeypatch):
@@ -235,4 +234,4 @@ def test_cluster_refuses_live_sources_and_names_the_extra(command, onnx_file, vi
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)
     command(*words).refuses(3, "fcn-edge[cluster]")
     monkeypatch.setattr(VideoFile, "is_live", True)
-    command(*words).refuses(2, "--cluster ray takes recordings", "noise.mp4 is live")
+    command(*words).refuses(2, "--cluster ray", "noise.mp4")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.refusals import assert_names
+
 pytest.importorskip("torch", reason="torch is not installed: nothing was trained")
 
 RECIPE = """
@@ -32,13 +34,15 @@ def recipe(text_file):
 def test_run_is_told_and_so_is_that_nothing_is_left(command, recipe, tmp_path):
     out = tmp_path / "net.safetensors"
     done = command("train", recipe, *SETS, "--out", out)
-    assert done.code == 0 and "epoch 1/1  loss " in done.err and f"{out}: best mIoU " in done.out
+    assert done.code == 0 and "1/1" in done.err
+    assert_names(done.out, out, "mIoU")
     again = command("train", recipe, *SETS, "--out", out)
-    assert "nothing left to train: all 1 epochs were done before" in again.out and "epoch 1/1" not in again.err
+    assert_names(again.out, "1 epochs")
+    assert "1/1" not in again.err
     found = command("train", recipe, *SETS, "--out", out, "--json").json
     assert set(found) == {"checkpoint", "best_miou", "epochs", "resumed_after"}
     assert (found["epochs"], found["resumed_after"]) == (1, 1)
-    command("train", recipe, *SETS, "--out", out, "--epochs", 2).refuses(2, "another recipe or data; delete it")
+    command("train", recipe, *SETS, "--out", out, "--epochs", 2).refuses(2, "net.safetensors.state", "recipe")
 
 
 @pytest.mark.slow
@@ -58,27 +62,28 @@ def test_run_that_was_killed_says_where_it_goes_on(command, recipe, tmp_path, mo
     words = ["train", recipe, *SETS, "--out", tmp_path / "net.safetensors", "--epochs", 2]
     command(*words).refuses(130, "interrupted")
     done = command(*words)
-    assert done.code == 0 and "went on after epoch 1 of 2" in done.out
+    assert done.code == 0
+    assert_names(done.out, "epoch 1", 2)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "facts"),
     [
-        (["{recipe}", "--out", "net.onnx"], "a checkpoint ends in .safetensors, such as net.safetensors"),
-        (["fcn4s_lite0_camvit", "--out", "net.safetensors"], "did you mean 'fcn4s_lite0_camvid'?"),
-        (["none.toml", "--out", "net.safetensors"], "none.toml: no such file"),
+        (["{recipe}", "--out", "net.onnx"], ("net.onnx", ".safetensors")),
+        (["fcn4s_lite0_camvit", "--out", "net.safetensors"], ("fcn4s_lite0_camvit", "fcn4s_lite0_camvid")),
+        (["none.toml", "--out", "net.safetensors"], ("none.toml",)),
         (
             ["{misspelt}", "--out", "net.safetensors"],
-            "train: unknown key 'learning_rat'; did you mean 'learning_rate'?",
+            ("misspelt.toml", "learning_rat", "learning_rate"),
         ),
-        (["{recipe}", "--out", "net.safetensors", "--backbone", "{misspelt}"], "misspelt.toml"),
-        (["{recipe}", "--out", "{recipe}/net.safetensors"], "cannot be written"),
-        (["{recipe}", "--out", "net.safetensors", "--supplement", "camvids:x"], "did you mean 'camvid'?"),
+        (["{recipe}", "--out", "net.safetensors", "--backbone", "{misspelt}"], ("misspelt.toml", "pickle")),
+        (["{recipe}", "--out", "{recipe}/net.safetensors"], ("own.toml",)),
+        (["{recipe}", "--out", "net.safetensors", "--supplement", "camvids:x"], ("camvids:x", "camvid")),
     ],
 )
-def test_wrong_words_are_told(command, recipe, text_file, tmp_path, monkeypatch, words, told):
+def test_wrong_words_are_told(command, recipe, text_file, tmp_path, monkeypatch, words, facts):
     monkeypatch.chdir(tmp_path)
     misspelt = text_file("misspelt.toml", RECIPE + "learning_rat = 1.0\n")
     done = command("train", *(word.format(recipe=recipe, misspelt=misspelt) for word in words), *SETS)
-    done.refuses(2, told)
+    done.refuses(2, *facts)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["misspelt.toml", "own.toml"]

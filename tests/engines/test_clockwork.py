@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.engines import EngineOptions, open_engine
-from fcn_edge.engines.base import StageRuns
+from fcn_edge.engines.base import Place, StageRuns
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame
 from fcn_edge.geometry import Sampling, stride
 from fcn_edge.onnxfile import METADATA_KEY, save_onnx, with_metadata
 from fcn_edge.onnxstages import stages_from_onnx
@@ -112,11 +110,10 @@ def opened(path, schedule, target="onnxruntime", execution=None):
 
 
 def given(engine, images, *, stream=0, sequence="", start=0):
-    """Scores of frames of a stream, as the pipeline hands them over."""
+    """Scores of frames of a stream, as `start` hands them over."""
     found = []
     for index, image in enumerate(images, start):
-        engine.turn_to(Frame(image, index, time.monotonic_ns(), "test", stream=stream, sequence=sequence))
-        found.append(engine.infer(image[None]))
+        found.append(engine._begin_input(image[None], Place(stream, sequence, index))())
     return found
 
 
@@ -185,7 +182,7 @@ def test_adaptive_rests_while_nothing_moves_and_wakes_when_it_does(small, drive)
     assert first == 11 and second > third > 1
 
 
-def test_without_turn_to_frames_follow_each_other(small, drive):
+def test_images_without_a_frame_follow_each_other(small, drive):
     with opened(small(), "fixed:2") as engine:
         for image in drive[:4]:
             engine.segment(image)

@@ -17,7 +17,7 @@ import pytest
 from fcn_edge.engines import PACKAGES, EngineOptions, available_targets, open_engine
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.frame import Style
+from fcn_edge.frame import Frame, Style
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.spec import spec_from_json
 from fcn_edge.transforms import input_from_frame, view_from_scores
@@ -35,6 +35,12 @@ def opened():
         yield functools.cache(
             lambda path, target: stack.enter_context(open_engine(path, target=target, options=ONE_THREAD))
         )
+
+
+def assert_same_result(result, wanted):
+    np.testing.assert_array_equal(result.class_map, wanted.class_map)
+    np.testing.assert_array_equal(result.overlay, wanted.overlay)
+    np.testing.assert_array_equal(result.pixels_per_class, wanted.pixels_per_class)
 
 
 class EngineContract:
@@ -85,24 +91,6 @@ class EngineContract:
         first[...] = 7
         np.testing.assert_array_equal(shared.infer(x), kept, "a caller's writing changed the engine")
 
-    def test_given_array_is_filled(self, shared, street):
-        x = street(1)[0][None]
-        wanted = shared.infer(x)
-        out = np.full_like(wanted, np.nan)
-        assert shared.infer(x, out) is out
-        np.testing.assert_array_equal(out, wanted)
-        shared.infer(street(2)[0][None])
-        np.testing.assert_array_equal(out, wanted)
-
-    @pytest.mark.parametrize(
-        "out",
-        [np.zeros((1, 11, 8, 12), np.float64), np.zeros((11, 8, 12), np.float32), np.zeros((1, 11, 8, 11), np.float32)],
-        ids=["type", "no batch", "shape"],
-    )
-    def test_array_that_does_not_fit_is_refused(self, shared, frame, out):
-        with refused(BadInput, "out", "float32(1, 11, 8, 12)"):
-            shared.infer(frame[None], out)
-
     @pytest.mark.parametrize(
         "x",
         [
@@ -134,7 +122,8 @@ class EngineContract:
         with open_engine(model, target=self.target, options=ONE_THREAD) as engine:
             pass
         engine.close()
-        for use in (lambda: engine.infer(frame[None]), lambda: engine.segment(frame), engine.layers, engine.wait):
+        uses = (lambda: engine.infer(frame[None]), lambda: engine.segment(frame), lambda: engine.start(frame))
+        for use in (*uses, engine.layers, engine.wait):
             with refused(BadInput, model.name, "closed"):
                 use()
         engine.close()
@@ -148,19 +137,61 @@ class EngineContract:
                 np.testing.assert_array_equal(shared.infer(frames[-number]), alone[-number])
         np.testing.assert_array_equal(shared.infer(frames[0]), alone[0])
 
-    def test_started_input_is_waited_for(self, shared, street):
-        x, other = street(1)[0][None], street(2)[0][None]
-        wanted = shared.infer(x)
+    def test_started_frame_is_waited_for(self, shared, street):
+        images = [street(seed)[0] for seed in range(shared.in_flight + 1)]
+        alone = [shared.segment(image) for image in images]
         with refused(BadInput, shared.path.name, "start"):
             shared.wait()
-        shared.start(x)
-        for use in (lambda: shared.infer(other), lambda: shared.start(other)):
-            with refused(BadInput, shared.path.name, 1, "wait"):
+        for number, image in enumerate(images[:-1]):
+            shared.start(Frame(image, number, 0, "x"))
+        for use in (lambda: shared.infer(images[-1][None]), lambda: shared.segment(images[-1])):
+            with refused(BadInput, shared.path.name, shared.in_flight, "wait"):
                 use()
-        np.testing.assert_array_equal(shared.wait(), wanted)
-        with refused(BadInput, "input", "uint8(64, 96, 3)"):
-            shared.start(x[0])
-        np.testing.assert_array_equal(shared.infer(x), wanted)
+        with refused(BadInput, shared.path.name, shared.in_flight, "wait"):
+            shared.start(images[-1])
+        for number, wanted in enumerate(alone[:-1]):
+            result = shared.wait()
+            assert result.frame.index == number and result.frame.image is images[number]
+            np.testing.assert_array_equal(result.class_map, wanted.class_map)
+        assert_same_result(shared.segment(images[-1]), alone[-1])
+
+    def test_result_is_the_callers_and_its_times_add_up(self, shared, street):
+        first = shared.segment(street(1)[0])
+        kept = (first.class_map.copy(), first.overlay.copy(), first.pixels_per_class.copy())
+        second = shared.segment(street(2)[0], Style(overlay=False))
+        assert second.overlay is None and not np.shares_memory(first.class_map, second.class_map)
+        for mine, wanted in zip((first.class_map, first.overlay, first.pixels_per_class), kept, strict=True):
+            np.testing.assert_array_equal(mine, wanted)
+            assert mine.flags.writeable
+        times = first.times
+        assert min(times.input_ns, times.infer_ns, times.view_ns) > 0 and first.is_finite
+        assert times.age_ns >= times.input_ns + times.infer_ns + times.view_ns
+
+    def test_images_follow_the_frame_before_them(self, shared, street):
+        image = street(1)[0]
+        shared.segment(Frame(image, 7, 0, "camera", stream=2, sequence="drive"))
+        frames = [shared.segment(image).frame for _ in range(2)]
+        assert [(frame.stream, frame.sequence, frame.index) for frame in frames] == [(2, "drive", 8), (2, "drive", 9)]
+        assert min(frame.captured_ns for frame in frames) > 0
+
+    @pytest.mark.parametrize(
+        "image",
+        [
+            np.zeros((64, 96, 4), np.uint8),
+            np.zeros((64, 96, 3), np.float32),
+            np.zeros((0, 96, 3), np.uint8),
+            np.zeros((1, 64, 96, 3), np.uint8),
+            [[[0, 0, 0]]],
+            None,
+        ],
+        ids=["four channels", "float", "empty", "batch", "list", "nothing"],
+    )
+    def test_image_that_is_none_is_refused_and_the_engine_goes_on(self, shared, street, image):
+        wanted = shared.segment(street(1)[0])
+        for use in (shared.segment, shared.start, lambda image: shared.start(Frame(image, 0, 0, "x"))):
+            with refused(BadInput, "uint8"):
+                use(image)
+        assert_same_result(shared.segment(street(1)[0]), wanted)
 
     def test_spec_is_the_files_own_and_survives_its_json(self, shared, onnx_file):
         wanted = contract_from_onnx(onnx_file).spec
@@ -269,18 +300,18 @@ class TestOpenVino(OnnxContract):
         assert precisions and set(precisions) <= {"i8", "u8"}  # unsigned where it knows that nothing is negative
 
     def test_frames_in_flight_come_back_in_order(self, model, street):
-        frames = [street(seed)[0][None] for seed in range(4)]
+        frames = [street(seed)[0] for seed in range(4)]
         with open_engine(model, target=self.target, options=EngineOptions(threads=1, in_flight=3)) as engine:
-            alone = [engine.infer(x) for x in frames]
-            for x in frames[:3]:
-                engine.start(x)
+            alone = [engine.segment(image) for image in frames]
+            for image in frames[:3]:
+                engine.start(image)
             with refused(BadInput, 3, "wait"):
                 engine.start(frames[3])
             found = [engine.wait()]
             engine.start(frames[3])
             found += [engine.wait() for _ in range(3)]
-            for one, wanted in zip(found, alone, strict=True):
-                np.testing.assert_array_equal(one, wanted)
+            for result, wanted in zip(found, alone, strict=True):
+                assert_same_result(result, wanted)
             engine.start(frames[0])  # and closing waits for it
 
     def test_bf16_is_asked_for_or_said_to_be_missing(self, onnx_file, frame, shared):

@@ -18,7 +18,7 @@ from fcn_edge.frame import Style
 from fcn_edge.transforms import input_from_frame, view_from_scores
 from tests.engines.fake_tensorrt import FAILURE, FAMILIES, VERSIONS
 from tests.engines.kernel_shim import shim_kernels, shim_library
-from tests.engines.test_contract import ONE_THREAD, OnnxContract
+from tests.engines.test_contract import ONE_THREAD, OnnxContract, assert_same_result
 from tests.refusals import refused
 
 TARGET = dict.fromkeys(FAMILIES, "tensorrt") | {"rtx": "tensorrt-rtx"}
@@ -80,8 +80,7 @@ def test_frames_after_the_first_run_as_one_graph_and_allocate_nothing(engine_of,
     driver = engine.driver
     driver.calls.clear()
     trt_calls = len(engine.fake.trt.calls)
-    out = np.empty((1, 11, 8, 12), np.float32)
-    engine.infer(street(9)[0][None], out)
+    engine.infer(street(9)[0][None])
     assert driver.calls == ["enter", "launch_graph", "record", "enter", "wait_for"]
     assert len(engine.fake.trt.calls) == trt_calls
 
@@ -116,29 +115,28 @@ def test_capture_that_is_not_allowed_is_told_once_and_frames_go_on(engine_of, st
 
 def test_two_frames_in_flight_come_back_in_order(engine_of, street):
     engine = engine_of()
-    frames = [street(seed)[0][None] for seed in range(4)]
-    wanted = [engine.infer(x) for x in frames]
+    frames = [street(seed)[0] for seed in range(4)]
+    wanted = [engine.segment(image) for image in frames]
     found = []
     engine.start(frames[0])
-    for x in frames[1:]:
-        engine.start(x)
+    for image in frames[1:]:
+        engine.start(image)
         found.append(engine.wait())
     found.append(engine.wait())
     for one, other in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(one, other)
+        assert_same_result(one, other)
 
 
 def test_more_than_two_frames_in_flight_and_none_are_refused(engine_of, frame):
     engine = engine_of()
     with refused(BadInput, "tiny.onnx", "start"):
         engine.wait()
-    engine.start(frame[None])
-    engine.start(frame[None])
+    engine.start(frame)
+    engine.start(frame)
     with refused(BadInput, "tiny.onnx", 2, "wait"):
-        engine.start(frame[None])
-    for out in (None, np.empty((1, 11, 8, 12), np.float32)):
-        with refused(BadInput, "tiny.onnx", "2 frames"):
-            engine.infer(frame[None], out)
+        engine.start(frame)
+    with refused(BadInput, "tiny.onnx", 2, "wait"):
+        engine.infer(frame[None])
     engine.wait()
     engine.wait()
     engine.infer(frame[None])
@@ -146,16 +144,16 @@ def test_more_than_two_frames_in_flight_and_none_are_refused(engine_of, frame):
 
 def test_frame_may_change_as_soon_as_it_is_started(engine_of, street):
     engine = engine_of()
-    x = street(1)[0][None].copy()
-    wanted = engine.infer(x)
-    engine.start(x)
-    x[...] = 0
-    np.testing.assert_array_equal(engine.wait(), wanted)
+    image = street(1)[0].copy()
+    wanted = engine.segment(image).class_map
+    engine.start(image)
+    image[...] = 0
+    np.testing.assert_array_equal(engine.wait().class_map, wanted)
 
 
 def test_closing_with_a_frame_in_flight_waits_for_it(engine_of, frame):
     engine = engine_of()
-    engine.start(frame[None])
+    engine.start(frame)
     engine.close()
     assert engine.fake.leaks == []
 
@@ -290,7 +288,7 @@ def engine_with_kernels(engine_of, kernels):
 
 def network_input(engine):
     """What the input kernel made of the last frame."""
-    memory, size = engine._slots[0].device_in, engine.spec.preprocess.size
+    memory, size = engine._path._network[0], engine.spec.preprocess.size
     return engine.driver.at(memory.address, memory.nbytes).reshape(1, *size, 3).copy()
 
 

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from fcn_edge.engines.base import Engine
-from fcn_edge.frame import Frame
+from fcn_edge.frame import Frame, Result, Times
 from fcn_edge.geometry import Sampling, stretch
 from fcn_edge.spec import Head, ModelSpec, Preprocess
 from fcn_edge.streaming.sources import Source
 
 SIZE = (48, 64)
 PALETTE = ((0, 0, 255), (0, 255, 0), (255, 0, 0))
+TIMES = Times(1_000_000, 2_000_000, 3_000_000, 7_000_000)
 
 
 class ColourEngine(Engine):
@@ -34,7 +35,7 @@ class ColourEngine(Engine):
         spec = ModelSpec("colours", ("blue", "green", "red"), PALETTE, 255, preprocess, Head("scores", sampling))
         super().__init__(spec, precision="fp32", execution="f32", path=Path("colours.onnx"))
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, x: np.ndarray, place: object) -> np.ndarray:
         return x.transpose(0, 3, 1, 2).astype(np.float32)
 
 
@@ -58,6 +59,11 @@ def picture(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     image[: size[0] // 2, :, index % 3] = 250
     image[-1, :, 1] = index % 200
     return image
+
+
+def result_of(frame: Frame, class_map: np.ndarray, times: Times = TIMES) -> Result:
+    """A result without an overlay, as an engine gives it."""
+    return Result(frame, class_map, None, np.bincount(class_map.ravel(), minlength=3), True, times)
 
 
 def expected_class_map(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:

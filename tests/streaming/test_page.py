@@ -19,15 +19,14 @@ import numpy as np
 import pytest
 
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame, Style, Times, View
+from fcn_edge.frame import Frame, Style
 from fcn_edge.streaming.page import board as boards
 from fcn_edge.streaming.page import server as servers
 from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.sinks import sink_from_uri
 from fcn_edge.streaming.sinks.page import PageSink, greeting_for
-from tests.streaming.conftest import Drawn, expected_class_map, picture
+from tests.streaming.conftest import Drawn, expected_class_map, picture, result_of
 
-TIMES = Times(1_000_000, 2_000_000, 3_000_000, 7_000_000)
 PATIENCE_S = 20
 TOKEN = "correct-horse-battery"
 
@@ -63,8 +62,7 @@ def open_page(live, monkeypatch):
 
 
 def show(page: PageSink, index: int, size=(48, 64)) -> None:
-    view = View(expected_class_map(index, size), None, np.array([5, 6, 7]))
-    page.write(Frame(picture(index, size), index, 0, "drawn"), view, TIMES)
+    page.write(result_of(Frame(picture(index, size), index, 0, "drawn"), expected_class_map(index, size)))
 
 
 def port_of(page: PageSink) -> int:
@@ -100,8 +98,7 @@ def frame_from(read):
 
 def test_frame_of_a_video_has_its_time_in_the_video(live):
     page = live()
-    view = View(expected_class_map(1), None, np.array([5, 6, 7]))
-    page.write(Frame(picture(1), 1, 0, "drive.mp4", presented_s=2.2), view, TIMES)
+    page.write(result_of(Frame(picture(1), 1, 0, "drive.mp4", presented_s=2.2), expected_class_map(1)))
     with viewer(page) as read:
         assert frame_from(read)[0]["presented_s"] == 2.2
 
@@ -118,7 +115,7 @@ def test_viewer_gets_classes_then_the_picture_and_its_class_map(live):
     assert np.abs(decoded[:20].mean((0, 1)) - picture(1)[:20].mean((0, 1))).max() < 10
     class_map = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(told["map"][::-1])
     assert np.array_equal(class_map, expected_class_map(1))
-    assert (told["index"], told["pixels"], told["age_ms"]) == (1, [5, 6, 7], 7.0)
+    assert (told["index"], told["pixels"], told["age_ms"]) == (1, [1536, 1536, 0], 7.0)
     assert told["presented_s"] is None
     assert told["stages_ms"] == {"capture": 0, "input": 1, "infer": 2, "view": 3}
 
@@ -136,7 +133,7 @@ def test_large_frames_are_shrunk_and_class_maps_stay_class_maps(live):
 def test_ten_viewers_get_what_was_encoded_once_and_nobody_costs_nothing(live, monkeypatch):
     encoded = []
     real = boards._encoded
-    monkeypatch.setattr(boards, "_encoded", lambda frame, *rest: encoded.append(frame.index) or real(frame, *rest))
+    monkeypatch.setattr(boards, "_encoded", lambda result: encoded.append(result.frame.index) or real(result))
     page = live()
     for index in range(5):
         show(page, index)
@@ -314,8 +311,8 @@ def test_figures_of_a_run_are_on_metrics_and_in_the_status(engine):
     sink = sink_from_uri("http://127.0.0.1:0", engine, source=Drawn(3))
     asked = {}
 
-    def look(frame, view, times):
-        if frame.index == 2:
+    def look(result):
+        if result.frame.index == 2:
             asked["health"] = ask(sink, "/healthz").status
             asked["metrics"] = ask(sink, "/metrics").read().decode()
             with viewer(sink) as read:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fcn_edge.frame import Frame, Style, Times, View
+from fcn_edge.frame import Frame, Result, Style, Times
 from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.regions import region_from_text, rule_from_text
 from fcn_edge.streaming.sinks import SinkOptions, sinks_of_sources
@@ -57,8 +57,8 @@ class Shown:
         self.browser.get(self.live.uri + path)
 
     def send(self, index: int, stream: int = 0) -> None:
-        view = View(expected_class_map(index), None, np.array([30, 60, 10]))
-        self.live.write(Frame(picture(index), index, 0, "x", stream=stream), view, TIMES)
+        frame, counts = Frame(picture(index), index, 0, "x", stream=stream), np.array([30, 60, 10])
+        self.live.write(Result(frame, expected_class_map(index), None, counts, True, TIMES))
 
     def js(self, code: str, *words):
         return self.browser.execute_script(f"return {code}", *words)

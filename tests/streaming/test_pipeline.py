@@ -14,7 +14,7 @@ from fcn_edge.errors import BadInput, SourceLost
 from fcn_edge.frame import Frame, Style
 from fcn_edge.schema import to_mapping
 from fcn_edge.streaming.capture import DEPTH
-from fcn_edge.streaming.pipeline import run, segment, stream
+from fcn_edge.streaming.pipeline import run, stream
 from fcn_edge.streaming.sinks import sink_from_uri
 from fcn_edge.streaming.sinks.base import Null, Sink
 from fcn_edge.streaming.sources import source_from_uri
@@ -31,8 +31,8 @@ class Collect(Sink):
         self.indices: list[int] = []
         self.closed = 0
 
-    def write(self, frame, view, times):
-        self.indices.append(frame.index)
+    def write(self, result):
+        self.indices.append(result.frame.index)
 
     def close(self):
         self.closed += 1
@@ -57,17 +57,18 @@ def test_real_video_221_frames_in_221_out(tmp_path, engine):
 
 
 def test_segment_gives_the_class_map_and_times_of_each_step(engine):
-    view, times = segment(Frame(picture(2), 0, 0, "x"), engine, Style())
-    assert np.array_equal(view.class_map, expected_class_map(2))
-    assert view.overlay is not None and view.overlay.shape == (48, 64, 3)
+    result = engine.segment(Frame(picture(2), 0, 0, "x", capture_ns=9), Style())
+    assert np.array_equal(result.class_map, expected_class_map(2))
+    assert result.overlay is not None and result.overlay.shape == (48, 64, 3)
+    times = result.times
     assert min(times.input_ns, times.infer_ns, times.view_ns) > 0
-    assert times.age_ns > times.input_ns + times.infer_ns + times.view_ns
+    assert times.age_ns > times.input_ns + times.infer_ns + times.view_ns and times.capture_ns == 9
 
 
 def test_stream_yields_frames_in_order_without_overlay_if_not_wanted(engine):
     shown = list(stream(Drawn(5), engine, style=Style(overlay=False)))
-    assert [frame.index for frame, _, _ in shown] == [0, 1, 2, 3, 4]
-    assert all(view.overlay is None and times.capture_ns > 0 for _, view, times in shown)
+    assert [result.frame.index for result in shown] == [0, 1, 2, 3, 4]
+    assert all(result.overlay is None and result.times.capture_ns > 0 for result in shown)
 
 
 class Overlapping(ColourEngine):
@@ -79,21 +80,22 @@ class Overlapping(ColourEngine):
         super().__init__()
         self.most = 0
 
-    def _begin(self, x):
-        self.most = max(self.most, len(self._under_way) + 1)
+    def _begin_input(self, x, place):
+        self.most = max(self.most, len(self._started) + 1)
+        return super()._begin_input(x, place)
 
 
 def test_recording_keeps_as_many_frames_in_flight_as_the_engine_takes():
     engine = Overlapping()
-    for index, (frame, view, _) in enumerate(stream(Drawn(7), engine)):
-        assert frame.index == index
-        np.testing.assert_array_equal(view.class_map, expected_class_map(index))
+    for index, result in enumerate(stream(Drawn(7), engine)):
+        assert result.frame.index == index
+        np.testing.assert_array_equal(result.class_map, expected_class_map(index))
     assert index == 6 and engine.most == 3
 
 
 def test_newest_frame_waits_behind_no_other():
     engine = Overlapping()
-    assert [frame.index for frame, _, _ in stream(Drawn(3), engine, policy="newest")][-1] == 2
+    assert [result.frame.index for result in stream(Drawn(3), engine, policy="newest")][-1] == 2
     assert engine.most == 1
 
 
@@ -105,11 +107,11 @@ def test_frames_in_flight_come_out_before_the_loss_of_the_source_is_told():
 
     shown, engine = [], Overlapping()
     with pytest.raises(SourceLost, match="gone"):
-        shown.extend(frame.index for frame, _, _ in stream(Lost(5), engine))
+        shown.extend(result.frame.index for result in stream(Lost(5), engine))
     assert shown == [0, 1, 2, 3, 4]
 
 
-def test_stream_left_early_leaves_no_frame_under_way():
+def test_stream_left_early_leaves_no_frame_in_flight():
     engine = Overlapping()
     for _ in stream(Drawn(5), engine):
         break
@@ -118,7 +120,7 @@ def test_stream_left_early_leaves_no_frame_under_way():
 
 def test_stream_carries_labels(engine):
     source = source_from_uri("synthetic:street,images=2,size=32x48")
-    assert all(frame.labels is not None for frame, _, _ in stream(source, engine))
+    assert all(result.frame.labels is not None for result in stream(source, engine))
 
 
 def test_stream_left_early_stops_the_capture(engine):
@@ -133,8 +135,8 @@ def test_every_never_drops_and_never_reads_far_ahead(engine):
     source, ahead = Drawn(50), []
 
     class Slow(Collect):
-        def write(self, frame, view, times):
-            super().write(frame, view, times)
+        def write(self, result):
+            super().write(result)
             ahead.append(source.given - len(self.indices))
 
     sink = Slow()
@@ -153,9 +155,9 @@ def test_newest_drops_and_counts_while_the_engine_is_slow():
             exhausted.set()
 
     class Slow(ColourEngine):
-        def _run(self, x):
+        def _run(self, x, place):
             assert exhausted.wait(10)
-            return super()._run(x)
+            return super()._run(x, place)
 
     sink = Collect()
     summary = run(Fast(20), Slow(), [sink], policy="newest")
@@ -202,8 +204,8 @@ def test_repeated_pictures_are_counted(engine):
 
 def test_picture_of_one_pixel_has_a_class(tmp_path, engine):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((1, 1, 3), (0, 250, 0), np.uint8))
-    ((_, view, _),) = stream(source_from_uri(str(tmp_path / "a.png")), engine)
-    assert view.class_map.shape == (1, 1) and view.class_map[0, 0] == 1
+    (result,) = stream(source_from_uri(str(tmp_path / "a.png")), engine)
+    assert result.class_map.shape == (1, 1) and result.class_map[0, 0] == 1
 
 
 def test_broken_images_are_in_the_summary(tmp_path, engine, write_images):
@@ -247,10 +249,10 @@ def test_error_in_source_surfaces_after_the_frames_before_it(engine):
 
 def test_error_in_engine_surfaces_and_keeps_the_video_so_far(tmp_path):
     class Breaks(ColourEngine):
-        def _run(self, x):
+        def _run(self, x, place):
             if x[0, -1, 0, 1] == 5:
                 raise BadInput("frame 5")
-            return super()._run(x)
+            return super()._run(x, place)
 
     engine, source = Breaks(), Drawn(9)
     sink = sink_from_uri(str(tmp_path / "out.mp4"), engine, source=source)
@@ -264,9 +266,9 @@ def test_error_in_sink_surfaces_and_the_others_are_closed(engine, in_caller):
     class Breaks(Collect):
         needs_caller_thread = in_caller
 
-        def write(self, frame, view, times):
-            super().write(frame, view, times)
-            if frame.index == 2:
+        def write(self, result):
+            super().write(result)
+            if result.frame.index == 2:
                 raise RuntimeError("sink")
 
     good, bad = Collect("good:"), Breaks("bad:")
@@ -277,7 +279,7 @@ def test_error_in_sink_surfaces_and_the_others_are_closed(engine, in_caller):
 
 def test_error_in_the_last_frame_of_a_sink_surfaces(engine):
     class Breaks(Collect):
-        def write(self, frame, view, times):
+        def write(self, result):
             raise RuntimeError("sink")
 
     with pytest.raises(RuntimeError, match="sink"):
@@ -288,8 +290,8 @@ def test_interrupt_closes_the_sinks_and_gives_a_summary(tmp_path, engine):
     source = Drawn(1000)
     sink = sink_from_uri(str(tmp_path / "out.mp4"), engine, source=source)
 
-    def interrupt(frame, view, times):
-        if frame.index == 5:
+    def interrupt(result):
+        if result.frame.index == 5:
             raise KeyboardInterrupt
 
     summary = run(source, engine, [sink], on_frame=interrupt)
@@ -301,9 +303,9 @@ def test_sink_may_end_the_run(engine):
     class Window(Collect):
         needs_caller_thread = True
 
-        def write(self, frame, view, times):
-            super().write(frame, view, times)
-            self.is_done = frame.index == 2
+        def write(self, result):
+            super().write(result)
+            self.is_done = result.frame.index == 2
 
     sink = Window()
     assert run(Drawn(100), engine, [sink]).frames_out == 3

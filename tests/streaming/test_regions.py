@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame, Style, View
+from fcn_edge.frame import Frame, Result, Style
 from fcn_edge.streaming.pipeline import Feed, run, run_feeds
 from fcn_edge.streaming.regions import Cover, Region, Watch, region_from_text, rule_from_text
 from fcn_edge.streaming.sinks import SinkOptions, jsonl, sink_from_uri, sinks_of_sources
-from tests.streaming.conftest import Drawn, picture
+from tests.streaming.conftest import Drawn, picture, result_of
 
 LEFT = Region("left", ((0, 0), (0.5, 0), (0.5, 1), (0, 1)))
 ROUNDING = 1e-6  # pixels
 
 
-def view_of(class_map) -> View:
-    return View(class_map, None, np.bincount(class_map.ravel(), minlength=3))
+def shown(class_map) -> Result:
+    return result_of(Frame(np.zeros((*class_map.shape, 3), np.uint8), 0, 0, "x"), class_map)
 
 
 @pytest.mark.parametrize(
@@ -89,15 +89,15 @@ def test_shares_are_of_the_region_and_follow_the_size_of_the_stream():
         class_map = np.ones(size, np.uint8)
         class_map[:, : size[1] // 2] = 2
         class_map[: size[0] // 2, : size[1] // 2] = 0
-        shares = cover.shares(view_of(class_map))
+        shares = cover.shares(shown(class_map))
         assert np.allclose(shares[None], [0.25, 0.5, 0.25])
         assert np.allclose(shares["left"], [0.5, 0, 0.5])
 
 
 def test_ignored_classes_are_counted_nowhere():
     class_map = np.array([[0, 1], [0, 2]], np.uint8)
-    assert np.allclose(Cover([], [0]).shares(view_of(class_map))[None], [0, 0.5, 0.5])
-    assert np.allclose(Cover([], [0, 1, 2]).shares(view_of(class_map))[None], 0)
+    assert np.allclose(Cover([], [0]).shares(shown(class_map))[None], [0, 0.5, 0.5])
+    assert np.allclose(Cover([], [0, 1, 2]).shares(shown(class_map))[None], 0)
 
 
 def changes(watch, shares, fps=10.0):

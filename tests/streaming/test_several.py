@@ -28,9 +28,9 @@ class Collect(Sink):
     def begin(self, figures):
         self.figures = figures
 
-    def write(self, frame, view, times):
-        self.seen.append((frame.stream, frame.index))
-        self.maps.append(view.class_map)
+    def write(self, result):
+        self.seen.append((result.frame.stream, result.frame.index))
+        self.maps.append(result.class_map)
 
 
 class Gone(Drawn):
@@ -62,7 +62,7 @@ def test_turn_goes_to_the_next_source_with_a_frame():
         for capture in captures.each:  # until two frames wait at each
             with captures._changed:
                 assert captures._changed.wait_for(lambda capture=capture: len(capture._held) == 2, 60)
-        taken = [next(iter(captures))[0].stream for _ in range(6)]
+        taken = [next(iter(captures)).stream for _ in range(6)]
     assert taken == [0, 1, 2, 0, 1, 2]
 
 
@@ -96,7 +96,7 @@ def test_limit_counts_for_each_source(engine):
 
 def test_figures_can_be_asked_while_it_runs(engine):
     sink, during = Collect(), []
-    run_feeds([Feed(Drawn(10), [sink])], engine, on_frame=lambda frame, view, times: during.append(sink.figures()[0]))
+    run_feeds([Feed(Drawn(10), [sink])], engine, on_frame=lambda result: during.append(sink.figures()[0]))
     assert [f.state for f in during[:1]] == ["open"] and during[-1].frames_in == 10
     assert during[-1].size == (48, 64) and during[-1].last_frame_ms >= 0
     assert during[-1].frame_age_ms.p50 > 0 and sink.figures()[0].state == "ended"

@@ -13,20 +13,18 @@ from hypothesis import strategies as st
 
 from fcn_edge.data.base import labels_from_file
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.frame import Frame, Times
-from fcn_edge.streaming.pipeline import run, segment
+from fcn_edge.frame import Frame
+from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.sinks import display, sink_from_uri, video
 from fcn_edge.streaming.sinks.masks import png_from_class_map
 from fcn_edge.streaming.sources import source_from_uri
 from tests.streaming.conftest import Drawn, expected_class_map, picture
 
-TIMES = Times(1_000_000, 2_000_000, 3_000_000, 7_000_000)
-
 
 def _write(sink, engine, indices, size=(48, 64), source="drawn"):
     for index in indices:
         frame = Frame(picture(index, size), index, index * 40_000_000, source)
-        sink.write(frame, segment(frame, engine)[0], TIMES)
+        sink.write(engine.segment(frame))
 
 
 def _frames(path):
@@ -67,10 +65,10 @@ def test_older_video_stays_until_the_new_one_is_whole(tmp_path, engine):
 
 def test_failing_sink_leaves_what_plays_up_to_there(tmp_path, engine, monkeypatch):
     class Breaks(video.Painter):
-        def picture(self, frame, view, times):
-            if frame.index == 3:
+        def picture(self, result):
+            if result.frame.index == 3:
                 raise RuntimeError("drawing")
-            return super().picture(frame, view, times)
+            return super().picture(result)
 
     monkeypatch.setattr("fcn_edge.streaming.sinks.Painter", Breaks)
     source = Drawn(9)
@@ -215,9 +213,9 @@ def test_full_disk_leaves_a_video_that_plays_up_to_its_last_second(tmp_path, eng
     sink = sink_from_uri(str(tmp_path / "o.mp4"), engine, source=source)
     noise = np.random.default_rng(0).integers(0, 255, (200, 48, 64, 3), np.uint8)
     shown = [Frame(image, index, 0, "drawn") for index, image in enumerate(noise)]
-    views = [segment(frame, engine)[0] for frame in shown]
+    results = [engine.segment(frame) for frame in shown]
     with largest_file(150_000), pytest.raises(BadInput, match="the disk is full; the video holds what came before"):
-        [sink.write(frame, view, TIMES) for frame, view in zip(shown, views)]
+        [sink.write(result) for result in results]
     assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
     assert len(_frames(tmp_path / "o.mp4")) >= sink.count - source.fps > 0  # a second
 
@@ -227,7 +225,7 @@ def test_mask_that_could_not_be_written_leaves_nothing(tmp_path, engine, largest
     frame = Frame(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8), 0, 0, "drawn")
     with largest_file(600):
         with pytest.raises(BadInput, match="cannot be written"):
-            sink.write(frame, segment(frame, engine)[0], TIMES)
+            sink.write(engine.segment(frame))
         sink.close()
     assert list(tmp_path.iterdir()) == []
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from fcn_edge.frame import Frame, Style, Times
-from fcn_edge.streaming.pipeline import segment
 from fcn_edge.streaming.viewer import Figures, Painter, annotated, legend_rows, measures_for
 from tests.streaming.conftest import picture
 
@@ -17,32 +16,31 @@ SIZES = [(240, 320), (360, 480), (540, 960), (1080, 1920), (640, 200), (60, 90),
 
 
 def _seen(engine, size=(48, 64), style=Style()):  # noqa: B008 - frozen
-    frame = Frame(picture(2, size), 4, 0, "x")
-    return frame, segment(frame, engine, style)[0]
+    return engine.segment(Frame(picture(2, size), 4, 0, "x"), style)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_picture_has_the_frame_size_and_inputs_stay_untouched(engine, size):
-    frame, view = _seen(engine, size)
-    image, overlay = frame.image.copy(), view.overlay.copy()
-    drawn = annotated(frame, view, engine.spec, FIGURES)
+    result = _seen(engine, size)
+    image, overlay = result.frame.image.copy(), result.overlay.copy()
+    drawn = annotated(result, engine.spec, FIGURES)
     assert drawn.shape == (*size, 3) and drawn.dtype == np.uint8
-    assert np.array_equal(frame.image, image) and np.array_equal(view.overlay, overlay)
+    assert np.array_equal(result.frame.image, image) and np.array_equal(result.overlay, overlay)
 
 
 @pytest.mark.parametrize("size", [(240, 320), (1080, 1920)])
 def test_panels_stand_in_the_upper_corners_and_leave_the_middle_free(engine, size):
-    frame, view = _seen(engine, size)
-    changed = (annotated(frame, view, engine.spec, FIGURES) != view.overlay).any(2)
+    result = _seen(engine, size)
+    changed = (annotated(result, engine.spec, FIGURES) != result.overlay).any(2)
     assert changed[: size[0] // 3, : size[1] // 4].any() and changed[: size[0] // 3, -size[1] // 4 :].any()
     assert not changed[size[0] * 3 // 4 :].any()
     assert not changed[:, size[1] // 2].any()
 
 
 def test_without_an_overlay_the_frame_is_annotated(engine):
-    frame, view = _seen(engine, (240, 320), Style(overlay=False))
-    drawn = annotated(frame, view, engine.spec, FIGURES)
-    assert np.array_equal(drawn[-20:], frame.image[-20:]) and not np.array_equal(drawn, frame.image)
+    result = _seen(engine, (240, 320), Style(overlay=False))
+    drawn = annotated(result, engine.spec, FIGURES)
+    assert np.array_equal(drawn[-20:], result.frame.image[-20:]) and not np.array_equal(drawn, result.frame.image)
 
 
 def test_legend_lists_present_classes_by_frequency(engine):
@@ -54,11 +52,11 @@ def test_legend_lists_present_classes_by_frequency(engine):
 def test_legend_of_many_classes_is_cut_to_what_fits(engine):
     names = tuple(f"a class with quite a long name {n}" for n in range(200))
     spec = replace(engine.spec, classes=names, palette=((1, 2, 3),) * 200)
-    frame, view = _seen(engine, (240, 320))
-    view = replace(view, pixels_per_class=np.arange(200))
-    drawn = annotated(frame, view, spec, FIGURES)
-    assert np.array_equal(drawn[-4:], view.overlay[-4:])
-    assert np.array_equal(drawn[:, 160], view.overlay[:, 160])
+    result = _seen(engine, (240, 320))
+    result = replace(result, pixels_per_class=np.arange(200))
+    drawn = annotated(result, spec, FIGURES)
+    assert np.array_equal(drawn[-4:], result.overlay[-4:])
+    assert np.array_equal(drawn[:, 160], result.overlay[:, 160])
 
 
 def test_text_grows_with_the_frame():
@@ -70,7 +68,7 @@ def test_painter_averages_and_counts_what_never_came(engine):
     painter = Painter(engine)
     for index in (0, 1, 4):
         frame = Frame(picture(index), index, index * 100_000_000, "x")
-        painter.picture(frame, segment(frame, engine)[0], Times(1_000_000, 2_000_000, 3_000_000, 6_000_000))
+        painter.picture(replace(engine.segment(frame), times=Times(1_000_000, 2_000_000, 3_000_000, 6_000_000)))
     figures = painter.figures(frame)
     assert (figures.index, figures.dropped, figures.infer_ms, figures.age_ms) == (4, 2, 2.0, 6.0)
     assert figures.fps == pytest.approx(5.0)  # three pictures in 0.4 s
@@ -78,5 +76,5 @@ def test_painter_averages_and_counts_what_never_came(engine):
 
 
 def test_painter_without_legend_gives_the_overlay(engine):
-    frame, view = _seen(engine)
-    assert Painter(engine, legend=False).picture(frame, view, Times(0, 0, 0, 0)) is view.overlay
+    result = _seen(engine)
+    assert Painter(engine, legend=False).picture(result) is result.overlay

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Frame
 from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.sinks.base import Sink
 from fcn_edge.streaming.writer import DEPTH, Writer
-from tests.streaming.conftest import Drawn
+from tests.streaming.conftest import Drawn, result_of
 
-TIMES = Times(1, 2, 3, 6)
 PATIENCE_S = 30
 
 
@@ -27,10 +26,10 @@ class Noting(Sink):
         self.released = released
         self.closed = self.discarded = 0
 
-    def write(self, frame, view, times):
+    def write(self, result):
         if self.released is not None:
             assert self.released.wait(PATIENCE_S)
-        self.indices.append(frame.index)
+        self.indices.append(result.frame.index)
 
     def close(self):
         self.closed += 1
@@ -42,8 +41,7 @@ class Noting(Sink):
 def put(writer: Writer, indices) -> None:
     image = np.zeros((2, 2, 3), np.uint8)
     for index in indices:
-        view = View(image[..., 0], None, np.array([4]))
-        writer.put(Frame(image, index, index, "x"), view, TIMES)
+        writer.put(result_of(Frame(image, index, index, "x"), image[..., 0]))
 
 
 def test_live_stream_does_not_wait_for_a_slow_sink_and_counts_what_it_missed():
@@ -59,7 +57,7 @@ def test_live_stream_does_not_wait_for_a_slow_sink_and_counts_what_it_missed():
 def test_slow_sink_does_not_hold_up_another():
     slow, quick = Noting("slow:", threading.Event()), Noting("quick:")
     came = threading.Event()
-    quick.write = lambda frame, view, times: came.set()
+    quick.write = lambda result: came.set()
     with Writer([slow, quick], may_miss=True) as writer:
         put(writer, [0])
         assert came.wait(PATIENCE_S)
@@ -92,9 +90,9 @@ def test_times_are_noted_of_views_that_every_sink_took():
 
 def test_sink_that_cannot_write_ends_the_run_with_a_summary_and_the_others_are_closed(engine):
     class Full(Noting):
-        def write(self, frame, view, times):
-            super().write(frame, view, times)
-            if frame.index == 3:
+        def write(self, result):
+            super().write(result)
+            if result.frame.index == 3:
                 raise BadInput("the disk is full")
 
         def discard(self):

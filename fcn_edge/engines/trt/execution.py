@@ -7,23 +7,25 @@ frame and hands its result over. With two in flight the GPU works while the host
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fcn_edge.engines.base import Engine, Execution
+from fcn_edge.engines.base import Engine, Execution, Place
 from fcn_edge.engines.trt.cuda import Cuda, CudaFailed, CudaGraph, Event, Memory, Pinned
 from fcn_edge.engines.trt.frames import FramePath, layout_of
 from fcn_edge.engines.trt.kernels import FrameLayout, Kernels
 from fcn_edge.engines.trt.plan_options import NvidiaTarget
 from fcn_edge.engines.trt.vendor import heard, made, recorded, vendor_calls
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.frame import Style, View
+from fcn_edge.frame import Frame, Result, Style, Times
 from fcn_edge.spec import ModelSpec, Precision
 
 log = logging.getLogger(__name__)
@@ -67,13 +69,13 @@ class PlanEngine(Engine):
         super().__init__(spec, precision=precision, execution=execution, path=path)
         self.target, self.runtime = target, f"{target} {trt.__version__}"
         self.gpu = cuda.gpu
-        self._trt, self._cuda, self._busy = trt, cuda, deque[_Slot]()
+        self._trt, self._cuda = trt, cuda
         self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None
         self.in_flight = in_flight
         self._use_graph = cuda_graph and cuda.driver.can_capture
-        self._slots: list[_Slot] = []
+        self._slots: deque[_Slot] = deque()  # the next first
         self._shape: tuple[int, ...] = ()
         self._kernels: Kernels | None = None
         self._path: FramePath | None = None
@@ -94,54 +96,38 @@ class PlanEngine(Engine):
         name = "device_memory_size_v2" if hasattr(self._engine, "device_memory_size_v2") else "device_memory_size"
         return self._cuda.device_bytes + int(getattr(self._engine, name))
 
-    def infer(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """As `Engine.infer`; straight from pinned memory into `out` where it is given."""
-        if out is None or self._under_way:
-            return super().infer(x, out)
-        self.start(x)
-        try:
-            return self._finish(out)
-        finally:
-            self._under_way.clear()
-
-    def _begin(self, x: np.ndarray) -> None:
-        if x.shape != self._shape and self._busy:
-            raise BadInput(f"{self.path.name}: frames of {self._shape} are under way; wait for them first")
+    def _begin_input(self, x: np.ndarray, place: Place) -> Callable[[], np.ndarray]:
         with self._told("run"):
             if x.shape != self._shape:
                 self._reserve(x.shape)
-            slot = next(slot for slot in self._slots if slot not in self._busy)
+            slot = self._slots[0]
             np.copyto(slot.frame.array, x)
             self._queue(slot)
-            self._busy.append(slot)
+        self._slots.rotate(-1)
+        return partial(self._output_of, slot)
 
-    def _finish(self, out: np.ndarray | None = None) -> np.ndarray:
-        slot = self._busy.popleft()
+    def _output_of(self, slot: _Slot) -> np.ndarray:
         with self._told("run"):
             slot.done.wait()
-        result = slot.result.array
-        dtype = np.dtype(np.uint8 if self.spec.head.kind == "classes" else np.float32)
-        if out is None:
-            return result.astype(dtype)
-        if out.shape != result.shape or out.dtype != dtype:
-            raise BadInput(f"out is {out.dtype}{out.shape}; this engine yields {dtype}{result.shape}")
-        np.copyto(out, result, casting="unsafe")  # half precision, or wider classes
-        return out
+        return slot.result.array.astype(np.uint8 if self.spec.head.kind == "classes" else np.float32)
 
-    def segment(self, image: np.ndarray, style: Style = Style()) -> View:  # noqa: B008 - frozen
+    def _begin_frame(self, frame: Frame, style: Style) -> Callable[[], Result]:
         """As `Engine.segment`, on the device where the kernels were built; there NV12 (H * 3 / 2, W) is taken too.
 
         Resized pixels may differ by one level from OpenCV's, and so a class where two are nearly equal.
         """
-        self._require_open()
-        if self._under_way or self._kernels is None or self.spec.preprocess.interpolation == "area":
-            return super().segment(image, style)
-        layout = layout_of(image)
+        if self._started or self._kernels is None or self.spec.preprocess.interpolation == "area":
+            return super()._begin_frame(frame, style)
+        begun = time.monotonic_ns()
+        layout = layout_of(frame.image)
         with self._told("run"):
             if self._path is None or (self._path.layout, self._path.style) != (layout, style):
                 self._make_path(self._kernels, layout, style)
             assert self._path is not None
-            return self._path.segment(image)
+            view = self._path.segment(frame.image)
+        done = time.monotonic_ns()
+        times = Times(0, done - begun, 0, done - frame.captured_ns, frame.capture_ns)
+        return lambda: Result(frame, *view, times=times)
 
     def _make_path(self, kernels: Kernels, layout: FrameLayout, style: Style) -> None:
         """For frames like these, in place of what was there."""
@@ -234,7 +220,7 @@ class PlanEngine(Engine):
             for part in (slot.graph, slot.done, slot.result, slot.frame, slot.device_out, slot.device_in):
                 if part is not None:
                     part.close()
-        self._slots, self._shape = [], ()
+        self._slots, self._shape = deque(), ()
         if not self._context.set_input_shape(self._input, shape):
             reason = self._range() or self._said()
             raise BadInput(f"{self.path}: the plan does not take frames of {_by_x(shape)}: {reason}")
@@ -313,7 +299,6 @@ class PlanEngine(Engine):
 
     def _release(self) -> None:
         """Wait, then free: context, engine and runtime in that order, then everything of CUDA."""
-        self._busy.clear()
         try:
             with self._cuda.active():
                 try:

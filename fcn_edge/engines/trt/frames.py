@@ -13,15 +13,17 @@ import numpy as np
 from fcn_edge.engines.trt.cuda import Cuda, CudaGraph, Memory, Pinned, Stream
 from fcn_edge.engines.trt.kernels import FrameLayout, InputKernel, Kernels, ViewKernel
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Style, View
+from fcn_edge.frame import Style
 from fcn_edge.spec import ModelSpec
-from fcn_edge.transforms import ink_table, output_sampling
+from fcn_edge.transforms import View, ink_table, output_sampling
 
 COUNTS = 256
 
 
 def layout_of(image: np.ndarray) -> FrameLayout:
     """Of (H, W, 3) uint8 BGR, or (H * 3 / 2, W) uint8 NV12. Raises BadInput for anything else."""
+    if not isinstance(image, np.ndarray):
+        raise BadInput(f"the image is {type(image).__name__}; expected a numpy array (H, W, 3) uint8 BGR")
     if image.dtype == np.uint8 and image.size and image.ndim == 3 and image.shape[2] == 3:
         return FrameLayout(image.shape[0], image.shape[1])
     if image.dtype == np.uint8 and image.size and image.ndim == 2 and image.shape[0] % 3 == 0:
@@ -84,7 +86,7 @@ class FramePath:
         self._runs += 1
         counts = self._counts.host.array[: self._classes].astype(np.int64)
         overlay = None if self._overlay is None else self._overlay.host.array.copy()
-        return View(self._class_map.host.array.copy(), overlay, counts)
+        return View(self._class_map.host.array.copy(), overlay, counts, True)
 
     def _queue(self) -> None:
         stream, (source, output), frame = self._stream, self._network, self._frame.device

@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Result
 
 PICTURE_EDGE = 960  # pixels of the longer edge
 MAP_EDGE = 640
@@ -33,9 +33,9 @@ def message(header: Mapping[str, Any], *parts: bytes) -> bytes:
 class Shot:
     """One view on its way to viewers. number: counts the views of its stream."""
 
-    def __init__(self, number: int, frame: Frame, view: View, times: Times) -> None:
+    def __init__(self, number: int, result: Result) -> None:
         self.number = number
-        self._content: tuple[Frame, View, Times] | None = (frame, view, times)
+        self._result: Result | None = result
         self._payload = b""
         self._lock = threading.Lock()
 
@@ -43,9 +43,9 @@ class Shot:
     def payload(self) -> bytes:
         """The message of this view; the first who asks encodes it, the others wait for it."""
         with self._lock:
-            if self._content is not None:
-                self._payload = _encoded(*self._content)
-                self._content = None  # frees the pictures
+            if self._result is not None:
+                self._payload = _encoded(self._result)
+                self._result = None  # frees the pictures
             return self._payload
 
 
@@ -61,10 +61,11 @@ class Board:
         self._told: tuple[float, bytes] = (float("-inf"), b"")
         self._changed = threading.Condition()
 
-    def post(self, frame: Frame, view: View, times: Times) -> None:
+    def post(self, result: Result) -> None:
+        stream = result.frame.stream
         with self._changed:
-            before = self._latest.get(frame.stream)
-            self._latest[frame.stream] = Shot(before.number + 1 if before else 0, frame, view, times)
+            before = self._latest.get(stream)
+            self._latest[stream] = Shot(before.number + 1 if before else 0, result)
             self._changed.notify_all()
 
     def newer(self, seen: dict[int, int], patience_s: float) -> Sequence[Shot]:
@@ -93,10 +94,11 @@ class Board:
         return [stream for stream, shot in self._latest.items() if seen.get(stream) != shot.number]
 
 
-def _encoded(frame: Frame, view: View, times: Times) -> bytes:
+def _encoded(result: Result) -> bytes:
+    frame, times = result.frame, result.times
     picture = _shrunk(frame.image, PICTURE_EDGE, cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
-    class_map = _shrunk(view.class_map, MAP_EDGE, cv2.INTER_NEAREST)
+    class_map = _shrunk(result.class_map, MAP_EDGE, cv2.INTER_NEAREST)
     header = {
         "kind": "frame",
         "stream": frame.stream,
@@ -104,7 +106,7 @@ def _encoded(frame: Frame, view: View, times: Times) -> bytes:
         "presented_s": frame.presented_s,
         "size": [frame.image.shape[1], frame.image.shape[0]],
         "map": [class_map.shape[1], class_map.shape[0]],
-        "pixels": view.pixels_per_class.tolist(),
+        "pixels": result.pixels_per_class.tolist(),
         "stages_ms": {
             "capture": times.capture_ns / NS_PER_MS,
             "input": times.input_ns / NS_PER_MS,

@@ -1,4 +1,4 @@
-"""What every sink of views is."""
+"""What every sink is."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Result
 
 if TYPE_CHECKING:
     from fcn_edge.streaming.summary import StreamFigures
 
 
 class Sink:
-    """Takes views in order. `write` is called from one thread only; from one a source where a sink serves several.
+    """Takes results in order. `write` is called from one thread only; from one a source where a sink serves several.
 
-    needs_caller_thread: windows want the main thread. needs_overlay: shows `View.overlay`.
-    is_done: the user has seen enough. count: views written; missed: views that a live stream
+    needs_caller_thread: windows want the main thread. needs_overlay: shows `Result.overlay`.
+    is_done: the user has seen enough. count: results written; missed: results that a live stream
     did not wait with. notes: what was changed on the way out. greeting: what people have to know
-    before the first view, "" for nothing; it may hold a token and belongs on the terminal only.
+    before the first result, "" for nothing; it may hold a token and belongs on the terminal only.
     """
 
     needs_caller_thread = False
@@ -35,10 +35,10 @@ class Sink:
         self.greeting = ""
 
     def begin(self, figures: Callable[[], tuple[StreamFigures, ...]]) -> None:
-        """Called once before the first view; `figures` tells how each source stands, now and later, to any thread."""
+        """Called once before the first result; `figures` tells how each source stands, now and later, to any thread."""
 
-    def write(self, frame: Frame, view: View, times: Times) -> None:
-        """Take one view. Raises BadInput where it cannot be written."""
+    def write(self, result: Result) -> None:
+        """Take one result. Raises BadInput where it cannot be written."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class Sink:
 class Null(Sink):
     """Counts and forgets."""
 
-    def write(self, frame: Frame, view: View, times: Times) -> None:
+    def write(self, result: Result) -> None:
         self.count += 1
 
 

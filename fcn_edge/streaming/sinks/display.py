@@ -9,7 +9,7 @@ import sys
 import cv2
 
 from fcn_edge.errors import BackendMissing
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Result
 from fcn_edge.streaming.sinks.base import Sink
 from fcn_edge.streaming.viewer import Painter
 
@@ -29,8 +29,8 @@ class Display(Sink):
         require_display()
         self._painter, self._window = painter, f"fcn-edge {number}"
 
-    def write(self, frame: Frame, view: View, times: Times) -> None:
-        cv2.imshow(self._window, self._painter.picture(frame, view, times))
+    def write(self, result: Result) -> None:
+        cv2.imshow(self._window, self._painter.picture(result))
         key = cv2.waitKey(1) & 0xFF
         self.count += 1
         self.is_done = key in QUIT_KEYS or cv2.getWindowProperty(self._window, cv2.WND_PROP_VISIBLE) < 1

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Result
 from fcn_edge.streaming.sinks.base import Sink
 from fcn_edge.streaming.summary import StreamFigures
 
@@ -29,7 +29,7 @@ class Journal(Sink):
         self._thread = threading.Thread(target=self._work, args=(figures,), name="journal", daemon=True)
         self._thread.start()
 
-    def write(self, frame: Frame, view: View, times: Times) -> None:
+    def write(self, result: Result) -> None:
         self.count += 1
 
     def close(self) -> None:

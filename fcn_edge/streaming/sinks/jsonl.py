@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Frame, Result
 from fcn_edge.outputs import require_apart, require_lines, require_outputs
 from fcn_edge.spec import ModelSpec
 from fcn_edge.streaming.clock import StreamClock
@@ -81,12 +81,12 @@ class Statistics(Sink):
         if not is_live and (kept := keep_unfinished(path)):
             self.notes.append(f"{path.name}: {kept}")
 
-    def write(self, frame: Frame, view: View, times: Times) -> None:
-        shares = self._cover.shares(view)
+    def write(self, result: Result) -> None:
+        shares = self._cover.shares(result)
         line = {
-            **moment(frame, self._clock),
+            **moment(result.frame, self._clock),
             "source": self._source,
-            "age_ms": round(times.age_ns / 1e6, 3),
+            "age_ms": round(result.times.age_ns / 1e6, 3),
             "shares": self._named(shares.pop(None)),
             "regions": {str(name): self._named(share) for name, share in shares.items()},
         }
@@ -168,12 +168,12 @@ class Events(Sink):
         self._log, self._clock, self._cover, self._source = log, clock, cover, source
         self._watches = watches
 
-    def write(self, frame: Frame, view: View, times: Times) -> None:
+    def write(self, result: Result) -> None:
         def tell(change: Change) -> None:
-            self._log.add({**moment(frame, self._clock), "source": self._source, **_told(change)})
+            self._log.add({**moment(result.frame, self._clock), "source": self._source, **_told(change)})
             self.count += change.has_begun
 
-        self._watches.see(self._cover.shares(view), self._clock.seconds(frame), tell)
+        self._watches.see(self._cover.shares(result), self._clock.seconds(result.frame), tell)
 
     def close(self) -> None:
         self._log.close()

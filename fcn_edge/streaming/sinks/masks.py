@@ -18,7 +18,7 @@ import numpy as np
 from fcn_edge.atomic_io import whole_file
 from fcn_edge.data.base import IMAGE_SUFFIXES
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Frame, Result
 from fcn_edge.outputs import MARK, PNG_HEAD, marked_png
 from fcn_edge.streaming.sinks.base import Sink, require_writable
 
@@ -69,12 +69,12 @@ class Masks(Sink):
                 f" write the masks to another folder{beside}"
             )
 
-    def write(self, frame: Frame, view: View, times: Times) -> None:
-        path = self.folder / self._pattern.replace("*", self._name(frame))
+    def write(self, result: Result) -> None:
+        path = self.folder / self._pattern.replace("*", self._name(result.frame))
         if path.exists() and not is_own_mask(path):
             raise BadInput(f"{path}: came while the run was going on; it is kept, and the run ends")
         with whole_file(path, replaces=True) as part:
-            part.write_bytes(png_from_class_map(view.class_map, self._palette))
+            part.write_bytes(png_from_class_map(result.class_map, self._palette))
         self.count += 1
 
     def _name(self, frame: Frame) -> str:

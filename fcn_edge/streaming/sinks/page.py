@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Frame, Style, Times, View
+from fcn_edge.frame import Result, Style
 from fcn_edge.redaction import redacted
 from fcn_edge.schema import to_mapping
 from fcn_edge.streaming.page.board import Board
@@ -84,8 +84,8 @@ class PageSink(Sink):
     def begin(self, figures: Callable[[], tuple[StreamFigures, ...]]) -> None:
         self._figures = figures
 
-    def write(self, frame: Frame, view: View, times: Times) -> None:
-        self._board.post(frame, view, times)
+    def write(self, result: Result) -> None:
+        self._board.post(result)
         self.count += 1
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from fcn_edge.errors import BackendMissing, BadInput, first_line
-from fcn_edge.frame import Frame, Times, View
+from fcn_edge.frame import Result
 from fcn_edge.outputs import MARK, require_apart, require_outputs
 from fcn_edge.streaming.clock import StreamClock
 from fcn_edge.streaming.sinks.base import Sink, require_writable
@@ -76,13 +76,13 @@ class Video(Sink):
         if kept := keep_unfinished(path):
             self._note(kept)
 
-    def write(self, frame: Frame, view: View, times: Times) -> None:
-        picture = self._fitted(self._painter.picture(frame, view, times))
+    def write(self, result: Result) -> None:
+        picture = self._fitted(self._painter.picture(result))
         try:
             self._require_disk()
             if self._recording is None:
                 self._recording = self._opened(picture)
-            self._recording.add(picture, self._clock.seconds(frame))
+            self._recording.add(picture, self._clock.seconds(result.frame))
         except FAILURES as error:
             self._end_on(error)
         self.count += 1

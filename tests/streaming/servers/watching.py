@@ -43,8 +43,9 @@ class _Collect(Sink):
     def begin(self, figures):
         self.figures = figures
 
-    def write(self, frame, view, times):
-        ready_ns = frame.captured_ns + times.age_ns
+    def write(self, result):
+        frame = result.frame
+        ready_ns = frame.captured_ns + result.times.age_ns
         self.shown.append(Shown(read_mark(frame.image), frame.image.shape[:2], frame.captured_ns, ready_ns))
 
 
