@@ -2,9 +2,9 @@
 
     python benchmarks/again.py first/record.json second/record.json --out again.json
 
-Of each row the ratio of its p50 (second by first), the same in units of the yardstick with its 95 % interval, which
-is the noise that gate states, and whether mIoU came out the same. Exit 1 where a row differs for sure by more than
-`--limit`, or in mIoU.
+Of each row the ratio of its p50 (second by first), the same in units of the reference workload with its 95 % interval,
+which is the noise that gate states, and whether mIoU came out the same. Exit 1 where a row differs for sure by more
+than `--limit`, or in mIoU.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from fcn_edge.atomic_io import read_json, write_json
+from fcn_edge.atomic_io import write_json
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.gating import Check, verdict_from_records
-from fcn_edge.records import name_of, rows_of
+from fcn_edge.gating import Check, gate
+from fcn_edge.records import Record, RecordRow
+from fcn_edge.schema import to_mapping
 
 SCHEMA = 1
 
@@ -33,7 +34,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where the comparison is written as JSON")
     given = parser.parse_args()
     try:
-        found = comparison(read_json(given.first), read_json(given.second), given.limit)
+        found = comparison(Record.from_file(given.first), Record.from_file(given.second), given.limit)
     except FcnEdgeError as error:
         print(f"again: {error}", file=sys.stderr)
         return error.exit_code
@@ -46,24 +47,24 @@ def main() -> int:
     return 0 if found["agrees"] else 1
 
 
-def comparison(first: Mapping[str, Any], second: Mapping[str, Any], limit: float) -> dict[str, Any]:
+def comparison(first: Record, second: Record, limit: float) -> dict[str, Any]:
     """Row by row, and whether they agree. Raises BadInput where the two cannot be compared, or have other rows."""
-    theirs, ours = rows_of(first, "the first record"), rows_of(second, "the second record")
-    checks = {check.name: check for check in verdict_from_records(second, first).checks}
+    theirs, ours = first.by_key, second.by_key
+    checks = {check.name: check for check in gate(second, first).checks}
     rows = []
     for key, row in theirs.items():
-        check = checks[f"{name_of(key)}: {'latency' if key in ours else 'row'}"]
+        check = checks[f"{key.name}: {'latency' if key in ours else 'row'}"]
         if key in ours:
-            rows.append(_compared(name_of(key), row, ours[key], check))
-    missing = [name_of(key) for key in theirs.keys() ^ ours.keys()]
+            rows.append(_compared(row, ours[key], check))
+    missing = [key.name for key in theirs.keys() ^ ours.keys()]
     agrees = not missing and all(row["same_miou"] and _may_be_within(row["interval"], limit) for row in rows)
     return {
         "schema": SCHEMA,
-        "suite": first.get("suite"),
-        "device": first["device"],
+        "suite": first.suite,
+        "device": to_mapping(first.device),
         "limit": limit,
-        "records": [first["sha256"], second["sha256"]],
-        "dates": [first["date"], second["date"]],
+        "records": [first.sha256, second.sha256],
+        "dates": [first.date, second.date],
         "missing": missing,
         "agrees": agrees,
         "summary": summary_of(rows),
@@ -71,22 +72,22 @@ def comparison(first: Mapping[str, Any], second: Mapping[str, Any], limit: float
     }
 
 
-def _compared(name: str, first: Mapping[str, Any], second: Mapping[str, Any], check: Check) -> dict[str, Any]:
-    one, other = first["latency_ms"]["p50"], second["latency_ms"]["p50"]
-    told = [
+def _compared(first: RecordRow, second: RecordRow, check: Check) -> dict[str, Any]:
+    one, other = first.latency_ms.p50, second.latency_ms.p50
+    ratios = [
         value / check.baseline if value and check.baseline else None for value in (check.value, check.low, check.high)
     ]
-    ratio, *interval = (None if value is None else round(value, 4) for value in told)
+    ratio, *interval = (None if value is None else round(value, 4) for value in ratios)
     return {
-        "name": name,
+        "name": first.name,
         "first_ms": one,
         "second_ms": other,
         "p50_ratio": round(other / one, 4),
         "ratio": ratio,
         "interval": interval,
-        "same_miou": first["miou"] == second["miou"],
-        "miou": [first["miou"], second["miou"]],
-        "same_file": first["model_sha256"] == second["model_sha256"],
+        "same_miou": first.miou == second.miou,
+        "miou": [first.miou, second.miou],
+        "same_file": first.model_sha256 == second.model_sha256,
     }
 
 
@@ -97,10 +98,10 @@ def _may_be_within(interval: list[float | None], limit: float) -> bool:
 
 def in_words(row: Mapping[str, Any]) -> str:
     if row["ratio"] is None:
-        return f"{row['p50_ratio']:.3f}x; too few turns for an interval"
+        return f"{row['p50_ratio']:.3f}x; too few rounds for an interval"
     low, high = row["interval"]
-    told = f"{row['p50_ratio']:.3f}x; beside the yardstick {row['ratio']:.3f}x ({low:.3f} to {high:.3f})"
-    return told if row["same_miou"] else told + "; mIoU differs"
+    words = f"{row['p50_ratio']:.3f}x; in units of the reference workload {row['ratio']:.3f}x ({low:.3f} to {high:.3f})"
+    return words if row["same_miou"] else words + "; mIoU differs"
 
 
 def summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from fcn_edge.atomic_io import read_json, whole_file, write_json
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, package_versions, this_device
 from fcn_edge.engines import Engine, EngineOptions, open_engine
-from fcn_edge.evaluation import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.frame import Frame, Style
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.percentiles import nearest_rank
@@ -80,7 +80,7 @@ def measured(path: Path, execution: str, given: argparse.Namespace) -> list[dict
         for schedule in given.schedules:
             options = EngineOptions(execution, given.threads, schedule=schedule)  # type: ignore[arg-type]
             engines.append(stack.enter_context(open_engine(path, target=given.target, options=options)))
-        scores = [evaluate_engine(engine, data) for engine in engines]
+        scores = [evaluate(engine, data) for engine in engines]
         stage_runs = [to_mapping(engine.stage_runs()) for engine in engines]
         times = alternating(engines, frames_of(given.data), given.rounds)
     rows = [row_of(*parts, scores[0], times[0]) for parts in zip(engines, scores, stage_runs, times, strict=True)]

@@ -45,7 +45,7 @@ from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 from fcn_edge.schema import to_mapping
 from fcn_edge.spec import Preprocess
-from fcn_edge.streaming.pipeline import stream
+from fcn_edge.streaming import stream
 from fcn_edge.streaming.sources import source_from_uri
 from fcn_edge.transforms import (
     class_map_from_scores,
@@ -268,7 +268,7 @@ def steady_run(path: Path, video: Path, threads: int, turns: int) -> dict[str, A
 
 def pipeline_fps(engine: Engine, video: Path) -> float:
     with source_from_uri(str(video)) as source:
-        for count, _ in enumerate(stream(source, engine)):
+        for count, _ in enumerate(stream(engine, source=source)):
             if count == STEADY_AFTER:
                 started = time.perf_counter()
     return (count - STEADY_AFTER) / (time.perf_counter() - started)
@@ -281,7 +281,7 @@ def identical(data: str | None) -> dict[str, Any]:
         return found
     pixels = 0
     items = dataset_from_name(data).items
-    with open_engine() as engine:
+    with open_engine(PACKAGED_NETWORK) as engine:
         for item in items:
             image = item.image()
             scores = engine.infer(input_from_frame(image, engine.spec.preprocess))[0]

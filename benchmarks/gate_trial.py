@@ -1,4 +1,4 @@
-"""Forty runs against one baseline while another process takes the CPU: what does the gate say to each?
+"""Forty runs against one baseline while another process uses the CPU: what is the gate's verdict on each?
 
     python benchmarks/gate_trial.py --out benchmarks/gate_trial.json
 
@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,19 +27,20 @@ import numpy as np
 
 from fcn_edge import open_engine
 from fcn_edge.atomic_io import write_json
-from fcn_edge.benchmark import BenchOptions, Variant, record_from_engines
-from fcn_edge.benchmark.record import per_turn
+from fcn_edge.benchmark import BenchOptions, Variant, bench
+from fcn_edge.benchmark.measurement import per_round
 from fcn_edge.benchmark.sensors import EnergyMeter
-from fcn_edge.benchmark.timing import alternating, first_images, percentiles
+from fcn_edge.benchmark.timing import first_images, interleaved_rounds
 from fcn_edge.calibration import int8_from_onnx
 from fcn_edge.calibration.placement import placement_for
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import git_commit, this_device
 from fcn_edge.engines import Engine, EngineOptions
 from fcn_edge.frame import Frame, Result, Style
-from fcn_edge.gating import Limits, Verdict, verdict_from_records
+from fcn_edge.gating import Limits, gate
 from fcn_edge.metrics import ImageScore, confusion_from_maps, scores_from_confusion, sparse_cells
-from fcn_edge.records import sealed
+from fcn_edge.progress import SILENT
+from fcn_edge.records import Latency, Record, RowScores
 from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 from fcn_edge.schema import to_mapping
 
@@ -67,9 +67,9 @@ def main() -> None:
             calib=PACKAGED_NETWORK,
             placement=placement_for("openvino", this_device()),
         ).path
-        baseline = record_from_engines([Variant(model, "openvino", "f32")], data, options=OPTIONS)
+        baseline = bench(Variant(model, "openvino", "f32"), data, options=OPTIONS)
         with open_engine(model, target="openvino", options=EngineOptions(threads=1)) as engine:
-            trials = [told(what, size, found, baseline) for what, size, found in runs(engine, data, baseline)]
+            trials = [judged(what, size, found, baseline) for what, size, found in runs(engine, data, baseline)]
     failures = [trial for trial in trials if not trial["as_it_must"]]
     write_json(
         given.out,
@@ -88,7 +88,7 @@ def main() -> None:
     sys.exit(1 if failures else 0)
 
 
-def runs(engine: Engine, data: Dataset, baseline: dict[str, Any]) -> Iterator[tuple[str, float, dict[str, Any]]]:
+def runs(engine: Engine, data: Dataset, baseline: Record) -> Iterator[tuple[str, float, Record]]:
     """(what was planted, how much of it, the record) of every run."""
     images = first_images(data, OPTIONS.frames)
     for _ in range(UNCHANGED):
@@ -103,12 +103,13 @@ def runs(engine: Engine, data: Dataset, baseline: dict[str, Any]) -> Iterator[tu
         yield "mIoU lost, points", points, timed_again(with_loss(baseline, maps, points), engine, images)
     lost = scored(baseline, [(labels, np.where(found == POLE, 1, found), item) for labels, found, item in maps])
     yield "a class lost", 1, timed_again(lost, engine, images)
-    for key, factor in (("size_mb", 1.05), ("size_mb", 3.8), ("peak_rss_mb", 1.4)):
-        yield (
-            f"{key}, x",
-            factor,
-            timed_again(changed(baseline, {key: baseline["rows"][0][key] * factor}), engine, images),
-        )
+    row = baseline.rows[0]
+    for factor in (1.05, 3.8):
+        larger = changed(baseline, {"size_mb": row.size_mb * factor})
+        yield "size_mb, x", factor, timed_again(larger, engine, images)
+    if row.peak_rss_mb is not None:
+        larger = changed(baseline, {"peak_rss_mb": row.peak_rss_mb * 1.4})
+        yield "peak_rss_mb, x", 1.4, timed_again(larger, engine, images)
 
 
 class Slowed:
@@ -132,23 +133,21 @@ class Slowed:
         return replace(result, times=replace(times, infer_ns=times.infer_ns + more_ns, age_ns=times.age_ns + more_ns))
 
 
-def timed_again(record: dict[str, Any], engine: Any, images: list[np.ndarray]) -> dict[str, Any]:
+def timed_again(record: Record, engine: Any, images: list[np.ndarray]) -> Record:
     """The record with latencies of now."""
-    turns = alternating([engine], images, OPTIONS, EnergyMeter(), lambda done, total: None)[0]
-    raw = np.array([times.infer_ns for times in turns.times]) / 1e6
-    latency = {**percentiles(raw), "raw": raw.round(3).tolist()}
-    return changed(record, {"latency_ms": latency, **per_turn(turns)})
+    rounds = interleaved_rounds([engine], images, OPTIONS, EnergyMeter(), SILENT)[0]
+    latency = Latency.of(np.array([times.infer_ns for times in rounds.times]) / 1e6)
+    return changed(record, {"latency_ms": latency, **per_round(rounds)})
 
 
-def changed(record: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
-    found = deepcopy(record)
-    found["rows"][0] |= figures
-    return sealed(found)
+def changed(record: Record, figures: dict[str, Any]) -> Record:
+    """The record with other figures in its one row."""
+    return replace(record, rows=(replace(record.rows[0], **figures),))
 
 
-def with_loss(record: dict[str, Any], maps: list[Any], points: float) -> dict[str, Any]:
+def with_loss(record: Record, maps: list[Any], points: float) -> Record:
     """Tiles of the class maps take a wrong class, so many that the set's mIoU falls by `points`."""
-    wanted = record["rows"][0]["miou"] - points / 100
+    wanted = (record.rows[0].miou or 0) - points / 100
     low, high = 0.0, 0.5
     for _ in range(14):
         share = (low + high) / 2
@@ -156,7 +155,7 @@ def with_loss(record: dict[str, Any], maps: list[Any], points: float) -> dict[st
             record,
             [(labels, spoilt(class_map, share, number), item) for number, (labels, class_map, item) in enumerate(maps)],
         )
-        low, high = (share, high) if found["rows"][0]["miou"] > wanted else (low, share)
+        low, high = (share, high) if (found.rows[0].miou or 0) > wanted else (low, share)
     return found
 
 
@@ -172,20 +171,20 @@ def spoilt(class_map: np.ndarray, share: float, number: int) -> np.ndarray:
     return found
 
 
-def scored(record: dict[str, Any], maps: list[Any]) -> dict[str, Any]:
+def scored(record: Record, maps: list[Any]) -> Record:
     """The record with the scores of these class maps."""
-    classes = len(record["classes"])
+    classes = len(record.classes)
     matrices = [confusion_from_maps(labels, found.astype(np.uint8), classes) for labels, found, _ in maps]
     scores = scores_from_confusion(np.sum(matrices, 0))
-    before = record["rows"][0]["scores"]["images"]
-    images = [ImageScore(old["sha256"], old["sequence"], sparse_cells(matrix)) for old, matrix in zip(before, matrices)]
-    return changed(record, {"miou": scores.miou, "scores": {**to_mapping(scores), "images": to_mapping(images)}})
+    before = record.rows[0].images
+    images = [ImageScore(old.sha256, old.sequence, sparse_cells(matrix)) for old, matrix in zip(before, matrices)]
+    return changed(record, {"miou": scores.miou, "scores": RowScores.of(scores, images)})
 
 
-def told(what: str, size: float, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
-    """What the gate says to one run, and whether it may."""
-    verdict: Verdict = verdict_from_records(found, baseline, LIMITS)
-    failed = [check for check in verdict.checks if check.ok is False]
+def judged(what: str, size: float, found: Record, baseline: Record) -> dict[str, Any]:
+    """The gate's verdict on one run, and whether it is right."""
+    verdict = gate(found, baseline, limits=LIMITS)
+    failed = verdict.failed
     latency = next(check for check in verdict.checks if check.kind == "latency")
     miou = next(check for check in verdict.checks if check.kind == "miou")
     must_fail = (

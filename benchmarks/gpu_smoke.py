@@ -30,6 +30,8 @@ import numpy as np
 from fcn_edge.atomic_io import write_json
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, package_versions, this_device
+from fcn_edge.diagnosis.machine import Machine
+from fcn_edge.diagnosis.nvidia import nvidia_findings
 from fcn_edge.engines import EngineOptions, Target, open_engine
 from fcn_edge.engines.trt import require_target
 from fcn_edge.engines.trt.cuda import Cuda, Memory, Stream, open_cuda
@@ -38,8 +40,6 @@ from fcn_edge.engines.trt.vendor import missing_gpu
 from fcn_edge.errors import BackendMissing, FcnEdgeError
 from fcn_edge.frame import Style
 from fcn_edge.geometry import Sampling, frame_sampling, pad100, stretch, stride
-from fcn_edge.machine import Machine
-from fcn_edge.nvidia import nvidia_findings
 from fcn_edge.percentiles import nearest_rank
 from fcn_edge.registry import packaged_file
 from fcn_edge.schema import to_mapping

@@ -31,7 +31,7 @@ from fcn_edge.device import this_device
 from fcn_edge.engines import Engine, EngineOptions, engine_on_target
 from fcn_edge.engines.base import Execution
 from fcn_edge.engines.reference_check import fidelity
-from fcn_edge.evaluation import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.spec import ModelSpec
@@ -168,7 +168,7 @@ def measured(variants: list[Variant], data: Dataset, compared: int) -> dict[str,
     for made in variants:
         with made.opened(spec) as engine:
             near = fidelity(engine, reference, shown)
-            found = evaluate_engine(engine, data) if is_labelled else None
+            found = evaluate(engine, data) if is_labelled else None
         exact = exact or found
         row: dict[str, Any] = {
             "variant": made.name,

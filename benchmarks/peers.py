@@ -49,7 +49,7 @@ from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 from fcn_edge.schedule import EVERY
 from fcn_edge.schema import to_mapping
-from fcn_edge.streaming.pipeline import stream
+from fcn_edge.streaming import stream
 from fcn_edge.streaming.sources import source_from_uri
 
 SIZES = {"960x540": (540, 960), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
@@ -185,7 +185,7 @@ def contenders_of(files: Files, video: Path, engines: ExitStack) -> tuple[list[C
 def pipeline_pictures(engine: Engine, video: Path) -> Pictures:
     def pictures() -> Iterator[np.ndarray]:
         with source_from_uri(str(video)) as source:
-            for result in stream(source, engine, style=Style(OPACITY)):
+            for result in stream(engine, source=source, style=Style(OPACITY)):
                 assert result.overlay is not None
                 yield result.overlay
 

@@ -19,7 +19,7 @@ import numpy as np
 from fcn_edge import open_engine
 from fcn_edge.atomic_io import whole_file, write_json
 from fcn_edge.data import Dataset, dataset_from_name
-from fcn_edge.evaluation import evaluate_engine
+from fcn_edge.evaluation import evaluate
 from fcn_edge.frame import Style
 from fcn_edge.metrics import iou_by_name
 from fcn_edge.models.checkpoint import checkpoint_from_file
@@ -57,7 +57,7 @@ def measured(path: Path, data: Dataset, image: np.ndarray) -> tuple[dict[str, An
     recipe = checkpoint_from_file(path).header.network
     name = f"FCN-{recipe.stride}s"
     with open_engine(path) as engine:
-        found = evaluate_engine(engine, data, trimap=TRIMAP)
+        found = evaluate(engine, data, trimap=TRIMAP)
         class_map = engine.segment(image, Style(overlay=False)).class_map
     assert found.trimap is not None
     scores = asdict(found.scores)

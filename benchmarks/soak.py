@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -145,6 +145,19 @@ def restarting_server(kind: str) -> Iterator[str]:
         server.kill()
 
 
+class AfterEach:
+    """Progress that calls a function after each frame."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+
+    def update(self, task: str, done: int, total: int | None = None) -> None:
+        self._function()
+
+    def note(self, text: str) -> None:
+        """Drop it."""
+
+
 def soak(frames: int, fps: float, period: int, kind: str | None) -> dict[str, Any]:
     """Run, and judge."""
     samples: list[Sample] = []
@@ -163,7 +176,7 @@ def soak(frames: int, fps: float, period: int, kind: str | None) -> dict[str, An
             sources.append(ends.enter_context(source_from_uri(address, Patience(silent_s=2.0))))
         sink, done, started = Null("null:"), itertools.count(1), time.monotonic()
 
-        def note(*_: object) -> None:
+        def watch() -> None:
             number = next(done)
             if number % period == 0 and not any(source.is_retrying for source in sources):
                 samples.append(sample(started, number))
@@ -171,7 +184,7 @@ def soak(frames: int, fps: float, period: int, kind: str | None) -> dict[str, An
 
         policies = ("newest", "every", "newest")
         feeds = [Feed(source, [sink], policy) for source, policy in zip(sources, policies)]
-        summary = run_feeds(feeds, engine, on_frame=note)
+        summary = run_feeds(feeds, engine, progress=AfterEach(watch))
     return {
         **verdict(samples),
         "summary": figures_of(summary),

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import read_json, whole_file
-from fcn_edge.benchmark.report import label_of, miou_in_points
-from fcn_edge.records import require_plausible
+from fcn_edge.benchmark.report import device_words, miou_in_points
+from fcn_edge.records import REFERENCE, Record, RecordRow, require_plausible
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
@@ -63,59 +63,60 @@ def table_named(name: str) -> str:
         return "\n".join(trial_table(found))
     if "summary" in found:
         return "\n".join(again_table(found["summary"]))
-    sizes = {(row["model"], row["height"], row["width"]) for row in found["rows"]}
-    return "\n".join(sweep_table(found) if len(sizes) > MANY else row_table(found))
+    record = Record.from_mapping(found, file)
+    sizes = {(row.model, row.height, row.width) for row in record.rows}
+    return "\n".join(sweep_table(record) if len(sizes) > MANY else row_table(record))
 
 
-def row_table(record: Mapping[str, Any]) -> list[str]:
+def row_table(record: Record) -> list[str]:
     """Rows that compete, fastest first; sizes and networks are named where there are several."""
-    rows = [row for row in record["rows"] if row["target"] != "reference"]
-    several = len({(row["model"], row["height"], row["width"]) for row in rows}) > 1
+    rows = [row for row in record.rows if row.target != REFERENCE]
+    several = len({(row.model, row.height, row.width) for row in rows}) > 1
     head = ["network", "size"] if several else []
     head += ["precision", "engine", "network, p50 ms", "with input and overlay, ms", "mIoU", "MB"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for row in sorted(rows, key=lambda row: row["latency_ms"]["p50"]):
-        target, version = row["target"], row["runtime"].partition(" ")[2]
-        miou = "random weights" if row["weights"].startswith("random") else miou_in_points(row)
-        cells = [row["model"], f"{row['height']}x{row['width']}"] if several else []
+    for row in sorted(rows, key=lambda row: row.latency_ms.p50):
+        version = row.runtime.partition(" ")[2]
+        cells = [row.model, f"{row.height}x{row.width}"] if several else []
         cells += [
-            label_of(row),
-            f"{ENGINES.get(target, target)} {version}",
-            f"{row['latency_ms']['p50']:.1f}",
-            f"{row['end_to_end_ms']['p50']:.1f}",
-            miou,
-            f"{row['size_mb']:.1f}",
+            row.label,
+            f"{ENGINES.get(row.target, row.target)} {version}",
+            f"{row.latency_ms.p50:.1f}",
+            f"{row.end_to_end_ms.p50:.1f}",
+            "random weights" if row.weights.startswith("random") else miou_in_points(row),
+            f"{row.size_mb:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def sweep_table(record: Mapping[str, Any]) -> list[str]:
+def sweep_table(record: Record) -> list[str]:
     """A line for each network and size: p50 of each precision on each engine, and mIoU of each on the first one."""
-    kinds = list(
-        dict.fromkeys((row["target"], label_of(row)) for row in record["rows"] if row["target"] != "reference")
-    )
+    kinds = list(dict.fromkeys((row.target, row.label) for row in record.rows if row.target != REFERENCE))
     kinds.sort(key=lambda kind: list(ENGINES).index(kind[0]))
     first = [kind for kind in kinds if kind[0] == kinds[0][0]]
     heads = [f"{ENGINES[target]} {label}, ms" for target, label in kinds] + [f"mIoU {label}" for _, label in first]
     lines = [f"| network | size | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
-    networks: dict[tuple[str, int, int], dict[tuple[str, str], Any]] = {}
-    for row in record["rows"]:
-        here = networks.setdefault((row["model"], row["height"], row["width"]), {})
-        here[row["target"], label_of(row)] = row
+    networks: dict[tuple[str, int, int], dict[tuple[str, str], RecordRow]] = {}
+    for row in record.rows:
+        networks.setdefault((row.model, row.height, row.width), {})[row.target, row.label] = row
     for (model, height, width), rows in networks.items():
         times = [_time_of(rows.get(kind)) for kind in kinds]
-        mious = [f"{100 * rows[kind]['miou']:.2f}" if kind in rows else "-" for kind in first]
+        mious = [_miou_of(rows.get(kind)) for kind in first]
         lines.append(f"| {model} | {height}x{width} | {' | '.join(times + mious)} |")
     return lines
 
 
-def _time_of(row: Mapping[str, Any] | None) -> str:
+def _time_of(row: RecordRow | None) -> str:
     """Bold on the front."""
     if row is None:
         return "-"
-    told = f"{row['latency_ms']['p50']:.1f}"
-    return f"**{told}**" if row["pareto"] else told
+    time_ms = f"{row.latency_ms.p50:.1f}"
+    return f"**{time_ms}**" if row.pareto else time_ms
+
+
+def _miou_of(row: RecordRow | None) -> str:
+    return "-" if row is None or row.miou is None else f"{100 * row.miou:.2f}"
 
 
 def again_table(summary: Mapping[str, Any]) -> list[str]:
@@ -257,31 +258,32 @@ def _percent(share: float, digits: int) -> str:
     return f"{math.floor(share * 10 ** (2 + digits)) / 10**digits:.{digits}f} %"
 
 
-def results() -> list[tuple[str, dict[str, Any]]]:
+def results() -> list[tuple[str, Record]]:
     """Records that others have measured, by file name. Raises BadInput for one that cannot be."""
-    found = [(path.name, read_json(path)) for path in sorted(RESULTS.glob("*.json"))]
-    for name, record in found:
+    records = [(path.name, Record.from_file(path)) for path in sorted(RESULTS.glob("*.json"))]
+    for name, record in records:
         require_plausible(record, name)
-    return found
+    return records
 
 
-def device_table(records: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+def device_table(records: Sequence[tuple[str, Record]]) -> list[str]:
     """A line for each row on the front of each device's record."""
     if not records:
         return ["*No other device has been measured yet.*"]
     lines = ["| device | data | network | precision | engine | p50 ms | mIoU | record |", "|---" * 8 + "|"]
     for name, record in records:
-        device = record["device"]
-        title = f"{device['cpu']}, {device['cores']} cores" + (f", {device['jetpack']}" if device["jetpack"] else "")
-        for row in record["rows"]:
-            if row["pareto"]:
+        title = device_words(record, short=True)
+        if record.device is not None and record.device.jetpack:
+            title += f", {record.device.jetpack}"
+        for row in record.rows:
+            if row.pareto:
                 cells = (
                     title,
-                    record["data"],
-                    f"{row['model']} {row['height']}x{row['width']}",
-                    label_of(row),
-                    row["runtime"],
-                    f"{row['latency_ms']['p50']:.1f}",
+                    record.data,
+                    f"{row.model} {row.height}x{row.width}",
+                    row.label,
+                    row.runtime,
+                    f"{row.latency_ms.p50:.1f}",
                     miou_in_points(row),
                     f"[{name}](results/{name})",
                 )

@@ -13,7 +13,7 @@ import sys
 from fcn_edge.engines import EngineOptions, model_path, open_engine
 from fcn_edge.engines.base import Engine
 from fcn_edge.frame import Style
-from fcn_edge.streaming.pipeline import run
+from fcn_edge.streaming.pipeline import Feed, run_feeds
 from fcn_edge.streaming.sinks import sink_from_uri
 from fcn_edge.streaming.sources import source_from_uri
 
@@ -36,7 +36,7 @@ def figures_of(engine: Engine, video: str, viewers: int) -> tuple[float, float, 
         sink = sink_from_uri("http://127.0.0.1:0", engine, source=source)
         port = sink.uri.rpartition(":")[2]
         process = subprocess.Popen([sys.executable, "-c", LOOK, port, str(viewers)])
-        summary = run(source, engine, [sink], style=Style(overlay=False), policy="newest")
+        summary = run_feeds([Feed(source, [sink], "newest")], engine, style=Style(overlay=False))
         process.wait(10)
     return summary.stages_ms["infer"].p50 or 0.0, summary.frame_age_ms.p50 or 0.0, summary.fps
 

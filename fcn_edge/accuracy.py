@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -12,9 +10,10 @@ from fcn_edge.calibration.images import spread_indices
 from fcn_edge.data import Dataset
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.evaluation import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.intervals import difference_from_images
-from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxmodel import OnnxModel
+from fcn_edge.progress import NamedTask, Progress
 
 
 @dataclass(frozen=True)
@@ -36,16 +35,15 @@ class Accuracy:
 
 
 def measured_accuracy(
-    fp32: Path,
-    file: Path,
+    fp32: OnnxModel,
+    file: OnnxModel,
     data: Dataset,
     *,
     target: Target,
     options: EngineOptions,
     precision: str,
     budget: float | None,
-    on_stage: Callable[[str], None],
-    on_image: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> Accuracy:
     """Evaluate `file`, and the fp32 file that it was made from where it is another. budget: in points of mIoU.
 
@@ -53,19 +51,19 @@ def measured_accuracy(
         CheckFailed: more than the budget is lost.
     """
 
-    def evaluated(path: Path, label: str, chosen: EngineOptions) -> Evaluation:
-        on_stage(f"evaluating {label} on {data.name}")
-        with engine_on_target(path, target, chosen) as engine:
-            found = evaluate_engine(engine, data, on_image=lambda done, total: on_image(label, done, total))
+    def evaluated(model: OnnxModel, label: str, chosen: EngineOptions) -> Evaluation:
+        progress.note(f"evaluating {label} on {data.name}")
+        with engine_on_target(model, target, chosen) as engine:
+            found = evaluate(engine, data, progress=NamedTask(progress, label))
         for text in found.skipped:
-            on_stage(f"skipped: {text}")
+            progress.note(f"skipped: {text}")
         return found
 
     reached = evaluated(file, precision, options)
     for line in data.notes.lines:
-        on_stage(f"{data.name}: {line}")
+        progress.note(f"{data.name}: {line}")
     warnings = tuple(f"{data.name}: {text}" for text in reached.warnings)
-    if contract_from_onnx(fp32).quantization.precision != "fp32":
+    if fp32.precision != "fp32":
         return Accuracy(reached.scores.miou, None, warnings=warnings)
     if precision == "fp32":
         return Accuracy(reached.scores.miou, reached.scores.miou, warnings=warnings)

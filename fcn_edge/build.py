@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -43,9 +43,11 @@ from fcn_edge.engines.trt.plan_options import PlanOptions
 from fcn_edge.errors import BadInput, shown_as
 from fcn_edge.evaluation import require_fit_labels
 from fcn_edge.exporting import contract_file
-from fcn_edge.onnxfile import Quantization, contract_from_onnx
+from fcn_edge.onnxfile import Quantization
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxpairs import NOT_FOR_NVIDIA, require_signed_pairs
 from fcn_edge.outputs import require_apart, require_outputs
+from fcn_edge.progress import SILENT, Progress
 from fcn_edge.registry import Recipe
 from fcn_edge.schema import to_mapping
 from fcn_edge.spec import Precision
@@ -89,9 +91,6 @@ class Built:
     seconds: float
 
 
-Report = Callable[[str], None]
-
-
 def build_engine(
     model: str | Path | None,
     out: Path,
@@ -100,8 +99,7 @@ def build_engine(
     data: Dataset | None = None,
     spec: Path | None = None,
     recipe: Recipe | None = None,
-    on_stage: Report = lambda text: None,
-    on_image: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = SILENT,
 ) -> Built:
     """Export and calibrate where needed, compile, evaluate on `data`, write the engine directory.
 
@@ -116,9 +114,9 @@ def build_engine(
     if data is not None:
         require_fit_labels(data)
     with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch, _engine_folder(out) as part:
-        on_stage("reading the network")
+        progress.note("reading the network")
         given, notes = model_path(model), list[str]()
-        fp32 = contract_file(
+        given_file = contract_file(
             given,
             Path(scratch) / given.with_suffix(".onnx").name,
             spec=spec,
@@ -126,38 +124,39 @@ def build_engine(
             images=_some_pictures(options, data) if spec else (),
             warn=notes.append,
         )
+        fp32 = OnnxModel.from_file(given_file)
         for note in notes:
-            on_stage(f"warning: {note}")
+            progress.note(f"warning: {note}")
         budget = _budget(options, data, out)
-        file = _in_precision(fp32, part, options, data, budget, on_stage, on_image)
-        on_stage(f"compiling for {options.target}")
+        file = _in_precision(fp32, part, options, data, budget, progress)
+        saved = file.model
+        progress.note(f"compiling for {options.target}")
         with shown_as({file.path: given}):
             made = compiled(
-                file.path,
+                saved,
                 part,
                 target=options.target,
                 options=_engine_options(options),
                 plan=options.plan,
                 fp32=fp32,
-                on_progress=lambda what, share: on_image("compiling", round(100 * share), 100),
+                on_progress=lambda what, share: progress.update("compiling", round(100 * share), 100),
             )
-        held = _held_to_reference(fp32, file.path, options, data, on_stage)
+        held = _held_to_reference(fp32, saved, options, data, progress)
         accuracy = Accuracy(None, None)
         if data is not None:
             accuracy = measured_accuracy(
                 fp32,
-                file.path,
+                saved,
                 data,
                 target=_runs_on(options),
                 options=_engine_options(options),
                 precision=options.precision,
                 budget=options.max_miou_drop,
-                on_stage=on_stage,
-                on_image=on_image,
+                progress=progress,
             )
         manifest = _manifest(fp32, file, part, options, made, accuracy, held)
         manifest["warnings"] += notes + _warnings(file, data)
-        write_json(part / "spec.json", to_mapping(contract_from_onnx(file.path).spec))
+        write_json(part / "spec.json", to_mapping(saved.spec))
         if file.table is not None:
             file.table.save(part / "table.json")
         manifest = sealed(manifest)
@@ -252,53 +251,51 @@ def _budget_file(out: Path) -> Path:
 
 
 def _in_precision(
-    fp32: Path,
+    fp32: OnnxModel,
     part: Path,
     options: BuildOptions,
     data: Dataset | None,
     budget: Budget | None,
-    on_stage: Report,
-    on_image: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> Calibrated:
-    file, contract = part / onnx_name(options.target, options.precision), contract_from_onnx(fp32)
+    file, contract = part / onnx_name(options.target, options.precision), fp32.contract
     held = contract.quantization.precision
     if held != "fp32":
         _require_as_it_is(fp32, contract.quantization, options)
     if held != "fp32" or options.precision in ("fp32", "bf16"):
-        file.write_bytes(fp32.read_bytes())
-        return Calibrated(file, contract.quantization, None)
+        return Calibrated(fp32.save(file), contract.quantization, None)
     table = None
     if options.calib is not None:
-        on_stage("calibrating")
+        progress.note("calibrating")
         table = load_or_make_table(
             fp32,
             options.calib,
             method=options.method,
             count=options.calib_images,
             held_out=None if options.allow_overlap else data,
-            on_image=lambda done, total: on_image("calibrating", done, total),
-            on_note=lambda text: on_stage(f"calibration images: {text}"),
+            progress=progress,
         )
     wanted = cast(Precision, options.precision)
     placement = options.placement or placement_for(options.target, this_device())
     if budget is None or table is None:
         return quantized_file(fp32, file, precision=wanted, table=table, placement=placement)
-    on_stage(f"looking for INT8 within {budget.points:g} points of mIoU on {budget.data.name}")
+    progress.note(f"looking for INT8 within {budget.points:g} points of mIoU on {budget.data.name}")
     made, found = int8_within_budget(
-        fp32, file, budget, precision=wanted, table=table, placement=placement, on_layer=on_image
+        fp32, budget, precision=wanted, table=table, placement=placement, progress=progress
     )
+    made = made.save(file)
     for name in found.kept:
-        on_stage(f"kept in float: {name}, which gives back {found.gains[name]:+.2f} points")
+        progress.note(f"kept in float: {name}, which gives back {found.gains[name]:+.2f} points")
     return made
 
 
-def _require_as_it_is(file: Path, quantization: Quantization, options: BuildOptions) -> None:
+def _require_as_it_is(model: OnnxModel, quantization: Quantization, options: BuildOptions) -> None:
     """Raises BadInput where a file that is quantized or halved already would have to be made anew."""
-    held = quantization.precision
+    held, file = quantization.precision, model.path
     if held != options.precision:
         raise BadInput(f"{file}: is {held} already; {options.precision} is made from the fp32 file")
     if options.target.startswith("tensorrt"):
-        require_signed_pairs(file, str(file))
+        require_signed_pairs(model.graph, str(file))
     if options.calib is not None:
         raise BadInput(f"{file}: is {held} already, with scales of its own; leave --calib out, or give the fp32 file")
     if options.max_miou_drop is not None:
@@ -306,16 +303,16 @@ def _require_as_it_is(file: Path, quantization: Quantization, options: BuildOpti
 
 
 def _held_to_reference(
-    fp32: Path, file: Path, options: BuildOptions, data: Dataset | None, on_stage: Report
+    fp32: OnnxModel, file: OnnxModel, options: BuildOptions, data: Dataset | None, progress: Progress
 ) -> dict[str, Any]:
     """The manifest's account of engine against reference; empty where the engine does not run here."""
     if options.target.startswith("tensorrt") or find_spec(PACKAGES["reference"][0]) is None:
         return {}
-    on_stage("holding the engine against the reference run")
-    height, width = contract_from_onnx(file).spec.preprocess.size
+    progress.note("holding the engine against the reference run")
+    height, width = file.spec.preprocess.size
     scenes = data or dataset_from_name(f"{SCENES},size={height}x{width}")
     images = readable_images(scenes, HELD_IMAGES)
-    held = contract_from_onnx(fp32).quantization.precision
+    held = fp32.precision
     exact = fp32 if held == "fp32" and options.precision not in ("fp32", "bf16") else None
     found = held_to_reference(file, exact, images, target=options.target, options=_engine_options(options))
     if exact is not None and found.from_fp32 is not None and options.max_miou_drop is None:  # else the budget judges
@@ -329,7 +326,7 @@ def _engine_options(options: BuildOptions) -> EngineOptions:
 
 
 def _manifest(
-    fp32: Path,
+    fp32: OnnxModel,
     file: Calibrated,
     part: Path,
     options: BuildOptions,
@@ -337,12 +334,12 @@ def _manifest(
     accuracy: Accuracy,
     held: dict[str, Any],
 ) -> dict[str, Any]:
-    spec = contract_from_onnx(file.path).spec
+    spec = file.model.spec
     plan = part / (PLAN if options.target.startswith("tensorrt") else "model.onnx")
     return {
         "schema": 1,
         "name": spec.name,
-        "model_sha256": sha256_of_file(fp32),
+        "model_sha256": fp32.sha256,
         "table_sha256": file.quantization.table_sha256 or None,
         "spec_sha256": spec.sha256,
         "target": options.target,
@@ -369,7 +366,7 @@ def _manifest(
         "reference": held or None,
         "plan_sha256": sha256_of_file(plan),
         "plan_bytes": plan.stat().st_size,
-        "onnx_sha256": sha256_of_file(file.path),
+        "onnx_sha256": file.model.sha256,
         "trtexec": compiled.trtexec,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

@@ -26,20 +26,19 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.data.notes import Notes
 from fcn_edge.engines import Engine, EngineOptions, Target, open_engine
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, first_line
-from fcn_edge.evaluation import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.metrics import scores_from_confusion
 from fcn_edge.outputs import require_apart
-from fcn_edge.streaming.pipeline import Feed, run_feeds
+from fcn_edge.progress import SILENT, Progress
+from fcn_edge.streaming.pipeline import Feed, run_part
 from fcn_edge.streaming.sinks import SinkOptions, numbered, paths_of_sinks, sinks_of_sources
 from fcn_edge.streaming.sources import none_readable, source_from_uri
-from fcn_edge.streaming.summary import StreamLog, Summary, SummaryPart, part_from_logs, summary_from_parts
+from fcn_edge.streaming.summary import Summary, SummaryPart, summary_from_parts
 
 PART = 16  # images
 RETRIES = 5  # of a unit whose worker died
 LOOPBACK = "127.0.0.1"
 BEYOND_THIS_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray asks this on every system, once, at its import
-
-OnDone = Callable[[int, int], None]
 
 
 def evaluate_on_ray(
@@ -48,13 +47,13 @@ def evaluate_on_ray(
     *,
     target: Target,
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
-    on_image: OnDone = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> Evaluation:
-    """What `evaluate_engine` gives for the whole set, computed by the workers of a Ray cluster.
+    """What `evaluate` gives for the whole set, computed by the workers of a Ray cluster.
 
     RAY_ADDRESS names the cluster; without it one of this machine's cores is started and stopped again.
 
-    Raises BackendMissing without Ray or where its cluster is not there, and what `evaluate_engine` raises.
+    Raises BackendMissing without Ray or where its cluster is not there, and what `evaluate` raises.
     """
     labelled = dataset_from_name(data)
     total = len(labelled.items)
@@ -64,7 +63,7 @@ def evaluate_on_ray(
     with closing(_done_on_ray(task, starts)) as done:
         for number, part in done:
             found[number] = part
-            on_image(sum(len(each.images) for each in found.values()), total)
+            progress.update("evaluating", sum(len(each.images) for each in found.values()), total)
     whole = joined([found[number] for number in range(len(starts))])
     if not whole.images:
         raise none_readable(labelled.name, total, whole.skipped[0])
@@ -75,7 +74,7 @@ def _evaluated(model: str, target: Target, options: EngineOptions, data: str, st
     """In a worker: the images from `start` on."""
     whole = dataset_from_name(data)
     items = [whole.items[index] for index in range(start, min(start + PART, len(whole.items)))]
-    return evaluate_engine(_engine(model, target, options), replace(whole, items=items), may_be_empty=True)
+    return evaluate(_engine(model, target, options), replace(whole, items=items), may_be_empty=True)
 
 
 @functools.lru_cache(maxsize=1)
@@ -113,7 +112,7 @@ def run_on_ray(
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
     drawn: SinkOptions = SinkOptions(),  # noqa: B008 - frozen
     limit: int | None = None,
-    on_video: OnDone = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> Summary:
     """What `run_feeds` does with several recordings, each segmented by one worker of a Ray cluster (`evaluate_on_ray`).
 
@@ -136,7 +135,7 @@ def run_on_ray(
         with closing(_done_on_ray(task, units, cores=options.threads or 1)) as done:
             for number, part in done:
                 found[number] = part
-                on_video(len(found), total)
+                progress.update("videos", len(found), total)
     except KeyboardInterrupt:
         if not found:
             raise
@@ -155,14 +154,12 @@ def _segmented(
 ) -> SummaryPart:
     """In a worker: one recording into its own sinks."""
     uri, sinks = unit
-    logs: list[StreamLog] = []
     with ExitStack() as ends:
         engine = ends.enter_context(open_engine(Path(model), target=target, options=options))
         source = ends.enter_context(source_from_uri(uri))
         own = sinks_of_sources(sinks, engine, [source], ends, options=drawn)[0]
         style = replace(drawn.style, overlay=any(sink.needs_overlay for sink in own))
-        summary = run_feeds([Feed(source, own, "every")], engine, style=style, limit=limit, on_end=logs.extend)
-    return part_from_logs(summary, logs)
+        return run_part([Feed(source, own, "every")], engine, style=style, limit=limit)
 
 
 def _done_on_ray(
@@ -170,7 +167,7 @@ def _done_on_ray(
 ) -> Generator[tuple[int, Any], None, None]:
     """(number, what `task` gives) of each unit, as they get ready; each task asks for so many cores."""
     if find_spec("ray") is None:
-        raise BackendMissing("--cluster ray: Ray is not installed (pip install 'fcn-edge[cluster]')")
+        raise BackendMissing("`cluster=\"ray\"`: Ray is not installed (pip install 'fcn-edge[cluster]')")
     with _cluster() as ray:
         most = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes())  # more would be waited for without end
         work = ray.remote(max_retries=RETRIES, num_cpus=min(cores, most))(_worked)
@@ -185,7 +182,7 @@ def _worked(task: Callable[[Any], Any], folder: str, unit: Any) -> Any:
     try:
         os.chdir(folder)
     except OSError as error:
-        raise BadInput(f"--cluster ray: {folder} is not there on every machine ({error.strerror})") from error
+        raise BadInput(f'`cluster="ray"`: {folder} is not there on every machine ({error.strerror})') from error
     return task(unit)
 
 
@@ -196,7 +193,7 @@ def _result_of(ray: Any, reference: Any) -> Any:
     except ray.exceptions.RayError as error:
         if isinstance(cause := getattr(error, "cause", None), FcnEdgeError):
             raise cause from error
-        raise BackendMissing(f"--cluster ray: a part of the work could not be done ({first_line(error)})") from error
+        raise BackendMissing(f'`cluster="ray"`: a part of the work could not be done ({first_line(error)})') from error
 
 
 @contextmanager
@@ -213,7 +210,7 @@ def _cluster() -> Iterator[Any]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:  # Ray raises plain ones too
-        raise BackendMissing(f"--cluster ray: not reached or not started ({first_line(error)})") from error
+        raise BackendMissing(f'`cluster="ray"`: not reached or not started ({first_line(error)})') from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # Ray puts its own there

@@ -12,7 +12,7 @@ from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.engines.base import Execution, Layer
 from fcn_edge.engines.trt import NvidiaTarget, PlanOptions, plan_from_onnx, trtexec_lines
 from fcn_edge.engines.trt.cuda import Gpu
-from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxmodel import OnnxModel
 
 PLAN = "model.plan"
 SMALL_PLAN = 1 << 20  # below a megabyte a plan is mostly kernels, not weights
@@ -38,13 +38,13 @@ def onnx_name(target: str, precision: str) -> str:
 
 
 def compiled(
-    file: Path,
+    file: OnnxModel,
     part: Path,
     *,
     target: Target,
     options: EngineOptions,
     plan: PlanOptions,
-    fp32: Path,
+    fp32: OnnxModel,
     on_progress: Callable[[str, float], None],
 ) -> Compiled:
     """Compile `file` into the folder `part`. Engines of CPUs are opened once, with `options`, and asked.
@@ -60,18 +60,18 @@ def compiled(
 
 
 def _compiled_plan(
-    file: Path,
+    file: OnnxModel,
     part: Path,
     target: NvidiaTarget,
     options: PlanOptions,
-    fp32: Path,
+    fp32: OnnxModel,
     on_progress: Callable[[str, float], None],
 ) -> Compiled:
     plan = plan_from_onnx(file, target=target, options=options, on_progress=on_progress)
     (part / PLAN).write_bytes(plan.data)
-    precision = contract_from_onnx(file).quantization.precision
+    precision = file.precision
     story: dict[str, Any] = {"kinds": plan.kinds, **plan.story, "plan_bytes": len(plan.data), "fp32_plan_bytes": None}
-    if target == "tensorrt-rtx" and precision != "fp32" and contract_from_onnx(fp32).quantization.precision == "fp32":
+    if target == "tensorrt-rtx" and precision != "fp32" and fp32.precision == "fp32":
         story["fp32_plan_bytes"] = len(plan_from_onnx(fp32, target=target, options=options).data)
     return Compiled(
         plan.runtime,
@@ -79,7 +79,7 @@ def _compiled_plan(
         plan.flags,
         _device(target, options, plan.gpu),
         story=story,
-        trtexec=trtexec_lines(file.name, PLAN, target=target, precision=precision, options=options),
+        trtexec=trtexec_lines(file.path.name, PLAN, target=target, precision=precision, options=options),
         warnings=(*plan.warnings, *_grown(story)),
         kept_float=plan.kept_float,
     )

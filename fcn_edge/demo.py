@@ -1,8 +1,7 @@
-"""The whole story in one command, on synthetic streets or on the user's own video."""
+"""The whole pipeline in one command, on synthetic streets or on the user's own video."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,22 +9,22 @@ from typing import Any
 import cv2
 
 from fcn_edge.atomic_io import whole_file
-from fcn_edge.benchmark import BenchOptions, Variant, record_from_engines, variants_from_files, write_report
-from fcn_edge.benchmark.report import files_of_report
+from fcn_edge.benchmark import BenchOptions, bench, files_of_report
+from fcn_edge.benchmark.report import device_words
 from fcn_edge.build import BuildOptions, BuildPrecision, build_engine
 from fcn_edge.calibration import int8_from_onnx
 from fcn_edge.calibration.placement import placement_for
-from fcn_edge.data import dataset_from_name
 from fcn_edge.device import this_device
-from fcn_edge.engines import EngineOptions, available_targets, open_engine
+from fcn_edge.engines import available_targets, open_engine
 from fcn_edge.errors import BadInput
 from fcn_edge.exporting import onnx_from_checkpoint
 from fcn_edge.outputs import MARK, marked_png, require_outputs
+from fcn_edge.progress import SILENT, NamedTask, Progress
+from fcn_edge.records import Record
 from fcn_edge.redaction import redacted
 from fcn_edge.registry import packaged_file
 from fcn_edge.schema import to_mapping
-from fcn_edge.streaming.pipeline import run
-from fcn_edge.streaming.sinks import sink_from_uri
+from fcn_edge.streaming import run
 from fcn_edge.streaming.sinks.base import require_writable
 from fcn_edge.streaming.sources import source_from_uri
 from fcn_edge.streaming.sources.stills import Stills
@@ -41,23 +40,22 @@ VIDEO = "synthetic:street,seed=4,images=120,size=540x960,video=1"
 class DemoResult:
     """What was made: the benchmark record, the run's summary, NVIDIA engines, and every file with its meaning."""
 
-    record: dict[str, Any]
+    record: Record
     summary: dict[str, Any]
     nvidia: tuple[dict[str, Any], ...]
     files: dict[str, str]
 
+    def to_mapping(self) -> dict[str, Any]:
+        """What `demo --json` prints."""
+        return {
+            "record": self.record.to_mapping(),
+            "summary": self.summary,
+            "nvidia": list(self.nvidia),
+            "files": self.files,
+        }
 
-Stage = Callable[[str], None]
-Progress = Callable[[str, int, int], None]
 
-
-def run_demo(
-    out: Path,
-    *,
-    source: str | None = None,
-    on_stage: Stage = lambda text: None,
-    on_progress: Progress = lambda what, done, total: None,
-) -> DemoResult:
+def run_demo(out: Path, *, source: str | None = None, progress: Progress = SILENT) -> DemoResult:
     """Checkpoint -> ONNX -> INT8 -> engines -> mIoU and latency -> annotated video and report, all in `out`.
 
     source: the user's own video; None draws a street. Raises what the verbs behind it raise.
@@ -67,17 +65,18 @@ def run_demo(
         require_outputs(_files_of_demo(out), frames.files)
     require_outputs(files_of_report(out / "bench").values())
     files: dict[str, str] = {}
-    fp32 = _export(out, files, on_stage)
-    int8 = _calibrate(fp32, out, files, on_stage, on_progress)
-    nvidia = _nvidia_engines(fp32, out, files, on_stage, on_progress)
-    on_stage("measuring latency and mIoU of every precision on every engine")
-    record = record_from_engines(
-        _with_reference(variants_from_files([fp32, int8])),
-        dataset_from_name(EVALUATION),
+    fp32 = _export(out, files, progress)
+    int8 = _calibrate(fp32, out, files, progress)
+    nvidia = _nvidia_engines(fp32, out, files, progress)
+    progress.note("measuring latency and mIoU of every precision on every engine")
+    record = bench(
+        _with_reference([fp32, int8]),
+        EVALUATION,
         options=BenchOptions(rounds=5),
-        on_progress=on_progress,
+        out=out / "bench",
+        pictures=False,
+        progress=progress,
     )
-    report = write_report(record, out / "bench")
     meanings = {
         "json": "the benchmark record",
         "csv": "its rows",
@@ -85,8 +84,8 @@ def run_demo(
         "html": "its report, for a browser",
         "png": "latency against mIoU, as a picture",
     }
-    files |= {str(path): meanings[kind] for kind, path in report.items()}
-    summary = _video(int8, out, source or VIDEO, files, on_stage, on_progress)
+    files |= {str(path): meanings[kind] for kind, path in files_of_report(out / "bench").items()}
+    summary = _video(int8, out, source or VIDEO, files, progress)
     result = DemoResult(record, summary, tuple(nvidia), files)
     _write_page(result, out / "report.md")
     files[str(out / "report.md")] = "this demo's report"
@@ -99,18 +98,18 @@ def _files_of_demo(out: Path) -> list[Path]:
     return [out / "report.md", *(out / f"street.{name}" for name in names)]
 
 
-def _export(out: Path, files: dict[str, str], on_stage: Stage) -> Path:
+def _export(out: Path, files: dict[str, str], progress: Progress) -> Path:
     if "pytorch" not in available_targets():
-        on_stage("PyTorch is not installed: taking the packaged ONNX file instead of exporting the checkpoint")
+        progress.note("PyTorch is not installed: taking the packaged ONNX file instead of exporting the checkpoint")
         return packaged_file(".onnx")
-    on_stage("exporting the packaged checkpoint to ONNX, checked against PyTorch")
+    progress.note("exporting the packaged checkpoint to ONNX, checked against PyTorch")
     path = onnx_from_checkpoint(packaged_file(".safetensors"), out / "street.fp32.onnx").path
     files[str(path)] = "the network in fp32, with its contract inside"
     return path
 
 
-def _calibrate(fp32: Path, out: Path, files: dict[str, str], on_stage: Stage, on_progress: Progress) -> Path:
-    on_stage(f"calibrating INT8 on {CALIBRATION_IMAGES} synthetic streets")
+def _calibrate(fp32: Path, out: Path, files: dict[str, str], progress: Progress) -> Path:
+    progress.note(f"calibrating INT8 on {CALIBRATION_IMAGES} synthetic streets")
     table = out / "street.table.json"
     made = int8_from_onnx(
         fp32,
@@ -119,51 +118,41 @@ def _calibrate(fp32: Path, out: Path, files: dict[str, str], on_stage: Stage, on
         count=CALIBRATION_IMAGES,
         placement=placement_for("openvino", this_device()),
         table_out=table,
-        on_image=lambda done, total: on_progress("calibrating", done, total),
+        progress=progress,
     )
     files[str(made.path)] = "the network in INT8 (Q/DQ), placed for this CPU"
     files[str(table)] = "the calibration table, with the hash of every image"
     return made.path
 
 
-def _nvidia_engines(
-    fp32: Path, out: Path, files: dict[str, str], on_stage: Stage, on_progress: Progress
-) -> list[dict[str, Any]]:
+def _nvidia_engines(fp32: Path, out: Path, files: dict[str, str], progress: Progress) -> list[dict[str, Any]]:
     if "tensorrt-rtx" not in available_targets():
-        on_stage("TensorRT-RTX is not installed (pip install 'fcn-edge[rtx]'): no NVIDIA engine is compiled")
+        progress.note("TensorRT-RTX is not installed (pip install 'fcn-edge[rtx]'): no NVIDIA engine is compiled")
         return []
     manifests = []
     precisions: tuple[BuildPrecision, ...] = ("fp16", "int8")
     for precision in precisions:
-        on_stage(f"compiling a TensorRT-RTX engine in {precision} on this CPU (it runs on an RTX GPU)")
+        progress.note(f"compiling a TensorRT-RTX engine in {precision} on this CPU (it runs on an RTX GPU)")
         calib = str(out / "street.table.json") if precision == "int8" else None
         options = BuildOptions("tensorrt-rtx", precision, calib=calib)
-        built = build_engine(fp32, out / f"street.{precision}.rtx", options=options, on_image=on_progress)
+        built = build_engine(fp32, out / f"street.{precision}.rtx", options=options, progress=progress)
         manifests.append(built.manifest)
         files[str(built.path)] = f"a TensorRT-RTX engine in {precision}, compiled, not run"
     return manifests
 
 
-def _with_reference(variants: list[Variant]) -> list[Variant]:
-    """The checkpoint in PyTorch beside the engines, where PyTorch is installed."""
+def _with_reference(files: list[Path]) -> list[Path]:
+    """The checkpoint, which runs in PyTorch, before the files, where PyTorch is installed."""
     if "pytorch" not in available_targets():
-        return variants
-    return [Variant(packaged_file(".safetensors"), "pytorch", "f32"), *variants]
+        return files
+    return [packaged_file(".safetensors"), *files]
 
 
-def _video(
-    model: Path, out: Path, source: str, files: dict[str, str], on_stage: Stage, on_progress: Progress
-) -> dict[str, Any]:
-    on_stage(f"segmenting {redacted(source)} into an annotated video")
+def _video(model: Path, out: Path, source: str, files: dict[str, str], progress: Progress) -> dict[str, Any]:
+    progress.note(f"segmenting {redacted(source)} into an annotated video")
     path = out / "street.mp4"
-    with source_from_uri(source) as frames, open_engine(model, options=EngineOptions()) as engine:
-        total = frames.length or 0
-        summary = run(
-            frames,
-            engine,
-            [sink_from_uri(str(path), engine, source=frames)],
-            on_frame=lambda result: on_progress("segmenting", result.frame.index + 1, total),
-        )
+    with open_engine(model) as net:
+        summary = run(net, source=source, sinks=[path], progress=NamedTask(progress, "segmenting"))
     if summary.failed:
         raise BadInput(summary.failed)
     files[str(path)] = "the annotated video"
@@ -190,23 +179,22 @@ def _write_middle_frame(video: Path, index: int, picture: Path) -> None:
 
 
 def _write_page(result: DemoResult, path: Path) -> None:
+    record = result.record
     lines = [
         "# fcn-edge demo",
         "",
-        f"Measured on {result.record['device']['cpu']},"
-        f" {result.record['device']['cores']} cores, {result.record['date']}.",
+        f"Measured on {device_words(record, short=True)}, {record.date}.",
         "",
-        f"mIoU on `{result.record['data']}` ({result.record['images']} images), latency of the network alone.",
+        f"mIoU on `{record.data}` ({record.images} images), latency of the network alone.",
         "",
         "| precision | engine | p50 ms | p95 ms | mIoU | MB |",
         "|---|---|---|---|---|---|",
     ]
-    for row in result.record["rows"]:
-        label = "bf16" if row["execution"] == "bf16" else row["precision"]
-        latency = row["latency_ms"]
+    for row in record.rows:
+        miou = "-" if row.miou is None else f"{100 * row.miou:.1f}"
         lines.append(
-            f"| {label} | {row['runtime']} | {latency['p50']:.1f} | {latency['p95']:.1f}"
-            f" | {100 * row['miou']:.1f} | {row['size_mb']:.1f} |"
+            f"| {row.label} | {row.runtime} | {row.latency_ms.p50:.1f} | {row.latency_ms.p95:.1f}"
+            f" | {miou} | {row.size_mb:.1f} |"
         )
     if any(name.endswith("record.png") for name in result.files):
         lines += ["", "![latency against mIoU](bench/record.png)"]

@@ -1,22 +1,24 @@
-"""The paper's four metrics of any engine on any labelled set, through the pipeline that ships."""
+"""The paper's four metrics of any engine on any labelled images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from fcn_edge.data import Dataset, Item
+from fcn_edge.data import DataLike, Dataset, Item, open_dataset
 from fcn_edge.data.base import PairOnDisk, sha256_of_pixels
 from fcn_edge.data.notes import Notes
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
-from fcn_edge.frame import Style, Times
+from fcn_edge.frame import Result, Style, Times
 from fcn_edge.metrics import ImageScore, Scores, confusion_from_maps, scores_from_confusion, sparse_cells
+from fcn_edge.progress import SILENT, Progress
 from fcn_edge.spec import difference_of_classes
-from fcn_edge.streaming.pipeline import stream
+from fcn_edge.streaming.capture import Capture
+from fcn_edge.streaming.pipeline import segmented
 from fcn_edge.streaming.sources import source_from_dataset
 
 UNLABELLED = 255
@@ -84,68 +86,100 @@ class Evaluation:
         return [f"{', '.join(twins[:NAMED])}{more}: {words}"] if twins else []
 
 
-def evaluate_engine(
-    engine: Engine,
-    dataset: Dataset,
+def evaluate(
+    net: Engine,
+    data: DataLike,
     *,
     limit: int | None = None,
     trimap: int | None = None,
     may_be_empty: bool = False,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> Evaluation:
-    """Run the set through the engine and compare class maps with labels at the labels' size.
+    """Compare a network's class maps with labels, at the labels' size.
 
-    limit: only the first so many that decode. trimap: also score the pixels within so many pixels
-    of a boundary between labels. may_be_empty: it is a part of a set, of which no image has to decode.
+    Args:
+        net: an open engine; frames go through it one at a time, as `net.segment` takes them.
+        data: a data set by name (`camvid:DIR#val`) or open, the path of a folder, or (image, labels) pairs:
+            (H, W, 3) uint8 BGR, and (H, W) class indices of the network, or 255 where nothing is labelled.
+        limit: only the first so many images that decode.
+        trimap: also score the pixels within so many pixels of a boundary between labels.
+        may_be_empty: the data are a part of a set, of which no image has to decode.
+        progress: told of each image.
+
+    Returns:
+        The scores, the confusion of each image, and its times.
 
     Raises:
-        BadInput: the set has other classes than the network, a label file is unfit (named), or
-            no image decodes, or scores are not finite.
+        BadInput: the data have other classes than the network, a label file is unfit (named), no image decodes,
+            or scores are not finite.
+
+    Example:
+        with open_engine("engine") as net:
+            print(evaluate(net, "camvid:camvid#val").scores.miou)
     """
-    require_same_classes(engine, dataset)
+    dataset = open_dataset(data, classes=net.spec.classes, palette=net.spec.palette)
+    require_same_classes(net, dataset)
     total = min(len(dataset.items), limit or len(dataset.items))
-    classes = engine.spec.num_classes
-    confusion, near = np.zeros((2, classes, classes), np.int64)
-    predicted, ignored = np.zeros(classes, np.int64), 0
-    images, times, pairs, skipped = [], [], [], list[str]()
+    tally = _Tally(net.spec.num_classes, trimap)
+    skipped = list[str]()
     following = 0
     source = source_from_dataset(dataset, may_be_empty=may_be_empty)
-    for result in stream(source, engine, style=Style(overlay=False), limit=total):
-        frame = result.frame
-        if frame.labels is None:
-            raise BadInput(f"{frame.source}: no labels to compare with")
-        if not result.is_finite:
-            name = dataset.items[frame.index].name
-            raise BadInput(f"{engine.path}: scores of {name} hold NaN or infinity; such a network has no accuracy")
-        skipped += _unreadable(dataset, following, frame.index)
-        following = frame.index + 1
-        found = confusion_from_maps(frame.labels, result.class_map, classes)
-        confusion += found
-        predicted += result.pixels_per_class
-        ignored += frame.labels.size - int(found.sum())
-        if trimap is not None:
-            band = np.where(boundary_band(frame.labels, trimap), frame.labels, UNLABELLED)
-            near += confusion_from_maps(band, result.class_map, classes)
-        item = dataset.items[frame.index]
-        images.append(ImageScore(item.sha256(), item.sequence, sparse_cells(found)))
-        pairs.append((item.name, sha256_of_pixels(frame.labels)))
-        times.append(result.times)
-        on_image(len(images), total)
-    if len(images) < total:
+    with Capture(source, "every", total) as frames:
+        for result in segmented(frames, net, Style(overlay=False)):
+            item = dataset.items[result.frame.index]
+            if not result.is_finite:
+                raise BadInput(
+                    f"{net.path}: scores of {item.name} hold NaN or infinity; such a network has no accuracy"
+                )
+            skipped += _unreadable(dataset, following, result.frame.index)
+            following = result.frame.index + 1
+            tally.add(result, item)
+            progress.update("evaluating", len(tally.images), total)
+    if len(tally.images) < total:
         skipped += _unreadable(dataset, following, len(dataset.items))
-    near_scores = None if trimap is None else scores_from_confusion(near)
-    return Evaluation(
-        scores_from_confusion(confusion),
-        tuple(images),
-        tuple(times),
-        confusion,
-        tuple(skipped),
-        near_scores,
-        ignored,
-        tuple(predicted.tolist()),
-        tuple(pairs),
-        dataset.notes,
-    )
+    return tally.evaluation(skipped, dataset.notes)
+
+
+class _Tally:
+    """What is counted over the images of a set."""
+
+    def __init__(self, classes: int, trimap: int | None) -> None:
+        self.images: list[ImageScore] = []
+        self._times: list[Times] = []
+        self._pairs: list[tuple[str, str]] = []
+        self._classes, self._trimap, self._ignored = classes, trimap, 0
+        self._confusion, self._near = np.zeros((2, classes, classes), np.int64)
+        self._predicted = np.zeros(classes, np.int64)
+
+    def add(self, result: Result, item: Item) -> None:
+        """Count one image. Raises BadInput where it has no labels."""
+        labels = result.frame.labels
+        if labels is None:
+            raise BadInput(f"{result.frame.source}: no labels to compare with")
+        counts = confusion_from_maps(labels, result.class_map, self._classes)
+        self._confusion += counts
+        self._predicted += result.pixels_per_class
+        self._ignored += labels.size - int(counts.sum())
+        if self._trimap is not None:
+            band = np.where(boundary_band(labels, self._trimap), labels, UNLABELLED)
+            self._near += confusion_from_maps(band, result.class_map, self._classes)
+        self.images.append(ImageScore(item.sha256(), item.sequence, sparse_cells(counts)))
+        self._pairs.append((item.name, sha256_of_pixels(labels)))
+        self._times.append(result.times)
+
+    def evaluation(self, skipped: Sequence[str], notes: Notes) -> Evaluation:
+        return Evaluation(
+            scores=scores_from_confusion(self._confusion),
+            images=tuple(self.images),
+            times=tuple(self._times),
+            confusion=self._confusion,
+            skipped=tuple(skipped),
+            trimap=None if self._trimap is None else scores_from_confusion(self._near),
+            ignored=self._ignored,
+            predicted=tuple(self._predicted.tolist()),
+            pairs=tuple(self._pairs),
+            notes=notes,
+        )
 
 
 def boundary_band(labels: np.ndarray, width: int) -> np.ndarray:
@@ -201,3 +235,30 @@ def require_same_classes(engine: Engine, dataset: Dataset) -> None:
     found = difference_of_classes(dataset.name, dataset.classes, engine.spec.name, engine.spec.classes)
     if found:
         raise BadInput(found)
+
+
+class _Reports:
+    """A callback of (images done, of how many) as progress."""
+
+    def __init__(self, on_image: Callable[[int, int], None]) -> None:
+        self._on_image = on_image
+
+    def update(self, task: str, done: int, total: int | None = None) -> None:
+        self._on_image(done, total or 0)
+
+    def note(self, text: str) -> None:
+        """Drop it."""
+
+
+def evaluate_engine(
+    engine: Engine,
+    dataset: Dataset,
+    *,
+    limit: int | None = None,
+    trimap: int | None = None,
+    may_be_empty: bool = False,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """The former name of `evaluate`, until its callers have changed."""
+    progress = _Reports(on_image)
+    return evaluate(engine, dataset, limit=limit, trimap=trimap, may_be_empty=may_be_empty, progress=progress)

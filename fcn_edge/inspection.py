@@ -12,15 +12,8 @@ from fcn_edge.atomic_io import read_json, sha256_of_file
 from fcn_edge.engines import CHECKPOINT_SUFFIXES, model_path
 from fcn_edge.errors import BadInput, warn_user
 from fcn_edge.exporting import contract_file
-from fcn_edge.onnxfile import (
-    Quantization,
-    contract_from_onnx,
-    graph_inputs,
-    onnx_from_file,
-    spec_from_onnx,
-    takes_frames,
-)
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxfile import Quantization, contract_from_onnx, onnx_from_file, spec_from_onnx, takes_frames
+from fcn_edge.onnxgraph import graph_inputs, operator
 from fcn_edge.registry import Recipe
 from fcn_edge.spec import ModelSpec
 
@@ -69,7 +62,7 @@ def _onnx_facts(path: Path, given: Path | None, warn: Callable[[str], None]) -> 
         "sha256": sha256_of_file(path),
         "opset": model.opset_import[0].version,
     }
-    facts["inputs"] = [value.name for value in graph_inputs(model)]
+    facts["inputs"] = [value.name for value in graph_inputs(model.graph)]
     facts["outputs"] = [value.name for value in model.graph.output]
     spec = spec_from_onnx(model, str(path))
     if given is not None:

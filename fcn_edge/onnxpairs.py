@@ -6,21 +6,22 @@ OpenVINO (2026.4.1) rounds to whole numbers where a Concat is quantized to int8 
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxfile import onnx_from_file
-from fcn_edge.onnxgraph import Names, operator, stored_tensors
+from fcn_edge.onnxgraph import Names, consumers, copied, operator, stored_tensors
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
 
 NOT_FOR_NVIDIA = "has uint8 activations, which TensorRT reads as int8"
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 SHIFT = 128  # the zero point of uint8 that makes it int8 with zero point 0
 
 
-def has_concat(graph: Any) -> bool:
+def has_concat(graph: GraphProto) -> bool:
     """Whether OpenVINO may round too coarsely in this graph.
 
     Which pairs it rounds depends on what it moves where: those behind a Concat, also behind scaling, ReLUs and
@@ -29,46 +30,37 @@ def has_concat(graph: Any) -> bool:
     return any(operator(node) == "Concat" for node in graph.node)
 
 
-def model_with_shifted_pairs(model: Path | bytes) -> Path | bytes:
-    """`model`, a file or a serialized graph; where it has a Concat, a copy with all activations in uint8.
+def model_with_shifted_pairs(model: ModelProto) -> ModelProto:
+    """`model` itself; where it has a Concat, a copy with all activations in uint8.
 
     Pairs of int8 with zero point 0 become uint8 with zero point 128, which changes no value of any other tensor.
     """
-    read = _read(model)
-    if not has_concat(read.graph):
+    if not has_concat(model.graph):
         return model
-    points = _zero_points(read.graph).items()
+    points = _zero_points(model.graph).items()
     zeros = {name: value for name, value in points if value.dtype == np.int8 and not value.any()}
-    pairs = _symmetric_pairs(read.graph, set(zeros))
-    for pair in pairs:
-        _shift(read.graph, pair, zeros[pair[0].input[2]].shape)
-    return bytes(read.SerializeToString()) if pairs else model
+    if not _symmetric_pairs(model.graph, set(zeros)):
+        return model
+    shifted = copied(model)
+    for pair in _symmetric_pairs(shifted.graph, set(zeros)):
+        _shift(shifted.graph, pair, zeros[pair[0].input[2]].shape)
+    return shifted
 
 
-def require_signed_pairs(model: Path | bytes, name: str) -> None:
-    """Raises BadInput where activations of the file, or serialized graph, are uint8.
+def require_signed_pairs(graph: GraphProto, name: str) -> None:
+    """Raises BadInput where activations of the graph are uint8. name: of the file, for the message.
 
     TensorRT's importer warns and goes on in int8, with scales made for 0..255: all that is large would be cut off.
     """
-    graph = _read(model).graph
     unsigned = {point for point, value in _zero_points(graph).items() if value.dtype == np.uint8}
     quantizing = [node for node in graph.node if operator(node) == "QuantizeLinear"]
     if any(len(node.input) < 3 or node.input[2] in unsigned for node in quantizing):
         raise BadInput(f"{name}: {NOT_FOR_NVIDIA}; calibrate the fp32 file with placement any or nvidia")
 
 
-def _read(model: Path | bytes) -> Any:
-    import onnx
-
-    return onnx_from_file(model) if isinstance(model, Path) else onnx.load_model_from_string(model)
-
-
-def _symmetric_pairs(graph: Any, zeros: set[str]) -> list[list[Any]]:
+def _symmetric_pairs(graph: GraphProto, zeros: set[str]) -> list[list[NodeProto]]:
     """Each QuantizeLinear of an activation by one of these zero points, before the DequantizeLinear nodes behind it."""
-    readers: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = consumers(graph)
     kept = _stored(graph) | {value.name for value in graph.output}
     pairs = []
     for node in graph.node:
@@ -83,13 +75,13 @@ def _symmetric_pairs(graph: Any, zeros: set[str]) -> list[list[Any]]:
     return pairs
 
 
-def _stored(graph: Any) -> set[str]:
+def _stored(graph: GraphProto) -> set[str]:
     """Names of initializers and of what Constant nodes hold."""
     constants = (name for node in graph.node if operator(node) == "Constant" for name in node.output)
     return set(stored_tensors(graph)) | set(constants)
 
 
-def _zero_points(graph: Any) -> dict[str, np.ndarray]:
+def _zero_points(graph: GraphProto) -> dict[str, np.ndarray]:
     """Zero points that are stored in the file, by name."""
     from onnx import numpy_helper
 
@@ -100,7 +92,7 @@ def _zero_points(graph: Any) -> dict[str, np.ndarray]:
     return {name: numpy_helper.to_array(tensors[name]) for name in read & set(tensors)}
 
 
-def _shift(graph: Any, pair: list[Any], shape: tuple[int, ...]) -> None:
+def _shift(graph: GraphProto, pair: list[NodeProto], shape: tuple[int, ...]) -> None:
     """Give the nodes of a pair the zero point 128. shape: that of their own."""
     from onnx import TensorProto
 

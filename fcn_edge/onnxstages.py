@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxfile import graph_inputs, onnx_from_file
-from fcn_edge.onnxgraph import attributes, operator, stored_tensors, writers
+from fcn_edge.onnxgraph import attributes, graph_inputs, operator, producers, stored_tensors
+from fcn_edge.onnxmodel import OnnxModel
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
 
 UPSAMPLING = {"ConvTranspose", "Resize", "Upsample"}
 PASSED = UPSAMPLING | {
@@ -41,30 +44,30 @@ class Stages:
 
     strides: tuple[int, ...]
     carried: tuple[str, ...]
-    model: Any
+    model: ModelProto
 
-    def prefix(self, depth: int, keep: Collection[int]) -> bytes:
-        """The graph of the first `depth` stages, serialized.
+    def prefix(self, depth: int, keep: Collection[int]) -> ModelProto:
+        """The graph of the first `depth` stages.
 
         Inputs: frames, and carried[depth - 1] unless all stages run. Outputs: the graph's own, and
         carried[k - 1] for each k of `keep` in ascending order.
         """
         from onnx.utils import Extractor
 
-        inputs = [graph_inputs(self.model)[0].name, *self.carried[depth - 1 : depth]]
+        inputs = [graph_inputs(self.model.graph)[0].name, *self.carried[depth - 1 : depth]]
         outputs = [self.model.graph.output[0].name, *[self.carried[k - 1] for k in sorted(keep)]]
-        return bytes(Extractor(self.model).extract_model(inputs, outputs).SerializeToString())
+        return Extractor(self.model).extract_model(inputs, outputs)
 
 
-def stages_from_onnx(path: Path) -> Stages:
-    """Where the graph in `path` can be taken apart.
+def stages_from_onnx(given: OnnxModel) -> Stages:
+    """Where the graph can be taken apart.
 
     Raises BadInput where scores are not added up: no skips, or skips that are concatenated.
     """
     from onnx.shape_inference import infer_shapes
 
-    model = infer_shapes(onnx_from_file(path))  # a prefix declares the shape of what it is given
-    writer = writers(model.graph)
+    path, model = given.path, infer_shapes(given.proto)  # a prefix declares the shape of what it is given
+    writer = producers(model.graph)
     constants = set(stored_tensors(model.graph))
     tensor, carried, skips = model.graph.output[0].name, list[str](), list[str]()
     while True:
@@ -84,7 +87,7 @@ def stages_from_onnx(path: Path) -> Stages:
     return Stages(tuple(strides[end] for end in ends), tuple(carried), model)
 
 
-def _source(tensor: str, writer: dict[str, Any], constants: set[str]) -> tuple[Any | None, bool]:
+def _source(tensor: str, writer: dict[str, NodeProto], constants: set[str]) -> tuple[NodeProto | None, bool]:
     """The node that computes `tensor`, looked up through upsampling and cropping; and whether it was upsampled."""
     upsampled = False
     node = writer.get(tensor)
@@ -98,7 +101,7 @@ def _source(tensor: str, writer: dict[str, Any], constants: set[str]) -> tuple[A
     return node, upsampled
 
 
-def _branches(node: Any, writer: dict[str, Any], constants: set[str], path: Path) -> tuple[str, str]:
+def _branches(node: NodeProto, writer: dict[str, NodeProto], constants: set[str], path: Path) -> tuple[str, str]:
     """(the deeper scores, scores of the skip) that an Add sums up."""
     found = [(name, *_source(name, writer, constants)) for name in node.input]
     deep = [name for name, _, upsampled in found if upsampled]
@@ -108,7 +111,7 @@ def _branches(node: Any, writer: dict[str, Any], constants: set[str], path: Path
     return deep[0], skips[0]
 
 
-def _why_one_piece(node: Any | None, writer: dict[str, Any], constants: set[str]) -> str:
+def _why_one_piece(node: NodeProto | None, writer: dict[str, NodeProto], constants: set[str]) -> str:
     if node is not None and operator(node) == "Conv":
         before, _ = _source(node.input[0], writer, constants)
         if before is not None and operator(before) == "Concat":
@@ -116,9 +119,9 @@ def _why_one_piece(node: Any | None, writer: dict[str, Any], constants: set[str]
     return "this network has no skips whose scores are added"
 
 
-def _strides(model: Any) -> dict[str, int]:
+def _strides(model: ModelProto) -> dict[str, int]:
     """Frame pixels a cell, of each tensor of the backbone."""
-    strides = {graph_inputs(model)[0].name: 1}
+    strides = {graph_inputs(model.graph)[0].name: 1}
     for node in model.graph.node:
         known = [strides[name] for name in node.input if name in strides]
         if not known or operator(node) in UPSAMPLING:

@@ -29,3 +29,18 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
+
+
+class NamedTask:
+    """Passes progress on under one name, for a task that is a part of a larger one."""
+
+    def __init__(self, progress: Progress, task: str, *, part: int = 0, parts: int = 1) -> None:
+        """part: the number of this part, from 0, where so many of equal length make up the task."""
+        self._progress, self._task, self._part, self._parts = progress, task, part, parts
+
+    def update(self, task: str, done: int, total: int | None = None) -> None:
+        before = self._part * (total or 0)
+        self._progress.update(self._task, before + done, total and self._parts * total)
+
+    def note(self, text: str) -> None:
+        self._progress.note(text)

@@ -1,4 +1,7 @@
-"""Frozen dataclasses from JSON or TOML, and back; unknown keys are refused with the nearest name."""
+"""Frozen dataclasses from JSON or TOML, and back.
+
+Unknown keys are refused with the nearest name; those of a `StoredValue` are kept instead.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,22 @@ T = TypeVar("T")
 
 # Told by their type alone: lists of thousands of them, such as histograms, are common.
 PLAIN = frozenset({bool, float, int, str, type(None)})
+STORED = "stored"
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredValue:
+    """Base of values in files that other versions of fcn-edge read and write too.
+
+    Keys that this version does not know are no error, and `to_mapping` writes them back; so are numbers as they were
+    written, so that the checksum of an unchanged value stays what it was. A field's metadata may hold `key`, its name
+    in the file, and `omit_default`: a new file does not name it while it has its default.
+
+    Args:
+        stored: the table that the value was read from; None for a value that was made here.
+    """
+
+    stored: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False, compare=False, kw_only=True)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -42,19 +61,32 @@ def from_mapping(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
     """
     if not isinstance(mapping, Mapping):
         raise BadInput(f"{where}: expected a table, found {type(mapping).__name__}")
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in mapping:
-        if key not in fields:
-            raise BadInput(f"{where}: unknown key {key!r}{nearest(key, fields)}")
+    fields = _fields_by_key(typing.cast(type, kind))
+    is_stored = issubclass(kind, StoredValue)
     hints = _types_of(typing.cast(type, kind))
-    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in mapping.items()}
-    missing = [name for name, field in fields.items() if name not in values and _is_required(field)]
+    values: dict[str, Any] = {STORED: mapping} if is_stored else {}
+    for key, value in mapping.items():
+        if key in fields:
+            name = fields[key].name
+            values[name] = _convert(hints[name], value, f"{where}: {key}")
+        elif not is_stored:
+            raise BadInput(f"{where}: unknown key {key!r}{nearest(key, fields)}")
+    missing = [key for key, field in fields.items() if field.name not in values and _is_required(field)]
     if missing:
         raise BadInput(f"{where}: missing {', '.join(missing)}")
     return kind(**values)
 
 
+_FIELDS: dict[type, dict[str, dataclasses.Field[Any]]] = {}
 _TYPES: dict[type, dict[str, Any]] = {}
+
+
+def _fields_by_key(kind: type) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a dataclass by their names in a file."""
+    if kind not in _FIELDS:
+        fields = (field for field in dataclasses.fields(kind) if field.name != STORED)
+        _FIELDS[kind] = {field.metadata.get("key", field.name): field for field in fields}
+    return _FIELDS[kind]
 
 
 def _types_of(kind: type) -> dict[str, Any]:
@@ -68,6 +100,8 @@ def to_mapping(value: Any) -> Any:
     """Plain JSON types from a dataclass: tuples become lists, nested dataclasses become tables."""
     if type(value) in PLAIN:
         return value
+    if isinstance(value, StoredValue):
+        return _stored_table(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_mapping(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
@@ -75,6 +109,28 @@ def to_mapping(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: to_mapping(item) for key, item in value.items()}
     return value
+
+
+def _stored_table(value: StoredValue) -> dict[str, Any]:
+    """The table of a stored value: as it was read, but for fields that have changed since."""
+    table = dict(value.stored or {})
+    for key, field in _fields_by_key(type(value)).items():
+        item = to_mapping(getattr(value, field.name))
+        if key in table:
+            if table[key] != item:
+                table[key] = item
+        elif not _is_left_out(field, item, is_new=value.stored is None):
+            table[key] = item
+    return table
+
+
+def _is_left_out(field: dataclasses.Field[Any], item: Any, *, is_new: bool) -> bool:
+    """Whether a field that the file did not name stays unnamed."""
+    if is_new and not field.metadata.get("omit_default"):
+        return False
+    if field.default_factory is not dataclasses.MISSING:
+        return bool(item == to_mapping(field.default_factory()))
+    return bool(item == to_mapping(field.default))
 
 
 def nearest(word: str, names: typing.Iterable[str]) -> str:

@@ -67,12 +67,12 @@ def input_from_frame(
     return batch
 
 
-def require_image(image: np.ndarray) -> None:
-    """Raises BadInput unless `image` is (H, W, 3) uint8 with at least one pixel."""
+def require_image(image: np.ndarray, name: str = "the image") -> None:
+    """Raises BadInput, with its name, unless `image` is (H, W, 3) uint8 with at least one pixel."""
     if not isinstance(image, np.ndarray):
-        raise BadInput(f"the image is {type(image).__name__}; expected a numpy array (H, W, 3) uint8 BGR")
+        raise BadInput(f"{name} is {type(image).__name__}; expected a numpy array (H, W, 3) uint8 BGR")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise BadInput(f"frame of shape {image.shape} and type {image.dtype}; expected (H, W, 3) uint8 BGR")
+        raise BadInput(f"{name} is {image.dtype}{image.shape}; expected uint8 (H, W, 3) BGR")
 
 
 def _border(preprocess: Preprocess) -> np.ndarray:

@@ -1,12 +1,16 @@
-"""Benchmark records as `bench` writes them, drawn instead of measured: images, turns, yardstick, noise."""
+"""Benchmark records as `bench` writes them, drawn instead of measured: images, rounds, reference workload, noise.
+
+Keys are spelled here as in record.json, so that the tests hold the library to them.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from fcn_edge.atomic_io import with_checksum
 from fcn_edge.metrics import ImageScore, scores_from_confusion, sparse_cells
 from fcn_edge.percentiles import nearest_rank
-from fcn_edge.records import SCHEMA, sealed
+from fcn_edge.records import Record
 from fcn_edge.schema import to_mapping
 
 CLASSES = ("sky", "road", "car")
@@ -33,8 +37,8 @@ def drawn_images(count=60, lost=0.0, seed=1, no_class=None, spread=0.3):
 def row(
     precision="int8", target="openvino", *, images=None, ms=20.0, rounds=20, noise=0.02, seed=1, slow=1.0, **changes
 ):
-    """One row. ms: of the network on an idle machine; noise: of each turn; slow: factor of all that is timed, above 1
-    because others hold the CPU."""
+    """One row of record.json. ms: of the network on an idle machine; noise: of each round; slow: factor of all that is
+    timed, above 1 because other processes use the CPU."""
     matrices = drawn_images() if images is None else images
     scores = scores_from_confusion(matrices.sum(0))
     listed = [
@@ -75,7 +79,12 @@ def row(
         "warmup_frames": 10,
         "fps": 50.0,
         "end_to_end_fps": 45.0,
-        "paced": {"camera_fps": 30.0, "frames": 60, "missed": 2, "answer_ms": {"p50": 22.0}},
+        "paced": {
+            "camera_fps": 30.0,
+            "frames": 60,
+            "missed": 2,
+            "answer_ms": {"p50": 22.0, "p90": 30.0, "p95": 31.0, "p99": 32.0},
+        },
         "cold_start_ms": 300.0,
         "warm_start_ms": 200.0,
         "energy_mj": None,
@@ -89,10 +98,20 @@ def row(
 
 
 def record(*rows, **changes):
-    """A whole record, sealed."""
+    """A whole record."""
+    return Record.from_mapping(record_table(*rows, **changes))
+
+
+def sealed(table):
+    """The JSON object with the checksum of its content."""
+    return with_checksum(table, "sha256")
+
+
+def record_table(*rows, **changes):
+    """The JSON object of a whole record."""
     return sealed(
         {
-            "schema": SCHEMA,
+            "schema": 2,
             "data": "streets",
             "classes": list(CLASSES),
             "images": 60,

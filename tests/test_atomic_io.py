@@ -21,6 +21,7 @@ from fcn_edge.atomic_io import (
     write_json,
 )
 from fcn_edge.errors import BadInput
+from tests.refusals import refused
 
 TOO_DEEP = 200_000  # brackets; Python's own parsers give up long before
 
@@ -67,48 +68,47 @@ def test_interrupt_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
-    [(errno.ENOSPC, "disk is full"), (errno.EACCES, "cannot be written"), (errno.EROFS, "cannot be written")],
+    ("code", "fact"),
+    [(errno.ENOSPC, "disk"), (errno.EACCES, "written"), (errno.EROFS, "written")],
     ids=["full disk", "no permission", "read-only"],
 )
-def test_disk_that_refuses_is_told_and_nothing_is_left(tmp_path, monkeypatch, code, words):
+def test_disk_that_refuses_is_told_and_nothing_is_left(tmp_path, monkeypatch, code, fact):
     def refuse(source, target):
         raise OSError(code, os.strerror(code), str(source))
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(BadInput, match=words) as caught:
+    with refused(BadInput, tmp_path / "a.json", fact):
         write(tmp_path / "a.json", "text")
-    assert str(tmp_path / "a.json") in str(caught.value)
     assert names_in(tmp_path) == []
 
 
 def test_full_disk_while_writing_leaves_nothing(tmp_path):
-    with pytest.raises(BadInput, match="disk is full"):
+    with refused(BadInput, "a.onnx", "disk"):
         break_off(tmp_path / "a.onnx", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert names_in(tmp_path) == []
 
 
 def test_failure_on_another_file_is_not_blamed_on_this_one(tmp_path):
-    with pytest.raises(BadInput, match=r"elsewhere/weights\.bin: No such file"), whole_file(tmp_path / "a.onnx"):
+    with refused(BadInput, "/elsewhere/weights.bin"), whole_file(tmp_path / "a.onnx"):
         Path("/elsewhere/weights.bin").read_bytes()
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write into read-only folders")
 def test_read_only_folder_is_told(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(BadInput, match="cannot be written"):
+    with refused(BadInput, tmp_path / "locked" / "a.json", "written"):
         write(tmp_path / "locked" / "a.json", "text")
 
 
 def test_folder_that_is_a_file_is_told(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(BadInput, match="file"):
+    with refused(BadInput, tmp_path / "file" / "a.json", "written"):
         write(tmp_path / "file" / "a.json", "text")
 
 
 def test_file_name_that_is_a_folder_is_told(tmp_path):
     (tmp_path / "a.json").mkdir()
-    with pytest.raises(BadInput, match="cannot be written"):
+    with refused(BadInput, tmp_path / "a.json", "folder"):
         write(tmp_path / "a.json", "text")
     assert names_in(tmp_path) == ["a.json"]
 
@@ -134,7 +134,7 @@ def test_failed_folder_leaves_the_older_one(tmp_path):
 
 def test_folder_name_that_is_a_file_is_told(tmp_path):
     (tmp_path / "engine").write_text("a file")
-    with pytest.raises(BadInput, match="cannot be written"), whole_folder(tmp_path / "engine"):
+    with refused(BadInput, tmp_path / "engine", "written"), whole_folder(tmp_path / "engine"):
         pass
     assert names_in(tmp_path) == ["engine"]
 
@@ -152,27 +152,26 @@ def test_nan_is_never_written_as_json(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "facts"),
     [
-        (b"", "empty"),
-        (b"{'single': 1}", "not JSON"),
-        (b"\xff\xfe\x00", "not JSON"),
-        (b"[1, 2]", "expected a JSON object, found list"),
-        (b"[" * TOO_DEEP + b"]" * TOO_DEEP, "not JSON"),
+        (b"", ("empty",)),
+        (b"{'single': 1}", ("JSON",)),
+        (b"\xff\xfe\x00", ("JSON",)),
+        (b"[1, 2]", ("JSON object", "list")),
+        (b"[" * TOO_DEEP + b"]" * TOO_DEEP, ("JSON",)),
     ],
     ids=["empty", "quotes", "bytes", "list", "too deep"],
 )
-def test_what_is_no_json_object_is_told(tmp_path, content, words):
+def test_what_is_no_json_object_is_told(tmp_path, content, facts):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(BadInput, match=words) as caught:
+    with refused(BadInput, tmp_path / "a.json", *facts):
         read_json(tmp_path / "a.json")
-    assert str(tmp_path / "a.json") in str(caught.value)
 
 
 def test_json_of_absurd_size_is_not_read(tmp_path):
     with (tmp_path / "a.json").open("wb") as file:
         file.truncate(3 * 2**20)  # sparse: takes no room on the disk
-    with pytest.raises(BadInput, match="3 MB of JSON; more than 2 MB"):
+    with refused(BadInput, "a.json", "3 MB", "2 MB"):
         read_json(tmp_path / "a.json", limit_mb=2)
 
 
@@ -182,17 +181,17 @@ def test_json_packed_by_xz_is_read_and_a_broken_or_swollen_one_is_told(tmp_path)
     assert read_json(tmp_path / "a.json.xz") == {"a": [1, 2]}
     for content in (packed[:-9], b'{"a": 1}'):
         (tmp_path / "a.json.xz").write_bytes(content)
-        with pytest.raises(BadInput, match=r"a\.json\.xz: not a whole file of xz"):
+        with refused(BadInput, "a.json.xz", "xz"):
             read_json(tmp_path / "a.json.xz")
     (tmp_path / "a.json.xz").write_bytes(lzma.compress(bytes(3 * 2**20)))
-    with pytest.raises(BadInput, match="unpacks to more than 2 MB"):
+    with refused(BadInput, "a.json.xz", "2 MB"):
         read_json(tmp_path / "a.json.xz", limit_mb=2)
 
 
 def test_json_text_names_its_origin():
     assert json_from_text("[1]", "here") == [1]
     for text in ("{", "[" * TOO_DEEP):
-        with pytest.raises(BadInput, match="header of x: not JSON"):
+        with refused(BadInput, "header of x", "JSON"):
             json_from_text(text, "header of x")
 
 
@@ -200,8 +199,8 @@ def test_required_file_is_there_and_holds_something(tmp_path):
     (tmp_path / "empty").touch()
     (tmp_path / "full").write_text("x")
     assert require_file(tmp_path / "full", "a video") == tmp_path / "full"
-    for path, words in ((tmp_path / "none", "no such file"), (tmp_path, "is a folder"), (tmp_path / "empty", "empty")):
-        with pytest.raises(BadInput, match=f"{words}; expected a video"):
+    for path, fact in ((tmp_path / "none", "none"), (tmp_path, "folder"), (tmp_path / "empty", "empty")):
+        with refused(BadInput, path, fact, "a video"):
             require_file(path, "a video")
 
 

@@ -18,7 +18,7 @@ from fcn_edge.errors import BadInput
 from fcn_edge.geometry import Sampling, align_corners
 from fcn_edge.onnxfile import METADATA_KEY, save_onnx, spec_from_onnx, with_metadata
 from fcn_edge.spec import Preprocess
-from tests.refusals import refused
+from tests.refusals import assert_names, refused
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing shows tensors")
 
@@ -58,13 +58,12 @@ def states(comparison):
     return {stage.name: stage.state for stage in comparison.stages}
 
 
-def names_first(comparison, stage, *words):
-    """Assert: this stage is the first and only one that differs, and the sentence says these words."""
+def names_first(comparison, stage, *facts):
+    """Assert: this stage is the first and only one that differs, and the verdict names these facts."""
     assert comparison.first == stage, comparison.verdict
     assert comparison.verdict.startswith(f"{stage}: ")
-    assert [word for word in words if word not in comparison.verdict] == [], comparison.verdict
+    assert_names(comparison.verdict, *facts)
     assert [name for name, state in states(comparison).items() if state != "same"] == [stage]
-    assert "everything after follows from it" in comparison.verdict
 
 
 def weight(model, name):
@@ -107,9 +106,7 @@ def swap_frames(model):
 @pytest.mark.slow
 @pytest.mark.parametrize("swap", [swap_filters, swap_frames])
 def test_swapped_colours_are_named(planted, found, onnx_file, swap):
-    names_first(
-        found(planted(onnx_file, swap)), "colour", "A's filters read B, G, R, B's read R, G, B", "inputs differ"
-    )
+    names_first(found(planted(onnx_file, swap)), "colour", "B, G, R", "R, G, B")
 
 
 @pytest.mark.slow
@@ -124,7 +121,7 @@ def test_swapped_colours_are_told_from_the_mean_that_stays_with_its_colour(plant
 @pytest.mark.slow
 def test_spec_that_says_another_order_than_its_graph_has_is_named(planted, found, onnx_file):
     wrong = planted(onnx_file, spec=with_preprocess(channels="bgr"))
-    names_first(found(wrong), "colour", "A's spec says rgb, B's bgr, yet both graphs feed the same")
+    names_first(found(wrong), "colour", "spec", "rgb", "bgr")
 
 
 # 2: another mean
@@ -136,21 +133,21 @@ def change_mean(model):
 
 @pytest.mark.slow
 def test_mean_that_only_the_graph_has_is_named(planted, found, onnx_file):
-    words = ("A has 127,127,127, B 123.7,116.3,103.5", "differ by up to 23.5 levels", "B's spec says 127,127,127")
-    names_first(found(planted(onnx_file, change_mean)), "mean", *words)
+    facts = ("127,127,127", "123.7,116.3,103.5", "23.5 levels", "spec")
+    names_first(found(planted(onnx_file, change_mean)), "mean", *facts)
 
 
 @pytest.mark.slow
 def test_mean_that_only_the_spec_has_is_named(planted, found, onnx_file):
     wrong = found(planted(onnx_file, spec=with_preprocess(mean=(123.7, 116.3, 103.5))))
-    names_first(wrong, "mean", "B's 123.7,116.3,103.5, yet both graphs have 127,127,127")
+    names_first(wrong, "mean", "123.7,116.3,103.5", "graphs", "127,127,127")
     assert wrong.agreement == 1
 
 
 @pytest.mark.slow
 def test_mean_of_graph_and_spec_is_named(planted, found, onnx_file):
     wrong = found(planted(onnx_file, change_mean, with_preprocess(mean=(123.7, 116.3, 103.5))))
-    names_first(wrong, "mean", "inputs differ by up to 23.5 levels; everything")
+    names_first(wrong, "mean", "23.5 levels")
 
 
 @pytest.mark.slow
@@ -158,7 +155,7 @@ def test_std_is_named(planted, found, onnx_file):
     def change(model):
         set_weight(model, "frames_scale", lambda values: values * 2)
 
-    names_first(found(planted(onnx_file, change)), "std", "A has 128,128,128, B 64,64,64")
+    names_first(found(planted(onnx_file, change)), "std", "128,128,128", "64,64,64")
 
 
 @pytest.mark.slow
@@ -177,7 +174,7 @@ def test_half_a_level_is_no_fault_unless_asked(planted, found, onnx_file):
 @pytest.mark.slow
 def test_nearest_is_named(planted, found, onnx_file):
     nearest = planted(onnx_file, spec=with_preprocess(interpolation="nearest"))
-    names_first(found(nearest), "resize", "A has stretch, bilinear, B stretch, nearest: frames differ by up to")
+    names_first(found(nearest), "resize", "stretch, bilinear", "stretch, nearest")
 
 
 @pytest.mark.slow
@@ -205,16 +202,15 @@ def test_resize_nodes_inside_the_graph_are_named(planted, found, onnx_file):
             tensor.input[0] = f"sized{number}"
 
     coarse = planted(onnx_file, shrink_and_enlarge)
-    names_first(
-        found(coarse), "resize", "B's graph has Resize (nearest), Resize (nearest)", "in front of the first layer"
-    )
+    names_first(found(coarse), "resize", "Resize (nearest), Resize (nearest)", "first layer")
 
 
 @pytest.mark.slow
 def test_other_sizes_are_named_and_layers_left_alone(found, exported):
     wider = found(exported(size=(64, 128)))
-    assert wider.first == "resize" and "A's network takes 64x96, B's 64x128" in wider.verdict
-    assert "layers were not looked into: the networks take frames of different sizes" in wider.stages[5].finding
+    assert wider.first == "resize"
+    assert_names(wider.verdict, "64x96", "64x128")
+    assert_names(wider.stages[5].finding, "layers", "sizes")
     assert wider.layers == () and 0 < wider.agreement < 1
 
 
@@ -228,9 +224,7 @@ def test_align_corners_in_the_geometry_is_named(planted, found, onnx_file):
         corners = Sampling(align_corners(height, cells[0]), align_corners(width, cells[1]))
         return replace(spec, head=replace(spec.head, sampling=corners))
 
-    names_first(
-        found(planted(onnx_file, spec=flip)), "upsample", "0.44 cells apart on the score map", "of the same scores"
-    )
+    names_first(found(planted(onnx_file, spec=flip)), "upsample", "0.44 cells", "score map")
 
 
 def with_resize(corners):
@@ -260,7 +254,9 @@ def test_align_corners_of_a_resize_node_is_named(planted, found, exported):
         found(b, a),
         "upsample",
         "layer /upscore8/Resize (Resize)",
-        "its coordinate_transformation_mode is half_pixel in A, align_corners in B",
+        "coordinate_transformation_mode",
+        "half_pixel",
+        "align_corners",
     )
 
 
@@ -269,13 +265,13 @@ def test_scores_against_logits_show_an_upsampling_fault_of_the_other_graph(plant
     logits = exported(head="logits")
     assert compare_artefacts(onnx_file, logits, images=FITTING).first is None
     wrong = compare_artefacts(onnx_file, planted(logits, with_resize(True)), images=FITTING)
-    names_first(wrong, "upsample", "of A's scores B makes")
+    names_first(wrong, "upsample", "scores")
 
 
 @pytest.mark.slow
 def test_other_grids_are_named_where_they_change_pixels_of_larger_frames(found, exported):
     compared = found(exported(head="logits"))
-    names_first(compared, "upsample", "limit of 99.90%", "A samples frames from 8x12 scores, B from 64x96")
+    names_first(compared, "upsample", "99.90%", "8x12", "64x96")
     assert compared.agreement > 0.99
     assert found(exported(head="logits"), limits=StageLimits(agreement=0.99)).first is None
 
@@ -288,9 +284,7 @@ def test_other_grids_are_named_where_they_change_pixels_of_larger_frames(found, 
 @pytest.mark.parametrize("layer", [LAYER, "/backbone/_conv_stem/Conv", "/score_fr/Conv"])
 def test_scaled_layer_is_named_and_no_other(planted, found, onnx_file, layer, factor):
     wrong = found(planted(onnx_file, scaled(layer, factor)))
-    names_first(
-        wrong, "network", f"layer {layer} (Conv)", f"its weights in B are A's times {factor:g}", "no other layer"
-    )
+    names_first(wrong, "network", f"layer {layer} (Conv)", f"times {factor:g}", "weights")
     assert [row.name for row in wrong.layers if row.alone_db < 200] == [layer]
     carried = [row for row in wrong.layers if row.carried_db < 200]
     assert carried[0].name == layer
@@ -303,13 +297,13 @@ def test_scaled_layer_of_an_int8_file_is_named(planted, found, onnx_file, int8_f
         set_weight(model, dequantize.input[1], lambda values: values * 1.5)
 
     wrong = found(planted(int8_file, change))
-    names_first(wrong, "network", f"layer {LAYER} (Conv)", "A's times 1.5", "no other layer")
+    names_first(wrong, "network", f"layer {LAYER} (Conv)", "times 1.5")
 
 
 @pytest.mark.slow
 def test_faults_before_a_layer_do_not_hide_or_move_it(planted, found, onnx_file):
     both = found(planted(planted(onnx_file, change_mean), scaled(LAYER, 2)))
-    assert both.first == "mean" and "network differs too" in both.verdict
+    assert both.first == "mean" and "network" in both.verdict
     assert f"layer {LAYER} (Conv)" in both.stages[5].finding
 
 
@@ -329,13 +323,13 @@ def along_height(model):
 def test_argmax_over_another_axis_is_named(planted, found, exported, onnx_file, head):
     a = onnx_file if head == "scores" else exported(head=head)
     wrong = found(planted(exported(head="classes"), along_height), a)
-    names_first(wrong, "argmax", "B's graph takes it over axis 2 of (1, 11, 64, 96); the classes are axis 1")
+    names_first(wrong, "argmax", "B's graph", "axis 2", "(1, 11, 64, 96)", "axis 1")
 
 
 @pytest.mark.slow
 def test_argmax_of_the_reference_is_named_as_well(planted, found, exported):
     wrong = found(exported(head="classes"), planted(exported(head="classes"), along_height))
-    assert wrong.first == "argmax" and "A's graph takes it over axis 2" in wrong.verdict
+    assert wrong.first == "argmax" and "axis 2" in wrong.verdict
 
 
 # Where there is no fault
@@ -360,9 +354,7 @@ def test_checkpoint_agrees_with_its_export(found, onnx_file, checkpoint_file):
 def test_int8_differs_by_quantization_noise_alone(found, int8_file):
     quantized = found(int8_file)
     assert quantized.first is None, quantized.verdict
-    assert (
-        "what differs is quantization noise" in quantized.verdict and f"{quantized.agreement:.2%}" in quantized.verdict
-    )
+    assert "quantization noise" in quantized.verdict and f"{quantized.agreement:.2%}" in quantized.verdict
     assert quantized.matched[0] == quantized.matched[1]
     assert ALLOWED["int8"][0] < min(row.alone_db for row in quantized.layers) < 60
     assert quantized.limits == StageLimits(0.5, *ALLOWED["int8"])
@@ -371,7 +363,7 @@ def test_int8_differs_by_quantization_noise_alone(found, int8_file):
 @pytest.mark.slow
 def test_agreement_below_the_asked_limit_is_the_networks_noise(found, int8_file):
     strict = found(int8_file, limits=StageLimits(agreement=0.9999))
-    assert strict.first == "network" and "noise adds up, most at /backbone/" in strict.verdict
+    assert strict.first == "network" and "/backbone/" in strict.verdict
 
 
 @pytest.mark.slow
@@ -396,11 +388,9 @@ def test_engine_shows_no_layers_and_is_judged_by_its_outputs(found, planted, onn
     same = found(engine_directory)
     assert same.first is None and same.agreement > 0.999 and same.layers == ()
     network = same.stages[5]
-    assert (
-        network.state == "unknown" and "B (openvino" in network.finding and "shows no tensors inside" in network.finding
-    )
+    assert network.state == "unknown" and "B (openvino" in network.finding and "tensors" in network.finding
     wrong = found(engine_directory, planted(onnx_file, scaled(LAYER, 3)))
-    assert wrong.first == "network" and "such as model.onnx of an engine directory" in wrong.verdict
+    assert wrong.first == "network" and "model.onnx" in wrong.verdict
     assert found(engine_directory, planted(onnx_file, change_mean)).first == "mean"
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fcn_edge.atomic_io import read_json
-from fcn_edge.gating import limits_from_file
-from fcn_edge.records import sealed
+from fcn_edge.atomic_io import read_json, with_checksum
+from fcn_edge.gating import limits_from
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: the examples' steps were not run")
 
@@ -99,7 +98,7 @@ def test_gitlab_job_measures_and_judges(measured):
 def test_gate_stops_a_file_that_grew_and_says_so_to_github(measured, tmp_path):
     found = read_json(measured / "baseline.json")
     found["rows"][0]["size_mb"] *= 2
-    (tmp_path / "record.json").write_text(json.dumps(sealed(found)))
+    (tmp_path / "record.json").write_text(json.dumps(with_checksum(found, "sha256")))
     words = f"fcn-edge gate record.json --baseline {measured / 'baseline.json'}"
     with pytest.raises(AssertionError, match=r"::error title=fcn-edge gate::.*: MB: 2\.000x"):
         shell(words, tmp_path, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(tmp_path / "s.md"))
@@ -107,7 +106,7 @@ def test_gate_stops_a_file_that_grew_and_says_so_to_github(measured, tmp_path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/limits").glob("*.toml")), ids=lambda path: path.stem)
 def test_limits_are_limits(path):
-    assert limits_from_file(path).all.max_miou_drop is not None
+    assert limits_from(path).all.max_miou_drop is not None
 
 
 def test_what_the_workflow_names_is_there():

@@ -17,6 +17,7 @@ from fcn_edge.intervals import (
     widening,
 )
 from fcn_edge.metrics import ImageScore, scores_from_confusion, sparse_cells
+from tests.refusals import assert_names, refused
 
 CLASSES = 3
 PIXELS = 5000
@@ -176,7 +177,7 @@ def test_too_few_images_have_no_interval_and_a_reason(drive, count):
     images = images_of(drive[:count])
     found = intervals_from_images(images, CLASSES)
     assert (found.miou, found.pixel_acc, found.iou) == (None, None, (None,) * CLASSES)
-    assert found.reason == f"{count} images are too few for an interval, which takes 6"
+    assert_names(found.reason, f"{count} images", "interval", 6)
     difference = difference_from_images(images, images, CLASSES)
     assert difference.probability_better is None and not difference.is_real and difference.intervals == found
 
@@ -214,17 +215,17 @@ def test_student_quantile_is_that_of_tables():
 
 def test_runs_on_other_images_are_refused(drive):
     images = images_of(drive)
-    with pytest.raises(BadInput, match="scored 60 images, the other 50, and 50 of them are the same"):
+    with refused(BadInput, 60, 50, "images"):
         difference_from_images(images, images[:50], CLASSES)
     moved = [replace(image, sha256="f" * 64) for image in images[:2]] + images[2:]
-    with pytest.raises(BadInput, match="scored 60 images, the other 60, and 58 of them"):
+    with refused(BadInput, 60, 58, "images"):
         difference_from_images(images, moved, CLASSES)
 
 
 def test_runs_on_other_labels_are_refused(drive):
     relabelled = drive.copy()
     relabelled[3] = relabelled[3].T
-    with pytest.raises(BadInput, match="the labels of 1 of 60 images are not those"):
+    with refused(BadInput, "labels", "1 of 60"):
         difference_from_images(images_of(drive), images_of(relabelled), CLASSES)
 
 
@@ -256,5 +257,5 @@ def test_one_of_two_equal_pictures_with_other_labels_is_refused(drive):
     images = with_twins(images_of(drive))
     others = list(images)
     others[9] = images[3]
-    with pytest.raises(BadInput, match="the labels of 1 of 60 images"):
+    with refused(BadInput, "labels", "1 of 60"):
         difference_from_images(images, others, CLASSES)

@@ -335,7 +335,7 @@ def test_resizing_reads_nothing_behind_the_last_pixel():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"image": np.zeros((4, 4, 4), np.uint8)}, "pixels side by side"),
+        ({"image": np.zeros((4, 4, 4), np.uint8)}, r"\(H, W, 3\)"),
         ({"y_low": np.full(6, 4, np.int32)}, r"y_low\[0\] is 4"),
         ({"x_low": np.arange(5, -1, -1, np.int32).clip(0, 3)}, "must not fall"),
         ({"x_weights": np.full((6, 2), 3000, np.int32)}, "3000 is not 0 to 2048"),

@@ -18,7 +18,7 @@ from fcn_edge.build import BuildOptions, build_engine
 from fcn_edge.comparison import compare_artefacts
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
-from fcn_edge.evaluation import evaluate_engine
+from fcn_edge.evaluation import evaluate
 from fcn_edge.exporting import contract_file
 from fcn_edge.inspection import facts_from_artefact
 from tests.shared_data import SHARED
@@ -144,7 +144,7 @@ def test_inspect_says_what_the_file_is(network):
 @each_of(*ALL)
 def test_score_is_that_of_the_original_file(network, contract, labelled):
     with open_engine(contract(network), target="onnxruntime") as engine:
-        scores = evaluate_engine(engine, labelled(network), limit=IMAGES).scores
+        scores = evaluate(engine, labelled(network), limit=IMAGES).scores
         original = Original(network, engine.spec.preprocess)
     items = labelled(network).items[:IMAGES]
     wanted = ious([original.class_map(item.image()) for item in items], [item.labels() for item in items])

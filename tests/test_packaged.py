@@ -9,7 +9,7 @@ import pytest
 from fcn_edge.calibration import int8_from_onnx, quantized_file, table_from_file
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine
-from fcn_edge.evaluation import evaluate_engine
+from fcn_edge.evaluation import evaluate
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.registry import PACKAGED_NETWORK, packaged_file, table_file
 from tests.shared_data import SHARED
@@ -44,7 +44,7 @@ def test_packaged_int8_file_is_what_calibrate_makes_of_the_packaged_table(tmp_pa
 
 def miou(model: Path, target: str, data: str) -> float:
     with open_engine(model, target=target, options=EngineOptions("f32")) as engine:  # type: ignore[arg-type]
-        return evaluate_engine(engine, dataset_from_name(data)).scores.miou or 0.0
+        return evaluate(engine, dataset_from_name(data)).scores.miou or 0.0
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fcn_edge.benchmark.timing import percentiles
 from fcn_edge.percentiles import nearest_rank
+from fcn_edge.records import Percentiles
 from fcn_edge.streaming.window import quantiles_ms
 
 PERCENTS = (50, 90, 95, 99)
@@ -21,9 +21,9 @@ def test_percentile_is_the_smallest_value_that_enough_values_do_not_exceed(count
 
 def test_bench_and_run_report_the_same_percentiles():
     times_ms = np.arange(1, 101, dtype=float)
-    bench, run = percentiles(times_ms), quantiles_ms((1e6 * times_ms).astype(np.int64))
-    assert bench == {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
-    assert (bench["p50"], bench["p99"]) == (run.p50, run.p99)
+    bench, run = Percentiles.of(times_ms), quantiles_ms((1e6 * times_ms).astype(np.int64))
+    assert bench == Percentiles(50.0, 90.0, 95.0, 99.0)
+    assert (bench.p50, bench.p99) == (run.p50, run.p99)
 
 
 def test_middle_of_two_values_is_the_lower_one():

@@ -9,6 +9,7 @@ from fcn_edge.calibration.images import CalibrationRecipe
 from fcn_edge.errors import BadInput
 from fcn_edge.registry import packaged_file, recipe_from_shelf, shelf_file, shelf_folder, shelf_names
 from fcn_edge.schema import from_mapping, read_toml
+from tests.refusals import refused
 
 OWN = """
 [network]
@@ -55,7 +56,7 @@ def test_packaged_network_is_on_the_shelf():
 
 
 def test_unknown_name_tells_the_nearest():
-    with pytest.raises(BadInput, match="camvit: not on the export shelf; did you mean 'fcn4s_lite0_camvid'"):
+    with refused(BadInput, "fcn4s_lite0_camvit", "fcn4s_lite0_camvid"):
         recipe_from_shelf("fcn4s_lite0_camvit")
 
 
@@ -68,12 +69,12 @@ def test_recipe_of_ones_own_takes_its_name_from_the_file(tmp_path):
 
 def test_recipe_with_a_misspelt_key_names_file_and_key(tmp_path):
     (tmp_path / "mine.toml").write_text(OWN.replace("backbone", "backbome"))
-    with pytest.raises(BadInput, match=r"mine.toml: network: unknown key 'backbome'; did you mean 'backbone'"):
+    with refused(BadInput, "mine.toml", "network", "backbome", "backbone"):
         recipe_from_shelf(str(tmp_path / "mine.toml"))
 
 
 def test_missing_recipe_file_is_told(tmp_path):
-    with pytest.raises(BadInput, match=r"none.toml: no such file"):
+    with refused(BadInput, "none.toml"):
         recipe_from_shelf(str(tmp_path / "none.toml"))
 
 
@@ -85,11 +86,11 @@ def test_shelves_are_found_in_an_installed_package(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "PACKAGE", installed)
     assert shelf_names("export") == ["mine"]
     assert recipe_from_shelf("mine").name == "mine"
-    with pytest.raises(BadInput, match="the calib shelf is not installed"):
+    with refused(BadInput, "calib", "installed"):
         shelf_names("calib")
 
 
 def test_missing_packaged_network_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "PACKAGE", tmp_path)
-    with pytest.raises(BadInput, match=r"fcn4s_lite0_camvid.onnx: the packaged network is missing"):
+    with refused(BadInput, "fcn4s_lite0_camvid.onnx", "packaged"):
         packaged_file(".onnx")

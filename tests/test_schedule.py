@@ -6,6 +6,7 @@ import pytest
 
 from fcn_edge.errors import BadInput
 from fcn_edge.schedule import OLDEST, Schedule, schedule_from_text
+from tests.refusals import refused
 
 
 def depths(text: str, frames: int, stages: int = 4) -> list[int]:
@@ -59,18 +60,18 @@ def test_still_is_kept_apart_from_the_clocks():
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "fact"),
     [
-        ("evry", "did you mean"),
+        ("evry", "every"),
         ("", "every, fixed:K"),
         ("every:2", "every, fixed:K"),
         ("every/still", "every, fixed:K"),
-        ("fixed", "whole numbers from 1"),
-        ("fixed:0", "whole numbers from 1"),
-        ("fixed:-1", "whole numbers from 1"),
-        ("fixed:1.5", "whole numbers from 1"),
-        ("fixed:1,,2", "whole numbers from 1"),
-        ("fixed:99", f"from 1 to {OLDEST}"),
+        ("fixed", f"1 to {OLDEST}"),
+        ("fixed:0", f"1 to {OLDEST}"),
+        ("fixed:-1", f"1 to {OLDEST}"),
+        ("fixed:1.5", f"1 to {OLDEST}"),
+        ("fixed:1,,2", f"1 to {OLDEST}"),
+        ("fixed:99", f"1 to {OLDEST}"),
         ("fixed:4,2,1", "fixed:1,2,4"),
         ("adaptive:", "adaptive:0.5"),
         ("adaptive:much", "adaptive:0.5"),
@@ -79,12 +80,11 @@ def test_still_is_kept_apart_from_the_clocks():
         ("adaptive:inf", "adaptive:0.5"),
     ],
 )
-def test_other_words_are_refused_with_what_is_possible(text, words):
-    with pytest.raises(BadInput, match="schedule") as refused:
+def test_other_words_are_refused_with_what_is_possible(text, fact):
+    with refused(BadInput, "schedule", fact):
         schedule_from_text(text)
-    assert words in str(refused.value)
 
 
 def test_more_clocks_than_stages_are_refused():
-    with pytest.raises(BadInput, match="4 clocks for a network of 3 stages"):
+    with refused(BadInput, "4 clocks", "3 stages"):
         schedule_from_text("fixed:1,1,2,4").depths_of(3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pytest
@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcn_edge.errors import BadInput
-from fcn_edge.schema import from_mapping, nearest, read_toml, to_mapping
+from fcn_edge.schema import StoredValue, from_mapping, nearest, read_toml, to_mapping
+from tests.refusals import refused
 
 TOO_DEEP = 200_000  # brackets; Python's own parsers give up long before
 
@@ -46,50 +47,49 @@ def test_missing_keys_take_their_defaults():
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "facts"),
     [
-        ({"weigth": 1}, "car.toml: unknown key 'weigth'; did you mean 'weight'"),
-        ({"zzz": 1}, "unknown key 'zzz'; known: wheels, size"),
-        ({"wheels": [{"inch": 3}]}, "wheels: unknown key 'inch'; did you mean 'inches'"),
-        ({"wheels": [{}]}, "wheels: missing inches"),
-        ({"wheels": {"inches": 3}}, "wheels: expected a list"),
-        ({"wheels": [3]}, "wheels: expected a table, found int"),
-        ({"size": [2]}, "size: expected 2 values, found 1"),
-        ({"size": [2, "4"]}, "size: expected int, found '4'"),
-        ({"size": "24"}, "size: expected a list, found '24'"),
-        ({"weight": "heavy"}, "weight: expected float, found 'heavy'"),
-        ({"weight": True}, "weight: expected float, found True"),
-        ({"weight": float("nan")}, "weight: expected a finite number, found nan"),
-        ({"weight": float("-inf")}, "weight: expected a finite number, found -inf"),
-        ({"weight": 10**400}, "weight: expected a finite number"),
-        ({"drive": "all"}, "drive: 'all' is not one of front, rear"),
-        ({"electric": 1}, "electric: expected bool, found 1"),
-        ({"seats": 1.5}, "seats: expected int, found 1.5"),
-        ({"seats": True}, "seats: expected int, found True"),
-        ({"owners": ["me"]}, "owners: expected a table, found list"),
-        ({"owners": {"2024": "me"}}, "owners.2024: expected a list, found 'me'"),
+        ({"weigth": 1}, ("weigth", "weight")),
+        ({"zzz": 1}, ("zzz", "wheels, size")),
+        ({"wheels": [{"inch": 3}]}, ("wheels", "inch", "inches")),
+        ({"wheels": [{}]}, ("wheels", "inches")),
+        ({"wheels": {"inches": 3}}, ("wheels", "list")),
+        ({"wheels": [3]}, ("wheels", "table", "int")),
+        ({"size": [2]}, ("size", 2, 1)),
+        ({"size": [2, "4"]}, ("size", "int", "4")),
+        ({"size": "24"}, ("size", "list", "24")),
+        ({"weight": "heavy"}, ("weight", "float", "heavy")),
+        ({"weight": True}, ("weight", "float", "True")),
+        ({"weight": float("nan")}, ("weight", "nan")),
+        ({"weight": float("-inf")}, ("weight", "-inf")),
+        ({"weight": 10**400}, ("weight", "finite")),
+        ({"drive": "all"}, ("drive", "all", "front", "rear")),
+        ({"electric": 1}, ("electric", "bool", 1)),
+        ({"seats": 1.5}, ("seats", "int", 1.5)),
+        ({"seats": True}, ("seats", "int", "True")),
+        ({"owners": ["me"]}, ("owners", "table", "list")),
+        ({"owners": {"2024": "me"}}, ("owners.2024", "list", "me")),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
-def test_what_does_not_fit_is_refused_by_name(changed, words):
-    with pytest.raises(BadInput) as caught:
+def test_what_does_not_fit_is_refused_by_name(changed, facts):
+    with refused(BadInput, "car.toml", *facts):
         from_mapping(Car, VALID | changed, "car.toml")
-    assert words in str(caught.value)
 
 
 def test_all_missing_keys_are_named_at_once():
-    with pytest.raises(BadInput, match=r"car.toml: missing wheels, size, weight"):
+    with refused(BadInput, "car.toml", "wheels", "size", "weight"):
         from_mapping(Car, {}, "car.toml")
 
 
 def test_what_is_no_table_is_refused():
-    with pytest.raises(BadInput, match="expected a table, found list"):
+    with refused(BadInput, "car.toml", "list"):
         from_mapping(Car, [1], "car.toml")
 
 
 def test_optional_may_be_none_and_others_may_not():
     assert from_mapping(Car, VALID | {"seats": None}, "car").seats is None
-    with pytest.raises(BadInput, match="expected float, found None"):
+    with refused(BadInput, "car", "weight", "float", "None"):
         from_mapping(Car, VALID | {"weight": None}, "car")
 
 
@@ -137,8 +137,8 @@ def test_plain_types_hold_lists_and_tables():
 
 
 def test_nearest_names_one_or_lists_all():
-    assert nearest("rood", ["road", "car"]) == "; did you mean 'road'?"
-    assert nearest("xyz", ["road", "car"]) == "; known: road, car"
+    assert "'road'" in nearest("rood", ["road", "car"]) and "car" not in nearest("rood", ["road", "car"])
+    assert "road, car" in nearest("xyz", ["road", "car"])
 
 
 def test_toml_is_read(tmp_path):
@@ -147,18 +147,34 @@ def test_toml_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "facts"),
     [
-        (b"a = 1\nb = [1, 2}\n", "not TOML .*line 2"),
-        (b"a = 1\na = 2\n", "not TOML"),
-        (b"a = '\xff'", "not TOML"),
-        (b"", "empty"),
-        (b"a = " + b"[" * TOO_DEEP, "not TOML"),
+        (b"a = 1\nb = [1, 2}\n", ("TOML", "line 2")),
+        (b"a = 1\na = 2\n", ("TOML",)),
+        (b"a = '\xff'", ("TOML",)),
+        (b"", ("empty",)),
+        (b"a = " + b"[" * TOO_DEEP, ("TOML",)),
     ],
     ids=["bracket", "twice", "bytes", "empty", "too deep"],
 )
-def test_toml_that_does_not_parse_is_told(tmp_path, content, words):
+def test_toml_that_does_not_parse_is_told(tmp_path, content, facts):
     (tmp_path / "a.toml").write_bytes(content)
-    with pytest.raises(BadInput, match=words) as caught:
+    with refused(BadInput, tmp_path / "a.toml", *facts):
         read_toml(tmp_path / "a.toml")
-    assert str(tmp_path / "a.toml") in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Kept(StoredValue):
+    size: float
+    name: str = field(default="", metadata={"key": "label"})
+    note: str | None = field(default=None, metadata={"omit_default": True})
+
+
+def test_stored_value_keeps_unknown_keys_and_numbers_as_they_were_written():
+    kept = from_mapping(Kept, {"size": 3, "label": "a", "later": [1]}, "kept.json")
+    assert kept == Kept(3.0, "a")
+    assert repr(to_mapping(kept)) == "{'size': 3, 'label': 'a', 'later': [1]}"
+    assert to_mapping(replace(kept, name="b", note="n")) == {"size": 3, "label": "b", "later": [1], "note": "n"}
+    assert to_mapping(Kept(3.0)) == {"size": 3.0, "label": ""}
+    with refused(BadInput, "kept.json", "size"):
+        from_mapping(Kept, {"label": "a"}, "kept.json")

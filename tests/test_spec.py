@@ -11,6 +11,7 @@ from fcn_edge.errors import BadInput, first_line
 from fcn_edge.geometry import Axis, Sampling
 from fcn_edge.schema import to_mapping
 from fcn_edge.spec import Head, Preprocess, class_index, spec_from_json
+from tests.refusals import refused
 
 TOO_DEEP = 200_000  # brackets; Python's own parser gives up long before
 
@@ -30,49 +31,49 @@ def test_hashes_tell_specs_apart(make_spec):
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "facts"),
     [
-        ({"classes": ()}, "0 classes; 1 to 255"),
-        ({"classes": tuple(map(str, range(256)))}, "256 classes"),
-        ({"classes": ("sky", "road")}, "3 colours for 2 classes"),
-        ({"classes": ("sky", "road", "sky")}, "two classes share a name"),
-        ({"palette": ((0, 0, 0), (0, 0, 0), (0, 0, 256))}, "palette values are 0..255"),
-        ({"preprocess": Preprocess(0, 96, (0.0,) * 3, (1.0,) * 3)}, "must be positive"),
-        ({"preprocess": Preprocess(64, 96, (0.0,) * 3, (1.0, 0.0, 1.0))}, "must be positive"),
-        ({"schema": 2}, "spec schema 2; this program reads 1"),
+        ({"classes": ()}, ("0 classes", "1 to 255")),
+        ({"classes": tuple(map(str, range(256)))}, ("256 classes", "1 to 255")),
+        ({"classes": ("sky", "road")}, ("3 colours", "2 classes")),
+        ({"classes": ("sky", "road", "sky")}, ("classes", "name")),
+        ({"palette": ((0, 0, 0), (0, 0, 0), (0, 0, 256))}, ("palette", "0..255")),
+        ({"preprocess": Preprocess(0, 96, (0.0,) * 3, (1.0,) * 3)}, ("size", "positive")),
+        ({"preprocess": Preprocess(64, 96, (0.0,) * 3, (1.0, 0.0, 1.0))}, ("std", "positive")),
+        ({"schema": 2}, ("schema 2", 1)),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_spec_that_makes_no_sense_is_refused(make_spec, changed, words):
-    with pytest.raises(BadInput, match=f"small: .*{words}"):
+def test_spec_that_makes_no_sense_is_refused(make_spec, changed, facts):
+    with refused(BadInput, "small", *facts):
         make_spec(**changed)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "facts"),
     [
-        ("{", "m.onnx: spec: not JSON"),
-        ("[" * TOO_DEEP, "m.onnx: spec: not JSON"),
-        ("[]", "expected a table, found list"),
-        ("{}", "missing name"),
+        ("{", ("m.onnx", "spec", "JSON")),
+        ("[" * TOO_DEEP, ("m.onnx", "spec", "JSON")),
+        ("[]", ("m.onnx", "list")),
+        ("{}", ("m.onnx", "name", "classes", "palette", "preprocess", "head")),
     ],
     ids=["broken", "too deep", "list", "empty"],
 )
-def test_json_that_is_no_spec_is_refused(text, words):
-    with pytest.raises(BadInput, match=words):
+def test_json_that_is_no_spec_is_refused(text, facts):
+    with refused(BadInput, *facts):
         spec_from_json(text, "m.onnx")
 
 
 def test_unknown_key_names_the_nearest(make_spec):
     mapping = to_mapping(make_spec())
     mapping["preprocess"]["meam"] = [0, 0, 0]
-    with pytest.raises(BadInput, match="preprocess: unknown key 'meam'; did you mean 'mean'"):
+    with refused(BadInput, "m.onnx", "preprocess", "meam", "mean"):
         spec_from_json(json.dumps(mapping), "m.onnx")
 
 
 def test_class_is_found_by_name_or_the_nearest_is_told(make_spec):
     assert class_index(make_spec(), "road") == 1
-    with pytest.raises(BadInput, match="unknown class 'raod'; did you mean 'road'"):
+    with refused(BadInput, "raod", "road"):
         class_index(make_spec(), "raod")
 
 

@@ -30,6 +30,7 @@ from fcn_edge.training.crops import random_crop, whole_picture  # noqa: E402
 from fcn_edge.training.reader import ImageReader  # noqa: E402
 from fcn_edge.training.starting_weights import layers_from_checkpoint  # noqa: E402
 from tests.labelfiles import GREY, RGB, png_from_samples  # noqa: E402
+from tests.refusals import refused  # noqa: E402
 from tests.training.runs import train_network  # noqa: E402
 
 LABELS = np.arange(24).reshape(4, 6) % 5 % 2
@@ -151,7 +152,7 @@ def test_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint(stre
 
     monkeypatch.setattr(loop.TrainingRun, "_head_loss", loss)
     out = tmp_path / "net.safetensors"
-    with pytest.raises(BadInput, match="the loss is nan in epoch 2, step 2: lower learning_rate"):
+    with refused(BadInput, "loss", "nan", "epoch 2", "step 2", "learning_rate"):
         train_network(RECIPE, out, **streets, on_epoch=lambda report: kept.append(out.read_bytes()))
     assert kept == [out.read_bytes()] and state_of(out)["epoch"] == 1
     assert not [thread for thread in threading.enumerate() if thread.name == "batches" and not ends(thread)]
@@ -162,26 +163,23 @@ def ends(thread):
     return not thread.is_alive()
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [({"learning_rate": 2e-3}, "another recipe or data; delete it"), ({"epochs": 3}, "another recipe or data")],
-)
-def test_state_of_another_recipe_is_refused(finished, streets, change, told):
+@pytest.mark.parametrize("change", [{"learning_rate": 2e-3}, {"epochs": 3}])
+def test_state_of_another_recipe_is_refused(finished, streets, change):
     out, _, _ = finished
-    with pytest.raises(BadInput, match=f"net.safetensors.state: belongs to a run with {told}"):
+    with refused(BadInput, "net.safetensors.state", "recipe"):
         train_network(replace(RECIPE, train=replace(PLAN, **change)), out, **streets)
 
 
 def test_state_of_other_data_is_refused(finished, streets):
     fewer = replace(streets["data"], name="other")
-    with pytest.raises(BadInput, match="another recipe or data"):
+    with refused(BadInput, "net.safetensors.state", "recipe"):
         train_network(RECIPE, finished[0], data=fewer, val=streets["val"])
 
 
 @pytest.mark.parametrize("content", [b"garbage", b"", b"PK\x03\x04cut off"])
 def test_broken_state_is_told(streets, tmp_path, content):
     (tmp_path / "net.safetensors.state").write_bytes(content)
-    with pytest.raises(BadInput, match=r"net.safetensors.state: not a state of training; delete it"):
+    with refused(BadInput, "net.safetensors.state"):
         train_network(RECIPE, tmp_path / "net.safetensors", **streets)
 
 
@@ -189,54 +187,53 @@ def test_broken_state_is_told(streets, tmp_path, content):
 def test_state_whose_checkpoint_is_gone_is_told(finished, streets, tmp_path):
     state = finished[0].with_name("net.safetensors.state")
     (tmp_path / state.name).write_bytes(state.read_bytes())
-    with pytest.raises(BadInput, match=r"2 epochs are done, but .* is gone; delete the state to start anew"):
+    with refused(BadInput, "net.safetensors.state", "2 epochs", "net.safetensors"):
         train_network(RECIPE, tmp_path / "net.safetensors", **streets)
 
 
 @pytest.mark.parametrize("part", ["val", "supplement"])
 def test_sets_with_other_classes_are_refused(streets, tmp_path, part):
     other = replace(streets["val"], classes=("sky", "road"), palette=((0, 0, 0), (1, 1, 1)), name="other")
-    with pytest.raises(BadInput, match=r"other has other classes than synthetic:.*: sky, road"):
+    with refused(BadInput, "other", "synthetic:street,seed=5,images=8,size=64x96", "sky, road"):
         train_network(RECIPE, tmp_path / "net.safetensors", **(streets | {part: other}))
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "facts"),
     [
-        ({"epochs": 0}, "epochs 0, expected 1 or more"),
-        ({"batch": 0}, "batch 0"),
-        ({"crop": (0, 96)}, "crop 0x96"),
-        ({"scales": (1.6, 0.75)}, "scales"),
-        ({"stretch": -0.1}, r"stretch -0\.1"),
-        ({"rotation": 181.0}, "rotation 181, expected 0 to 180 degrees"),
-        ({"camera": 1.1}, r"camera 1\.1, expected 0 to 1"),
-        ({"scenes": SceneRecipe("sky", share=2.0)}, r"scenes\.share 2, expected 0 to 1"),
-        ({"scenes": SceneRecipe("sky", scales=(1.5, 0.3))}, r"scenes\.scales"),
-        ({"scenes": SceneRecipe("sky", most=0)}, r"scenes\.most 0, expected 1 or more"),
-        ({"scenes": SceneRecipe("sky", background="sky")}, r"scenes\.figure and scenes\.background are both 'sky'"),
-        ({"learning_rate": 0.0}, "learning_rate 0, expected above 0"),
-        ({"synthetic_share": 1.0}, "synthetic_share 1"),
-        ({"jaccard": -1.0}, "jaccard -1, expected 0 or more"),
-        ({"average": 1.0}, "average 1, expected 0 up to below 1"),
-        ({"sensor": 1.5}, r"sensor 1\.5"),
-        ({"rare_share": -0.1}, r"rare_share -0\.1"),
-        ({"warm_up": 0.0}, "warm_up 0, expected a share"),
-        ({"backbone_rate": -1.0}, "backbone_rate -1"),
-        ({"full_size_epochs": 3}, "full_size_epochs 3, expected 0 to 2, the epochs"),
-        ({"epochs": -1, "batch": -1}, "epochs -1, .*; batch -1"),
+        ({"epochs": 0}, ("epochs 0", 1)),
+        ({"batch": 0}, ("batch 0",)),
+        ({"crop": (0, 96)}, ("crop 0x96",)),
+        ({"scales": (1.6, 0.75)}, ("scales", "(1.6, 0.75)")),
+        ({"stretch": -0.1}, ("stretch -0.1",)),
+        ({"rotation": 181.0}, ("rotation 181", "0 to 180")),
+        ({"camera": 1.1}, ("camera 1.1", "0 to 1")),
+        ({"scenes": SceneRecipe("sky", share=2.0)}, ("scenes.share 2", "0 to 1")),
+        ({"scenes": SceneRecipe("sky", scales=(1.5, 0.3))}, ("scenes.scales",)),
+        ({"scenes": SceneRecipe("sky", most=0)}, ("scenes.most 0", 1)),
+        ({"scenes": SceneRecipe("sky", background="sky")}, ("scenes.figure", "scenes.background", "sky")),
+        ({"learning_rate": 0.0}, ("learning_rate 0",)),
+        ({"synthetic_share": 1.0}, ("synthetic_share 1",)),
+        ({"jaccard": -1.0}, ("jaccard -1", 0)),
+        ({"average": 1.0}, ("average 1", 0)),
+        ({"sensor": 1.5}, ("sensor 1.5",)),
+        ({"rare_share": -0.1}, ("rare_share -0.1",)),
+        ({"warm_up": 0.0}, ("warm_up 0",)),
+        ({"backbone_rate": -1.0}, ("backbone_rate -1",)),
+        ({"full_size_epochs": 3}, ("full_size_epochs 3", "0 to 2")),
+        ({"epochs": -1, "batch": -1}, ("epochs -1", "batch -1")),
     ],
 )
-def test_recipes_that_cannot_be_are_refused(streets, tmp_path, change, told):
-    with pytest.raises(BadInput, match=rf"tiny: \[train\] {told}"):
+def test_recipes_that_cannot_be_are_refused(streets, tmp_path, change, facts):
+    with refused(BadInput, "tiny", "[train]", *facts):
         train_network(replace(RECIPE, train=replace(PLAN, **change)), tmp_path / "net.safetensors", **streets)
 
 
 def test_data_with_other_classes_than_the_recipe_s_are_refused(streets, tmp_path):
     for_voc = replace(RECIPE, network=replace(RECIPE.network, classes="voc"))
-    told = r"has 11 classes, sky to bicyclist; tiny is for voc's 21.*classes = \"data\""
-    with pytest.raises(BadInput, match=told):
+    with refused(BadInput, "11 classes", "tiny", "voc", 21, 'classes = "data"'):
         train_network(for_voc, tmp_path / "net.safetensors", data=streets["data"])
-    with pytest.raises(BadInput, match="no class set 'camvdi'; did you mean 'camvid'"):
+    with refused(BadInput, "camvdi", "camvid"):
         train_network(
             replace(RECIPE, network=replace(RECIPE.network, classes="camvdi")),
             tmp_path / "n.safetensors",
@@ -276,15 +273,15 @@ def test_jaccard_term_is_added_and_has_a_gradient(streets, tmp_path):
 
 
 def test_recipe_without_training_and_a_set_below_one_batch_are_refused(streets, tmp_path):
-    with pytest.raises(BadInput, match=r"tiny: this recipe has no \[train\] section"):
+    with refused(BadInput, "tiny", "[train]"):
         train_network(replace(RECIPE, train=None), tmp_path / "net.safetensors", **streets)
-    with pytest.raises(BadInput, match="2 images are fewer than the 4 of one batch"):
+    with refused(BadInput, "2 images", 4):
         train_network(RECIPE, tmp_path / "net.safetensors", data=streets["val"], val=streets["val"])
 
 
 def test_folder_that_cannot_be_written_is_told_before_the_first_epoch(streets, tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(BadInput, match=r"notes.txt.*cannot be written"):
+    with refused(BadInput, "notes.txt", "written"):
         train_network(
             RECIPE, tmp_path / "notes.txt" / "net.safetensors", **streets, on_step=lambda *_: pytest.fail("late")
         )
@@ -294,7 +291,7 @@ def test_folder_that_cannot_be_written_is_told_before_the_first_epoch(streets, t
 def test_weights_of_another_backbone_are_refused(streets, tmp_path, content):
     path = tmp_path / "weights.pth"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-    with pytest.raises(BadInput, match=r"weights.pth"):
+    with refused(BadInput, "weights.pth"):
         train_network(RECIPE, tmp_path / "net.safetensors", **streets, backbone=path)
 
 
@@ -441,10 +438,10 @@ def test_fcn16s_begins_with_the_layers_of_fcn32s(finished, streets, tmp_path):
 def test_start_with_other_classes_or_another_backbone_is_refused(finished, streets):
     first, _, _ = finished
     network = network_from_recipe(RECIPE.network, 11)
-    with pytest.raises(BadInput, match="has other classes than the data"):
+    with refused(BadInput, "net.safetensors", "classes", "sky"):
         layers_from_checkpoint(network, ("sky", "road"), first)
     network = network_from_recipe(NetworkRecipe("resnet18", "camvid"), 11)
-    with pytest.raises(BadInput, match=r"its backbone is efficientnet_lite0; backbone\..* do not fit"):
+    with refused(BadInput, "net.safetensors", "efficientnet_lite0", "backbone.conv1.weight"):
         layers_from_checkpoint(network, streets["data"].classes, first)
 
 
@@ -459,7 +456,7 @@ def test_disk_that_fills_while_saving_leaves_the_last_checkpoint(streets, tmp_pa
         real(*args)
 
     monkeypatch.setattr(loop.torch, "save", full)
-    with pytest.raises(BadInput, match="the disk is full"):
+    with refused(BadInput, "net.safetensors.state", "disk"):
         train_network(RECIPE, out, data=streets["data"])
     checkpoint_from_file(out)
     assert state_of(out)["epoch"] == 1 and not list(tmp_path.glob("*.part*"))
@@ -474,7 +471,7 @@ def test_error_in_the_drawing_thread_comes_out_in_the_caller():
 
     taken = prefetched(broken())
     assert next(taken) == "a batch"
-    with pytest.raises(BadInput, match=r"street.jpg"):
+    with refused(BadInput, "street.jpg"):
         next(taken)
 
 

@@ -28,6 +28,7 @@ from fcn_edge.transforms import (
     taps,
     view_from_scores,
 )
+from tests.refusals import refused
 
 TIE = 1e-4  # of scores near 1: closer than this, the order of float32 products decides
 PALETTE = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
@@ -115,7 +116,7 @@ def test_given_array_is_filled(resize):
     ids=["grey", "alpha", "float", "batch", "no rows"],
 )
 def test_what_is_no_frame_is_refused(image):
-    with pytest.raises(BadInput, match=r"expected \(H, W, 3\) uint8 BGR"):
+    with refused(BadInput, "(H, W, 3)", "uint8"):
         input_from_frame(image, PLAIN)
 
 
@@ -176,7 +177,7 @@ def test_scores_of_any_float_type_and_layout_are_taken():
 
 @pytest.mark.parametrize("shape", [(0, 4, 4), (256, 4, 4), (4, 4), (1, 4, 4, 4)])
 def test_what_is_no_score_map_is_refused(shape):
-    with pytest.raises(BadInput, match=r"expected \(C, h, w\) with 1 to 255 classes"):
+    with refused(BadInput, "scores", "(C, h, w)", "1 to 255"):
         class_map_from_scores(np.zeros(shape, np.float32), full(4, 4))
 
 
@@ -194,9 +195,7 @@ def test_missing_kernels_are_told_once(without_kernels, caplog):
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             class_map_from_scores(np.zeros((2, 2, 2), np.float32), full(2, 2))
-    assert [record.message for record in caplog.records if "numpy" in record.message] == [
-        "the native kernels are not built: class maps are drawn by numpy, which is slower"
-    ]
+    assert len([record.message for record in caplog.records if "numpy" in record.message]) == 1
 
 
 @pytest.mark.parametrize("kind", ["scores", "classes"])

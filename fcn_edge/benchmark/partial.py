@@ -1,10 +1,10 @@
-"""Rows that are finished, kept beside the record to come, so that a run that was cut short goes on from there."""
+"""Finished rows, kept beside the record to come, so that a run that was cut short goes on from there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fcn_edge.atomic_io import read_json, sha256_of_file, sha256_of_json, write_json
 from fcn_edge.benchmark.timing import BenchOptions
@@ -13,51 +13,56 @@ from fcn_edge.data import Dataset
 from fcn_edge.device import git_commit, this_device
 from fcn_edge.errors import BadInput
 from fcn_edge.outputs import is_ours
-from fcn_edge.schema import to_mapping
+from fcn_edge.records import RecordRow
+from fcn_edge.schema import from_mapping, to_mapping
 
 NAME = "unfinished.json"
 
 
+@dataclass(frozen=True)
+class FinishedRow:
+    """A row, and the images of its set that do not decode, each with the reason."""
+
+    row: RecordRow
+    skipped: tuple[str, ...] = ()
+
+
 class Partial:
-    """Finished rows by variant. Those of other data, another protocol, device or commit are not taken up."""
+    """Finished rows by variant. Those of other data, another protocol, device or commit are not used."""
 
     def __init__(self, folder: Path | None, data: Dataset, options: BenchOptions) -> None:
-        self.skipped: list[str] = []
         self._path = None if folder is None else folder / NAME
         self._made_by = sha256_of_json([data.name, to_mapping(options), to_mapping(this_device()), git_commit()])
-        self._rows: dict[str, dict[str, Any]] = self._taken_up()
+        self._rows: dict[str, FinishedRow] = self._read()
 
     def has(self, variant: Variant) -> bool:
         """Whether its row is finished."""
         return _key(variant) in self._rows
 
-    def add(self, variants: Sequence[Variant], rows: Sequence[dict[str, Any]]) -> None:
+    def add(self, variants: Sequence[Variant], rows: Sequence[FinishedRow]) -> None:
         """Keep finished rows."""
         self._rows |= {_key(variant): row for variant, row in zip(variants, rows, strict=True)}
         if self._path is not None:
-            write_json(self._path, {"made_by": self._made_by, "rows": self._rows})
+            write_json(self._path, {"made_by": self._made_by, "rows": to_mapping(self._rows)})
 
-    def rows_of(self, variants: Sequence[Variant]) -> list[dict[str, Any]]:
-        """Their rows in that order; what was skipped is then known."""
-        rows = [dict(self._rows[_key(variant)]) for variant in variants]
-        named = [row.pop("skipped") for row in rows]
-        self.skipped = named[0] if named else []
-        return rows
+    def rows_of(self, variants: Sequence[Variant]) -> list[FinishedRow]:
+        """Their rows, in that order."""
+        return [self._rows[_key(variant)] for variant in variants]
 
     def forget(self) -> None:
         """The record holds it all now."""
         if self._path is not None and is_ours(self._path):
             self._path.unlink()
 
-    def _taken_up(self) -> dict[str, dict[str, Any]]:
+    def _read(self) -> dict[str, FinishedRow]:
         if self._path is None or not self._path.is_file():
             return {}
         try:
             saved = read_json(self._path, limit_mb=1024)
-        except BadInput:  # of a version that wrote it otherwise
+            rows = saved.get("rows") if saved.get("made_by") == self._made_by else None
+            return {key: from_mapping(FinishedRow, row, key) for key, row in rows.items()} if rows else {}
+        except (BadInput, AttributeError):  # of a version that wrote it otherwise
             return {}
-        rows = saved.get("rows") if saved.get("made_by") == self._made_by else None
-        return rows if isinstance(rows, dict) else {}
 
 
 def _key(variant: Variant) -> str:

@@ -1,29 +1,21 @@
-"""What the device tells of itself: temperature, clocks, load, energy. None where it tells nothing."""
+"""What the device reports of itself: temperature, clocks, load, energy. None where it reports nothing."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from fcn_edge.records import Conditions
+
 SYS = Path("/sys")
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """temperature_c: the hottest sensor. clock_mhz: mean of the cores. load: processes waiting or running, 1 minute."""
-
-    temperature_c: float | None
-    clock_mhz: float | None
-    load: float | None
-
-
 def conditions_now(sys_root: Path = SYS) -> Conditions:
-    """As the device tells them at this moment."""
+    """As the device reports them at this moment."""
     heat = [*sys_root.glob("class/thermal/thermal_zone*/temp"), *sys_root.glob("class/hwmon/hwmon*/temp*_input")]
     degrees = [value / 1000 for value in map(_number, heat) if value is not None and 0 < value < 150_000]
     files = sys_root.glob("devices/system/cpu/cpu*/cpufreq/scaling_cur_freq")
@@ -36,7 +28,7 @@ def conditions_now(sys_root: Path = SYS) -> Conditions:
 
 
 class EnergyMeter:
-    """Energy spent by the device so far. source: what tells it; None where nothing does.
+    """Energy spent by the device so far. source: what reports it; None where nothing does.
 
     RAPL counts of the CPU packages (readable by root only on most systems), the GPU's own counter, or,
     on a Jetson, the power of the whole board, which is a sample and not a count.
@@ -57,12 +49,12 @@ class EnergyMeter:
             self._ask_nvml()
 
     def reading(self) -> float | None:
-        """The counter in joules, or the power in watts; None where the device tells neither."""
+        """The counter in joules, or the power in watts; None where the device reports neither."""
         ask = self._joules or self._watts
         return None if ask is None else ask()
 
     def joules_since(self, earlier: float | None, seconds: float) -> float | None:
-        """Energy since that reading, `seconds` ago; None where it is not told, or its counter began anew."""
+        """Energy since that reading, `seconds` ago; None where it is not reported, or its counter was reset."""
         now = self.reading()
         if earlier is None or now is None:
             return None

@@ -1,23 +1,23 @@
-"""Turns and times: warming up until steady, variants taking turns beside the yardstick, a paced camera."""
+"""Timing: warming up until steady, rounds of variants interleaved beside the reference workload, a paced camera."""
 
 from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
 
 import numpy as np
 
-from fcn_edge.benchmark.reference_workload import Yardstick
+from fcn_edge.benchmark.reference_workload import ReferenceWorkload
 from fcn_edge.benchmark.sensors import EnergyMeter
 from fcn_edge.data import Dataset
 from fcn_edge.engines import Engine
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame, Style, Times
-from fcn_edge.percentiles import nearest_rank
+from fcn_edge.progress import Progress
+from fcn_edge.records import PacedRun, Percentiles
 
 STAGES = ("input", "infer", "view")
 STEADY = 0.1  # relative: two medians of neighbouring windows that differ by less
@@ -27,10 +27,15 @@ MOST_WARMUP = 100
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """rounds: turns that each variant takes, of `frames` frames each. warmup: frames before them, at least.
+    """How long and how often is measured.
 
-    camera_fps: of the paced run, of `paced_frames` frames; 0 for none. together: variants that are open at
-    once and take turns; the yardstick ties one such group to the next.
+    Args:
+        rounds: of each variant, of `frames` frames each; `gate` needs 6 or more.
+        warmup: frames before them, at least.
+        threads: of each engine's compute; None for all that it takes by itself.
+        camera_fps: of the paced run, of `paced_frames` frames; 0 for none.
+        together: variants that are open at once and whose rounds are interleaved; the reference workload makes one
+            such group comparable with the next.
     """
 
     rounds: int = 10
@@ -43,72 +48,73 @@ class BenchOptions:
 
 
 @dataclass
-class Turns:
-    """All that was measured of one variant: each frame's times, and for each turn the yardstick's and the energy.
+class Rounds:
+    """What was measured of one variant.
 
-    cpu_ms: CPU time of a frame, of all threads together, which other processes hardly change; the yardstick is
-    timed before and after each frame. preemptions: of a turn, how often another process took a core away meanwhile.
+    times: of each frame. All else is of each round: cpu_ms: CPU time of a frame, of all threads together, which other
+    processes hardly change. preemptions: how often another process took a core away. workload_ms, workload_cpu_ms: of
+    the reference workload, which is timed before and after each frame. joules: None where the device reports none.
     """
 
     warmup: int
     times: list[Times] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
     preemptions: list[int] = field(default_factory=list)
-    yardstick_ms: list[float] = field(default_factory=list)
-    yardstick_cpu_ms: list[float] = field(default_factory=list)
+    workload_ms: list[float] = field(default_factory=list)
+    workload_cpu_ms: list[float] = field(default_factory=list)
     joules: list[float | None] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
 
-def alternating(
+def interleaved_rounds(
     engines: Sequence[Engine],
     images: Sequence[np.ndarray],
     options: BenchOptions,
     meter: EnergyMeter,
-    on_round: Callable[[int, int], None],
-) -> list[Turns]:
-    """The turns of each engine. The reference run, which nobody ships, takes one."""
+    progress: Progress,
+) -> list[Rounds]:
+    """The rounds of each engine. The reference run, which nobody ships, has one."""
     style = Style()
-    found = [Turns(warmed_up(engine, images, options.warmup)) for engine in engines]
-    with Yardstick(options.threads or engines[0].workspace.threads) as yardstick:
-        yardstick.measured_ms()
+    measured = [Rounds(warmed_up(engine, images, options.warmup)) for engine in engines]
+    with ReferenceWorkload(options.threads or engines[0].workspace.threads) as workload:
+        workload.measured_ms()
         for number in range(options.rounds):
-            for engine, turns in zip(engines, found, strict=True):
+            for engine, rounds in zip(engines, measured, strict=True):
                 if engine.target != "reference" or not number:
-                    _take_turn(engine, images, options.frames, style, turns, yardstick, meter)
-            on_round(number + 1, options.rounds)
-    return found
+                    _measure_round(engine, images, options.frames, style, rounds, workload, meter)
+            progress.update("latency", number + 1, options.rounds)
+    return measured
 
 
-def _take_turn(
+def _measure_round(
     engine: Engine,
     images: Sequence[np.ndarray],
     frames: int,
     style: Style,
-    turns: Turns,
-    yardstick: Yardstick,
+    rounds: Rounds,
+    workload: ReferenceWorkload,
     meter: EnergyMeter,
 ) -> None:
-    first = turns.warmup + len(turns.times) + len(turns.seconds)  # frames before this turn: schedules go on from there
+    first = rounds.warmup + len(rounds.times) + len(rounds.seconds)  # frames so far: schedules go on from there
     engine.segment(_frame(images, first), style)  # wakes its threads and caches; not counted
-    beside, used, joules, seconds = [yardstick.measured_ms()], list[float](), list[float | None](), 0.0
-    taken = 0
+    beside, cpu_ms, joules = [workload.measured_ms()], list[float](), list[float | None]()
+    seconds, preemptions = 0.0, 0
     for index in range(first + 1, first + 1 + frames):
         energy, cpu, started, before = meter.reading(), time.process_time_ns(), time.monotonic(), _preemptions()
-        turns.times.append(engine.segment(_frame(images, index), style).times)
+        rounds.times.append(engine.segment(_frame(images, index), style).times)
         took = time.monotonic() - started
-        used.append((time.process_time_ns() - cpu) / 1e6)
-        taken += _preemptions() - before
+        cpu_ms.append((time.process_time_ns() - cpu) / 1e6)
+        preemptions += _preemptions() - before
         joules.append(meter.joules_since(energy, took))
         seconds += took
-        beside.append(yardstick.measured_ms())
-    turns.cpu_ms.append(median(used))
-    turns.preemptions.append(taken)
-    turns.yardstick_ms.append(median(wall for wall, _ in beside))
-    turns.yardstick_cpu_ms.append(median(cpu for _, cpu in beside))
-    told = [value for value in joules if value is not None]
-    turns.joules.append(sum(told) if len(told) == frames else None)
-    turns.seconds.append(seconds)
+        beside.append(workload.measured_ms())
+    rounds.cpu_ms.append(median(cpu_ms))
+    rounds.preemptions.append(preemptions)
+    rounds.workload_ms.append(median(wall for wall, _ in beside))
+    rounds.workload_cpu_ms.append(median(cpu for _, cpu in beside))
+    reported = [value for value in joules if value is not None]
+    rounds.joules.append(sum(reported) if len(reported) == frames else None)
+    rounds.seconds.append(seconds)
 
 
 def _preemptions() -> int:
@@ -117,7 +123,7 @@ def _preemptions() -> int:
 
 
 def warmed_up(engine: Engine, images: Sequence[np.ndarray], least: int) -> int:
-    """Run frames until two windows of them take the same time; how many that took."""
+    """Run frames until two windows of them take the same time; how many frames that were."""
     style, spent = Style(), list[float]()
     while len(spent) < MOST_WARMUP:
         spent.append(engine.segment(_frame(images, len(spent)), style).times.infer_ns)
@@ -130,10 +136,10 @@ def warmed_up(engine: Engine, images: Sequence[np.ndarray], least: int) -> int:
     return len(spent)
 
 
-def paced(engine: Engine, images: Sequence[np.ndarray], options: BenchOptions) -> dict[str, Any] | None:
-    """What a camera of that rate would see: each frame is due when the next one comes.
+def paced(engine: Engine, images: Sequence[np.ndarray], options: BenchOptions) -> PacedRun | None:
+    """Frames at a camera's rate: each has to be done when the next one comes.
 
-    A frame that comes while another is under way waits, and an older one that waited is dropped: it was missed.
+    A frame that comes while another is in flight waits, and an older one that waited is dropped: it was missed.
     """
     if not options.camera_fps or engine.target == "reference":
         return None
@@ -148,16 +154,11 @@ def paced(engine: Engine, images: Sequence[np.ndarray], options: BenchOptions) -
         newest = max(number + 1, int((time.monotonic() - started) / period))
         missed += min(newest, options.paced_frames) - number - 1
         number = newest
-    return {
-        "camera_fps": options.camera_fps,
-        "frames": options.paced_frames,
-        "missed": missed,
-        "answer_ms": percentiles(np.array(answers)),
-    }
+    return PacedRun(options.camera_fps, options.paced_frames, missed, Percentiles.of(np.array(answers)))
 
 
 def first_images(data: Dataset, count: int) -> list[np.ndarray]:
-    """At most `count` images (H, W, 3) uint8 BGR, passing by those that do not decode."""
+    """At most `count` images (H, W, 3) uint8 BGR, without those that do not decode."""
     images: list[np.ndarray] = []
     for index in range(len(data.items)):
         if len(images) == count:
@@ -169,13 +170,7 @@ def first_images(data: Dataset, count: int) -> list[np.ndarray]:
     return images
 
 
-def percentiles(values: np.ndarray) -> dict[str, float]:
-    """p50, p90, p95 and p99 by nearest rank."""
-    wanted = (50, 90, 95, 99)
-    return {f"p{q}": round(value, 3) for q, value in zip(wanted, nearest_rank(values, wanted), strict=True)}
-
-
 def _frame(images: Sequence[np.ndarray], index: int) -> Frame:
-    """The images to and fro, so that a video goes on without a cut."""
+    """The images forwards and backwards, so that a video has no cut."""
     there = index % max(1, 2 * len(images) - 2)
     return Frame(images[min(there, 2 * len(images) - 2 - there)], index, time.monotonic_ns(), "bench")

@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES, Target, available_targets, open_engine
 from fcn_edge.engines.base import Execution
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.records import precision_label
 from fcn_edge.schedule import EVERY
 
-LABELS = ("fp32", "bf16", "fp16", "int8", "int8-fp16")  # of a variant, as people say its precision
+Label = Literal["fp32", "bf16", "fp16", "int8", "int8-fp16"]  # of a variant, as people say its precision
+LABELS: tuple[Label, ...] = get_args(Label)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One file on one target in one execution, its stages run by a schedule."""
+    """One file on one target in one execution, its stages run by a schedule.
+
+    Args:
+        path: an ONNX file with a contract, a checkpoint or an engine directory.
+        schedule: as in `EngineOptions`.
+    """
 
     path: Path
     target: Target
@@ -27,17 +35,17 @@ class Variant:
 
 
 def variants_from_files(
-    files: Sequence[Path], targets: Sequence[Target] = (), precisions: Collection[str] = ()
+    files: Sequence[Path], targets: Sequence[Target] = (), precisions: Collection[Label] = ()
 ) -> list[Variant]:
     """Every file on every CPU target that is installed; fp32 files on OpenVINO in bf16 as well.
 
-    A checkpoint runs in PyTorch, an engine directory as it was built. precisions: only these of LABELS.
+    A checkpoint runs in PyTorch, an engine directory as it was built. precisions: only these.
 
     Raises BadInput where nothing is left to measure.
     """
     found = [variant for path in files for variant in _variants_of(path, targets, precisions)]
     if not found:
-        raise BadInput(f"none of the files runs in {', '.join(precisions)} here; int8 is made with --calib")
+        raise BadInput(f"none of the files runs in {', '.join(precisions)} here; `calib` makes int8")
     return found
 
 
@@ -51,12 +59,7 @@ def with_schedules(variants: Sequence[Variant], schedules: Sequence[str]) -> lis
     ]
 
 
-def precision_label(precision: str, execution: str) -> str:
-    """The precision as people say it: bf16 is an execution of the fp32 file."""
-    return "bf16" if execution == "bf16" and precision == "fp32" else precision
-
-
-def _variants_of(path: Path, targets: Sequence[Target], precisions: Collection[str]) -> list[Variant]:
+def _variants_of(path: Path, targets: Sequence[Target], precisions: Collection[Label]) -> list[Variant]:
     if path.is_dir():
         with open_engine(path) as engine:
             found, precision = [Variant(path, engine.target, engine.execution)], str(engine.precision)

@@ -12,22 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from onnx import shape_inference
 
-from fcn_edge.atomic_io import read_json, sha256_of_file, sha256_of_json, write_json
+from fcn_edge.atomic_io import read_json, sha256_of_json, write_json
 from fcn_edge.calibration.images import spread_indices
 from fcn_edge.calibration.placement import PlacementName, quantizable_convolutions, residual_adds
-from fcn_edge.calibration.quantized import Calibrated, quantized_file
+from fcn_edge.calibration.quantized import Calibrated, quantized_model
 from fcn_edge.calibration.table import CalibrationTable
 from fcn_edge.data import Dataset, Item
 from fcn_edge.data.base import sha256_of_pixels
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.evaluation import evaluate_engine
-from fcn_edge.onnxfile import onnx_from_file
+from fcn_edge.evaluation import evaluate
 from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxmodel import OnnxModel
+from fcn_edge.progress import SILENT, Progress
 from fcn_edge.spec import Precision
 
 SUBSET = 24  # images that layers are ranked on
@@ -104,7 +104,7 @@ def cheapest_within(
     reference: Callable[[int | None], float],
     *,
     total: int,
-    on_layer: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = SILENT,
 ) -> Found:
     """The set of layers to keep in float.
 
@@ -127,7 +127,7 @@ def cheapest_within(
         base = drop(hiding, few)
         for done, name in enumerate(left, 1):
             gains[name] = base - drop((*hiding, name), few)
-            on_layer("sensitivity", done, len(left))
+            progress.update("sensitivity", done, len(left))
         worst = max(left, key=lambda name: gains[name])
         if gains[worst] <= max(HIDES * base, budget):
             break
@@ -147,7 +147,7 @@ def cheapest_within(
         without = [other for other in kept if other != name]
         if drop(without, few) <= budget and drop(without, None) <= budget:
             kept = without
-        on_layer("putting back", done, len(kept))
+        progress.update("putting back", done, len(kept))
     return Found(tuple(kept), drop(kept, None), gains)
 
 
@@ -182,33 +182,30 @@ def _blame(budget: float, whole: float, best: float, kept: Sequence[str], gains:
 
 
 def int8_within_budget(
-    fp32: Path,
-    out: Path,
+    fp32: OnnxModel,
     budget: Budget,
     *,
     precision: Precision,
     table: CalibrationTable,
     placement: PlacementName,
-    on_layer: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = SILENT,
 ) -> tuple[Calibrated, Found]:
-    """Write `out` with as few layers in float as the budget asks for.
+    """The network in INT8 with as few layers in float as the budget asks for, in memory.
 
     Raises:
-        CheckFailed: no set of layers meets it; nothing is left under `out`.
-        BadInput: as `quantized_file` and `evaluate_engine`.
+        CheckFailed: no set of layers meets it.
+        BadInput: as `quantized_model` and `evaluate`.
     """
-    trial = out.with_name(f"trial.{out.name}")
 
-    def quantized(kept: frozenset[str], to: Path) -> Calibrated:
-        return quantized_file(fp32, to, precision=precision, table=table, placement=placement, kept_float=kept)
+    def quantized(kept: frozenset[str]) -> Calibrated:
+        return quantized_model(fp32, precision=precision, table=table, placement=placement, kept_float=kept)
 
-    def miou(path: Path, images: int | None) -> float:
-        with engine_on_target(path, budget.target, budget.options) as engine:
-            return evaluate_engine(engine, _part(budget.data, images)).scores.miou or 0.0
+    def miou(model: OnnxModel, images: int | None) -> float:
+        with engine_on_target(model, budget.target, budget.options) as engine:
+            return evaluate(engine, _part(budget.data, images)).scores.miou or 0.0
 
     def quantized_miou(kept: frozenset[str], images: int | None) -> float:
-        quantized(kept, trial)
-        return miou(trial, images)
+        return miou(quantized(kept).model, images)
 
     references: dict[int | None, float] = {}
 
@@ -217,21 +214,16 @@ def int8_within_budget(
             references[images] = miou(fp32, images)
         return references[images]
 
-    key = sha256_of_json(
-        [sha256_of_file(fp32), table.sha256, precision, placement, budget.target, content_of(budget.data)]
+    key = sha256_of_json([fp32.sha256, table.sha256, precision, placement, budget.target, content_of(budget.data)])
+    found = cheapest_within(
+        budget.points,
+        layer_costs(fp32),
+        Measurements(budget.cache, key, quantized_miou),
+        reference_miou,
+        total=len(budget.data.items),
+        progress=progress,
     )
-    try:
-        found = cheapest_within(
-            budget.points,
-            layer_costs(onnx_from_file(fp32)),
-            Measurements(budget.cache, key, quantized_miou),
-            reference_miou,
-            total=len(budget.data.items),
-            on_layer=on_layer,
-        )
-    finally:
-        trial.unlink(missing_ok=True)
-    return quantized(frozenset(found.kept), out), found
+    return quantized(frozenset(found.kept)), found
 
 
 def _part(data: Dataset, images: int | None) -> Dataset:
@@ -253,13 +245,12 @@ def _labels_sha256(item: Item) -> str:
         return ""
 
 
-def layer_costs(model: Any) -> list[LayerCost]:
+def layer_costs(model: OnnxModel) -> list[LayerCost]:
     """Costs of every layer that some placement quantizes, in graph order, for the graph's own input size."""
-    inferred = shape_inference.infer_shapes(model, data_prop=True).graph
+    inferred = shape_inference.infer_shapes(model.proto, data_prop=True).graph
     sizes = {}
     for value in [*inferred.value_info, *inferred.input, *inferred.output]:
         sizes[value.name] = [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
-    weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
 
     def count(name: str) -> int:
         found = 1
@@ -274,7 +265,7 @@ def layer_costs(model: Any) -> list[LayerCost]:
             continue
         macs = 0
         if operator(node) == "Conv":
-            _, inside, *kernel = weights[node.input[1]]
+            _, inside, *kernel = model.initializers[node.input[1]].dims
             macs = count(node.output[0]) * inside * kernel[0] * kernel[1]
         reads = node.input[:1] if operator(node) == "Conv" else node.input
         costs.append(LayerCost(node.name, macs, count(node.output[0]) + sum(count(name) for name in reads)))

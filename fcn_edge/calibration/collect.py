@@ -6,13 +6,12 @@ up to it. Memory does not grow with the number of images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from fcn_edge.calibration.images import CalibrationImage, CalibrationImages
 from fcn_edge.calibration.methods import BINS, METHODS, Method, limit_from_histogram
@@ -20,7 +19,9 @@ from fcn_edge.calibration.placement import activations_to_quantize
 from fcn_edge.calibration.table import CalibrationTable, Magnitude, TensorRange, graph_sha256, weights_sha256
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
+from fcn_edge.onnxgraph import stored_values
+from fcn_edge.onnxmodel import OnnxModel
+from fcn_edge.progress import SILENT, Progress
 from fcn_edge.spec import ModelSpec
 from fcn_edge.transforms import input_from_frame
 
@@ -29,13 +30,13 @@ LEAST_BINNED = BINS / float(np.finfo(np.float32).max)  # bins of smaller ranges 
 
 
 def table_from_images(
-    model_path: Path,
+    model: OnnxModel | Path,
     images: CalibrationImages,
     *,
     method: Method = "percentile",
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = SILENT,
 ) -> CalibrationTable:
-    """Run the images through the fp32 file (optimisation off) and collect ranges.
+    """Run the images through the fp32 network (optimisation off) and collect ranges.
 
     A picture that does not decode is skipped and named in the table; so is one of one colour, which counts.
 
@@ -43,19 +44,18 @@ def table_from_images(
         BadInput: no contract, no picture decodes, all are of one colour, or weights or a tensor hold
             NaN or infinity (named).
     """
-    spec = contract_from_onnx(model_path).spec
-    model = onnx_from_file(model_path)
-    _require_finite_weights(model)
-    total = 2 * len(images.images)
-    reader = CalibrationReader(images, spec, lambda done: on_image(done, total))
-    quantized, output = activations_to_quantize(model.graph), model.graph.output[0].name
+    net = OnnxModel.of(model)
+    spec, name = net.spec, net.path.name
+    _require_finite_weights(net)
+    reader = CalibrationReader(images, spec, progress)
+    quantized, output = activations_to_quantize(net.graph), net.outputs[0].name
     first = _FirstPass(quantized, spec, images.classes == spec.classes)
-    taps = taps_of(model, [*quantized, *float_tensors(model), output], model_path.name)
+    taps = Taps(net.tapped([*quantized, *float_tensors(net.proto), output]), name)
     for image, x in reader.inputs():
         first.add(image, taps.run(x), output)
     if len(reader.flat) == len(reader.hashes):
         raise BadInput(f"{images.source}: every image is of one colour throughout; calibrate on real pictures")
-    histograms = _histograms(taps_of(model, quantized, model_path.name), reader, first)
+    histograms = _histograms(Taps(net.tapped(quantized), name), reader, first)
     tensors = {name: _range(first, name, histograms[name], len(reader.hashes)) for name in quantized}
     return CalibrationTable(
         tensors=tensors,
@@ -65,8 +65,8 @@ def table_from_images(
         method=method,
         model=spec.name,
         source=images.source,
-        graph_sha256=graph_sha256(model),
-        weights_sha256=weights_sha256(model),
+        graph_sha256=graph_sha256(net.proto),
+        weights_sha256=weights_sha256(net.proto),
         preprocess=spec.preprocess,
         images=tuple(reader.hashes),
         images_sha256=tuple(reader.hashes.values()),
@@ -75,7 +75,7 @@ def table_from_images(
     )
 
 
-def float_tensors(model: Any) -> list[str]:
+def float_tensors(model: onnx.ModelProto) -> list[str]:
     """Names of the float32 tensors that nodes compute, in graph order."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in [*inferred.value_info, *inferred.output]}
@@ -85,8 +85,10 @@ def float_tensors(model: Any) -> list[str]:
 class CalibrationReader:
     """Network inputs one at a time; what was read, what did not decode, and what is of one colour."""
 
-    def __init__(self, images: CalibrationImages, spec: ModelSpec, on_image: Callable[[int], None]) -> None:
-        self.images, self.spec, self.on_image = images, spec, on_image
+    passes = 2
+
+    def __init__(self, images: CalibrationImages, spec: ModelSpec, progress: Progress) -> None:
+        self.images, self.spec, self.progress = images, spec, progress
         self.skipped: set[str] = set()
         self.flat: list[str] = []
         self.hashes: dict[str, str] = {}
@@ -104,7 +106,7 @@ class CalibrationReader:
                 if (pixels == pixels[0, 0]).all():
                     self.flat.append(image.name)
             yield image, input_from_frame(pixels, self.spec.preprocess)
-            self.on_image(self.done)
+            self.progress.update("calibrating", self.done, self.passes * len(self.images.images))
         if not self.hashes:
             raise BadInput(f"{self.images.source}: none of {len(self.images.images)} images decodes")
 
@@ -200,19 +202,10 @@ def _range(first: _FirstPass, name: str, histograms: np.ndarray, images: int) ->
     )
 
 
-def _require_finite_weights(model: Any) -> None:
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
+def _require_finite_weights(model: OnnxModel) -> None:
+    for name, values in stored_values(model.graph).items():
         if values.dtype == np.float32 and values.ndim and not np.isfinite(values).all():
-            raise BadInput(f"weights {tensor.name} hold NaN or infinity: the network cannot be calibrated")
-
-
-def taps_of(model: Any, names: list[str], file: str) -> Taps:
-    tapped = onnx.ModelProto()
-    tapped.CopyFrom(model)
-    del tapped.graph.output[:]
-    tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
-    return Taps(tapped.SerializeToString(), file)
+            raise BadInput(f"weights {name} hold NaN or infinity: the network cannot be calibrated")
 
 
 def _by_class(spec: ModelSpec, counts: np.ndarray) -> dict[str, int]:

@@ -7,16 +7,14 @@ What real images show to be out of half precision's range stays in float32, with
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper, version_converter
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
 
 from fcn_edge.calibration.collect import float_tensors
 from fcn_edge.calibration.table import Magnitude
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxgraph import operator, stored_tensors
+from fcn_edge.onnxgraph import copied, operator, replace_nodes, stored_tensors
 
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST_NORMAL = float(np.finfo(np.float16).tiny)  # 2**-14; below, half precision loses digits and then all
@@ -43,7 +41,9 @@ def unfit_for_half(magnitudes: Mapping[str, Magnitude]) -> dict[str, str]:
     return reasons
 
 
-def fp16_model(model: Any, magnitudes: Mapping[str, Magnitude] | None = None) -> tuple[Any, dict[str, str]]:
+def fp16_model(
+    model: ModelProto, magnitudes: Mapping[str, Magnitude] | None = None
+) -> tuple[ModelProto, dict[str, str]]:
     """(a copy that computes in half precision, node left in float32 -> why); scores come out as float32 again.
 
     magnitudes: of the fp32 file's tensors over real images; None leaves their range unchecked.
@@ -54,8 +54,7 @@ def fp16_model(model: Any, magnitudes: Mapping[str, Magnitude] | None = None) ->
     Raises:
         BadInput: a weight beyond 65504 (named) of a node that computes in half precision.
     """
-    half = onnx.ModelProto()
-    half.CopyFrom(model)
+    half = copied(model)
     if any(operator(node) == "QuantizeLinear" for node in half.graph.node):
         half = version_converter.convert_version(half, HALF_SCALES_OPSET)
     computed = set(float_tensors(half))
@@ -72,7 +71,7 @@ def fp16_model(model: Any, magnitudes: Mapping[str, Magnitude] | None = None) ->
     return half, told
 
 
-def _kept_nodes(graph: Any, unfit: dict[str, str]) -> dict[str, str]:
+def _kept_nodes(graph: GraphProto, unfit: dict[str, str]) -> dict[str, str]:
     """First output of a node -> why it stays in float32: it computes or reads what half precision cannot hold.
 
     The Q/DQ pairs of such a tensor are included, and those of the weights that stand beside it.
@@ -94,7 +93,7 @@ def _kept_nodes(graph: Any, unfit: dict[str, str]) -> dict[str, str]:
     return kept
 
 
-def _keep_weights(graph: Any, kept: dict[str, str]) -> None:
+def _keep_weights(graph: GraphProto, kept: dict[str, str]) -> None:
     """Nodes of `kept` read float32 copies of their weights; the originals, where others read them, become half."""
     weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
     for node in graph.node:
@@ -111,7 +110,7 @@ def _keep_weights(graph: Any, kept: dict[str, str]) -> None:
             graph.initializer.remove(tensor)
 
 
-def _raise_scales(graph: Any, kept: dict[str, str]) -> None:
+def _raise_scales(graph: GraphProto, kept: dict[str, str]) -> None:
     """No half-precision scale below 2**-14; channels of stored weights that had one are rounded to the new one."""
     tensors = stored_tensors(graph)
     weights = {
@@ -137,7 +136,7 @@ def _raise_scales(graph: Any, kept: dict[str, str]) -> None:
             weights[name].CopyFrom(numpy_helper.from_array(rounded, weights[name].name))
 
 
-def _halve_weights(graph: Any, kept: dict[str, str]) -> None:
+def _halve_weights(graph: GraphProto, kept: dict[str, str]) -> None:
     in_float = {name for node in graph.node if node.output[0] in kept for name in node.input}
     in_float |= {
         node.input[position]
@@ -156,7 +155,7 @@ def _halve_weights(graph: Any, kept: dict[str, str]) -> None:
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))
 
 
-def _halve_attributes(node: Any) -> None:
+def _halve_attributes(node: NodeProto) -> None:
     for attribute in node.attribute:
         if operator(node) == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
             attribute.i = TensorProto.FLOAT16
@@ -165,7 +164,7 @@ def _halve_attributes(node: Any) -> None:
             attribute.t.CopyFrom(numpy_helper.from_array(values, attribute.t.name))
 
 
-def _bridge(graph: Any, kept: dict[str, str], computed: set[str]) -> None:
+def _bridge(graph: GraphProto, kept: dict[str, str], computed: set[str]) -> None:
     """Casts where one side is half and the other float32; the graph's own outputs are float32.
 
     computed: tensors that are float. Each has up to two names: its own and `_half` or `_float` behind it.
@@ -197,11 +196,10 @@ def _bridge(graph: Any, kept: dict[str, str], computed: set[str]) -> None:
                     continue
                 to, word = (TensorProto.FLOAT16, "half") if is_float else (TensorProto.FLOAT, "float")
                 nodes.append(helper.make_node("Cast", [made[name]], [other[name]], f"{name}_to_{word}", to=to))
-    del graph.node[:]  # the list above keeps its nodes alive
-    graph.node.extend(nodes)
+    replace_nodes(graph, nodes)
 
 
-def _in_float(node: Any, scales: Mapping[str, Any], output: str, graph: Any) -> Any:
+def _in_float(node: NodeProto, scales: Mapping[str, TensorProto], output: str, graph: GraphProto) -> NodeProto:
     """The same DequantizeLinear with a float32 result; its scale is what half precision made of it."""
     integers, scale, *zero = node.input
     name = f"{scale}_exact"

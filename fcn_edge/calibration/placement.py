@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
-from onnx import numpy_helper
+from onnx import GraphProto, NodeProto
 
 from fcn_edge.choices import PlacementName as PlacementName
 from fcn_edge.device import Device
-from fcn_edge.onnxgraph import attributes, operator, stored_tensors
+from fcn_edge.onnxgraph import attributes, consumers, operator, producers, stored_tensors, stored_values
 from fcn_edge.onnxpairs import has_concat
 
 PLACEMENTS: tuple[PlacementName, ...] = get_args(PlacementName)
@@ -55,15 +55,15 @@ def placement_for(target: str, device: Device) -> PlacementName:
     return "x86" if on_cpu and device.has_vnni else "any"
 
 
-def quantizable_convolutions(graph: Any) -> list[Any]:
+def quantizable_convolutions(graph: GraphProto) -> list[NodeProto]:
     """Conv nodes whose weights are stored in the file."""
     weights = set(stored_tensors(graph))
     return [node for node in graph.node if operator(node) == "Conv" and node.input[1] in weights]
 
 
-def residual_adds(graph: Any) -> list[Any]:
+def residual_adds(graph: GraphProto) -> list[NodeProto]:
     """Adds of two activations whose sum goes on into a convolution; score fusions are none of them."""
-    weights, readers = set(stored_tensors(graph)), readers_by_tensor(graph)
+    weights, readers = set(stored_tensors(graph)), consumers(graph)
     return [
         node
         for node in graph.node
@@ -71,27 +71,18 @@ def residual_adds(graph: Any) -> list[Any]:
     ]
 
 
-def readers_by_tensor(graph: Any) -> dict[str, list[Any]]:
-    """Tensor -> the nodes that read it."""
-    readers: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    return readers
-
-
-def _feeds_convolution(node: Any, readers: dict[str, list[Any]]) -> bool:
+def _feeds_convolution(node: NodeProto, readers: dict[str, list[NodeProto]]) -> bool:
     following = readers.get(node.output[0], [])
     through = [r for n in following if operator(n) in POSITIVE for r in readers.get(n.output[0], [])]
     return any(operator(reader) == "Conv" for reader in [*following, *through])
 
 
-def early_tensors(graph: Any, quantized: Collection[str]) -> dict[str, str]:
+def early_tensors(graph: GraphProto, quantized: Collection[str]) -> dict[str, str]:
     """Tensor -> the one before the pooling and borders of zeros that it comes out of.
 
     quantized: what the nodes that will read integers make; what any other node reads keeps its place.
     """
-    makers, readers = {node.output[0]: node for node in graph.node}, readers_by_tensor(graph)
+    makers, readers = producers(graph), consumers(graph)
     outputs, zeros = {value.name for value in graph.output}, _zeros(graph)
 
     def is_passed(name: str) -> bool:
@@ -110,7 +101,7 @@ def early_tensors(graph: Any, quantized: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _keeps_values(node: Any, zeros: set[str]) -> bool:
+def _keeps_values(node: NodeProto, zeros: set[str]) -> bool:
     """Whether each output value is one of the inputs, or 0."""
     if operator(node) == "MaxPool":
         return len(node.output) == 1
@@ -119,35 +110,35 @@ def _keeps_values(node: Any, zeros: set[str]) -> bool:
     return bool(operator(node) == "Pad" and mode == b"constant" and (not filled or filled in zeros))
 
 
-def _zeros(graph: Any) -> set[str]:
-    return {tensor.name for tensor in graph.initializer if not numpy_helper.to_array(tensor).any()}
+def _zeros(graph: GraphProto) -> set[str]:
+    return {name for name, value in stored_values(graph).items() if not value.any()}
 
 
-def activations_to_quantize(graph: Any) -> list[str]:
+def activations_to_quantize(graph: GraphProto) -> list[str]:
     """Names of all tensors that some placement quantizes, in graph order."""
     names = [node.input[0] for node in quantizable_convolutions(graph)]
     names += [name for node in residual_adds(graph) for name in node.input]
     return list(dict.fromkeys(names))
 
 
-def is_depthwise(node: Any) -> bool:
+def is_depthwise(node: NodeProto) -> bool:
     """One input channel a filter and more than one group."""
     return attributes(node).get("group", 1) > 1
 
 
-def unsigned_tensors(graph: Any, placement: PlacementName) -> set[str]:
+def unsigned_tensors(graph: GraphProto, placement: PlacementName) -> set[str]:
     """Tensors that the placement stores as uint8 with zero point 0."""
     return never_negative(graph) if PLACEMENT[placement].unsigned else set()
 
 
-def is_shifted(graph: Any, placement: PlacementName) -> bool:
+def is_shifted(graph: GraphProto, placement: PlacementName) -> bool:
     """Whether the placement stores signed activations as uint8 with zero point 128, which has the range of int8."""
     return PLACEMENT[placement].shifted and has_concat(graph)
 
 
-def never_negative(graph: Any) -> set[str]:
+def never_negative(graph: GraphProto) -> set[str]:
     """Tensors that come out of an activation which cannot be negative, or are made of nothing else."""
-    floors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if not tensor.dims}
+    floors = {name: value for name, value in stored_values(graph).items() if not value.ndim}
     zeros, names = _zeros(graph), set[str]()
     for node in graph.node:
         is_born = operator(node) in POSITIVE

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 from fcn_edge.calibration.placement import (
     PLACEMENT,
@@ -17,12 +16,20 @@ from fcn_edge.calibration.placement import (
     is_depthwise,
     is_shifted,
     quantizable_convolutions,
-    readers_by_tensor,
     residual_adds,
     unsigned_tensors,
 )
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxgraph import Names, names_read, operator, stored_tensors
+from fcn_edge.onnxgraph import (
+    Names,
+    consumers,
+    copied,
+    keep_tensors,
+    names_read,
+    operator,
+    replace_nodes,
+    stored_tensors,
+)
 from fcn_edge.onnxpairs import SHIFT
 
 LARGEST = 127  # weights are symmetric int8
@@ -42,21 +49,20 @@ def nearest(weights: np.ndarray, scales: np.ndarray) -> np.ndarray:
 
 
 def int8_model(
-    model: Any,
+    model: onnx.ModelProto,
     limits: Mapping[str, float],
     placement: PlacementName,
     kept_float: frozenset[str],
-) -> tuple[Any, tuple[str, ...]]:
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """(a Q/DQ copy of `model`, the quantizable nodes that stayed in float).
 
     limits: tensor name -> magnitude at the end of the integer range.
     Raises BadInput for a tensor that the limits do not know, or weights that are not finite.
     """
-    quantized = onnx.ModelProto()
-    quantized.CopyFrom(model)
+    quantized = copied(model)
     graph, rules = quantized.graph, PLACEMENT[placement]
-    layers: list[Any] = []
-    kept: list[Any] = []
+    layers: list[NodeProto] = []
+    kept: list[NodeProto] = []
     for node in [*quantizable_convolutions(graph), *residual_adds(graph)]:
         is_float = node.name in kept_float or (is_depthwise(node) and not rules.depthwise)
         (kept if is_float else layers).append(node)
@@ -87,7 +93,7 @@ class _QdqWriter:
 
     def __init__(
         self,
-        graph: Any,
+        graph: GraphProto,
         limits: Mapping[str, float],
         signed: _Integers,
         unsigned: set[str],
@@ -96,12 +102,12 @@ class _QdqWriter:
         """signed: how tensors that are not `unsigned` are stored. early: tensor -> the one before it with its pair."""
         self.graph, self.limits, self.signed, self.unsigned = graph, limits, signed, unsigned
         self.early = early
-        self.readers, self.names = readers_by_tensor(graph), Names(graph)
+        self.readers, self.names = consumers(graph), Names(graph)
         self.weights = stored_tensors(graph)
         self.made: dict[str, str] = {}
-        self.pairs: dict[str, list[Any]] = {}  # tensor -> nodes that must follow its producer
+        self.pairs: dict[str, list[NodeProto]] = {}  # tensor -> nodes that must follow its producer
 
-    def read_quantized(self, node: Any) -> None:
+    def read_quantized(self, node: NodeProto) -> None:
         """Make a Conv read its input and weights, or an Add both of its inputs, through pairs."""
         if operator(node) == "Conv":
             node.input[0], node.input[1] = self._activation(node.input[0]), self._weight(node.input[1])
@@ -155,7 +161,7 @@ class _QdqWriter:
         scale = scales_of(values)
         return nearest(values, scale), scale
 
-    def _constants(self, name: str, scale: Any, zero: Any) -> list[str]:
+    def _constants(self, name: str, scale: np.generic | np.ndarray, zero: np.generic | np.ndarray) -> list[str]:
         """Names of the stored scale and zero point."""
         values = {f"{name}_scale": scale, f"{name}_zero": zero}
         return [self.names.store(self.graph, wanted, np.asarray(value)) for wanted, value in values.items()]
@@ -168,9 +174,6 @@ class _QdqWriter:
         for node in self.graph.node:
             ordered.append(node)
             ordered += [follower for output in node.output for follower in self.pairs.get(output, [])]
-        del self.graph.node[:]  # the list above keeps its nodes alive
-        self.graph.node.extend(ordered)
-        read = {name for node in ordered for name in names_read(node)} | {value.name for value in self.graph.output}
-        weights = [tensor for tensor in self.graph.initializer if tensor.name in read]
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(weights)
+        replace_nodes(self.graph, ordered)
+        read = {name for node in ordered for name in names_read(node)}
+        keep_tensors(self.graph, read | {value.name for value in self.graph.output})

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -19,8 +19,12 @@ from fcn_edge.atomic_io import read_json, sha256_of_json, with_checksum, write_j
 from fcn_edge.calibration.images import CalibrationImages, difference
 from fcn_edge.calibration.methods import SIGNED, UNSIGNED, Method, limit_from_histogram
 from fcn_edge.errors import BadInput
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.schema import from_mapping, to_mapping
-from fcn_edge.spec import ModelSpec, Preprocess
+from fcn_edge.spec import Preprocess
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 SCHEMA = 3
 
@@ -114,29 +118,29 @@ def table_from_file(path: Path) -> CalibrationTable:
     return table
 
 
-def graph_sha256(model: Any) -> str:
+def graph_sha256(model: ModelProto) -> str:
     """Hex SHA-256 of the graph alone: nodes, weights, inputs and outputs, without metadata."""
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
-def weights_sha256(model: Any) -> str:
+def weights_sha256(model: ModelProto) -> str:
     """Hex SHA-256 of the stored weights alone."""
     weights = onnx.GraphProto(initializer=model.graph.initializer)
     return hashlib.sha256(weights.SerializeToString(deterministic=True)).hexdigest()
 
 
-def require_same_origin(table: CalibrationTable, model: Any, spec: ModelSpec) -> None:
+def require_same_origin(table: CalibrationTable, model: OnnxModel) -> None:
     """Raises BadInput, telling what changed, where the table was made with another preprocessing or graph."""
-    was, now = asdict(table.preprocess), asdict(spec.preprocess)
+    was, now = asdict(table.preprocess), asdict(model.spec.preprocess)
     changed = [f"{key} was {_plain(was[key])}, is {_plain(now[key])}" for key in was if was[key] != now[key]]
     if changed:
         raise BadInput(
             f"the table was made for {table.model} with another preprocessing ({'; '.join(changed)}); calibrate anew"
         )
-    if table.graph_sha256 != graph_sha256(model):
-        what = "nodes" if table.weights_sha256 == weights_sha256(model) else "weights"
+    if table.graph_sha256 != graph_sha256(model.proto):
+        what = "nodes" if table.weights_sha256 == weights_sha256(model.proto) else "weights"
         raise BadInput(
-            f"the table was made from another graph than this {spec.name}: its {what} differ; calibrate anew"
+            f"the table was made from another graph than this {model.spec.name}: its {what} differ; calibrate anew"
         )
 
 

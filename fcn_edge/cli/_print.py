@@ -100,7 +100,7 @@ class ProgressBar:
     def update(self, task: str, done: int, total: int | None = None) -> None:
         """`done` of `total` steps of a task are finished."""
         if task not in self._tasks:
-            self._tasks[task] = self._bars.add_task(task, total=total or None)
+            self._tasks[task] = self._bars.add_task(redacted(task), total=total or None)
         is_unfinished = not total or done < total
         self._bars.update(self._tasks[task], completed=done, total=total or None, visible=is_unfinished)
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import AllowOverlapOption, JsonOption, RecipeOption, SpecOption, ThreadsOption
 from fcn_edge.cli._print import emit, print_table, progress_bar, say
+
+if TYPE_CHECKING:
+    from fcn_edge.benchmark.variants import Label
+    from fcn_edge.choices import TargetOrAuto
+    from fcn_edge.records import Record, RecordRow
 
 
 @verb
@@ -51,7 +55,7 @@ def bench(
     size: Annotated[
         list[str] | None, typer.Option("--size", help="Input size HxW at which checkpoints are exported (repeatable).")
     ] = None,
-    kept: Annotated[
+    files: Annotated[
         Path | None, typer.Option("--files", help="Folder that keeps exported and INT8 files for the next run.")
     ] = None,
     prepare: Annotated[
@@ -88,57 +92,55 @@ def bench(
       fcn-edge bench net.safetensors --size 256x352 --size 360x480 --data camvid:camvid#val --quick
       fcn-edge bench --suite sweep --files prepared --prepare
     """
-    from fcn_edge.benchmark import record_from_engines, report_folder, write_report
-    from fcn_edge.cli._preparing import Preparation, options_of, suite_from_options, variants_of_suite
-    from fcn_edge.data import dataset_from_name
+    from fcn_edge import benchmark
     from fcn_edge.errors import BadInput
-    from fcn_edge.outputs import require_apart
 
-    given = {
-        "data": data,
-        "calib": calib,
-        "rounds": rounds,
-        "frames": frames,
-        "threads": threads,
-        "camera_fps": camera_fps,
-        "schedules": tuple(schedule or ()) or None,
-        "models": tuple(model or ()) or None,
-        "sizes": tuple(size or ()) or None,
-        "precisions": tuple(precision or ()) or None,
-        "targets": tuple(each for each in target or () if each != "auto") or None,
-    }
-    chosen = suite_from_options(suite, given)
-    labelled = dataset_from_name(chosen.data)
-    if prepare and kept is None:
-        raise BadInput("--prepare: where the files shall be kept says --files DIR")
-    with ExitStack() as stack:
-        require_apart([out], [chosen.data, *chosen.models])
-        if not prepare:
-            stack.enter_context(report_folder(out))
-        progress = stack.enter_context(progress_bar())
-        held_out = None if allow_overlap else labelled
-        preparation = Preparation(chosen, stack, progress, held_out, kept, spec, recipe)
-        files = preparation.files()
+    with progress_bar() as progress:
         if prepare:
-            told = {"files": [str(path) for path in files]}
-            emit(told, as_json=json, human=lambda: print(f"{len(files)} files are ready in {kept}"))
-            return
-        variants = variants_of_suite(chosen, files)
-        record = record_from_engines(
-            variants,
-            labelled,
-            options=options_of(chosen, quick=quick),
-            folder=out,
-            pictures=pictures,
-            about={"suite": suite, "command": _command_line(), "calibration": preparation.coverage},
-            on_progress=progress.update,
-        )
-        paths = write_report(record, out)
-    for note in labelled.notes.lines:
-        say(f"note: {note}")
-    emit(record, as_json=json, human=lambda: print_record(record))
-    say(f"wrote {', '.join(str(path) for path in paths.values())}")
-    if "png" not in paths:
+            if files is None:
+                raise BadInput("`prepare` makes the files of `files`: name a folder")
+            paths = benchmark.prepare(
+                model,
+                data,
+                suite=suite,
+                files=files,
+                calib=calib,
+                allow_overlap=allow_overlap,
+                size=size,
+                spec=spec,
+                recipe=recipe,
+                progress=progress,
+            )
+        else:
+            record = benchmark.bench(
+                model,
+                data,
+                suite=suite,
+                calib=calib,
+                allow_overlap=allow_overlap,
+                target=cast("list[TargetOrAuto] | None", target),  # unknown names are refused there
+                precision=cast("list[Label] | None", precision),
+                schedule=schedule,
+                size=size,
+                files=files,
+                spec=spec,
+                recipe=recipe,
+                options=benchmark.bench_options(
+                    suite, quick=quick, rounds=rounds, frames=frames, camera_fps=camera_fps, threads=threads
+                ),
+                out=out,
+                pictures=pictures,
+                command=_command_line(),
+                progress=progress,
+            )
+    if prepare:
+        table = {"files": [str(path) for path in paths]}
+        emit(table, as_json=json, human=lambda: print(f"{len(paths)} files are ready in {files}"))
+        return
+    emit(record.to_mapping(), as_json=json, human=lambda: print_record(record))
+    reports = benchmark.files_of_report(out)
+    say(f"wrote {', '.join(str(path) for path in reports.values())}")
+    if "png" not in reports:
         say("no picture: matplotlib is not installed (pip install matplotlib)")
 
 
@@ -147,40 +149,37 @@ def _command_line() -> str:
     return shlex.join(["fcn-edge", *sys.argv[1:]])
 
 
-def print_record(record: dict[str, Any]) -> None:
+def print_record(record: Record) -> None:
     """The record as a table for people."""
     from rich.table import Table
 
-    from fcn_edge.benchmark.report import label_of, miou_in_points
-    from fcn_edge.records import frame_ms
+    from fcn_edge.benchmark.report import device_words, miou_in_points
 
-    device = record["device"]
-    title = f"{record['data']}, {record['images']} images; {device['cpu']}, {device['cores']} cores"
-    columns = ("model", "precision", "engine", "p50 ms", "p95 ms", "with input and view", "mIoU", "MB", "peak MB", "")
+    title = f"{record.data}, {record.images} images; {device_words(record, short=True)}"
+    columns = ("model", "precision", "engine", "p50 ms", "p95 ms", "end to end ms", "mIoU", "MB", "peak MB", "")
     table = Table(*columns, title=title)
-    for row in sorted(record["rows"], key=frame_ms):
-        latency, memory = row["latency_ms"], row["peak_rss_mb"]
+    for row in sorted(record.rows, key=lambda row: row.frame_ms):
         table.add_row(
-            f"{row['model']} {row['height']}x{row['width']}",
-            label_of(row),
-            row["runtime"],
-            f"{latency['p50']:.1f}",
-            f"{latency['p95']:.1f}",
-            f"{1000 / row['end_to_end_fps']:.1f}",
+            f"{row.model} {row.height}x{row.width}",
+            row.label,
+            row.runtime,
+            f"{row.latency_ms.p50:.1f}",
+            f"{row.latency_ms.p95:.1f}",
+            f"{1000 / row.end_to_end_fps:.1f}",
             miou_in_points(row),
-            f"{row['size_mb']:.1f}",
-            "-" if memory is None else f"{memory:.0f}",
+            f"{row.size_mb:.1f}",
+            "-" if row.peak_rss_mb is None else f"{row.peak_rss_mb:.0f}",
             _standing(row),
         )
     print_table(table)
-    print("front: no other row is both faster and more accurate; else the fastest row that beats it on both counts")
-    if any(row["miou_ci"] for row in record["rows"]):
-        print("±: half the 95 % interval; all rows see the same images, so tell two apart by evaluate --against")
-    for text in record["skipped"]:
+    print("front: no other row is both faster and more accurate; else the fastest row that is")
+    if any(row.miou_ci for row in record.rows):
+        print("±: half the 95 % interval; all rows use the same images: compare two with evaluate --against")
+    for text in record.skipped:
         print(f"skipped: {text}")
 
 
-def _standing(row: dict[str, Any]) -> str:
-    if row["target"] == "reference":
+def _standing(row: RecordRow) -> str:
+    if row.target == "reference":
         return "reference"
-    return "front" if row["pareto"] else f"slower and no better than {row['dominated_by'].partition(' ')[2]}"
+    return "front" if row.pareto else f"slower and no better than {(row.dominated_by or '').partition(' ')[2]}"

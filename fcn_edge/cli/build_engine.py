@@ -10,7 +10,6 @@ import typer
 
 from fcn_edge.choices import BuildPrecision, BuildTarget, PlacementName
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import recipe_of
 from fcn_edge.cli._options import (
     AllowOverlapOption,
     CalibImagesOption,
@@ -22,8 +21,8 @@ from fcn_edge.cli._options import (
     SpecOption,
     ThreadsOption,
 )
-from fcn_edge.cli._parse import shapes_from_text, sm_from_text
-from fcn_edge.cli._print import emit, progress_bar, say
+from fcn_edge.cli._parse import recipe_of, shapes_from_text, sm_from_text
+from fcn_edge.cli._print import emit, progress_bar
 from fcn_edge.errors import BackendMissing, FcnEdgeError
 
 if TYPE_CHECKING:
@@ -154,8 +153,7 @@ def build_engine(
             data=labelled,
             spec=spec,
             recipe=recipe_of(recipe),
-            on_stage=say,
-            on_image=progress.update,
+            progress=progress,
         )
     manifest: dict[str, Any] = built.manifest
     result = {

@@ -9,7 +9,6 @@ import typer
 
 from fcn_edge.choices import PlacementName
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import contract_model
 from fcn_edge.cli._options import (
     AllowOverlapOption,
     CalibImagesOption,
@@ -20,7 +19,7 @@ from fcn_edge.cli._options import (
     SpecOption,
 )
 from fcn_edge.cli._parse import require_suffix
-from fcn_edge.cli._print import emit, progress_bar, say
+from fcn_edge.cli._print import emit, progress_bar, warn
 from fcn_edge.errors import BadInput
 
 
@@ -75,6 +74,7 @@ def calibrate(
     from fcn_edge.calibration.images import save_recipe
     from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import model_path
+    from fcn_edge.exporting.runnable import contract_onnx
     from fcn_edge.outputs import require_apart, require_outputs
     from fcn_edge.schema import to_mapping
 
@@ -88,7 +88,7 @@ def calibrate(
     read: list[Path | str | None] = [model_path(model), calib, verify, spec, data]
     require_outputs([out, table, save_set], read)
     require_apart([path for path in (out, table, save_set, dla_cache) if path is not None], read)
-    with contract_model(model, spec, recipe) as path, progress_bar() as progress:
+    with contract_onnx(model, spec=spec, recipe=recipe, warn=warn) as path, progress_bar() as progress:
         _require_fp32(path)
         made = int8_from_onnx(
             path,
@@ -100,8 +100,7 @@ def calibrate(
             table_out=table,
             held_out=held_out,
             verify=verify,
-            on_image=lambda done, total: progress.update("calibrating", done, total),
-            on_note=lambda text: say(f"note: {text}"),
+            progress=progress,
         )
     assert made.table is not None and made.coverage is not None
     if save_set is not None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import runnable
 from fcn_edge.cli._options import JsonOption
-from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, say
+from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, say, warn
 
 if TYPE_CHECKING:
     from fcn_edge.comparison import Comparison
@@ -71,6 +70,7 @@ def compare(
 
     from fcn_edge.comparison import StageLimits, compare_artefacts, files_of_comparison, write_comparison
     from fcn_edge.errors import CheckFailed
+    from fcn_edge.exporting.runnable import runnable_file
     from fcn_edge.outputs import require_apart, require_outputs
 
     a, b = _both_sides(a, b)
@@ -79,8 +79,8 @@ def compare(
         require_apart([out], [images])
     limits = StageLimits(max_levels, min_sqnr, None if min_agreement is None else min_agreement / 100)
     with ExitStack() as stack:
-        first = stack.enter_context(runnable(a, spec_a, recipe_a))
-        second = stack.enter_context(runnable(b, spec_b, recipe_b))
+        first = stack.enter_context(runnable_file(a, spec=spec_a, recipe=recipe_a, warn=warn))
+        second = stack.enter_context(runnable_file(b, spec=spec_b, recipe=recipe_b, warn=warn))
         progress = stack.enter_context(progress_bar())
         found = compare_artefacts(
             first,
@@ -153,7 +153,7 @@ def _print_layers(found: Comparison) -> None:
 
 
 def _print_classes(found: Comparison) -> None:
-    """Which classes move where, and the IU of both where there are labels."""
+    """Which classes move where, and the IoU of both where there are labels."""
     moved = sorted(
         (
             (int(found.confusion[i, j]), a, b)
@@ -172,7 +172,7 @@ def _print_classes(found: Comparison) -> None:
         return
     from rich.table import Table
 
-    table = Table("class", "IU of A", "IU of B", "delta")
+    table = Table("class", "IoU of A", "IoU of B", "delta")
     for name, x, y in [*zip(found.classes, a.iou, b.iou), ("mean", a.miou, b.miou)]:
         delta = "" if x is None or y is None else f"{100 * (y - x):+.2f}"
         table.add_row(name, *("absent" if v is None else f"{100 * v:.2f}" for v in (x, y)), delta)

@@ -33,11 +33,10 @@ def demo(
       fcn-edge demo --source my.mp4
     """
     from fcn_edge.demo import run_demo
-    from fcn_edge.schema import to_mapping
 
     with progress_bar() as progress:
-        result = run_demo(out, source=source, on_stage=lambda text: say(f"- {text}"), on_progress=progress.update)
-    emit(to_mapping(result), as_json=json, human=lambda: _print_demo(result))
+        result = run_demo(out, source=source, progress=progress)
+    emit(result.to_mapping(), as_json=json, human=lambda: _print_demo(result))
     if lost := result.summary["lost"]:
         say(f"fcn-edge: {lost}")
         raise typer.Exit(SourceLost.exit_code)
@@ -49,6 +48,6 @@ def _print_demo(result: DemoResult) -> None:
     print_record(result.record)
     for manifest in result.nvidia:
         print(f"{plan_in_words(manifest)}; mIoU {manifest['miou_note']}")
-    print(f"video: {result.summary['frames_out']} frames, {result.summary['fps']:.1f} a second, drawing included")
+    print(f"video: {result.summary['frames_out']} frames, {result.summary['fps']:.1f} fps, drawing included")
     for path, meaning in result.files.items():
         print(f"  {path}  {meaning}")

@@ -9,7 +9,7 @@ from fcn_edge.cli._options import JsonOption
 from fcn_edge.cli._print import emit, print_table
 
 if TYPE_CHECKING:
-    from fcn_edge.doctor import Diagnosis
+    from fcn_edge.diagnosis import Diagnosis
 
 
 @verb
@@ -20,18 +20,17 @@ def doctor(json: JsonOption = False) -> None:
     Example:
       fcn-edge doctor
     """
-    from fcn_edge.doctor import diagnose
-    from fcn_edge.schema import to_mapping
+    from fcn_edge.diagnosis import diagnose
 
     diagnosis = diagnose()
-    emit(to_mapping(diagnosis), as_json=json, human=lambda: _print_diagnosis(diagnosis))
+    emit(diagnosis.to_mapping(), as_json=json, human=lambda: _print_diagnosis(diagnosis))
 
 
 def _print_diagnosis(diagnosis: Diagnosis) -> None:
     from rich.table import Table
 
     device = diagnosis.device
-    print(f"{device['cpu']}, {device['cores']} cores, {device['memory_gb']} GB: {' '.join(device['instruction_sets'])}")
+    print(f"{device.cpu}, {device.cores} cores, {device.memory_gb} GB: {' '.join(device.instruction_sets)}")
     table = Table("", "what", "found", "what to do")
     for finding in diagnosis.findings:
         table.add_row(finding.state, finding.name, finding.found, finding.advice)

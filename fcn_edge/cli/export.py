@@ -10,9 +10,8 @@ import typer
 
 from fcn_edge.choices import GraphIo
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import exportable, recipe_of
 from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
-from fcn_edge.cli._parse import require_suffix, size_from_text
+from fcn_edge.cli._parse import recipe_of, require_suffix, size_from_text
 from fcn_edge.cli._print import emit, progress_bar, warn
 from fcn_edge.errors import BadInput
 from fcn_edge.schema import to_mapping
@@ -61,8 +60,9 @@ def export(
     """
     from fcn_edge.engines import CHECKPOINT_SUFFIXES
     from fcn_edge.exporting import ExportOptions, contract_file, onnx_from_checkpoint
+    from fcn_edge.exporting.runnable import exportable_file
 
-    path = exportable(model)
+    path = exportable_file(model)
     require_suffix(out, ".onnx", "an ONNX file")
     if data is not None and not same_padding:
         raise BadInput("--data measures what --same-padding costs: give both, or neither")
@@ -123,6 +123,6 @@ def _print_padding(price: PaddingPrice | None, out: str) -> None:
     if price.interval is not None:
         interval = f"95 % interval {100 * price.interval[0]:+.2f} to {100 * price.interval[1]:+.2f}"
     print(
-        f"mean IU on {price.data}, {price.images} images: {100 * price.miou_original:.2f} with the border of 100,"
+        f"mIoU on {price.data}, {price.images} images: {100 * price.miou_original:.2f} with the border of 100,"
         f" {100 * price.miou:.2f} with same padding: {100 * price.difference:+.2f} points ({interval})"
     )

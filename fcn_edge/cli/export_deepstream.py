@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import contract_model
 from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
-from fcn_edge.cli._print import emit
+from fcn_edge.cli._print import emit, warn
 
 if TYPE_CHECKING:
     from fcn_edge.deploy import DeepStreamFolder
@@ -36,9 +35,10 @@ def export_deepstream(
       fcn-edge export-deepstream net.int8.onnx --out deepstream
     """
     from fcn_edge.deploy import deepstream_from_onnx
+    from fcn_edge.exporting.runnable import contract_onnx
     from fcn_edge.schema import to_mapping
 
-    with contract_model(model, spec, recipe) as path:
+    with contract_onnx(model, spec=spec, recipe=recipe, warn=warn) as path:
         made = deepstream_from_onnx(path, out)
     emit(
         {**to_mapping(made), "path": str(made.path), "config": str(made.config)},

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,7 +26,7 @@ def gate(
         float | None, typer.Option("--max-miou-drop", help="Largest loss of mIoU, in points [0.5].")
     ] = None,
     max_class_drop: Annotated[
-        float | None, typer.Option("--max-class-drop", help="Largest loss of a class's IU, in points [no limit].")
+        float | None, typer.Option("--max-class-drop", help="Largest loss of a class's IoU, in points [no limit].")
     ] = None,
     max_latency_ratio: Annotated[
         float | None, typer.Option("--max-latency-ratio", help="Largest latency relative to the baseline [1.1].")
@@ -61,87 +60,70 @@ def gate(
       fcn-edge gate bench/record.json --baseline baselines/ --limits limits.toml --junit gate.xml
       fcn-edge gate bench/record.json --baseline baseline.json --update --reason "new backbone, see CHANGELOG"
     """
-    from fcn_edge.atomic_io import read_json, write_json
-    from fcn_edge.errors import CheckFailed, Undecidable
-    from fcn_edge.gating import limits_from_file, updated_baseline, verdict_from_records
+    from fcn_edge import gating
     from fcn_edge.outputs import require_apart, require_outputs
-    from fcn_edge.schema import to_mapping
 
-    chosen = limits_from_file(
-        limits, max_miou_drop=max_miou_drop, max_class_drop=max_class_drop, max_latency_ratio=max_latency_ratio
-    )
-    found = read_json(record)
-    place = _baseline_for(found, baseline, update=update)
     if update:
-        require_apart([place], [record, limits])
-        verdict = verdict_from_records(found, read_json(place), chosen) if place.is_file() else None
-        write_json(place, updated_baseline(found, reason, verdict), replaces=True)  # what stands there was read as one
-        emit({"baseline": str(place), "reason": reason}, as_json=json, human=lambda: print(f"wrote {place}: {reason}"))
+        overrides = {
+            "max_miou_drop": max_miou_drop,
+            "max_class_drop": max_class_drop,
+            "max_latency_ratio": max_latency_ratio,
+        }
+        path = gating.update_baseline(record, baseline, reason=reason, limits=gating.limits_from(limits, overrides))
+        emit({"baseline": str(path), "reason": reason}, as_json=json, human=lambda: print(f"wrote {path}: {reason}"))
         return
-    require_outputs([junit], [record, place, limits], kind="junit")
-    require_apart([path for path in (junit, summary) if path is not None], [record, place, limits])
-    verdict = verdict_from_records(found, read_json(place), chosen)
+    verdict = gating.gate(
+        record,
+        baseline,
+        limits=limits,
+        max_miou_drop=max_miou_drop,
+        max_class_drop=max_class_drop,
+        max_latency_ratio=max_latency_ratio,
+        undecided=undecided,
+    )
+    read = [record, verdict.baseline, limits]
+    require_outputs([junit], read, kind="junit")
+    require_apart([path for path in (junit, summary) if path is not None], read)
     _write_reports(verdict, junit, summary)
-    told = to_mapping(verdict) | {"baseline": str(place)}
-    emit(told, as_json=json, human=lambda: _print_verdict(verdict, place))
-    mapped = undecided if undecided and verdict.verdict == "undecidable" else verdict.verdict
-    codes = {"pass": 0, "fail": CheckFailed.exit_code, "undecidable": Undecidable.exit_code}
-    raise typer.Exit(codes[mapped])
-
-
-def _baseline_for(record: Mapping[str, Any], given: Path, *, update: bool) -> Path:
-    """`given`, or in a folder the baseline of the record's suite: this device's, else the first by name.
-
-    Raises BadInput where the folder has none.
-    """
-    from fcn_edge.errors import BadInput
-
-    if not given.is_dir():
-        return given
-    suite, device = record.get("suite") or "bench", record.get("device")
-    name = device.get("name") if isinstance(device, dict) else None
-    found = sorted(given.glob(f"{suite}.*.json"))
-    here = given / f"{suite}.{name}.json"
-    if here in found or update:
-        return here
-    if not found:
-        raise BadInput(f"{given}: no baseline of the suite {suite}: {here.name} is what --update would write")
-    return found[0]
+    emit(verdict.to_mapping(), as_json=json, human=lambda: _print_verdict(verdict))
+    raise typer.Exit(verdict.exit_code)
 
 
 def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -> None:
     from fcn_edge.atomic_io import whole_file
-    from fcn_edge.gating import annotations_of, junit_of, summary_of
 
     if junit is not None:
         with whole_file(junit, kind="junit") as part:
-            part.write_text(junit_of(verdict), encoding="utf-8")
+            part.write_text(verdict.junit(), encoding="utf-8")
     if summary is None and "GITHUB_STEP_SUMMARY" in os.environ:
         summary = Path(os.environ["GITHUB_STEP_SUMMARY"])
     if summary is not None:
         with summary.open("a", encoding="utf-8") as file:
-            file.write(summary_of(verdict))
+            file.write(verdict.summary())
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in annotations_of(verdict):
+        for line in verdict.annotations():
             print(line, file=sys.stderr)  # GitHub reads both streams; stdout may be JSON
 
 
-def _print_verdict(verdict: Verdict, baseline: Path) -> None:
+def _print_verdict(verdict: Verdict) -> None:
     from rich.table import Table
 
     from fcn_edge.gating.reporters import power_of
 
-    table = Table("", "check", "value", "baseline", "limit", "change", "would have seen")
-    show: Callable[[float | None], str] = lambda v: "-" if v is None else f"{v:.4g}"  # noqa: E731
+    table = Table("", "check", "value", "baseline", "limit", "change", "detectable")
     for check in verdict.checks:
         mark = {True: "ok", False: "FAIL", None: "?"}[check.ok]
-        table.add_row(
-            mark, check.name, show(check.value), show(check.baseline), show(check.limit), check.reason, power_of(check)
-        )
+        figures = (_figure(value) for value in (check.value, check.baseline, check.limit))
+        table.add_row(mark, check.name, *figures, check.reason, power_of(check))
     print_table(table)
     for note in verdict.notes:
         print(note)
-    print(f"against {baseline}: latency in units of the yardstick; would have seen: the least loss failed 4 times in 5")
+    print(f"baseline: {verdict.baseline}; latency is relative to the reference workload")
+    print("detectable: the smallest loss that would fail with a probability of 80 % (power)")
     if verdict.verdict == "undecidable":
-        say("some checks could not be decided; what would decide them stands beside each")
+        say("some checks are undecidable; the change column says what would decide them")
     print(verdict.verdict)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

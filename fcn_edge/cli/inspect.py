@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from fcn_edge.cli._app import verb
-from fcn_edge.cli._model import recipe_of
 from fcn_edge.cli._options import JsonOption, RecipeOption, SpecOption
+from fcn_edge.cli._parse import recipe_of
 from fcn_edge.cli._print import emit, warn
 
 

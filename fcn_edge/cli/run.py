@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fcn_edge.choices import Execution, Policy
+from fcn_edge.choices import Policy
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._config import take_config
 from fcn_edge.cli._log import logged
-from fcn_edge.cli._model import runnable
 from fcn_edge.cli._options import (
     AllowHostCodeOption,
     ClusterOption,
@@ -26,14 +25,10 @@ from fcn_edge.cli._options import (
     TargetOption,
     ThreadsOption,
 )
-from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words
+from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words, warn
 
 if TYPE_CHECKING:
-    from fcn_edge.device import Device
     from fcn_edge.streaming.summary import Summary
-
-
-FRAMES_IN_FLIGHT = 3  # of recordings, where throughput counts and no frame grows old
 
 
 @verb
@@ -121,16 +116,19 @@ def run(
       fcn-edge run --source 0 --sink http://127.0.0.1:8080 --event 'car>20%@2s'
       fcn-edge run --source 'archive/*.mp4' --sink masks/ --sink out.mp4 --cluster ray
     """
-    from fcn_edge.device import this_device
-    from fcn_edge.engines import EngineOptions, available_targets, open_engine
+    from fcn_edge import streaming
+    from fcn_edge.engines import EngineOptions, open_engine
+    from fcn_edge.engines.packaged import fastest_packaged
     from fcn_edge.errors import BadInput, SourceLost
+    from fcn_edge.exporting.runnable import runnable_file
     from fcn_edge.frame import Style
     from fcn_edge.outputs import require_apart
     from fcn_edge.schema import to_mapping
     from fcn_edge.spec import class_index
-    from fcn_edge.streaming.pipeline import Feed, run_feeds
+    from fcn_edge.streaming.capture import policy_for
+    from fcn_edge.streaming.pipeline import frames_in_flight
     from fcn_edge.streaming.regions import region_from_text, require_distinct, rule_from_text
-    from fcn_edge.streaming.sinks import SinkOptions, paths_of_sinks, sinks_of_sources
+    from fcn_edge.streaming.sinks import SinkOptions, paths_of_sinks
     from fcn_edge.streaming.sources import Patience, recordings_of, source_from_uri
 
     patience = Patience(silence, retries, await_)
@@ -141,24 +139,20 @@ def run(
     written = [path for path in (log, events, *paths_of_sinks(uris)) if path is not None]
     require_apart(written, [model, spec, config, *addresses])
     with logged(log) as note, ExitStack() as ends:
-        wanted: Execution | None = execution
-        is_openvino = target in ("auto", "openvino") and "openvino" in available_targets()
-        if execution is None and is_openvino and provider == "cpu":
-            model, wanted = fastest_packaged(model, this_device())
-        path = ends.enter_context(runnable(model, spec, recipe))
+        options = EngineOptions(
+            execution,
+            threads or (1 if cluster else None),
+            provider=provider,
+            schedule=schedule,
+            allow_host_code=allow_host_code,
+        )
+        model, options = fastest_packaged(model, target, options)
+        path = ends.enter_context(runnable_file(model, spec=spec, recipe=recipe, warn=warn))
         sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in addresses]
         if cluster and (live := [one.uri for one in sources if one.is_live]):
             raise BadInput(f"--cluster ray takes recordings; {', '.join(live)} is live and runs on one machine only")
-        is_recorded = policy != "newest" and not any(one.is_live for one in sources)
-        in_flight = FRAMES_IN_FLIGHT if is_recorded else 1
-        options = EngineOptions(
-            wanted,
-            threads or (1 if cluster else None),
-            in_flight,
-            provider,
-            schedule,
-            allow_host_code,
-        )
+        in_flight = frames_in_flight(sources, [policy_for(one, policy) for one in sources])
+        options = replace(options, in_flight=in_flight)
         engine = ends.enter_context(open_engine(path, target=target, options=options))
         style = Style(opacity, hidden_classes=tuple(class_index(engine.spec, name) for name in ignore_class or ()))
         regions = tuple(region_from_text(text) for text in roi or ())
@@ -178,24 +172,18 @@ def run(
                 options=options,
                 drawn=drawn,
                 limit=limit,
-                on_video=lambda done, total: progress.update("videos", done, total),
+                progress=progress,
             )
         else:
-            sinks = sinks_of_sources(uris, engine, sources, ends, options=drawn)
-            for greeting in dict.fromkeys(one.greeting for own in sinks for one in own if one.greeting):
-                say(greeting)
-            feeds = [Feed(s, own, policy) for s, own in zip(sources, sinks, strict=True)]
-            progress = ends.enter_context(progress_bar())
-            summary = run_feeds(
-                feeds,
+            summary = streaming.run(
                 engine,
-                style=replace(style, overlay=any(one.needs_overlay for own in sinks for one in own)),
+                source=sources,
+                sinks=uris,
+                policy=policy,
                 limit=limit,
-                on_frame=lambda result: progress.update(
-                    sources[result.frame.stream].uri,
-                    result.frame.index + 1,
-                    limit or sources[result.frame.stream].length or 0,
-                ),
+                style=style,
+                options=drawn,
+                progress=ends.enter_context(progress_bar()),
             )
         for text in filter(None, (*summary.outputs, *summary.notes, summary.failed, summary.lost)):
             note(text)
@@ -222,23 +210,11 @@ def _require_files_of_recordings(
         raise BadInput(f"--cluster ray writes files of recordings, and nothing for {', '.join(unfit)}; {known}")
 
 
-def fastest_packaged(model: str | None, device: Device) -> tuple[str | None, Execution | None]:
-    """(model, execution) that run fastest on OpenVINO: the packaged network in INT8, else bf16, as the CPU has it.
-
-    Either is within the interval of fp32 (docs/int8.md). Other files run as they are, in f32.
-    """
-    from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK
-
-    if model is None and device.has_vnni:
-        return PACKAGED_INT8, None
-    return model, "bf16" if model in (None, PACKAGED_NETWORK) and device.has_bf16 else None
-
-
 def _print_summary(summary: Summary) -> None:
     if summary.interrupted:
         print("interrupted; what was written is complete up to here")
     print(
-        f"{summary.frames_out} of {summary.frames_in} frames, {summary.fps:.1f} a second,"
+        f"{summary.frames_out} of {summary.frames_in} frames, {summary.fps:.1f} fps,"
         f" {summary.dropped} dropped, {summary.gaps} gaps, {summary.reconnects} reconnects"
     )
     stages = ", ".join(f"{name} {q.p50:.1f}" for name, q in summary.stages_ms.items() if q.p50 is not None)

@@ -10,8 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxfile import graph_inputs
-from fcn_edge.onnxgraph import attributes, operator, stored_tensors, writers
+from fcn_edge.onnxgraph import attributes, graph_inputs, operator, producers, source_node, stored_tensors
 
 HELD = "__held"
 ROUNDING = {"QuantizeLinear", "DequantizeLinear"}
@@ -27,8 +26,8 @@ def network_input(model: Any, where: str) -> str:
 
     Everything in front of it is preprocessing. Raises BadInput where no convolution reads the frame.
     """
-    reached = descendants(model, graph_inputs(model)[0].name)
-    writer = writers(model.graph)
+    reached = descendants(model, graph_inputs(model.graph)[0].name)
+    writer = producers(model.graph)
     for node in model.graph.node:
         if operator(node) == "Conv" and node.input[0] in reached:
             tensor = node.input[0]
@@ -60,16 +59,13 @@ def preprocessing_nodes(model: Any, begin: str) -> list[Any]:
 
 def argmax_node(model: Any) -> Any | None:
     """The ArgMax that the graph's output comes from, or None."""
-    writer = writers(model.graph)
-    node = writer[model.graph.output[0].name]
-    while node is not None and operator(node) in BEHIND_ARGMAX:
-        node = writer.get(node.input[0])
+    node = source_node(model.graph.output[0].name, producers(model.graph), BEHIND_ARGMAX)
     return node if node is not None and operator(node) == "ArgMax" else None
 
 
 def upsampling_tensors(model: Any) -> set[str]:
     """Outputs of every resizing node, and of all nodes between the last scores and the graph's output."""
-    writer = writers(model.graph)
+    writer = producers(model.graph)
     found = {name for node in model.graph.node if operator(node) in UPSAMPLING for name in node.output}
     tensor = model.graph.output[0].name
     while tensor in writer and operator(writer[tensor]) in BEHIND_SCORES:
@@ -121,7 +117,7 @@ def held_model(model: Any, held: Mapping[str, np.dtype[Any]], outputs: Iterable[
                 node.input[place] = name + HELD
     nodes = _leading_to(cut, set(wanted))
     read = {name for node in nodes for name in node.input}
-    frames = [value for value in graph_inputs(cut) if value.name in read]
+    frames = [value for value in graph_inputs(cut.graph) if value.name in read]
     given = [
         helper.make_tensor_value_info(name + HELD, helper.np_dtype_to_tensor_dtype(kind), None)
         for name, kind in held.items()
@@ -149,7 +145,7 @@ def stored_value(model: Any, name: str) -> np.ndarray | None:
     tensor = stored_tensors(model.graph).get(name)
     if tensor is not None:
         return np.asarray(numpy_helper.to_array(tensor), np.float64)
-    node = writers(model.graph).get(name)
+    node = producers(model.graph).get(name)
     if node is None or operator(node) != "DequantizeLinear":
         return None
     value, scale = (stored_value(model, part) for part in node.input[:2])

@@ -23,7 +23,7 @@ from fcn_edge.comparison.graph import (
 )
 from fcn_edge.engines.ort import Taps
 from fcn_edge.engines.reference_check import decibels
-from fcn_edge.onnxgraph import attributes, operator, writers
+from fcn_edge.onnxgraph import attributes, operator, producers
 
 SAME_WEIGHTS = 0.03  # relative: INT8 rounding of weights stays below
 FLOATS = (np.float32, np.float16)
@@ -72,7 +72,7 @@ class LayerRuns:
 
     def sqnr(self) -> tuple[LayerSqnr, ...]:
         """Of all images so far, in A's order."""
-        writer, upsampling = writers(self.a.model.graph), upsampling_tensors(self.a.model)
+        writer, upsampling = producers(self.a.model.graph), upsampling_tensors(self.a.model)
         rows = []
         for name, (signal, carried, alone) in self._sums.items():
             node = writer[name]
@@ -83,8 +83,8 @@ class LayerRuns:
 
     def why(self, layer: LayerSqnr) -> str:
         """What differs between the two nodes of a layer: their weights, attributes or operators; "" if nothing does."""
-        ours = writers(self.a.model.graph)[layer.tensor]
-        theirs = writers(self.b.model.graph)[self.shared[layer.tensor]]
+        ours = producers(self.a.model.graph)[layer.tensor]
+        theirs = producers(self.b.model.graph)[self.shared[layer.tensor]]
         if operator(ours) != operator(theirs):
             return f"A's is a {operator(ours)}, B's a {operator(theirs)}"
         return _other_constants(self.a.model, ours, self.b.model, theirs) or _other_attributes(ours, theirs)

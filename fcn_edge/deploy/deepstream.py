@@ -47,7 +47,7 @@ def deepstream_from_onnx(model: Path, out: Path) -> DeepStreamFolder:
     spec, precision = contract.spec, contract.quantization.precision
     if precision not in NETWORK_MODES:
         raise BadInput(f"{model}: {precision} has no network-mode in nvinfer; take the fp16 or the int8 file")
-    require_signed_pairs(model, str(model))
+    require_signed_pairs(onnx_from_file(model).graph, str(model))
     if out.exists():
         raise BadInput(f"{out}: exists already; choose another --out, or take it away first")
     mode, suffix = NETWORK_MODES[precision]

@@ -9,8 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.errors import BadInput
 from fcn_edge.geometry import Axis, stride
-from fcn_edge.onnxfile import graph_inputs
-from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxgraph import graph_inputs, operator
 from fcn_edge.spec import ModelSpec
 
 PROBABILITIES = "probabilities"
@@ -43,7 +42,7 @@ def planar_from_contract(model: Any, spec: ModelSpec, where: str) -> Any:
 
 def _take_planar_frames(model: Any, spec: ModelSpec, where: str) -> None:
     """Take away the Transpose at the front. The Cast before it stays: in half-precision files it makes halves."""
-    graph, source = model.graph, graph_inputs(model)[0]
+    graph, source = model.graph, graph_inputs(model.graph)[0]
     cast = _only_reader(graph, source.name, "Cast", where)
     transpose = _only_reader(graph, cast.output[0], "Transpose", where)
     graph.node.remove(transpose)

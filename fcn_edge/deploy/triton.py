@@ -15,7 +15,8 @@ from typing import Any
 
 from fcn_edge.atomic_io import read_json, require_file, whole_folder
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx, graph_inputs, onnx_from_file
+from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx, onnx_from_file
+from fcn_edge.onnxgraph import graph_inputs
 from fcn_edge.spec import ModelSpec
 
 TYPES = {1: "TYPE_FP32", 2: "TYPE_UINT8", 6: "TYPE_INT32", 7: "TYPE_INT64", 10: "TYPE_FP16"}  # of onnx.TensorProto
@@ -71,7 +72,7 @@ def _write(source: Path, onnx: Path, file: str, repository: Path, name: str | No
 def _configuration(name: str, platform: str, model: Any, spec: ModelSpec) -> str:
     """The text form of inference.ModelConfig. max_batch_size 0: shapes are whole, the batch included."""
     lines = [f"name: {_quoted(name)}", f"platform: {_quoted(platform)}", "max_batch_size: 0"]
-    for kind, values in (("input", graph_inputs(model)), ("output", model.graph.output)):
+    for kind, values in (("input", graph_inputs(model.graph)), ("output", model.graph.output)):
         tensors = ",\n".join(_tensor(value) for value in values)
         lines.append(f"{kind} [\n{tensors}\n]")
     lines.append(

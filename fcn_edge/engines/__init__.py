@@ -10,8 +10,9 @@ from typing import Literal
 from fcn_edge.atomic_io import read_json
 from fcn_edge.engines.base import Engine, EngineOptions
 from fcn_edge.engines.manifest import manifest_of
+from fcn_edge.engines.packaged import fastest_packaged
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, NotTaken
-from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK, packaged_file
 from fcn_edge.schedule import EVERY
 from fcn_edge.schema import nearest
@@ -24,13 +25,14 @@ CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
 def open_engine(
-    model: str | Path | None = None,
+    model: str | Path | OnnxModel | None = None,
     *,
     target: Target | Literal["auto"] = "auto",
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
 ) -> Engine:
-    """Open a checkpoint, an ONNX file with a contract, an engine directory or the packaged network (None).
+    """Open a checkpoint, an ONNX file with a contract, an engine directory or the packaged network.
 
+    model: a path or a packaged name; None takes the packaged file and execution that run fastest here.
     target "auto": the engine directory's own, PyTorch for a checkpoint, otherwise the first
     of OpenVINO and ONNX Runtime that is installed; ONNX Runtime where a provider is chosen.
 
@@ -40,28 +42,34 @@ def open_engine(
         BadInput: the file is none of these. BackendMissing: the target cannot run here. CheckFailed: the engine
             computes something else than a file that was made elsewhere says.
     """
-    path = model_path(model)
-    if path.is_dir():
-        return _open_directory(path, target, options)
-    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
-        if target not in ("auto", "pytorch"):
-            raise BadInput(f"{path}: a checkpoint runs in PyTorch; export it first to run on {target}")
-        return engine_on_target(path, "pytorch", options)
+    if model is None:
+        model, options = fastest_packaged(None, target, options)
+    path = model.path if isinstance(model, OnnxModel) else model_path(model)
+    if not isinstance(model, OnnxModel):
+        if path.is_dir():
+            return _open_directory(path, target, options)
+        if path.suffix.lower() in CHECKPOINT_SUFFIXES:
+            if target not in ("auto", "pytorch"):
+                raise BadInput(f"{path}: a checkpoint runs in PyTorch; export it first to run on {target}")
+            return engine_on_target(path, "pytorch", options)
     if target == "pytorch":
         raise BadInput(f"{path}: PyTorch runs checkpoints; an ONNX file runs on openvino or onnxruntime")
-    engine = engine_on_target(path, _first_runnable(options) if target == "auto" else target, options)
+    chosen = _first_runnable(options) if target == "auto" else target
+    _require_fit(path, chosen, options)
+    net = OnnxModel.of(model if isinstance(model, OnnxModel) else path)
+    engine = engine_on_target(net, chosen, options)
     is_whole = target in ("auto", "openvino", "onnxruntime") and options.schedule == EVERY
-    if is_whole and contract_from_onnx(path).original_sha256:
-        _require_computed_right(engine, path, options)
+    if is_whole and net.contract.original_sha256:
+        _require_computed_right(engine, net, options)
     return engine
 
 
-def _require_computed_right(engine: Engine, path: Path, options: EngineOptions) -> None:
+def _require_computed_right(engine: Engine, model: OnnxModel, options: EngineOptions) -> None:
     """Closes the engine where it computes something else than the file, which was made elsewhere, says."""
     from fcn_edge.engines.reference_check import require_as_reference
 
     try:
-        require_as_reference(engine, path, options)
+        require_as_reference(engine, model, options)
     except FcnEdgeError:
         engine.close()
         raise
@@ -79,69 +87,73 @@ def model_path(model: str | Path | None) -> Path:
     return path
 
 
-def engine_on_target(path: Path, target: Target, options: EngineOptions) -> Engine:
-    """Compile and open `path`: an ONNX file, or a checkpoint for "pytorch"."""
-    if options.provider != "cpu" and target != "onnxruntime":
-        raise BadInput(f"{path}: provider {options.provider} is one of ONNX Runtime; add --target onnxruntime")
+def engine_on_target(model: OnnxModel | Path, target: Target, options: EngineOptions) -> Engine:
+    """Compile and open an ONNX file, or a checkpoint for "pytorch"."""
+    _require_fit(model if isinstance(model, Path) else model.path, target, options)
+    if target == "pytorch":
+        from fcn_edge.engines.pyt import TorchEngine
+
+        return TorchEngine(model if isinstance(model, Path) else model.path, options)
+    net = OnnxModel.of(model)
     if options.schedule != EVERY:
-        return _clockwork(path, target, options)
+        return _clockwork(net, target, options)
     if target in ("tensorrt", "tensorrt-rtx"):
         from fcn_edge.engines.trt import engine_from_onnx
 
-        return engine_from_onnx(path, target, options)
-    require_package(target)
+        return engine_from_onnx(net, target, options)
     if target == "openvino":
-        return _openvino(path, options)
-    if target == "onnxruntime":
-        from fcn_edge.engines.ort import OrtEngine
+        return _openvino(net, options)
+    from fcn_edge.engines.ort import OrtEngine, ReferenceEngine
 
-        return OrtEngine(path, options)
-    if target == "reference":
-        from fcn_edge.engines.ort import ReferenceEngine
-
-        return ReferenceEngine(path, options)
-    from fcn_edge.engines.pyt import TorchEngine
-
-    return TorchEngine(path, options)
+    return ReferenceEngine(net, options) if target == "reference" else OrtEngine(net, options)
 
 
-def _openvino(path: Path, options: EngineOptions) -> Engine:
+def _require_fit(path: Path, target: Target, options: EngineOptions) -> None:
+    """Raises BadInput where options, target and kind of file do not go together, BackendMissing without the package."""
+    if options.provider != "cpu" and target != "onnxruntime":
+        raise BadInput(f"{path}: provider {options.provider} is one of ONNX Runtime; add --target onnxruntime")
+    if options.schedule != EVERY and target not in ("openvino", "onnxruntime"):
+        raise BadInput(f"schedule {options.schedule}: stages run apart on openvino and onnxruntime, not on {target}")
+    if target not in ("tensorrt", "tensorrt-rtx"):  # which say in one error all that is missing
+        require_package(target)
+    elif path.suffix == ".plan":
+        raise BadInput(f"{path}: a bare plan tells neither classes nor sizes; open the engine directory that it is of")
+
+
+def _openvino(model: OnnxModel, options: EngineOptions) -> Engine:
     """Raises NotTaken with OpenVINO's reason, and names ONNX Runtime where that takes the file."""
     from fcn_edge.engines.ov import OpenVinoEngine
 
     try:
-        return OpenVinoEngine(path, options)
+        return OpenVinoEngine(model, options)
     except NotTaken as error:
-        if not _is_taken_by_onnxruntime(path):
+        if not _is_taken_by_onnxruntime(model):
             raise
         raise NotTaken(f"{error}; ONNX Runtime takes it: --target onnxruntime") from error
 
 
-def _is_taken_by_onnxruntime(path: Path) -> bool:
+def _is_taken_by_onnxruntime(model: OnnxModel) -> bool:
     if find_spec(PACKAGES["onnxruntime"][0]) is None:
         return False
     from fcn_edge.engines.ort import OrtEngine
 
     try:
-        OrtEngine(path, EngineOptions()).close()
+        OrtEngine(model, EngineOptions()).close()
     except BadInput:
         return False
     return True
 
 
-def _clockwork(path: Path, target: Target, options: EngineOptions) -> Engine:
-    if target not in ("openvino", "onnxruntime"):
-        raise BadInput(f"schedule {options.schedule}: stages run apart on openvino and onnxruntime, not on {target}")
-    require_package(target)
+def _clockwork(model: OnnxModel, target: Target, options: EngineOptions) -> Engine:
     from fcn_edge.engines.clockwork import ClockworkEngine
 
     if target == "openvino":
         from fcn_edge.engines.ov import OpenVinoGraph
 
-        return ClockworkEngine(path, options, lambda model, name, _: OpenVinoGraph(model, name, options))
+        return ClockworkEngine(model, options, lambda graph, name, _: OpenVinoGraph(graph, name, options))
     from fcn_edge.engines.ort import OrtGraph
 
-    return ClockworkEngine(path, options, lambda model, name, kind: OrtGraph(model, name, options, kind))
+    return ClockworkEngine(model, options, lambda graph, name, kind: OrtGraph(graph, name, options, kind))
 
 
 def available_targets() -> tuple[Target, ...]:

@@ -23,6 +23,8 @@ from fcn_edge.targets import Provider
 from fcn_edge.targets import Target as Target
 from fcn_edge.transforms import input_from_frame, use_threads, view_from_scores
 
+FRAMES_IN_FLIGHT = 3  # of recordings, where throughput counts and no frame grows old
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -31,7 +33,7 @@ class EngineOptions:
     execution: arithmetic of the float parts; None takes f32, which is then asked for
     explicitly, because OpenVINO picks bf16 by itself where the CPU has it.
     in_flight: frames that may be in flight at once; more than one for throughput, where the
-    runtime can. Each then takes longer.
+    runtime can. Each then takes longer. None lets the library choose: one, and FRAMES_IN_FLIGHT of a recording.
     provider: of ONNX Runtime; other targets have none to choose from.
     schedule: when which stages run (`fcn_edge.schedule`).
     allow_host_code: load TensorRT plans that bring programs of their own along.
@@ -40,7 +42,7 @@ class EngineOptions:
 
     execution: Execution | None = None
     threads: int | None = None
-    in_flight: int = 1
+    in_flight: int | None = None
     provider: Provider = "cpu"
     schedule: str = EVERY
     allow_host_code: bool = False
@@ -201,6 +203,20 @@ class Engine:
         place = self._last._replace(number=self._last.number + 1)
         self._last = place
         return self._begin_input(np.ascontiguousarray(x), place)()
+
+    def prepare(self, in_flight: int) -> int:
+        """Prepare for up to so many frames in flight, where the engine was opened without a number of its own.
+
+        The first change may compile the network once more; both are kept.
+
+        Returns:
+            How many frames the engine takes now; fewer where its runtime cannot.
+
+        Raises:
+            BadInput: frames are in flight, or the engine is closed.
+        """
+        self._require_idle()
+        return self.in_flight
 
     def stage_runs(self) -> tuple[StageRuns, ...]:
         """Of an engine with a schedule: each stage since it was opened, the shallowest first; else empty."""

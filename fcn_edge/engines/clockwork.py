@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fcn_edge.engines.base import CompiledGraph, Engine, EngineOptions, Place, StageRuns, filled
 from fcn_edge.errors import BadInput
 from fcn_edge.motion import Grid, Motion, Track, is_cut, move, pixels_moved, thumbnail
-from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxstages import stages_from_onnx
 from fcn_edge.schedule import schedule_from_text
 from fcn_edge.spec import Precision
 
-Compile = Callable[[bytes, str, Precision], CompiledGraph]
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Compile = Callable[["ModelProto", str, Precision], CompiledGraph]
 
 STREAMS_KEPT = 64  # whose frames were seen last
 
@@ -50,10 +53,9 @@ class ClockworkEngine(Engine):
     their order.
     """
 
-    def __init__(self, path: Path, options: EngineOptions, compile_graph: Compile) -> None:
-        contract = contract_from_onnx(path)
-        spec, precision = contract.spec, contract.quantization.precision
-        stages = stages_from_onnx(path)
+    def __init__(self, model: OnnxModel, options: EngineOptions, compile_graph: Compile) -> None:
+        path, spec, precision = model.path, model.spec, model.precision
+        stages = stages_from_onnx(model)
         self._schedule = schedule_from_text(options.schedule)
         self._strides = stages.strides
         depths = self._schedule.depths_of(len(stages.strides))

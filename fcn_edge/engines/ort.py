@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fcn_edge.engines.base import Engine, EngineOptions, Execution, Place, Take
 from fcn_edge.engines.ort_providers import CPU, gpu_session
 from fcn_edge.errors import BackendMissing, BadInput, NotTaken
-from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxpairs import require_signed_pairs
 from fcn_edge.spec import Precision
 from fcn_edge.targets import Provider, Target
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
 
 REASON_LENGTH = 400
 
@@ -26,21 +29,16 @@ class OrtEngine(Engine):
     target: Target = "onnxruntime"
     optimises = True
 
-    def __init__(self, path: Path, options: EngineOptions) -> None:
+    def __init__(self, model: OnnxModel, options: EngineOptions) -> None:
         _require_f32(options)
-        _require_pairs_of_provider(path, path.name, options)
-        contract = contract_from_onnx(path)
+        _require_pairs_of_provider(model.graph, model.path.name, options)
         super().__init__(
-            contract.spec,
-            precision=contract.quantization.precision,
-            execution="f32",
-            path=path,
-            threads=options.threads,
+            model.spec, precision=model.precision, execution="f32", path=model.path, threads=options.threads
         )
         self.runtime = _runtime(options)
         self._session = _session(
-            str(path),
-            path.name,
+            model.runtime_source(),
+            model.path.name,
             threads=options.threads,
             optimise=self.optimises,
             fuse_pairs=self.precision != "int8-fp16",
@@ -57,17 +55,17 @@ class OrtEngine(Engine):
 
 
 class OrtGraph:
-    """A serialized graph of any inputs and outputs. precision: of the file that it was cut from."""
+    """A graph of any inputs and outputs. precision: of the file that it was cut from."""
 
     target: Target = "onnxruntime"
     execution: Execution = "f32"
 
-    def __init__(self, model: bytes, name: str, options: EngineOptions, precision: Precision) -> None:
+    def __init__(self, model: ModelProto, name: str, options: EngineOptions, precision: Precision) -> None:
         _require_f32(options)
-        _require_pairs_of_provider(model, name, options)
+        _require_pairs_of_provider(model.graph, name, options)
         self.runtime, self._name = _runtime(options), name
         self._session = _session(
-            model,
+            bytes(model.SerializeToString()),
             name,
             threads=options.threads,
             fuse_pairs=precision != "int8-fp16",
@@ -134,13 +132,13 @@ def _require_f32(options: EngineOptions) -> None:
         raise BadInput(f"ONNX Runtime executes f32, not {options.execution}; OpenVINO may have it")
 
 
-def _require_pairs_of_provider(model: Path | bytes, name: str, options: EngineOptions) -> None:
+def _require_pairs_of_provider(graph: GraphProto, name: str, options: EngineOptions) -> None:
     if options.provider in ("tensorrt", "nv-tensorrt-rtx"):
-        require_signed_pairs(model, name)
+        require_signed_pairs(graph, name)
 
 
 def _session(
-    model: str | bytes,
+    model: Path | bytes,
     name: str,
     *,
     threads: int | None = None,
@@ -160,10 +158,11 @@ def _session(
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    source = model if isinstance(model, bytes) else str(model)
     if provider != "cpu":
-        return gpu_session(model, name, options, provider)
+        return gpu_session(source, name, options, provider)
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=[CPU])
+        session = onnxruntime.InferenceSession(source, options, providers=[CPU])
     except Exception as error:  # its pybind exceptions share no base class but Exception
         raise NotTaken(f"{name}: ONNX Runtime cannot load this file ({_reason(error)})") from error
     if session.get_providers() != [CPU]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fcn_edge.engines.base import Engine, EngineOptions, Execution, Layer, Place, Take, filled
 from fcn_edge.errors import BackendMissing, BadInput, NotTaken
-from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxpairs import model_with_shifted_pairs
 from fcn_edge.targets import Target
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+log = logging.getLogger(__name__)
 REASON_LENGTH = 400
 SAYS_NOTHING = (
     "Exception from ",
@@ -30,33 +34,57 @@ SAYS_NOTHING = (
 )
 
 
+class _Graph(NamedTuple):
+    """The network compiled for so many frames at once. requests: one a frame, the next first."""
+
+    compiled: Any
+    requests: deque[Any]
+
+
 class OpenVinoEngine(Engine):
     """An ONNX file compiled for this CPU: all threads on one frame, or streams for several.
 
-    From three frames in flight on there is one more than streams, so that none stands still while a frame is drawn.
+    From three frames in flight on there is one more than streams, so that no stream waits while a frame is drawn.
     """
 
     target = "openvino"
 
-    def __init__(self, path: Path, options: EngineOptions) -> None:
-        contract = contract_from_onnx(path)
+    def __init__(self, model: OnnxModel, options: EngineOptions) -> None:
         super().__init__(
-            contract.spec,
-            precision=contract.quantization.precision,
+            model.spec,
+            precision=model.precision,
             execution=options.execution or "f32",
-            path=path,
+            path=model.path,
             threads=options.threads,
         )
-        self.in_flight, self.runtime = options.in_flight, _runtime()
-        is_int8 = self.precision.startswith("int8")
-        self._compiled = _compiled(model_with_shifted_pairs(path) if is_int8 else path, str(path), options)
-        self._requests = deque(self._compiled.create_infer_request() for _ in range(self.in_flight))  # the next first
+        self.in_flight, self.runtime = options.in_flight or 1, _runtime()
+        self._options, self._file = options, None if model.file is None else (model.file, _state_of(model.file))
+        self._graph = self._graph_for(model, self.in_flight)
+        self._graphs = {self.in_flight: self._graph}
+
+    def prepare(self, in_flight: int) -> int:
+        """As `Engine.prepare`. The file is read again; where it has changed since, the engine stays as it is."""
+        self._require_idle()
+        if self._options.in_flight is not None or self._file is None:
+            return self.in_flight
+        if in_flight not in self._graphs:
+            file, state = self._file
+            if _state_of(file) != state:
+                log.warning("%s: has changed since it was opened; frames are segmented one at a time", self.path)
+                return self.in_flight
+            self._graphs[in_flight] = self._graph_for(OnnxModel.from_file(file), in_flight)
+        self.in_flight, self._graph = in_flight, self._graphs[in_flight]
+        return in_flight
+
+    def _graph_for(self, model: OnnxModel, in_flight: int) -> _Graph:
+        compiled = _compiled(_source_of(model), str(model.path), self._options, in_flight)
+        return _Graph(compiled, deque(compiled.create_infer_request() for _ in range(in_flight)))
 
     def layers(self) -> tuple[Layer, ...]:
         """Every node of the compiled graph with the precision it runs in, as OpenVINO tells it."""
         self._require_open()
         found = []
-        for node in self._compiled.get_runtime_model().get_ops():
+        for node in self._graph.compiled.get_runtime_model().get_ops():
             info = node.get_rt_info()
             kind, precision = (str(info[key].astype(str)) for key in ("layerType", "runtimePrecision"))
             if kind not in ("Input", "Output", "Const"):
@@ -64,10 +92,10 @@ class OpenVinoEngine(Engine):
         return tuple(found)
 
     def _begin_input(self, x: np.ndarray, place: Place) -> Callable[[], np.ndarray]:
-        request = self._requests[0]
+        request = self._graph.requests[0]
         with _run_errors(self.path.name):
             request.start_async([x], share_inputs=True)
-        self._requests.rotate(-1)
+        self._graph.requests.rotate(-1)
         return partial(self._output_of, request, x)
 
     def _output_of(self, request: Any, x: np.ndarray) -> np.ndarray:
@@ -80,21 +108,22 @@ class OpenVinoEngine(Engine):
         return result
 
     def _release(self) -> None:
-        for request in self._requests:
+        for request in self._graph.requests:
             with suppress(RuntimeError):  # of a frame whose result nobody wants
                 request.wait()
-        del self._requests, self._compiled
+        del self._graph, self._graphs
 
 
 class OpenVinoGraph:
-    """A serialized graph of any inputs and outputs, all threads on one run."""
+    """A graph of any inputs and outputs, all threads on one run."""
 
     target: Target = "openvino"
 
-    def __init__(self, model: bytes, name: str, options: EngineOptions) -> None:
+    def __init__(self, model: ModelProto, name: str, options: EngineOptions) -> None:
         self.execution: Execution = options.execution or "f32"
         self.runtime, self._name = _runtime(), name
-        compiled = _compiled(model_with_shifted_pairs(model), name, replace(options, in_flight=1))
+        source = bytes(model_with_shifted_pairs(model).SerializeToString())
+        compiled = _compiled(source, name, options)
         is_static = all(output.partial_shape.is_static for output in compiled.outputs)
         shapes = [(tuple(out.shape), out.element_type.to_dtype()) for out in compiled.outputs] if is_static else None
         self._shapes: list[tuple[tuple[int, ...], Any]] | None = shapes
@@ -116,22 +145,39 @@ class OpenVinoGraph:
         return found
 
 
+def _source_of(model: OnnxModel) -> Path | bytes:
+    """What OpenVINO reads: the file, or bytes where it is changed for it."""
+    if not model.precision.startswith("int8"):
+        return model.runtime_source()
+    shifted = model_with_shifted_pairs(model.proto)
+    return model.runtime_source() if shifted is model.proto else bytes(shifted.SerializeToString())
+
+
 def _runtime() -> str:
     import openvino
 
     return f"openvino {openvino.__version__.partition('-')[0]}"
 
 
-def _compiled(model: Path | bytes, name: str, options: EngineOptions) -> Any:
-    """A file, or a serialized graph of that name, compiled for this CPU."""
+def _state_of(path: Path) -> tuple[int, int]:
+    """What changes when somebody writes a file: its size and the time of its last change."""
+    try:
+        status = path.stat()
+    except OSError:  # it was removed
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def _compiled(model: Path | bytes, name: str, options: EngineOptions, in_flight: int = 1) -> Any:
+    """A file, or a serialized graph of that name, compiled for so many frames at once on this CPU."""
     import openvino
 
     execution: Execution = options.execution or "f32"
     core = openvino.Core()
     _require_execution(core, execution)
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": execution, "PERFORMANCE_HINT": "LATENCY"}
-    if options.in_flight > 1:
-        settings |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": max(2, options.in_flight - 1)}
+    if in_flight > 1:
+        settings |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": max(2, in_flight - 1)}
     if options.threads is not None:
         settings["INFERENCE_NUM_THREADS"] = options.threads
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 
@@ -14,8 +13,7 @@ from fcn_edge.engines import PACKAGES, EngineOptions, Target, engine_on_target
 from fcn_edge.engines.base import Engine, Execution
 from fcn_edge.errors import BadInput, CheckFailed, FcnEdgeError
 from fcn_edge.frame import Style
-from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
-from fcn_edge.onnxgraph import tapped_model
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.spec import Precision
 from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
 
@@ -71,7 +69,7 @@ class ReferenceCheck(Fidelity):
 
 
 def held_to_reference(
-    file: Path, fp32: Path | None, images: Sequence[np.ndarray], *, target: Target, options: EngineOptions
+    file: OnnxModel, fp32: OnnxModel | None, images: Sequence[np.ndarray], *, target: Target, options: EngineOptions
 ) -> ReferenceCheck:
     """Open `file` on `target` and hold it against the reference run. fp32: what the file was quantized from, if known.
 
@@ -95,7 +93,7 @@ def held_to_reference(
     return ReferenceCheck(**vars(found), runtime=reference.runtime, limits=limits, from_fp32=price)
 
 
-def require_quantized(price: Fidelity, file: Path, fp32: Path, image: np.ndarray) -> None:
+def require_quantized(price: Fidelity, file: OnnxModel, fp32: OnnxModel, image: np.ndarray) -> None:
     """Raises CheckFailed where a lower-precision file is no longer the network it was made from, with the first tensor.
 
     price: how far it is from fp32, both as reference runs. A budget is stricter; this finds files that are broken.
@@ -105,13 +103,13 @@ def require_quantized(price: Fidelity, file: Path, fp32: Path, image: np.ndarray
         return
     ratio = "" if price.sqnr_db is None else f"{price.sqnr_db:.1f} dB (at least {LEAST_KEPT_DB:g}) and "
     raise CheckFailed(
-        f"{file.name} does not compute what its fp32 file does: {ratio}{price.agreement:.1%} equal pixels; the first"
-        f" tensor that is lost is {_first_lost(file, fp32, image)}. Calibrate on more pictures, or keep layers in float"
-        " by a budget (max_miou_drop)"
+        f"{file.path.name} does not compute what its fp32 file does: {ratio}{price.agreement:.1%} equal pixels; the"
+        f" first tensor that is lost is {_first_lost(file, fp32, image)}. Calibrate on more pictures, or keep layers in"
+        " float by a budget (`max_miou_drop`)"
     )
 
 
-def quantized_near(file: Path, fp32: Path, images: Sequence[np.ndarray]) -> None:
+def quantized_near(file: OnnxModel, fp32: OnnxModel, images: Sequence[np.ndarray]) -> None:
     """Run a lower-precision file and its fp32 file on images and compare: see `require_quantized`."""
     with (
         engine_on_target(file, "reference", EngineOptions()) as one,
@@ -120,15 +118,13 @@ def quantized_near(file: Path, fp32: Path, images: Sequence[np.ndarray]) -> None
         require_quantized(fidelity(one, other, images), file, fp32, images[0])
 
 
-def _first_lost(file: Path, fp32: Path, image: np.ndarray) -> str:
+def _first_lost(file: OnnxModel, fp32: OnnxModel, image: np.ndarray) -> str:
     """The first tensor, in the fp32 graph's order, of which the other file keeps less than the least that is asked."""
     from fcn_edge.engines.ort import Taps
 
-    x = input_from_frame(image, contract_from_onnx(fp32).spec.preprocess)
-    models = [onnx_from_file(path) for path in (fp32, file)]
-    theirs = {name for node in models[1].graph.node for name in node.output}
-    names = [name for node in models[0].graph.node for name in node.output if name in theirs]
-    wanted, found = (Taps(tapped_model(model, names), fp32.name).run(x) for model in models)
+    x = input_from_frame(image, fp32.spec.preprocess)
+    names = [name for node in fp32.graph.node for name in node.output if name in file.producers]
+    wanted, found = (Taps(model.tapped(names), fp32.path.name).run(x) for model in (fp32, file))
     for name in names:
         signal, lost = wanted[name].astype(np.float64), found[name] - wanted[name].astype(np.float64)
         if decibels(float(np.square(signal).sum()), float(np.square(lost).sum())) < LEAST_KEPT_DB:
@@ -136,7 +132,7 @@ def _first_lost(file: Path, fp32: Path, image: np.ndarray) -> str:
     return names[-1]
 
 
-def require_as_reference(engine: Engine, file: Path, options: EngineOptions) -> None:
+def require_as_reference(engine: Engine, file: OnnxModel, options: EngineOptions) -> None:
     """Compare an open engine of `file` with the reference run on drawn pictures of the network's size.
 
     Raises CheckFailed where the engine computes something else; nothing is compared without ONNX Runtime.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import numpy_helper
+from onnx import NodeProto, numpy_helper
 
 from fcn_edge.onnxfile import onnx_from_file
 from fcn_edge.onnxgraph import operator, stored_tensors
@@ -42,6 +42,6 @@ def pairs_from_onnx(path: Path) -> dict[str, tuple[QdqPair, ...]]:
     return found
 
 
-def _pair(node: Any, stored: dict[str, Any]) -> QdqPair:
+def _pair(node: NodeProto, stored: dict[str, Any]) -> QdqPair:
     scale, zero = (numpy_helper.to_array(stored[name]) for name in node.input[1:3])
     return QdqPair(node.input[0], float(scale), zero.dtype == np.int8, int(zero))

@@ -170,9 +170,7 @@ def rounding_from_checkpoint(
     with tempfile.TemporaryDirectory() as folder:
         exact, file = Path(folder) / "net.onnx", Path(folder) / "net.int8.onnx"
         onnx_from_checkpoint(start, exact)
-        table = table_from_images(
-            exact, images, on_image=lambda done, total: progress.update("calibrating", done, total)
-        )
+        table = table_from_images(exact, images, progress=progress)
         quantized_file(exact, file, precision="int8", table=table)
         pairs = pairs_from_onnx(file)
         picture = next(image for image in images.images if image.name in table.images)

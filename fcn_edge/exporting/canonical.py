@@ -7,16 +7,24 @@ Local functions are inlined, weights are initializers only, every node has a nam
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
-from onnx import helper, inliner, numpy_helper, version_converter
+from onnx import GraphProto, ModelProto, helper, inliner, numpy_helper, version_converter
 
 from fcn_edge.errors import BadInput, first_line
 from fcn_edge.exporting.tidy import lift_constants
-from fcn_edge.onnxfile import IR_VERSION, graph_inputs
-from fcn_edge.onnxgraph import Names, attributes, nodes_of, operator, opset_of, rename_tensors, stored_tensors
+from fcn_edge.onnxfile import IR_VERSION
+from fcn_edge.onnxgraph import (
+    Names,
+    attributes,
+    copied,
+    graph_inputs,
+    nodes_of,
+    operator,
+    opset_of,
+    rename_tensors,
+    stored_tensors,
+)
 
 MIN_OPSET = 13  # per-channel Q/DQ
 RESIZE_WITH_MODES = 11  # before it, Resize and Upsample have no coordinate_transformation_mode: they are asymmetric
@@ -24,18 +32,17 @@ GROUP_NORM_PER_CHANNEL = 21  # before it, scale and bias are per group, and the 
 RESERVED = "frames"
 
 
-def canonical_model(model: Any, path: Path) -> tuple[Any, dict[str, str]]:
+def canonical_model(model: ModelProto, path: Path) -> tuple[ModelProto, dict[str, str]]:
     """(a copy of `model` in canonical form, tensors that got another name: old -> new). `path` is for errors.
 
     Raises:
         BadInput: a function that cannot be inlined, or an opset that cannot be converted.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     _spell_default_domain(copy)
     model = _inlined(copy, path)
     graph = model.graph
-    inputs = list(graph_inputs(model))
+    inputs = list(graph_inputs(model.graph))
     del graph.input[:]
     graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, IR_VERSION)  # below 4, weights would have to be inputs as well
@@ -48,14 +55,14 @@ def canonical_model(model: Any, path: Path) -> tuple[Any, dict[str, str]]:
     return model, renamed
 
 
-def _spell_default_domain(model: Any) -> None:
+def _spell_default_domain(model: ModelProto) -> None:
     """ "ai.onnx" and "" are the same domain."""
     for item in [*model.opset_import, *nodes_of(model.graph), *(n for f in model.functions for n in f.node)]:
         if item.domain == "ai.onnx":
             item.domain = ""
 
 
-def _inlined(model: Any, path: Path) -> Any:
+def _inlined(model: ModelProto, path: Path) -> ModelProto:
     """Without local functions: engines refuse them, and their names say nothing of what they do."""
     names = ", ".join(sorted({function.name for function in model.functions}))
     try:
@@ -72,7 +79,7 @@ def _inlined(model: Any, path: Path) -> Any:
     return model
 
 
-def _at_least_opset(model: Any, path: Path) -> Any:
+def _at_least_opset(model: ModelProto, path: Path) -> ModelProto:
     version = opset_of(model)
     if version >= MIN_OPSET:
         return model
@@ -88,7 +95,7 @@ def _at_least_opset(model: Any, path: Path) -> Any:
         ) from error
 
 
-def _state_resize_modes(graph: Any) -> None:
+def _state_resize_modes(graph: GraphProto) -> None:
     """What Resize and Upsample meant before opset 11; the version converter leaves the later default, half_pixel.
 
     Source: operator schemas of opsets 7 to 10. Nearest: floor, and ceil where ONNX Runtime makes maps smaller.
@@ -105,7 +112,7 @@ def _state_resize_modes(graph: Any) -> None:
         node.attribute.append(helper.make_attribute("nearest_mode", "ceil" if scales.min() < 1 else "floor"))
 
 
-def _lower_group_norms(model: Any) -> None:
+def _lower_group_norms(model: ModelProto) -> None:
     """GroupNormalization of opsets 18 to 20 as the instance normalisation that it is, each group an instance."""
     graph, names = model.graph, Names(model.graph)
     if opset_of(model) >= GROUP_NORM_PER_CHANNEL:
@@ -128,7 +135,7 @@ def _lower_group_norms(model: Any) -> None:
             graph.node.insert(position + offset, new)
 
 
-def _name_nodes(graph: Any) -> None:
+def _name_nodes(graph: GraphProto) -> None:
     """Layers are told apart by their nodes' names: each gets one of its own."""
     taken: set[str] = set()
     for node in graph.node:
@@ -140,7 +147,7 @@ def _name_nodes(graph: Any) -> None:
         node.name = name
 
 
-def _free_reserved_names(graph: Any) -> dict[str, str]:
+def _free_reserved_names(graph: GraphProto) -> dict[str, str]:
     """Names that begin as the contract's own do get another one; old -> new."""
     names = Names(graph)
     mapping = {name: names.fresh(f"file_{name}") for name in sorted(names.taken) if name.startswith(RESERVED)}

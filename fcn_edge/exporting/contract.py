@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxfile import METADATA_KEY, graph_inputs, with_metadata
-from fcn_edge.onnxgraph import names_read, operator, rename_tensors, stored_tensors
+from fcn_edge.onnxfile import METADATA_KEY, with_metadata
+from fcn_edge.onnxgraph import (
+    graph_inputs,
+    keep_tensors,
+    names_read,
+    operator,
+    rename_tensors,
+    replace_nodes,
+    stored_tensors,
+)
 from fcn_edge.spec import ModelSpec
 
 FRAMES = "frames"
 
 
-def attach_contract(model: Any, spec: ModelSpec) -> Any:
+def attach_contract(model: ModelProto, spec: ModelSpec) -> ModelProto:
     """Put Cast, Transpose, Sub and Mul in front of a float NCHW graph, and the spec in its metadata.
 
     Frames are BGR; where the weights expect RGB, mean, std and the first convolution's input
     channels are permuted, so no node is spent on it.
     """
-    source = graph_inputs(model)[0]
+    source = graph_inputs(model.graph)[0]
     mean, std = (np.array(v, np.float32)[::-1] for v in (spec.preprocess.mean, spec.preprocess.std))  # BGR
     tail = f"{FRAMES}_ready"
     rename_tensors(model.graph, {source.name: tail})
@@ -46,29 +52,26 @@ def attach_contract(model: Any, spec: ModelSpec) -> Any:
     return with_metadata(model, METADATA_KEY, spec.to_json())
 
 
-def plain_from_contract(model: Any, spec: ModelSpec) -> Any:
+def plain_from_contract(model: ModelProto, spec: ModelSpec) -> ModelProto:
     """The same network as other tools expect it: float NCHW normalised input, in the weights' channel order."""
     if spec.head.kind == "scores":
         raise BadInput("--io plain ends in logits or classes: pass --head logits")
     if spec.preprocess.channels == "rgb":
         _swap_first_convolution(model.graph, f"{FRAMES}_ready")
     names = {node.name for node in model.graph.node if node.name.startswith("frames_")}
-    kept = [node for node in model.graph.node if node.name not in names]
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    weights = [w for w in model.graph.initializer if not w.name.startswith("frames_")]
-    del model.graph.initializer[:], model.graph.input[:]
-    model.graph.initializer.extend(weights)
+    replace_nodes(model.graph, [node for node in model.graph.node if node.name not in names])
+    keep_tensors(model.graph, {name for name in stored_tensors(model.graph) if not name.startswith("frames_")})
+    del model.graph.input[:]
     shape: list[str | int] = ["batch", 3, "height", "width"] if spec.dynamic else [1, 3, *spec.preprocess.size]
     model.graph.input.append(helper.make_tensor_value_info(f"{FRAMES}_ready", TensorProto.FLOAT, shape))
     return model
 
 
-def _add_initializer(graph: Any, name: str, value: np.ndarray) -> None:
+def _add_initializer(graph: GraphProto, name: str, value: np.ndarray) -> None:
     graph.initializer.append(numpy_helper.from_array(value, name))
 
 
-def _swap_first_convolution(graph: Any, tensor: str) -> bool:
+def _swap_first_convolution(graph: GraphProto, tensor: str) -> bool:
     """Reverse the input channels of the convolution that alone consumes `tensor` (padding may stand between)."""
     readers = _readers(graph, tensor)
     while len(readers) == 1 and _keeps_channels(readers[0], graph):
@@ -84,11 +87,11 @@ def _swap_first_convolution(graph: Any, tensor: str) -> bool:
     return True
 
 
-def _readers(graph: Any, tensor: str) -> list[Any]:
+def _readers(graph: GraphProto, tensor: str) -> list[NodeProto]:
     return [node for node in graph.node if tensor in names_read(node)]
 
 
-def _keeps_channels(node: Any, graph: Any) -> bool:
+def _keeps_channels(node: NodeProto, graph: GraphProto) -> bool:
     """Whether a Pad leaves the channels of an (N, C, H, W) map where they are."""
     if operator(node) != "Pad" or len(node.input) < 2:
         return False
@@ -97,5 +100,5 @@ def _keeps_channels(node: Any, graph: Any) -> bool:
     return pads is not None and len(pads) == 8 and not has_axes and not (pads[1] or pads[5])
 
 
-def _is_shared(graph: Any, name: str) -> bool:
+def _is_shared(graph: GraphProto, name: str) -> bool:
     return sum(name in names_read(node) for node in graph.node) > 1

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from fcn_edge.exporting.tidy import drop_dead, static_shapes
 from fcn_edge.geometry import Axis, Sampling
-from fcn_edge.onnxgraph import attributes, operator, stored_tensors, writers
+from fcn_edge.onnxgraph import attributes, operator, producers, stored_tensors
 
 BILINEAR_TOLERANCE = 1e-5  # relative; kernels that were stored in half precision miss it, and stay
 ORDER_KEEPING = ("Softmax", "LogSoftmax")
@@ -29,7 +29,7 @@ class FoldedHead:
     layers: tuple[str, ...]
 
 
-def fold_head(model: Any, size: tuple[int, int]) -> FoldedHead | None:
+def fold_head(model: ModelProto, size: tuple[int, int]) -> FoldedHead | None:
     """Cut a fixed bilinear upsample to `size` off the end of `model`, in place; None where there is none."""
     graph = model.graph
     if len(graph.output) != 1:
@@ -56,19 +56,19 @@ def fold_head(model: Any, size: tuple[int, int]) -> FoldedHead | None:
 class _HeadTail:
     """Where the end of a graph came from. passed: nodes that were looked behind; cropped: the full-size logits."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: ModelProto) -> None:
         self.shapes = static_shapes(model)
-        self.producers = writers(model.graph)
+        self.producers = producers(model.graph)
         self._weights = stored_tensors(model.graph)
         self.passed: list[str] = []
         self.cropped = ""
 
-    def constant(self, node: Any, position: int) -> np.ndarray | None:
+    def constant(self, node: NodeProto, position: int) -> np.ndarray | None:
         """The node's input at `position`, where it is given and known."""
         tensor = self._weights.get(node.input[position]) if position < len(node.input) else None
         return None if tensor is None else numpy_helper.to_array(tensor)
 
-    def behind(self, node: Any) -> str:
+    def behind(self, node: NodeProto) -> str:
         """What the node read."""
         self.passed.insert(0, f"{operator(node)} {node.name}".strip())
         return str(node.input[0])
@@ -76,7 +76,7 @@ class _HeadTail:
 
 def _before_choice(tail: _HeadTail, tensor: str) -> str:
     """The logits behind Softmax, or behind arg-max with the casts and squeezes that follow it."""
-    name, passed = tensor, list[Any]()
+    name, passed = tensor, list[NodeProto]()
     while (node := tail.producers.get(name)) is not None and operator(node) in ("Cast", "Squeeze", "Unsqueeze"):
         passed.append(node)
         name = node.input[0]
@@ -110,7 +110,7 @@ def _before_crop(tail: _HeadTail, tensor: str) -> tuple[str, tuple[int, int]]:
     return tensor, (start[0], start[1])
 
 
-def _axes_of(node: Any, tail: _HeadTail) -> tuple[Axis, Axis] | None:
+def _axes_of(node: NodeProto, tail: _HeadTail) -> tuple[Axis, Axis] | None:
     """Pixel of the layer's output -> cell of its input, rows and columns, where it is fixed and bilinear."""
     read = {"Resize": _resize_axes, "ConvTranspose": _deconvolution_axes}.get(operator(node))
     axes = read(node, tail) if read else None
@@ -119,7 +119,7 @@ def _axes_of(node: Any, tail: _HeadTail) -> tuple[Axis, Axis] | None:
     return axes
 
 
-def _resize_axes(node: Any, tail: _HeadTail) -> tuple[Axis, Axis] | None:
+def _resize_axes(node: NodeProto, tail: _HeadTail) -> tuple[Axis, Axis] | None:
     given, before, after = attributes(node), tail.shapes.get(node.input[0]), tail.shapes.get(node.output[0])
     is_bilinear = given.get("mode") == b"linear" and not given.get("antialias") and not given.get("exclude_outside")
     if not is_bilinear or before is None or after is None or len(before) != 4 or before[:2] != after[:2]:
@@ -131,7 +131,7 @@ def _resize_axes(node: Any, tail: _HeadTail) -> tuple[Axis, Axis] | None:
 
 
 def _resize_scales(
-    node: Any, given: dict[str, Any], tail: _HeadTail, before: list[int], after: list[int]
+    node: NodeProto, given: dict[str, Any], tail: _HeadTail, before: list[int], after: list[int]
 ) -> tuple[float, float]:
     """Output pixels a cell: those that the node names, or by its sizes."""
     scales = tail.constant(node, 2)
@@ -148,7 +148,7 @@ def _resize_axis(mode: bytes, scale: float, cells: int, pixels: int) -> Axis | N
     return Axis(1 / scale, 0.0, pixels) if mode == b"asymmetric" else None
 
 
-def _deconvolution_axes(node: Any, tail: _HeadTail) -> tuple[Axis, Axis] | None:
+def _deconvolution_axes(node: NodeProto, tail: _HeadTail) -> tuple[Axis, Axis] | None:
     given, kernel = attributes(node), _kernel_of_each_class(node, tail)
     if kernel is None or given.get("auto_pad", b"NOTSET") != b"NOTSET" or set(given.get("dilations", [1])) != {1}:
         return None
@@ -166,7 +166,7 @@ def _deconvolution_axes(node: Any, tail: _HeadTail) -> tuple[Axis, Axis] | None:
     return (axes[0], axes[1]) if is_separable else None
 
 
-def _kernel_of_each_class(node: Any, tail: _HeadTail) -> np.ndarray | None:
+def _kernel_of_each_class(node: NodeProto, tail: _HeadTail) -> np.ndarray | None:
     """(k, k) where every class has this kernel, no class another's, and all biases are equal."""
     weights, bias = tail.constant(node, 1), tail.constant(node, 2)
     has_bias = len(node.input) > 2 and bool(node.input[2])

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import onnx
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto
 
 from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import require_package
@@ -24,18 +22,19 @@ from fcn_edge.exporting.foreign_tail import give_form
 from fcn_edge.exporting.rewrite_check import gives_class_maps, original_of, require_same_meaning
 from fcn_edge.exporting.tidy import tidy_model
 from fcn_edge.geometry import Sampling, align_corners, stretch
+from fcn_edge.onnxgraph import copied
 from fcn_edge.spec import Head, ModelSpec, Preprocess
 
 
 def contract_from_foreign(
-    model: Any,
+    model: ModelProto,
     path: Path,
     spec_path: Path | None,
     inside: ModelSpec | None,
     *,
     images: Sequence[np.ndarray] = (),
     warn: Callable[[str], None],
-) -> Any:
+) -> ModelProto:
     """Wrap a foreign graph: its input becomes uint8 BGR frames, its one output scores or classes.
 
     A fixed bilinear upsample at its end is left out where both graphs then draw the same class map. The result is
@@ -72,7 +71,7 @@ def contract_from_foreign(
         head=_head(result, given, source),
         weights_terms=given.weights_terms,
     )
-    whole = _copied(model)
+    whole = copied(model)
     give_form(whole, result)
     whole = attach_contract(whole, draft)
     class_maps = require_same_meaning(original, outputs[result.name], whole, source, result, pictures)
@@ -80,7 +79,7 @@ def contract_from_foreign(
     return short if short is not None and gives_class_maps(short, class_maps, pictures, path) else whole
 
 
-def _without_upsampling(model: Any, draft: ModelSpec, result: OutputForm) -> Any | None:
+def _without_upsampling(model: ModelProto, draft: ModelSpec, result: OutputForm) -> ModelProto | None:
     """The contract of `model` without its last fixed upsample; None where there is none to leave out."""
     folded = fold_head(model, draft.preprocess.size)
     if folded is None or result.kind == "mask" or result.first_class or _channels(model) != draft.num_classes:
@@ -98,17 +97,11 @@ def _head(result: OutputForm, given: ForeignSpec, source: InputForm) -> Head:
     return Head("logits" if size == source.size else "scores", sampling)
 
 
-def _keep_output(model: Any, name: str) -> None:
+def _keep_output(model: ModelProto, name: str) -> None:
     kept = [value for value in model.graph.output if value.name == name]
     del model.graph.output[:]
     model.graph.output.extend(kept)
 
 
-def _copied(model: Any) -> Any:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy
-
-
-def _channels(model: Any) -> int:
+def _channels(model: ModelProto) -> int:
     return int(model.graph.output[0].type.tensor_type.shape.dim[1].dim_value)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from fcn_edge.errors import BadInput
 from fcn_edge.exporting.foreign_spec import ForeignSpec
-from fcn_edge.onnxfile import graph_inputs
-from fcn_edge.onnxgraph import Names, rename_tensors
+from fcn_edge.onnxgraph import Names, graph_inputs, rename_tensors
 
 ELEMENTS: dict[int, type] = {
     TensorProto.FLOAT: np.float32,
@@ -56,7 +55,7 @@ class InputForm:
         return np.ascontiguousarray(x[None].astype(ELEMENTS[self.element]))
 
 
-def input_form(model: Any, given: ForeignSpec, path: Path) -> InputForm:
+def input_form(model: ModelProto, given: ForeignSpec, path: Path) -> InputForm:
     """The form of the graph's one input.
 
     Raises:
@@ -83,9 +82,9 @@ def input_form(model: Any, given: ForeignSpec, path: Path) -> InputForm:
     return InputForm(source.name, element, layout, channels, height, width, order, mean, std)
 
 
-def take_planes(model: Any, form: InputForm) -> None:
+def take_planes(model: ModelProto, form: InputForm) -> None:
     """Replace the input by float (1, 3, H, W) in the form's colour order, with nodes that make what the graph took."""
-    names, nodes = Names(model.graph), list[Any]()
+    names, nodes = Names(model.graph), list[NodeProto]()
     rename_tensors(model.graph, {form.name: (source := names.fresh("network_input"))})
     planes = tensor = names.fresh("planar")
 
@@ -113,8 +112,8 @@ def take_planes(model: Any, form: InputForm) -> None:
         model.graph.node.insert(offset, node)
 
 
-def _single_input(model: Any, path: Path) -> Any:
-    inputs = graph_inputs(model)
+def _single_input(model: ModelProto, path: Path) -> ValueInfoProto:
+    inputs = graph_inputs(model.graph)
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise BadInput(f"{path}: {len(inputs)} inputs ({names}); a segmentation network here has one, the image")

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from onnx import ModelProto
 
 from fcn_edge.errors import BadInput
 from fcn_edge.exporting.foreign_range import argmax_channels, mask_top
@@ -60,7 +61,7 @@ class OutputQuery:
     """What an output is judged by: the graph with its input fixed, the input's size, the number of classes."""
 
     path: Path
-    model: Any
+    model: ModelProto
     size: tuple[int, int]
     classes: int
     ignore_index: int

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import ModelProto, NodeProto
 
 from fcn_edge.exporting.tidy import static_shapes
-from fcn_edge.onnxgraph import attributes, operator, writers
+from fcn_edge.onnxgraph import attributes, operator, producers, source_node, stored_values
 
 MOVES = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 SELECTS = MOVES | {"AveragePool", "Gather", "MaxPool", "Resize", "Slice"}  # and what lies between values
 ONE_AT_MOST = {"HardSigmoid", "Sigmoid", "Softmax"}
 
 
-def argmax_channels(model: Any, name: str) -> int | None:
+def argmax_channels(model: ModelProto, name: str) -> int | None:
     """Over how many channels the arg-max behind output `name` chooses; None where it is not one, or not known."""
-    node = _behind(model, name, MOVES)
+    node = source_node(name, producers(model.graph), MOVES)
     if node is None or operator(node) != "ArgMax":
         return None
     axis = attributes(node).get("axis", 0)
@@ -25,10 +23,11 @@ def argmax_channels(model: Any, name: str) -> int | None:
     return None if shape is None else shape[axis]
 
 
-def mask_top(model: Any, name: str) -> float | None:
+def mask_top(model: ModelProto, name: str) -> float | None:
     """The largest value that the mask `name` can take, where it begins at 0 by its last operators; else None."""
-    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    factor, node = 1.0, _behind(model, name, SELECTS)
+    known = stored_values(model.graph)
+    made, factor = producers(model.graph), 1.0
+    node = source_node(name, made, SELECTS)
     while node is not None and operator(node) in ("Mul", "Div"):
         scales = [known[other] for other in node.input if other in known and known[other].size == 1]
         others = [other for other in node.input if other not in known]
@@ -36,7 +35,7 @@ def mask_top(model: Any, name: str) -> float | None:
             return None
         scale = float(scales[0].reshape(-1)[0])
         factor *= scale if operator(node) == "Mul" else 1 / scale
-        node = _behind(model, others[0], SELECTS)
+        node = source_node(others[0], made, SELECTS)
     if node is None or factor <= 0:
         return None
     if operator(node) in ONE_AT_MOST:
@@ -47,17 +46,8 @@ def mask_top(model: Any, name: str) -> float | None:
     return None
 
 
-def _clip_limits(node: Any, known: dict[str, np.ndarray]) -> tuple[float | None, float | None]:
+def _clip_limits(node: NodeProto, known: dict[str, np.ndarray]) -> tuple[float | None, float | None]:
     names = [*node.input, "", ""][1:3]
-    given = {a.name: float(helper.get_attribute_value(a)) for a in node.attribute}
+    given = {name: float(value) for name, value in attributes(node).items()}
     limits = [float(known[name].reshape(-1)[0]) if name in known else None for name in names]
     return given.get("min", limits[0]), given.get("max", limits[1])
-
-
-def _behind(model: Any, name: str, passed: set[str]) -> Any | None:
-    """The node that made tensor `name`, looked for behind those of `passed`."""
-    writer = writers(model.graph)
-    node = writer.get(name)
-    while node is not None and operator(node) in passed:
-        node = writer.get(node.input[0])
-    return node

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import GraphProto, ModelProto, TensorProto, helper
 
 from fcn_edge.exporting.foreign_output import OutputForm
 from fcn_edge.onnxgraph import Names
 
 
-def give_form(model: Any, form: OutputForm) -> None:
+def give_form(model: ModelProto, form: OutputForm) -> None:
     """Make `form`'s output the graph's only one, as (1, C, h, w) float scores or a (1, h, w) uint8 map, in place."""
     tail, size = _OutputTail(model.graph, form), (form.rows, form.columns)
     if form.kind == "classes":
@@ -40,7 +40,7 @@ def give_form(model: Any, form: OutputForm) -> None:
 class _OutputTail:
     """Appends nodes behind an output; `tensor` is the latest result."""
 
-    def __init__(self, graph: Any, form: OutputForm) -> None:
+    def __init__(self, graph: GraphProto, form: OutputForm) -> None:
         self.graph, self.form, self.names = graph, form, Names(graph)
         self.tensor = form.name
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx import ModelProto
 
 from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
@@ -34,7 +35,7 @@ class Parity:
     engine: str
 
 
-def parity_with_checkpoint(model: Any, spec: ModelSpec, checkpoint: Checkpoint, path: Path) -> Parity:
+def parity_with_checkpoint(model: ModelProto, spec: ModelSpec, checkpoint: Checkpoint, path: Path) -> Parity:
     """Run one street and one noise frame through both. Raises BadInput where they disagree."""
     from fcn_edge.engines.pyt import TorchEngine
     from fcn_edge.models.checkpoint import head_of_network
@@ -49,7 +50,7 @@ def parity_with_checkpoint(model: Any, spec: ModelSpec, checkpoint: Checkpoint, 
     return parity
 
 
-def _outputs(model: Any, frames: list[np.ndarray]) -> tuple[list[np.ndarray], str]:
+def _outputs(model: ModelProto, frames: list[np.ndarray]) -> tuple[list[np.ndarray], str]:
     """What a contract gives for each frame, without the batch axis, and the runtime that ran it."""
     target = next((t for t in ("onnxruntime", "openvino") if t in available_targets()), None)
     if target is None:

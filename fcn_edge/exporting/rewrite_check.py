@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto
 
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.exporting.foreign_input import InputForm
 from fcn_edge.exporting.foreign_output import OutputForm
 from fcn_edge.geometry import Sampling
-from fcn_edge.onnxfile import graph_inputs, spec_from_onnx
-from fcn_edge.onnxgraph import tapped_model
+from fcn_edge.onnxfile import spec_from_onnx
+from fcn_edge.onnxgraph import copied, graph_inputs, producers, tapped_model
 from fcn_edge.transforms import class_map_from_output
 from fcn_edge.transforms import taps as taps_of
 
@@ -31,23 +29,22 @@ MIN_AGREEMENT = 0.999
 MAX_TIE = 1e-5  # of the largest score: interpolation in another order rounds apart by less
 
 
-def original_of(model: Any, path: Path, renamed: Mapping[str, str]) -> Original:
+def original_of(model: ModelProto, path: Path, renamed: Mapping[str, str]) -> Original:
     """`model` as it was found; where it says that a side of its input is 0 or -1, it means that any will do."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for value in graph_inputs(copy):
+    copy = copied(model)
+    for value in graph_inputs(copy.graph):
         for dim in value.type.tensor_type.shape.dim:
             if dim.HasField("dim_value") and dim.dim_value <= 0:
                 dim.Clear()
-    return Original(path, copy.SerializeToString(), renamed)
+    return Original(path, copy, renamed)
 
 
 @dataclass(frozen=True)
 class Original:
-    """A foreign file as it was found. model: its bytes. renamed: tensors that the rewritten graph calls otherwise."""
+    """A foreign file as it was found. renamed: tensors that the rewritten graph calls otherwise."""
 
     path: Path
-    model: bytes
+    model: ModelProto
     renamed: Mapping[str, str]
 
     def run(self, form: InputForm, frames: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -57,7 +54,7 @@ class Original:
 
         Raises BadInput where ONNX Runtime does not run the file.
         """
-        taps = Taps(self.model, self.path.name)
+        taps = Taps(self.model.SerializeToString(), self.path.name)
         found = [taps.run(form.array(frame)) for frame in frames]
         return {self.renamed.get(name, name): np.stack([outputs[name] for outputs in found]) for name in found[0]}
 
@@ -65,7 +62,7 @@ class Original:
 def require_same_meaning(
     original: Original,
     expected: np.ndarray,
-    rewritten: Any,
+    rewritten: ModelProto,
     source: InputForm,
     result: OutputForm,
     frames: Sequence[np.ndarray],
@@ -101,7 +98,9 @@ def require_same_meaning(
     return class_maps
 
 
-def gives_class_maps(folded: Any, class_maps: Sequence[np.ndarray], frames: Sequence[np.ndarray], path: Path) -> bool:
+def gives_class_maps(
+    folded: ModelProto, class_maps: Sequence[np.ndarray], frames: Sequence[np.ndarray], path: Path
+) -> bool:
     """Whether `folded`, a contract that ends in scores, gives these class maps (H, W) for `frames`, but for ties.
 
     A tie: its scores of the two classes differ by no more than rounding.
@@ -141,11 +140,13 @@ def relative_error(wanted: np.ndarray, found: np.ndarray) -> float:
     return float(np.abs(wanted.astype(np.float64) - found).max()) / scale
 
 
-def _first_difference(original: Original, rewritten: Any, source: InputForm, frame: np.ndarray, limit: float) -> str:
+def _first_difference(
+    original: Original, rewritten: ModelProto, source: InputForm, frame: np.ndarray, limit: float
+) -> str:
     """The first tensor, in the file's order, that both graphs have and that differs, in words."""
-    model = onnx.load_model_from_string(original.model)
+    model = original.model
     names = {name: original.renamed.get(name, name) for node in model.graph.node for name in node.output if name}
-    theirs = {name for node in rewritten.graph.node for name in node.output}
+    theirs = producers(rewritten.graph)
     shared = [name for name in names if names[name] in theirs]
     wanted = Taps(tapped_model(model, shared), original.path.name).run(source.array(frame))
     found = Taps(tapped_model(rewritten, [names[name] for name in shared]), original.path.name).run(frame[None])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from fcn_edge.onnxgraph import (
     Names,
@@ -13,13 +11,13 @@ from fcn_edge.onnxgraph import (
     names_defined,
     names_read,
     operator,
+    producers,
     rename_tensors,
     stored_tensors,
-    writers,
 )
 
 
-def take_known_branches(graph: Any) -> None:
+def take_known_branches(graph: GraphProto) -> None:
     """Put the branch of each If whose condition is a constant in its place."""
     known = stored_tensors(graph)
     while (node := next((n for n in graph.node if operator(n) == "If" and n.input[0] in known), None)) is not None:
@@ -37,20 +35,20 @@ def take_known_branches(graph: Any) -> None:
         known |= {tensor.name: tensor for tensor in branch.initializer}
 
 
-def _rename_what_collides(branch: Any, graph: Any) -> None:
+def _rename_what_collides(branch: GraphProto, graph: GraphProto) -> None:
     """Branches side by side may use the same names inside; next to each other in one graph they may not."""
     names = Names(graph)
     shared = sorted(names_defined(branch) & names.taken)
     rename_tensors(branch, {name: names.fresh(name) for name in shared})
 
 
-def fold_batch_norms(graph: Any) -> None:
+def fold_batch_norms(graph: GraphProto) -> None:
     """Each BatchNormalization that alone reads a convolution becomes part of its weights and bias."""
     known = stored_tensors(graph)
-    producers = writers(graph)
+    made = producers(graph)
     unused = Names(graph)
     for norm in [node for node in graph.node if operator(node) == "BatchNormalization"]:
-        conv = producers.get(norm.input[0])
+        conv = made.get(norm.input[0])
         if conv is None or not _is_foldable(conv, norm, graph, known):
             continue
         epsilon = attributes(norm).get("epsilon", 1e-5)
@@ -70,7 +68,7 @@ def fold_batch_norms(graph: Any) -> None:
         graph.node.remove(norm)
 
 
-def _is_foldable(conv: Any, norm: Any, graph: Any, known: dict[str, Any]) -> bool:
+def _is_foldable(conv: NodeProto, norm: NodeProto, graph: GraphProto, known: dict[str, TensorProto]) -> bool:
     """Whether the norm uses stored statistics, and nothing else looks at what lies between the two."""
     group, is_training = attributes(conv).get("group", 1), attributes(norm).get("training_mode", 0)
     is_plain = operator(conv) == "Conv" or (operator(conv) == "ConvTranspose" and group == 1)

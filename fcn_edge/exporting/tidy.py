@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, shape_inference
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    OperatorSetIdProto,
+    SparseTensorProto,
+    TensorProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 from onnx.reference import ReferenceEvaluator
 
 from fcn_edge.exporting.simplify import fold_batch_norms, take_known_branches
-from fcn_edge.onnxgraph import attributes, names_read, operator, stored_tensors, subgraphs
+from fcn_edge.onnxgraph import (
+    attributes,
+    keep_tensors,
+    names_read,
+    operator,
+    replace_nodes,
+    stored_tensors,
+    stored_values,
+    subgraphs,
+)
 
 # Shape arithmetic that exporters leave behind; nothing here works on feature maps.
 FOLDABLE = {
@@ -39,7 +60,7 @@ FOLDABLE = {
 MAX_FOLDED_VALUES = 4096
 
 
-def tidy_model(model: Any) -> Any:
+def tidy_model(model: ModelProto) -> ModelProto:
     """Lift constants, take known branches, drop identities, fold shape arithmetic, batch norms and dead nodes."""
     lift_constants(model.graph)
     _drop_identities(model.graph)
@@ -56,7 +77,7 @@ def tidy_model(model: Any) -> Any:
     return model
 
 
-def lift_constants(graph: Any) -> None:
+def lift_constants(graph: GraphProto) -> None:
     """Constant nodes and sparse initializers become plain initializers."""
     for node in [node for node in graph.node if operator(node) == "Constant"]:
         graph.initializer.append(_constant(node.attribute[0], node.output[0]))
@@ -66,7 +87,7 @@ def lift_constants(graph: Any) -> None:
     del graph.sparse_initializer[:]
 
 
-def _constant(attribute: Any, name: str) -> Any:
+def _constant(attribute: AttributeProto, name: str) -> TensorProto:
     """The tensor that a Constant gives by its one attribute: value, value_float, value_ints, sparse_value ..."""
     value = helper.get_attribute_value(attribute)
     if isinstance(value, onnx.TensorProto):
@@ -80,7 +101,7 @@ def _constant(attribute: Any, name: str) -> Any:
     )
 
 
-def _dense(tensor: Any) -> np.ndarray:
+def _dense(tensor: SparseTensorProto) -> np.ndarray:
     """A sparse tensor with its zeros; its places are flat (n,) or a row of coordinates for each value (n, rank)."""
     values, places = (numpy_helper.to_array(part) for part in (tensor.values, tensor.indices))
     array = np.zeros(tuple(tensor.dims), values.dtype)
@@ -89,7 +110,7 @@ def _dense(tensor: Any) -> np.ndarray:
     return array
 
 
-def _drop_identities(graph: Any) -> None:
+def _drop_identities(graph: GraphProto) -> None:
     kept = _read_from_elsewhere(graph)
     for node in [node for node in graph.node if operator(node) == "Identity" and node.output[0] not in kept]:
         for other in graph.node:
@@ -99,13 +120,13 @@ def _drop_identities(graph: Any) -> None:
         graph.node.remove(node)
 
 
-def _read_from_elsewhere(graph: Any) -> set[str]:
+def _read_from_elsewhere(graph: GraphProto) -> set[str]:
     """Tensors that the graph gives back, or that its subgraphs read."""
     inner = [node for outer in graph.node for part in subgraphs(outer) for node in part.node]
     return {name for node in inner for name in names_read(node)} | {value.name for value in graph.output}
 
 
-def _fold_known(model: Any) -> None:
+def _fold_known(model: ModelProto) -> None:
     graph = model.graph
     shapes = static_shapes(model)
     weights = stored_tensors(graph)
@@ -127,9 +148,9 @@ def _fold_known(model: Any) -> None:
             graph.node.remove(node)
 
 
-def _fold_borders(graph: Any) -> None:
+def _fold_borders(graph: GraphProto) -> None:
     """A border of zeros that only convolutions read becomes theirs, where it is narrower than their kernels."""
-    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    known = stored_values(graph)
     kept = _read_from_elsewhere(graph)
     for node in [node for node in graph.node if operator(node) == "Pad" and node.output[0] not in kept]:
         border = _border_of_zeros(node, known)
@@ -146,7 +167,7 @@ def _fold_borders(graph: Any) -> None:
         graph.node.remove(node)
 
 
-def _border_of_zeros(node: Any, known: dict[str, np.ndarray]) -> list[int] | None:
+def _border_of_zeros(node: NodeProto, known: dict[str, np.ndarray]) -> list[int] | None:
     """(top, left, bottom, right) of zeros that a Pad of an (N, C, H, W) map adds, in the order of Conv's pads."""
     mode = attributes(node).get("mode", b"constant")
     names = [*node.input, "", "", ""][1:4]  # pads, constant_value, axes
@@ -159,7 +180,7 @@ def _border_of_zeros(node: Any, known: dict[str, np.ndarray]) -> list[int] | Non
     return [pads[2], pads[3], pads[6], pads[7]]
 
 
-def _takes_border(node: Any, border: list[int], known: dict[str, np.ndarray]) -> bool:
+def _takes_border(node: NodeProto, border: list[int], known: dict[str, np.ndarray]) -> bool:
     """Whether `node` is a Conv with pads of its own choice; some engines refuse pads as wide as a kernel."""
     if operator(node) != "Conv" or node.input[1] not in known:
         return False
@@ -171,7 +192,7 @@ def _takes_border(node: Any, border: list[int], known: dict[str, np.ndarray]) ->
     )
 
 
-def static_shapes(model: Any) -> dict[str, list[int]]:
+def static_shapes(model: ModelProto) -> dict[str, list[int]]:
     inferred = shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
     shapes = {}
     for value in [*inferred.value_info, *inferred.input, *inferred.output]:
@@ -181,7 +202,7 @@ def static_shapes(model: Any) -> dict[str, list[int]]:
     return shapes
 
 
-def _without_weights(model: Any) -> Any:
+def _without_weights(model: ModelProto) -> ModelProto:
     """The same graph with large weights as mere inputs: shape inference would copy hundreds of megabytes."""
     light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     light.graph.node.extend(model.graph.node)
@@ -196,12 +217,12 @@ def _without_weights(model: Any) -> Any:
     return light
 
 
-def _shape_slice(node: Any, shape: list[int]) -> np.ndarray:
+def _shape_slice(node: NodeProto, shape: list[int]) -> np.ndarray:
     given = attributes(node)
     return np.array(shape[given.get("start", 0) : given.get("end", len(shape))], np.int64)
 
 
-def _evaluated(node: Any, known: dict[str, np.ndarray], opsets: Any) -> np.ndarray:
+def _evaluated(node: NodeProto, known: dict[str, np.ndarray], opsets: Sequence[OperatorSetIdProto]) -> np.ndarray:
     names = [name for name in dict.fromkeys(node.input) if name]
     inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(known[n].dtype), None) for n in names]
     graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name=node.output[0])])
@@ -210,7 +231,7 @@ def _evaluated(node: Any, known: dict[str, np.ndarray], opsets: Any) -> np.ndarr
     return np.asarray(outputs[0])
 
 
-def drop_dead(graph: Any) -> None:
+def drop_dead(graph: GraphProto) -> None:
     """Remove nodes and initializers that lead to no output."""
     needed = {value.name for value in graph.output}
     kept = []
@@ -218,14 +239,11 @@ def drop_dead(graph: Any) -> None:
         if any(name in needed for name in node.output):
             kept.append(node)
             needed |= names_read(node)
-    del graph.node[:]
-    graph.node.extend(reversed(kept))
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    del graph.initializer[:]
-    graph.initializer.extend(weights)
+    replace_nodes(graph, kept[::-1])
+    keep_tensors(graph, needed)
 
 
-def _state_output_shapes(model: Any) -> None:
+def _state_output_shapes(model: ModelProto) -> None:
     """Exporters leave made-up names where a size was computed; other tools take these for free sizes."""
     shapes = static_shapes(model)
     for value in model.graph.output:

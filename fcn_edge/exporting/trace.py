@@ -42,7 +42,7 @@ class _Headed(nn.Module):
 
 def model_from_checkpoint(
     checkpoint: Checkpoint, size: tuple[int, int] | None, head: HeadKind, *, dynamic: bool
-) -> tuple[Any, ModelSpec]:
+) -> tuple[onnx.ModelProto, ModelSpec]:
     """(onnx.ModelProto with contract, its spec). A learned last layer turns `scores` into `logits`."""
     network = checkpoint.network
     spec = spec_from_header(checkpoint.header, network, checkpoint.sha256)
@@ -69,7 +69,7 @@ def _check_size(height: int, width: int, dynamic: bool) -> None:
         )
 
 
-def _traced(network: Segmenter, head: HeadKind, size: tuple[int, int], *, dynamic: bool) -> Any:
+def _traced(network: Segmenter, head: HeadKind, size: tuple[int, int], *, dynamic: bool) -> onnx.ModelProto:
     axes = {}
     if dynamic:
         rows, columns = (1, 2) if head == "classes" else (2, 3)

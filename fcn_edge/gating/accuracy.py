@@ -2,151 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
 from fcn_edge.errors import BadInput
 from fcn_edge.gating.check import Check, judged
 from fcn_edge.gating.limits import Limits
 from fcn_edge.intervals import Difference, Interval, difference_from_images
-from fcn_edge.metrics import ImageScore
-from fcn_edge.records import Row, RowKey, key_of
+from fcn_edge.records import REFERENCE, Record, RecordRow
 from fcn_edge.schedule import EVERY
-from fcn_edge.schema import from_mapping
 
-CERTAIN, LIKELY = 1.96, 0.84  # normal quantiles: of the interval's limits, and of 4 in 5
+CERTAIN, LIKELY = 1.96, 0.84  # normal quantiles: of the interval's limits, and of 80 % power
 EQUAL = 1e-12
+BASELINE = "the baseline"
 
 
-def reference_rows(rows: Mapping[RowKey, Row]) -> list[RowKey]:
-    """Those of the reference run."""
-    return [key for key in rows if key[1] == "reference"]
+def accuracy_checks(row: RecordRow, base: RecordRow, limits: Limits, record: Record, same_device: bool) -> list[Check]:
+    """mIoU of a row, and the IoU of each class where asked, against the baseline's on the same images.
 
-
-def accuracy_checks(
-    name: str, row: Row, base: Row, limits: Limits, record: Mapping[str, Any], same_device: bool
-) -> list[Check]:
-    """mIoU of a row, and the IU of each class where asked, against the baseline's on the same images.
-
-    On another device an engine computes otherwise where its instructions differ, so its row is held against the
-    record's own reference run of the same file, and that run against the baseline's. A row whose file has no
+    On another device an engine computes otherwise where its instructions differ, so its row is compared with the
+    record's own reference run of the same file, and that run with the baseline's. A row whose file has no
     reference run is then not judged.
     """
-    classes = [str(each) for each in record.get("classes") or ()]
-    against = "the baseline"
-    if not same_device and row["target"] != "reference":
+    against = BASELINE
+    if not same_device and row.target != REFERENCE:
         own = _reference_of(row, record)
         if own is None:
-            return [
-                Check(
-                    f"{name}: miou",
-                    "miou",
-                    row["miou"],
-                    base["miou"],
-                    None,
-                    None,
-                    "another device, and no reference run of this file",
-                )
-            ]
+            reason = "another device, and no reference run of this file"
+            return [Check(f"{row.name}: miou", "miou", row.miou, base.miou, None, None, reason)]
         base, against = own, "its reference run"
-    difference = _difference(name, row, base)
-    checks = [_miou_check(name, row, base, difference, limits, against)]
+    difference = _difference(row, base)
+    checks = [_miou_check(row, base, difference, limits, against)]
     if limits.max_class_drop is not None:
-        checks += _class_checks(name, row, base, difference, limits.max_class_drop, classes)
+        checks += _class_checks(row, base, difference, limits.max_class_drop, record.classes)
     if limits.min_miou is not None:
-        floor, value = limits.min_miou / 100, row["miou"]
-        is_met = None if value is None else value >= floor - EQUAL
-        checks.append(
-            Check(f"{name}: miou floor", "floor", value, None, floor, is_met, f"at least {limits.min_miou:g} points")
-        )
+        floor = limits.min_miou / 100
+        is_met = None if row.miou is None else row.miou >= floor - EQUAL
+        reason = f"at least {limits.min_miou:g} points"
+        checks.append(Check(f"{row.name}: miou floor", "floor", row.miou, None, floor, is_met, reason))
     return checks
 
 
-def _reference_of(row: Row, record: Mapping[str, Any]) -> Row | None:
+def _reference_of(row: RecordRow, record: Record) -> RecordRow | None:
     """The reference run of the row's file; a bf16 row is an execution of the fp32 file."""
-    for other in record["rows"]:
-        same = all(other[word] == row[word] for word in ("model", "precision", "height", "width", "model_sha256"))
-        if other["target"] == "reference" and same and key_of(other)[6] == EVERY:
+    wanted = (row.model, row.precision, row.height, row.width, row.model_sha256)
+    for other in record.rows:
+        is_same_file = (other.model, other.precision, other.height, other.width, other.model_sha256) == wanted
+        if is_same_file and other.target == REFERENCE and other.key.schedule == EVERY:
             return other
     return None
 
 
-def _difference(name: str, row: Row, base: Row) -> Difference:
-    ours, theirs = (_images(each, name) for each in (row, base))
-    classes = len(row["scores"]["iou"])
-    if classes != len(base["scores"]["iou"]):
-        raise BadInput(f"{name}: {classes} classes, the baseline has {len(base['scores']['iou'])}: another data set")
+def _difference(row: RecordRow, base: RecordRow) -> Difference:
+    classes, theirs = len(row.scores.iou), len(base.scores.iou)
+    if classes != theirs:
+        raise BadInput(f"{row.name}: {classes} classes, the baseline has {theirs}: another data set")
     try:
-        return difference_from_images(ours, theirs, classes)
+        return difference_from_images(row.images, base.images, classes)
     except BadInput as error:
-        raise BadInput(f"{name}: {error}") from error
+        raise BadInput(f"{row.name}: {error}") from error
 
 
-def _images(row: Row, name: str) -> list[ImageScore]:
-    """Raises BadInput for counts outside the confusion matrix, which no bench writes."""
-    images = [from_mapping(ImageScore, image, f"{name}: image") for image in row["scores"]["images"]]
-    cells = len(row["scores"]["iou"]) ** 2
-    if not all(0 <= index < cells and count >= 0 for image in images for index, count in image.cells):
-        raise BadInput(f"{name}: counts outside the confusion matrix; keep record.json as bench wrote it")
-    return images
-
-
-def _miou_check(name: str, row: Row, base: Row, difference: Difference, limits: Limits, against: str) -> Check:
-    label, value, expected = f"{name}: miou", row["miou"], base["miou"]
-    change = difference.miou
-    if value is None or expected is None or change is None:
-        return Check(label, "miou", value, expected, None, None, "no labelled pixel: mIoU was not measured")
-    return _judged_drop(
-        label,
-        "miou",
-        value,
-        expected,
-        change,
-        difference.intervals.miou,
-        limits.max_miou_drop,
-        against,
-        difference.intervals.reason,
-    )
+def _miou_check(row: RecordRow, base: RecordRow, difference: Difference, limits: Limits, against: str) -> Check:
+    name, change = f"{row.name}: miou", difference.miou
+    if row.miou is None or base.miou is None or change is None:
+        return Check(name, "miou", row.miou, base.miou, None, None, "no labelled pixel: mIoU was not measured")
+    why_none = difference.intervals.reason
+    drop = _Drop(row.miou, base.miou, change, difference.intervals.miou, against, why_none)
+    return drop.check(name, "miou", limits.max_miou_drop)
 
 
 def _class_checks(
-    name: str, row: Row, base: Row, difference: Difference, limit: float, classes: list[str]
+    row: RecordRow, base: RecordRow, difference: Difference, limit: float, classes: tuple[str, ...]
 ) -> list[Check]:
     checks = []
-    for number, (value, expected) in enumerate(zip(row["scores"]["iou"], base["scores"]["iou"], strict=True)):
-        label = f"{name}: IU of {classes[number] if number < len(classes) else number}"
+    for number, (value, expected) in enumerate(zip(row.scores.iou, base.scores.iou, strict=True)):
+        name = f"{row.name}: IU of {classes[number] if number < len(classes) else number}"
         change, interval = difference.iou[number], difference.intervals.iou[number]
         if value is None or expected is None or change is None:
-            continue  # a class that one of both does not know has no IU to lose: mIoU counts it
-        reason = difference.intervals.reason or "too few images show this class"
-        checks.append(_judged_drop(label, "class", value, expected, change, interval, limit, "the baseline", reason))
+            continue  # a class that one of both does not know has no IoU to lose: mIoU counts it
+        why_none = difference.intervals.reason or "too few images show this class"
+        checks.append(_Drop(value, expected, change, interval, BASELINE, why_none).check(name, "class", limit))
     return checks
 
 
-def _judged_drop(
-    label: str,
-    kind: Any,
-    value: float,
-    expected: float,
-    change: float,
-    interval: Interval | None,
-    limit: float,
-    against: str,
-    why_none: str,
-) -> Check:
-    """All in fractions, `limit` in points."""
-    allowed = limit / 100
-    floor = expected - allowed
-    told = f"{100 * change:+.2f} points against {against}"
-    if abs(change) <= EQUAL and (interval is None or interval[1] - interval[0] <= EQUAL):
-        return Check(label, kind, value, expected, floor, True, f"equal to {against}", None, value, value)
-    if interval is None:
-        return Check(label, kind, value, expected, floor, None, f"{told}; {why_none}")
-    low, high = interval
-    half = (high - low) / 2
-    ok = judged(-high - EQUAL, -low - EQUAL, allowed)
-    power = round(100 * (allowed + half * (CERTAIN + LIKELY) / CERTAIN), 2)
-    told += f" ({100 * low:+.2f} to {100 * high:+.2f})"
-    if ok is None:
-        told += f"; not sure to be within {limit:g}: more labelled images would tell"
-    return Check(label, kind, value, expected, floor, ok, told, power, expected + low, expected + high)
+class _Drop:
+    """A score, what it was before, and the change with its interval; all fractions 0..1."""
+
+    def __init__(
+        self, value: float, expected: float, change: float, interval: Interval | None, against: str, why_none: str
+    ) -> None:
+        self.value, self.expected, self.change, self.interval = value, expected, change, interval
+        self.against, self.why_none = against, why_none
+
+    @property
+    def _is_equal(self) -> bool:
+        is_sure = self.interval is None or self.interval[1] - self.interval[0] <= EQUAL
+        return abs(self.change) <= EQUAL and is_sure
+
+    def check(self, name: str, kind: Literal["miou", "class"], limit: float) -> Check:
+        """limit: in points."""
+        allowed = limit / 100
+        floor = self.expected - allowed
+        if self._is_equal:
+            reason = f"equal to {self.against}"
+            return Check(name, kind, self.value, self.expected, floor, True, reason, None, self.value, self.value)
+        reason = f"{100 * self.change:+.2f} points against {self.against}"
+        if self.interval is None:
+            return Check(name, kind, self.value, self.expected, floor, None, f"{reason}; {self.why_none}")
+        low, high = self.interval
+        half = (high - low) / 2
+        ok = judged(-high - EQUAL, -low - EQUAL, allowed)
+        power = round(100 * (allowed + half * (CERTAIN + LIKELY) / CERTAIN), 2)
+        reason += f" ({100 * low:+.2f} to {100 * high:+.2f})"
+        if ok is None:
+            reason += f"; not sure to be within {limit:g}: more labelled images would decide it"
+        lowest, highest = self.expected + low, self.expected + high
+        return Check(name, kind, self.value, self.expected, floor, ok, reason, power, lowest, highest)

@@ -10,11 +10,16 @@ Kind = Literal["row", "miou", "class", "latency", "size", "memory", "floor"]
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison. ok: None where the records cannot decide it.
+    """One comparison.
 
-    value, baseline: the two figures, mIoU as fractions. limit: what `value` must reach or not pass. low, high: the
-    interval of `value`, where there is one. power: the smallest change for the worse, in the unit of the reason,
-    that these records would nearly always (4 of 5 times) have failed; None where nothing is random.
+    Args:
+        value, baseline: the two figures; mIoU as fractions, latency in units of the reference workload.
+        limit: what `value` must reach or not pass.
+        ok: None where the records cannot decide it.
+        reason: the change, or why there is none.
+        power: minimum detectable change for the worse (80 % power), in the unit of the reason; None where nothing is
+            random.
+        low, high: the 95 % interval of `value`, where there is one.
     """
 
     name: str
@@ -34,10 +39,3 @@ def judged(low: float, high: float, limit: float) -> bool | None:
     if high <= limit:
         return True
     return False if low > limit else None
-
-
-def number_of(value: object) -> float | None:
-    """A finite number, or None."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
-    return float(value) if abs(value) < 1e15 else None  # not NaN either

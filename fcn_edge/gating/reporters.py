@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from fcn_edge.gating.check import Check
-from fcn_edge.gating.verdict import Verdict
+
+if TYPE_CHECKING:
+    from fcn_edge.gating.verdict import Verdict
 
 MARKS = {True: "✅", False: "❌", None: "❔"}
-SAID = {"pass": "passed", "fail": "**failed**", "undecidable": "could not be decided"}
+HEADINGS = {"pass": "passed", "fail": "**failed**", "undecidable": "could not be decided"}
 
 
 def junit_of(verdict: Verdict) -> str:
     """A test case a check: a failed one is a failure, an undecided one is skipped, with the reason."""
-    failed, undecided = (sum(check.ok is state for check in verdict.checks) for state in (False, None))
     suite = ElementTree.Element(
         "testsuite",
         name="fcn-edge gate",
         tests=str(len(verdict.checks)),
-        failures=str(failed),
-        skipped=str(undecided),
+        failures=str(len(verdict.failed)),
+        skipped=str(len(verdict.undecided_checks)),
         errors="0",
     )
     for check in verdict.checks:
@@ -35,14 +37,14 @@ def junit_of(verdict: Verdict) -> str:
 
 
 def summary_of(verdict: Verdict) -> str:
-    """Markdown for $GITHUB_STEP_SUMMARY: what failed first, then what is open, then the rest."""
-    counts = {state: sum(check.ok is state for check in verdict.checks) for state in (True, False, None)}
+    """Markdown for $GITHUB_STEP_SUMMARY: what failed first, then what is undecided, then the rest."""
+    failed, undecided = len(verdict.failed), len(verdict.undecided_checks)
     lines = [
-        f"## fcn-edge gate {SAID[verdict.verdict]}",
+        f"## fcn-edge gate {HEADINGS[verdict.verdict]}",
         "",
-        f"{counts[True]} checks ok, {counts[False]} failed, {counts[None]} undecided.",
+        f"{len(verdict.checks) - failed - undecided} checks ok, {failed} failed, {undecided} undecided.",
         "",
-        "| | check | change | would have seen |",
+        "| | check | change | minimum detectable change (80 % power) |",
         "|---|---|---|---|",
     ]
     order: dict[bool | None, int] = {False: 0, None: 1, True: 2}
@@ -53,7 +55,8 @@ def summary_of(verdict: Verdict) -> str:
 
 
 def annotations_of(verdict: Verdict) -> Iterator[str]:
-    """Workflow commands that GitHub shows on the pull request: an error for what failed, a warning for what is open."""
+    """Workflow commands that GitHub shows on the pull request: an error for what failed, a warning for what is
+    undecided."""
     for check in verdict.checks:
         if check.ok is not True:
             level = "error" if check.ok is False else "warning"
@@ -61,7 +64,7 @@ def annotations_of(verdict: Verdict) -> Iterator[str]:
 
 
 def power_of(check: Check) -> str:
-    """The smallest loss that would have been failed, in points or as a ratio; "" where nothing is random."""
+    """The minimum detectable change, in points or as a ratio; "" where nothing is random."""
     if check.power is None:
         return ""
     return f"{check.power:.2f}x" if check.kind == "latency" else f"-{check.power:.2f} points"

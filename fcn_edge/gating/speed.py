@@ -1,32 +1,31 @@
-"""Latency by a test that knows the noise: ratios to the yardstick of the same turn, trimmed, turn by turn.
+"""Latency by a test that knows the noise: ratios to the reference workload of the same round, trimmed.
 
-The yardstick is a fixed piece of work timed beside each frame, so a slower day cancels. Where other processes held
-the CPU in one of the records, which preemptions show, times of frames say more of them than of the network: then CPU
-times are compared. Work that was added is seen either way, waiting only where nobody else was busy.
+The reference workload is a fixed piece of work timed beside each frame, so a slower day cancels. Where other processes
+used the CPU during one of the records, which preemptions show, times of frames depend more on them than on the
+network: then CPU times are compared. Added work shows either way; added waiting only where nobody else was busy.
 Source of the test: Yuen, "The two-sample trimmed t for unequal population variances", Biometrika 1974.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import ceil, exp, log
 from statistics import median
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from fcn_edge.gating.check import Check, judged, number_of
+from fcn_edge.gating.check import Check, judged
 from fcn_edge.gating.limits import Limits
 from fcn_edge.intervals import correlation_of, student_quantile, widening
-from fcn_edge.records import Row
+from fcn_edge.records import RecordRow
 
-TRIMMED = 0.2  # share of the turns left out at either end
-FEWEST_TURNS = 6
+TRIMMED = 0.2  # share of the rounds left out at either end
+FEWEST_ROUNDS = 6
 CERTAIN = 0.975
-LIKELY = 0.84  # normal quantile of 4 in 5
+LIKELY = 0.84  # normal quantile of 80 % power
 CALM = 0.15  # preemptions in a millisecond of CPU time: 0.05 to 0.1 on a machine that is let alone, 0.3 on a busy one
 MARGIN = 1e-9
-MOST_TURNS = 300  # beyond that more turns are not the answer
+MOST_ROUNDS = 300  # beyond that more rounds are not the answer
 
 
 class _Mean(NamedTuple):
@@ -35,38 +34,33 @@ class _Mean(NamedTuple):
     value: float
     variance: float
     freedom: float
-    turns: int
+    rounds: int
 
 
-def latency_checks(
-    name: str, row: Row, base: Row, limits: Limits, record: Mapping[str, Any], baseline: Mapping[str, Any], same: bool
-) -> list[Check]:
-    """The ratio of the two latencies against its limit, and the absolute ones."""
-    p50 = number_of(row["latency_ms"].get("p50"))
-    checks = []
-    label, expected = f"{name}: latency", number_of(base["latency_ms"].get("p50"))
-    if not same:
-        checks.append(Check(label, "latency", p50, expected, None, None, "another device: its times do not compare"))
-    elif record.get("yardstick") != baseline.get("yardstick"):
-        checks.append(
-            Check(label, "latency", p50, expected, None, None, "measured beside another yardstick: make a new baseline")
-        )
+def latency_checks(row: RecordRow, base: RecordRow, limits: Limits, why_not: str) -> list[Check]:
+    """The ratio of the two latencies against its limit, and the absolute ones.
+
+    why_not: why times of the two records do not compare; empty where they do.
+    """
+    name = f"{row.name}: latency"
+    if why_not:
+        checks = [Check(name, "latency", row.latency_ms.p50, base.latency_ms.p50, None, None, why_not)]
     else:
-        checks.append(_ratio_check(label, row, base, limits.max_latency_ratio))
-    for quantile, limit in (("p50", limits.max_p50_ms), ("p99", limits.max_p99_ms)):
-        if limit is not None:
-            value = number_of(row["latency_ms"].get(quantile))
-            checks.append(_ceiling(f"{name}: {quantile} ms", value, limit, "ms"))
+        checks = [_ratio_check(name, row, base, limits.max_latency_ratio)]
+    if limits.max_p50_ms is not None:
+        checks.append(_ceiling(f"{row.name}: p50 ms", row.latency_ms.p50, limits.max_p50_ms, "ms"))
+    if limits.max_p99_ms is not None:
+        checks.append(_ceiling(f"{row.name}: p99 ms", row.latency_ms.p99, limits.max_p99_ms, "ms"))
     return checks
 
 
-def _ratio_check(label: str, row: Row, base: Row, limit: float) -> Check:
-    """value, baseline, limit: a frame in units of the yardstick, so that the three compare."""
+def _ratio_check(name: str, row: RecordRow, base: RecordRow, limit: float) -> Check:
+    """value, baseline, limit: a frame in units of the reference workload, so that the three compare."""
     is_calm = _is_calm(row) and _is_calm(base)
-    ours, theirs = (_turns(each, "time" if is_calm else "CPU time") for each in (row, base))
-    if min(len(ours), len(theirs)) < FEWEST_TURNS:
-        reason = f"{len(ours)} turns against {len(theirs)}; a test takes {FEWEST_TURNS} or more, see --rounds"
-        return Check(label, "latency", None, None, None, None, reason)
+    ours, theirs = (_rounds(each, "time" if is_calm else "CPU time") for each in (row, base))
+    if min(len(ours), len(theirs)) < FEWEST_ROUNDS:
+        reason = f"{len(ours)} rounds against {len(theirs)}; the test needs {FEWEST_ROUNDS} or more"
+        return Check(name, "latency", None, None, None, None, reason)
     now, then = _trimmed_mean(ours), _trimmed_mean(theirs)
     change = now.value - then.value
     error = (now.variance + then.variance) ** 0.5
@@ -74,56 +68,54 @@ def _ratio_check(label: str, row: Row, base: Row, limit: float) -> Check:
     low, high = change - half, change + half
     allowed = log(limit) + MARGIN
     ok = judged(low, high, allowed)
-    reached = f"{exp(change):.3f}x ({exp(low):.3f} to {exp(high):.3f})" + ("" if is_calm else " of CPU time")
+    reason = f"{exp(change):.3f}x ({exp(low):.3f} to {exp(high):.3f})" + ("" if is_calm else " of CPU time")
     if ok is None:
-        reached += f"; {_what_would_decide(now, then, change, half, allowed)}"
+        reason += f"; {_what_would_decide(now, then, change, half, allowed)}"
     expected = exp(then.value)
     return Check(
-        label,
+        name,
         "latency",
         round(exp(now.value), 4),
         round(expected, 4),
         round(expected * limit, 4),
         ok,
-        reached,
+        reason,
         round(exp(allowed + half + LIKELY * error), 3),
         round(expected * exp(low), 4),
         round(expected * exp(high), 4),
     )
 
 
-def _is_calm(row: Row) -> bool:
-    """Whether the network had the CPU to itself, as far as the row tells."""
-    taken, used = row.get("preemptions"), row.get("cpu_ms")
-    if not taken or not used:
+def _is_calm(row: RecordRow) -> bool:
+    """Whether the network had the CPU to itself, as far as the row shows it."""
+    if not row.preemptions or not row.cpu_ms:
         return True
-    return bool(sum(taken) <= CALM * sum(used) * len(row["latency_ms"]["raw"]) / len(used))
+    return sum(row.preemptions) <= CALM * sum(row.cpu_ms) * len(row.latency_ms.raw) / len(row.cpu_ms)
 
 
-def _turns(row: Row, what: Literal["time", "CPU time"]) -> np.ndarray:
-    """(turns,) log of what a frame of each turn took, over the same of the yardstick beside it; empty if untold."""
-    suffix = "ms" if what == "time" else "cpu_ms"
-    beside = np.array(row.get(f"yardstick_{suffix}") or (), float)
-    raw = row["latency_ms"]["raw"]
-    if not len(beside) or len(raw) % len(beside):
+def _rounds(row: RecordRow, what: Literal["time", "CPU time"]) -> np.ndarray:
+    """(rounds,) log of a frame's time over that of the reference workload beside it; empty where not recorded."""
+    workload = np.array(row.workload_ms if what == "time" else row.workload_cpu_ms, float)
+    raw = row.latency_ms.raw
+    if not len(workload) or len(raw) % len(workload):
         return np.empty(0)
-    frames = len(raw) // len(beside)
-    turns = [median(raw[start : start + frames]) for start in range(0, len(raw), frames)]
-    spent = np.array(turns if what == "time" else row.get("cpu_ms") or (), float)
-    if len(spent) != len(beside) or min(spent.min(), beside.min()) <= 0:
+    frames = len(raw) // len(workload)
+    medians = [median(raw[start : start + frames]) for start in range(0, len(raw), frames)]
+    spent = np.array(medians if what == "time" else row.cpu_ms, float)
+    if len(spent) != len(workload) or min(spent.min(), workload.min()) <= 0:
         return np.empty(0)
-    return np.asarray(np.log(spent / beside))
+    return np.asarray(np.log(spent / workload))
 
 
 def _trimmed_mean(values: np.ndarray) -> _Mean:
-    """Neighbouring turns that resemble each other, because a load stays for a while, count for fewer."""
+    """Neighbouring rounds that resemble each other, because a load stays for a while, count for fewer."""
     count = len(values)
     cut = int(TRIMMED * count)
     ordered = np.sort(values)
     kept = count - 2 * cut
     winsorised = np.clip(values, ordered[cut], ordered[count - 1 - cut])
-    found = float(correlation_of(winsorised[:, None], np.ones(count - 1, bool))[0])
-    rho = max(0.0, found - count**-0.5)  # less one standard error: so much is often there by chance
+    correlation = float(correlation_of(winsorised[:, None], np.ones(count - 1, bool))[0])
+    rho = max(0.0, correlation - count**-0.5)  # less one standard error: so much is often there by chance
     variance = float(winsorised.var(ddof=1)) * (count - 1) / (kept * (kept - 1)) * widening(rho, 1) ** 2
     return _Mean(float(ordered[cut : count - cut].mean()), variance, kept - 1, count)
 
@@ -137,40 +129,42 @@ def _freedom(now: _Mean, then: _Mean) -> float:
 
 
 def _what_would_decide(now: _Mean, then: _Mean, change: float, half: float, allowed: float) -> str:
-    """How many turns would narrow the interval enough, if there are such."""
+    """How many rounds would narrow the interval enough, if there are such."""
     distance = abs(change - allowed)
     if half == 0 or distance < half / 30:
         return "right at the limit: no number of rounds decides it"
     shares = now.variance / (now.variance + then.variance)
     wanted = (distance / half) ** 2 - (1 - shares)  # what is left for the record, as the baseline stays as it is
-    turns = ceil(now.turns * shares / wanted) if wanted > 0 else MOST_TURNS + 1
-    if turns <= MOST_TURNS:
-        return f"undecided after {now.turns} turns; measure with --rounds {max(turns, now.turns + 1)}"
+    rounds = ceil(now.rounds * shares / wanted) if wanted > 0 else MOST_ROUNDS + 1
+    if rounds <= MOST_ROUNDS:
+        return f"undecided after {now.rounds} rounds; {max(rounds, now.rounds + 1)} rounds would decide it"
     if shares > 0.5:
-        return f"undecided after {now.turns} turns, too noisy for any number of rounds: a quieter machine would tell"
-    return f"undecided, and the baseline's {then.turns} turns are too few: make it again with more rounds"
+        return f"undecided after {now.rounds} rounds, too noisy for any number of rounds: measure on a quieter machine"
+    return f"undecided, and the baseline's {then.rounds} rounds are too few: make it again with more rounds"
 
 
-def size_checks(name: str, row: Row, base: Row, limits: Limits, memory: bool) -> list[Check]:
+def size_checks(row: RecordRow, base: RecordRow, limits: Limits, *, memory: bool) -> list[Check]:
     """Size of the file and, where `memory`, peak memory: one figure each, without noise worth a test."""
-    checks = [_growth(f"{name}: MB", "size", row.get("size_mb"), base.get("size_mb"), limits.max_size_ratio)]
+    checks = [_growth(f"{row.name}: MB", "size", row.size_mb, base.size_mb, limits.max_size_ratio)]
     if memory:
-        parts = row.get("peak_rss_mb"), base.get("peak_rss_mb")
-        checks.append(_growth(f"{name}: peak MB", "memory", *parts, limits.max_memory_ratio))
-    for what, key, limit in (("MB", "size_mb", limits.max_size_mb), ("peak MB", "peak_rss_mb", limits.max_memory_mb)):
-        if limit is not None:
-            checks.append(_ceiling(f"{name}: most {what}", number_of(row.get(key)), limit, "MB"))
+        name = f"{row.name}: peak MB"
+        checks.append(_growth(name, "memory", row.peak_rss_mb, base.peak_rss_mb, limits.max_memory_ratio))
+    if limits.max_size_mb is not None:
+        checks.append(_ceiling(f"{row.name}: most MB", row.size_mb, limits.max_size_mb, "MB"))
+    if limits.max_memory_mb is not None:
+        checks.append(_ceiling(f"{row.name}: most peak MB", row.peak_rss_mb, limits.max_memory_mb, "MB"))
     return checks
 
 
-def _growth(label: str, kind: Any, given: Any, base: Any, limit: float) -> Check:
-    value, expected = number_of(given), number_of(base)
+def _growth(
+    name: str, kind: Literal["size", "memory"], value: float | None, expected: float | None, limit: float
+) -> Check:
     if not value or not expected:
-        return Check(label, kind, value, expected, None, None, "not measured on both sides")
+        return Check(name, kind, value, expected, None, None, "not measured on both sides")
     ok = value <= expected * limit * (1 + MARGIN)
-    return Check(label, kind, value, expected, round(expected * limit, 3), ok, f"{value / expected:.3f}x")
+    return Check(name, kind, value, expected, round(expected * limit, 3), ok, f"{value / expected:.3f}x")
 
 
-def _ceiling(label: str, value: float | None, limit: float, unit: str) -> Check:
+def _ceiling(name: str, value: float | None, limit: float, unit: str) -> Check:
     ok = None if value is None else value <= limit * (1 + MARGIN)
-    return Check(label, "floor", value, None, limit, ok, f"at most {limit:g} {unit}")
+    return Check(name, "floor", value, None, limit, ok, f"at most {limit:g} {unit}")

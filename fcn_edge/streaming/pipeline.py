@@ -5,20 +5,19 @@ Capture and sinks have threads of their own (`capture`, `writer`); all computing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 
-from fcn_edge.engines.base import Engine
+from fcn_edge.engines.base import FRAMES_IN_FLIGHT, Engine
 from fcn_edge.errors import BadInput, FcnEdgeError
 from fcn_edge.frame import Frame, Result, Style
-from fcn_edge.streaming.capture import Capture, Captures, Policy, policy_for
+from fcn_edge.progress import SILENT, Progress
+from fcn_edge.streaming.capture import Captures, Policy, policy_for
 from fcn_edge.streaming.sinks.base import Sink
 from fcn_edge.streaming.sources.base import Source
-from fcn_edge.streaming.summary import StreamLog, Summary, summary_from_logs
+from fcn_edge.streaming.summary import StreamLog, Summary, SummaryPart, part_from_logs, summary_from_logs
 from fcn_edge.streaming.writer import Writer
-
-OnFrame = Callable[[Result], None]
 
 
 @dataclass(frozen=True)
@@ -26,43 +25,35 @@ class Feed:
     """A source, and the sinks that its results go to.
 
     policy: "every" frame, or always the "newest" (see `capture.Capture`); None takes "newest"
-    for live sources.
+    for live sources. open_sinks: get the results too, and are not closed at the end.
     """
 
     source: Source
     sinks: Sequence[Sink]
     policy: Policy | None = None
+    open_sinks: Sequence[Sink] = ()
+
+    @property
+    def all_sinks(self) -> list[Sink]:
+        return [*self.sinks, *self.open_sinks]
 
 
-def stream(
-    source: Source,
-    engine: Engine,
-    *,
-    style: Style = Style(),  # noqa: B008 - frozen
-    policy: Policy | None = None,
-    limit: int | None = None,
+def results_of_sources(
+    sources: Sequence[Source], engine: Engine, *, style: Style, policy: Policy | None = None, limit: int | None = None
 ) -> Iterator[Result]:
-    """Results of a source's frames as they come; `limit` ends it after so many.
+    """Results of frames of all sources as they come; `limit` ends each source after so many.
 
-    Errors of the source are raised here, after the frames before them.
+    Errors of a source are raised here, after the results of the frames before them.
     """
-    policy = policy_for(source, policy)
-    with Capture(source, policy, _checked(limit)) as capture:
-        yield from segmented(capture, engine, style, _in_flight(engine, [source], [policy]))
-
-
-def run(
-    source: Source,
-    engine: Engine,
-    sinks: Sequence[Sink],
-    *,
-    style: Style = Style(),  # noqa: B008 - frozen
-    policy: Policy | None = None,
-    limit: int | None = None,
-    on_frame: OnFrame | None = None,
-) -> Summary:
-    """Stream one source into sinks; see `run_feeds`."""
-    return run_feeds([Feed(source, sinks, policy)], engine, style=style, limit=limit, on_frame=on_frame)
+    policies = [policy_for(source, policy) for source in sources]
+    with (
+        _prepared(engine, sources, policies) as in_flight,
+        Captures(sources, policies, _checked(limit)) as captures,
+        closing(segmented(captures, engine, style, in_flight)) as results,
+    ):
+        yield from results
+        if captures.lost:
+            raise captures.lost[0]
 
 
 def run_feeds(
@@ -71,42 +62,55 @@ def run_feeds(
     *,
     style: Style = Style(),  # noqa: B008 - frozen
     limit: int | None = None,
-    on_frame: OnFrame | None = None,
-    on_end: Callable[[Sequence[StreamLog]], None] = lambda logs: None,
+    progress: Progress = SILENT,
 ) -> Summary:
     """Stream sources into their sinks until all end, `limit` frames of each are done, a window is closed or Ctrl-C.
 
     The sources take turns on the engine, and each sink of each has a thread that writes, so that a
-    slow one delays no other. A sink may serve several feeds. The sinks are closed in any case; one
-    that cannot write ends the run, and `Summary.failed` tells of it. on_frame is called in this
-    thread after each frame, on_end with the sources' logs once all is closed.
+    slow one delays no other. A sink may serve several feeds. Sinks are closed in any case, but `Feed.open_sinks`;
+    one that cannot write ends the run, and `Summary.failed` tells of it. progress: told of each frame.
 
     Raises:
         BadInput: nothing in a source can be read.
         SourceLost: no source gave even one frame; later losses are told in `Summary.lost`.
     """
+    return _run(feeds, engine, style, limit, progress)[0]
+
+
+def run_part(feeds: Sequence[Feed], engine: Engine, *, style: Style, limit: int | None = None) -> SummaryPart:
+    """As `run_feeds`, for a run that is a part of a larger one, with the times of its frames."""
+    return part_from_logs(*_run(feeds, engine, style, limit, SILENT))
+
+
+def _run(
+    feeds: Sequence[Feed], engine: Engine, style: Style, limit: int | None, progress: Progress
+) -> tuple[Summary, list[StreamLog]]:
     sinks = _distinct_sinks(feeds)
-    interrupted = False
-    closing = _Closing(sinks)
+    left_open = [sink for feed in feeds for sink in feed.open_sinks]
+    closed = _Closing([sink for sink in sinks if sink not in left_open])
+    sources, limit = [feed.source for feed in feeds], _checked(limit)
     policies = [policy_for(feed.source, feed.policy) for feed in feeds]
+    interrupted = False
     with ExitStack() as ends:
-        ends.enter_context(closing)
+        ends.enter_context(closed)
+        in_flight = ends.enter_context(_prepared(engine, sources, policies))
         writers = [
-            ends.enter_context(Writer(feed.sinks, may_miss=policy == "newest")) for feed, policy in zip(feeds, policies)
+            ends.enter_context(Writer(feed.all_sinks, may_miss=policy == "newest"))
+            for feed, policy in zip(feeds, policies, strict=True)
         ]
-        captures = ends.enter_context(Captures([feed.source for feed in feeds], policies, _checked(limit)))
+        captures = ends.enter_context(Captures(sources, policies, limit))
         logs = [StreamLog(number, captures.each[number], writer) for number, writer in enumerate(writers)]
         for sink in sinks:
             sink.begin(lambda: tuple(log.figures() for log in logs))
         try:
-            in_flight = _in_flight(engine, [feed.source for feed in feeds], policies)
-            for result in segmented(captures, engine, style, in_flight):
-                logs[result.frame.stream].add(result)
-                writers[result.frame.stream].put(result)
-                if on_frame is not None:
-                    on_frame(result)
-                if any(sink.is_done for sink in sinks):
-                    break
+            with closing(segmented(captures, engine, style, in_flight)) as results:
+                for result in results:
+                    number, index = result.frame.stream, result.frame.index
+                    logs[number].add(result)
+                    writers[number].put(result)
+                    progress.update(sources[number].uri, index + 1, limit or sources[number].length)
+                    if any(sink.is_done for sink in sinks):
+                        break
         except KeyboardInterrupt:
             interrupted = True
         except FcnEdgeError as error:
@@ -114,13 +118,12 @@ def run_feeds(
                 raise
     if captures.lost and not interrupted and all(log.size is None for log in logs):
         raise captures.lost[0]
-    on_end(logs)
-    failed = _failure_of([*(writer.error for writer in writers), *closing.errors])
-    return summary_from_logs(logs, engine, sinks=sinks, failed=failed, interrupted=interrupted)
+    failed = _failure_of([*(writer.error for writer in writers), *closed.errors])
+    return summary_from_logs(logs, engine, sinks=sinks, failed=failed, interrupted=interrupted), logs
 
 
 class _Closing:
-    """Closes all sinks at the end of a block, whatever one of them says; their errors stay in `errors`."""
+    """Closes sinks at the end of a block, whatever one of them says; their errors stay in `errors`."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.errors: list[Exception] = []
@@ -146,7 +149,9 @@ def _failure_of(errors: Sequence[Exception | None]) -> str:
     return str(found[0]) if found else ""
 
 
-def segmented(frames: Iterable[Frame], engine: Engine, style: Style, in_flight: int = 1) -> Iterator[Result]:
+def segmented(
+    frames: Iterable[Frame], engine: Engine, style: Style, in_flight: int = 1
+) -> Generator[Result, None, None]:
     """Results of frames, in order; up to `in_flight` frames are in the engine at once.
 
     What `frames` raises is raised after the results of the frames that came before it.
@@ -177,22 +182,35 @@ def segmented(frames: Iterable[Frame], engine: Engine, style: Style, in_flight: 
         raise lost
 
 
-def _in_flight(engine: Engine, sources: Sequence[Source], policies: Sequence[Policy]) -> int:
-    """More than one frame under way only where none grows old by it: recordings of which every frame counts."""
-    is_recorded = all(policy == "every" for policy in policies) and not any(source.is_live for source in sources)
-    return engine.in_flight if is_recorded else 1
+def frames_in_flight(sources: Sequence[Source], policies: Sequence[Policy]) -> int:
+    """How many frames an engine should take at once: several only of recordings of which every frame counts."""
+    is_recorded = all(source.is_recorded and not source.is_live for source in sources)
+    return FRAMES_IN_FLIGHT if is_recorded and all(policy == "every" for policy in policies) else 1
+
+
+@contextmanager
+def _prepared(engine: Engine, sources: Sequence[Source], policies: Sequence[Policy]) -> Iterator[int]:
+    """The engine is prepared for these sources inside; yields how many frames are to be in flight."""
+    wanted = frames_in_flight(sources, policies)
+    taken = engine.prepare(wanted)
+    try:
+        yield taken if wanted > 1 else 1
+    finally:
+        with suppress(BadInput):  # it was closed meanwhile
+            engine.prepare(1)
 
 
 def _checked(limit: int | None) -> int | None:
     if limit is not None and limit < 1:
-        raise BadInput(f"a limit of {limit} frames; at least 1 is possible")
+        raise BadInput(f"`limit` is {limit} frames; at least 1 is possible")
     return limit
 
 
 def _distinct_sinks(feeds: Sequence[Feed]) -> list[Sink]:
     """The sinks of all feeds, each once. Raises BadInput where two write to the same place."""
-    sinks = list(dict.fromkeys(sink for feed in feeds for sink in feed.sinks))
-    groups = [[sink.uri for sink in sinks if sink.uri != "null:"], *([s.uri for s in feed.sinks] for feed in feeds)]
+    sinks = list(dict.fromkeys(sink for feed in feeds for sink in feed.all_sinks))
+    shared = [sink.uri for sink in sinks if sink.uri != "null:"]
+    groups = [shared, *([sink.uri for sink in feed.all_sinks] for feed in feeds)]
     twice = {name for group in groups for name in group if group.count(name) > 1}
     if twice:
         raise BadInput(f"{', '.join(sorted(twice))}: given twice as a sink")

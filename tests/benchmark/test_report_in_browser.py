@@ -17,9 +17,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from fcn_edge.atomic_io import read_json
 from fcn_edge.benchmark import write_report
-from fcn_edge.benchmark.report import competing_rows
+from fcn_edge.records import Record
 from tests.benchrecords import record as whole_record
 from tests.benchrecords import row
 from tests.browser import DESK, PHONE, complaints_of, needs_browser, opened_browser, show_as
@@ -48,9 +47,9 @@ def pages(tmp_path_factory):
         for precision, target in (("fp32", "openvino"), ("int8", "openvino"), ("int8", "onnxruntime"))
     ]
     found = {}
-    for name, record in (("own", read_json(RECORD)), ("many", whole_record(*many))):
+    for name, record in (("own", Record.from_file(RECORD)), ("many", whole_record(*many))):
         path = write_report(record, tmp_path_factory.mktemp("report"))["html"]
-        found[name] = path.as_uri(), len(record["rows"])
+        found[name] = path.as_uri(), len(record.rows)
     return found
 
 
@@ -81,13 +80,13 @@ def keep(seen, name):
     """Write the picture where FCN_EDGE_PICTURES says, with the hash of the record that it shows."""
     if folder := os.environ.get("FCN_EDGE_PICTURES"):
         told = PngInfo()
-        told.add_text("record", read_json(RECORD)["sha256"])
+        told.add_text("record", Record.from_file(RECORD).sha256)
         Image.fromarray(seen).save(Path(folder) / f"{name}.png", pnginfo=told, optimize=True)
 
 
 def test_picture_of_the_report_is_painted(shown):
     browser = shown()
-    rows = competing_rows(read_json(RECORD))
+    rows = Record.from_file(RECORD).competing_rows
     assert js(browser, "document.querySelectorAll('#scatter .point').length") == len(rows)
     box = js(browser, "document.getElementById('scatter').getBoundingClientRect()")
     seen = pixels(browser)
@@ -133,5 +132,7 @@ def test_paper_has_no_controls_and_nothing_beyond_its_edge(shown, pages, which):
 
 
 def test_picture_in_readme_is_of_this_record():
-    assert Image.open(PICTURE).text["record"] == read_json(RECORD)["sha256"], "make it anew, see the top of this file"
+    assert Image.open(PICTURE).text["record"] == Record.from_file(RECORD).sha256, (
+        "make it anew, see the top of this file"
+    )
     assert "docs/report.png" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,7 +13,8 @@ from fcn_edge.calibration.budget import LayerCost, Measurements, cheapest_within
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.onnxfile import onnx_from_file, save_onnx
+from fcn_edge.onnxfile import save_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from tests.refusals import refused
 
 FP32 = 0.70
@@ -138,7 +139,7 @@ def test_other_labels_are_other_measurements():
 
 
 def test_costs_count_what_a_layer_computes_and_moves(onnx_file):
-    layers = {layer.name: layer for layer in layer_costs(onnx_from_file(onnx_file))}
+    layers = {layer.name: layer for layer in layer_costs(OnnxModel.from_file(onnx_file))}
     stem = layers["/backbone/_conv_stem/Conv"]
     assert stem.macs == 32 * 48 * 32 * 3 * 9
     assert stem.elements == 32 * 48 * 32 + 64 * 96 * 3

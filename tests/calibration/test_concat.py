@@ -223,9 +223,9 @@ def test_symmetric_file_is_right_on_openvino_as_the_engine_gives_it(shape):
     model = net.model(SHAPES[shape](net))
     for scale in SCALES:
         made, feeds = quantized(model, scale, "any")
-        given = model_with_shifted_pairs(made.SerializeToString())
-        assert np.array_equal(reference(onnx.load_from_string(given), feeds), reference(made, feeds)), "the same values"
-        scores, _ = on_openvino(given, feeds)
+        given = model_with_shifted_pairs(made)
+        assert np.array_equal(reference(given, feeds), reference(made, feeds)), "the same values"
+        scores, _ = on_openvino(given.SerializeToString(), feeds)
         assert decibels(scores, reference(made, feeds)) >= LEAST_DB, scale
 
 
@@ -283,8 +283,7 @@ def test_pairs_of_a_shifted_file_read_as_the_steps_of_int8(tmp_path):
 def test_graph_without_concat_is_given_as_it_is():
     net = Net()
     made, _ = quantized(net.model(net.conv(net.op("Add", "x", "y"), CHANNELS)), 0.01, "any")
-    given = made.SerializeToString()
-    assert model_with_shifted_pairs(given) is given
+    assert model_with_shifted_pairs(made) is made
 
 
 def test_weights_that_a_file_rounds_itself_and_integers_that_it_gives_out_stay_int8():
@@ -292,8 +291,7 @@ def test_weights_that_a_file_rounds_itself_and_integers_that_it_gives_out_stay_i
     made, _ = quantized(net.model(net.conv(net.both(), 2 * CHANNELS)), 0.01, "any")
     integers = next(node.output[0] for node in made.graph.node if node.op_type == "QuantizeLinear")
     made.graph.output.append(helper.make_tensor_value_info(integers, TensorProto.INT8, None))
-    given = made.SerializeToString()
-    assert model_with_shifted_pairs(given) is given
+    assert model_with_shifted_pairs(made) is made
 
 
 # The two files of shared/cases/int8
@@ -330,8 +328,8 @@ def test_int8_of_a_case_is_right_on_openvino(file, placement):
     model = float_version(case)
     output = model.graph.output[0].name
     made, feeds = quantized(model, 0.0236, placement)
-    given = model_with_shifted_pairs(made.SerializeToString())
-    scores, precisions = on_openvino(given, feeds, output)
+    given = model_with_shifted_pairs(made)
+    scores, precisions = on_openvino(given.SerializeToString(), feeds, output)
     assert decibels(scores, reference(made, feeds, output)) >= LEAST_DB and precisions <= {"u8", "i8"}
 
 
@@ -342,7 +340,7 @@ def test_case_that_is_quantized_already_is_right_as_the_engine_gives_it():
     case = onnx.load(str(CASES / "concat.onnx"))
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in case.graph.input}
     feeds = {name: np.random.default_rng(0).normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    graph = OpenVinoGraph(case.SerializeToString(), "concat.onnx", EngineOptions())
+    graph = OpenVinoGraph(case, "concat.onnx", EngineOptions())
     (scores,) = graph.run(list(feeds.values()), lambda shape, kind: np.empty(shape, kind))
     assert decibels(scores, reference(case, feeds, case.graph.output[0].name)) >= LEAST_DB
 

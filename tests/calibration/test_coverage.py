@@ -12,6 +12,7 @@ import pytest
 from fcn_edge.calibration import coverage_from_table, images_from_source, table_from_file, table_from_images
 from fcn_edge.calibration.methods import BINS
 from fcn_edge.calibration.table import TensorRange
+from tests.refusals import assert_names
 
 STREETS = "synthetic:street,seed=2,images=4,size=64x96"
 
@@ -65,7 +66,7 @@ def test_class_that_is_missing_from_the_set_is_named(onnx_file, make_folder_set,
     classes = list(table.predicted)
     found = coverage_from_table(table_from_images(onnx_file, images_from_source(make_folder_set(classes))))
     assert found.never_labelled == tuple(classes[1:])
-    assert found.verdict[0] == f"no image shows {', '.join(classes[1:])}: add some that do"
+    assert_names(found.verdict[0], ", ".join(classes[1:]))
 
 
 def test_clipped_and_saturated_shares_are_those_of_the_values(table):
@@ -131,4 +132,4 @@ def test_pictures_of_one_colour_are_named(onnx_file, image_folder):
     cv2.imwrite(str(image_folder / "grey.png"), np.full((64, 96, 3), 128, np.uint8))
     table = table_from_images(onnx_file, images_from_source(str(image_folder)))
     assert table.flat == ("grey.png",)
-    assert "1 of one colour throughout (grey.png): they teach no range" in coverage_from_table(table).verdict
+    assert [text for text in coverage_from_table(table).verdict if "(grey.png)" in text]

@@ -89,7 +89,7 @@ def kinds_of(path):
 def test_same_file_without_images_says_that_nobody_looked(planted, tmp_path):
     made = quantized_file(planted(7e4)[0], tmp_path / "half.onnx", precision="fp16")
     assert made.left_fp32 == {} and contract_from_onnx(made.path).quantization.range_images == 0
-    assert facts_from_artefact(made.path)["range_checked"] == "no: made without images"
+    assert facts_from_artefact(made.path)["range_checked"].startswith("no")
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.transforms import input_from_frame
+from tests.progress import RecordedProgress
 from tests.refusals import refused
 
 FLOAT32 = 1e-5  # relative: the same sums in another run of the same library
@@ -91,9 +92,9 @@ def test_pictures_none_of_which_decodes_are_refused(make_table, image_folder):
 
 @pytest.mark.slow
 def test_progress_counts_both_passes(make_table):
-    seen = []
-    make_table(on_image=lambda done, total: seen.append((done, total)))
-    assert seen == [(number, 6) for number in range(1, 7)]
+    progress = RecordedProgress()
+    make_table(progress=progress)
+    assert progress.updates == [("calibrating", number, 6) for number in range(1, 7)]
 
 
 def test_weights_that_are_not_finite_are_named(make_table, onnx_file, tmp_path):
@@ -196,10 +197,10 @@ def test_table_holds_the_mean_of_each_channel(make_table):
 
 
 def test_roundings_of_an_earlier_version_are_left_out_with_a_note(onnx_file, table_file, tmp_path):
-    table, old, notes = table_from_file(table_file), tmp_path / "old.table.json", list[str]()
+    table, old, progress = table_from_file(table_file), tmp_path / "old.table.json", RecordedProgress()
     replace(table, roundings={"weights": "eJwDAAAAAAE="}).save(old)
-    rounded = int8_from_onnx(onnx_file, tmp_path / "a.int8.onnx", calib=str(old), on_note=notes.append)
+    rounded = int8_from_onnx(onnx_file, tmp_path / "a.int8.onnx", calib=str(old), progress=progress)
     plain = int8_from_onnx(onnx_file, tmp_path / "b.int8.onnx", calib=str(table_file))
-    assert "old.table.json" in notes[0] and len(notes) == 1
+    assert len(progress.notes) == 1 and "old.table.json" in progress.notes[0]
     assert rounded.quantization.refined == ()
     assert onnx_from_file(rounded.path).graph == onnx_from_file(plain.path).graph

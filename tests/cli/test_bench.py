@@ -31,7 +31,7 @@ TOP_KEYS = {"rows", "device", "versions"}
 @pytest.fixture(autouse=True)
 def no_further_process(monkeypatch):
     """Memory is measured in a process for each variant; tests/bench does so once."""
-    monkeypatch.setattr("fcn_edge.benchmark.record.fresh_process", lambda variant: dict.fromkeys(NOTHING, 100.0))
+    monkeypatch.setattr("fcn_edge.benchmark.measurement.fresh_process", lambda variant: dict.fromkeys(NOTHING, 100.0))
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_network_made_elsewhere_is_measured_with_its_spec(command, foreign_file,
 
 
 def test_folder_that_cannot_be_written_is_told_first(command, onnx_file, pairs, text_file, monkeypatch):
-    monkeypatch.setattr("fcn_edge.benchmark.record_from_engines", lambda *_, **__: pytest.fail("measured nevertheless"))
+    monkeypatch.setattr("fcn_edge.benchmark.measured_record", lambda *_, **__: pytest.fail("measured nevertheless"))
     out = text_file("notes.txt") / "bench"
     command("bench", onnx_file, "--data", f"folder:{pairs}", "--out", out).refuses(2, "notes.txt")
 

@@ -126,7 +126,7 @@ def test_build_engine_says_what_it_made(command, onnx_file, tmp_path):
 @pytest.mark.slow
 def test_missed_budget_exits_1_and_leaves_no_engine(command, onnx_file, pairs, tmp_path, monkeypatch):
     mious = iter([0.42])  # of fp32; each INT8 file gets less
-    monkeypatch.setattr("fcn_edge.calibration.budget.evaluate_engine", lambda *_, **__: evaluated(next(mious, 0.30)))
+    monkeypatch.setattr("fcn_edge.calibration.budget.evaluate", lambda *_, **__: evaluated(next(mious, 0.30)))
     monkeypatch.setattr("fcn_edge.calibration.budget.layer_costs", lambda model: [])
     words = ["build-engine", onnx_file, "--target", "onnxruntime", "--precision", "int8", "--calib", pairs]
     words += ["--data", f"folder:{pairs}", "--allow-overlap", "--max-miou-drop", "5", "--json"]

@@ -118,7 +118,8 @@ def test_log_that_cannot_be_made_is_said(command, config, tmp_path):
 def test_log_forgets_credentials_that_somebody_else_forgot(tmp_path):
     with _log.logged(tmp_path / "run.log"):
         logging.getLogger("fcn_edge.x").warning("rtsp://me:hunter2@camera/1 does\nnot answer")
-    assert "rtsp://***@camera/1 does not answer" in (tmp_path / "run.log").read_text()
+    text = (tmp_path / "run.log").read_text()
+    assert "rtsp://***@camera/1" in text and "hunter2" not in text
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from fcn_edge.registry import shelf_names
+from tests.benchrecords import record
 
 
 def test_doctor_prints_one_object_or_a_table(command):
@@ -14,7 +15,7 @@ def test_doctor_prints_one_object_or_a_table(command):
     assert set(found) == {"device", "findings"}
     assert {"name", "state", "found", "advice"} == set(found["findings"][0])
     done = command("doctor")
-    assert done.code == 0 and "what to do" in done.out and found["device"]["cpu"] in done.out
+    assert done.code == 0 and found["device"]["cpu"] in done.out
 
 
 @pytest.mark.slow
@@ -84,10 +85,9 @@ def test_inspect_refuses_json_that_only_looks_like_ours(command, text_file, valu
 def test_demo_of_a_recording_that_is_cut_off_exits_4(command, monkeypatch, tmp_path):
     from fcn_edge.demo import DemoResult
 
-    record = {"data": "street", "images": 1, "skipped": [], "rows": [], "device": {"cpu": "EPYC", "cores": 2}}
     summary = {"frames_out": 3, "fps": 9.0, "lost": "my.mp4: 40 frames expected, 3 came"}
     monkeypatch.setattr(
-        "fcn_edge.demo.run_demo", lambda *_, **__: DemoResult(record, summary, (), {"out": "all of it"})
+        "fcn_edge.demo.run_demo", lambda *_, **__: DemoResult(record(), summary, (), {"out": "all of it"})
     )
     done = command("demo", "--out", tmp_path / "demo", "--json")
     done.refuses(4, "my.mp4", 40, 3)

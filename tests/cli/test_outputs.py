@@ -32,7 +32,7 @@ def work(tmp_path, monkeypatch, checkpoint_file, onnx_file, table_file, foreign_
     (tmp_path / "set.toml").write_text(SET)
     (tmp_path / "run.toml").write_text("limit = 2\n")
     for name in ("now.json", "then.json"):
-        write_json(tmp_path / name, record())
+        record().save(tmp_path / name)
     engine = tmp_path / "engine"
     engine.mkdir()
     shutil.copy(onnx_file, engine / "model.onnx")

@@ -51,7 +51,7 @@ def test_error_of_the_library_names_the_option_of_the_verb_that_runs(command, mo
 
     monkeypatch.setattr("fcn_edge.demo.run_demo", refuse)
     done = command("demo", "--json")
-    done.refuses(2, "--source and --out overlap; `data` is none")
+    done.refuses(2, "--source", "--out", "`data`")
     assert done.json["code"] == "bad-input"
 
 
@@ -59,6 +59,6 @@ def test_option_names_of_one_verb_do_not_reach_the_next(command, monkeypatch):
     def refuse():
         raise BadInput("`source` is unknown")
 
-    monkeypatch.setattr("fcn_edge.doctor.diagnose", refuse)
+    monkeypatch.setattr("fcn_edge.diagnosis.diagnose", refuse)
     command("demo", "--source", "missing.mp4")
-    command("doctor").refuses(2, "`source` is unknown")
+    command("doctor").refuses(2, "`source`")

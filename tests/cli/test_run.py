@@ -8,16 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import pytest
 
 from fcn_edge import cluster
-from fcn_edge.cli.run import fastest_packaged
 from fcn_edge.device import this_device
-from fcn_edge.registry import PACKAGED_INT8, PACKAGED_NETWORK
 from fcn_edge.streaming.sources.video import VideoFile
 from fcn_edge.streaming.writer import DEPTH
 from tests.refusals import assert_names
@@ -64,20 +61,6 @@ def test_json_has_the_keys_that_others_read(command, onnx_file, video, tmp_path)
     assert (summary["frames_in"], summary["frames_out"], summary["dropped"]) == (FRAMES, FRAMES, 0)
     assert (summary["precision"], summary["execution"]) == ("fp32", "f32")
     assert frames_in(tmp_path / "out.mp4") == FRAMES
-
-
-@pytest.mark.parametrize(
-    ("instruction_sets", "model", "expected"),
-    [
-        (("avx512_vnni", "avx512_bf16"), None, (PACKAGED_INT8, None)),
-        (("avx512_vnni", "avx512_bf16"), PACKAGED_NETWORK, (PACKAGED_NETWORK, "bf16")),
-        (("avx512_vnni", "avx512_bf16"), "other.onnx", ("other.onnx", None)),
-        (("amx_bf16",), None, (None, "bf16")),
-        (("avx2",), None, (None, None)),
-    ],
-)
-def test_packaged_network_runs_in_what_the_cpu_has(instruction_sets, model, expected):
-    assert fastest_packaged(model, replace(this_device(), instruction_sets=instruction_sets)) == expected
 
 
 @pytest.mark.slow

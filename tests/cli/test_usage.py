@@ -129,7 +129,7 @@ def missing(name: str) -> str:
         (["calibrate", "net.onnx", "--out", "x.onnx"], ["--calib"]),
         (
             ["gate", "a.json", "--baseline", "b.json", "--max-miou-drop", "-1"],
-            ["max_miou_drop", -1, "0 to 100"],
+            ["--max-miou-drop", -1, "0 to 100"],
         ),
         (["build-engine", "--max-miou-drop", "101"], ["--max-miou-drop", 100]),
         (["bench"], ["--data", "--suite"]),
@@ -172,9 +172,9 @@ def test_doctor_runs_where_nothing_else_does():
 
 def test_import_errors_of_our_own_stay_visible(command, monkeypatch):
     def broken():
-        raise ImportError("cannot import name 'x'", name="fcn_edge.doctor")
+        raise ImportError("cannot import name 'x'", name="fcn_edge.diagnosis")
 
-    monkeypatch.setattr("fcn_edge.doctor.diagnose", broken)
+    monkeypatch.setattr("fcn_edge.diagnosis.diagnose", broken)
     with pytest.raises(ImportError):
         command("doctor")
 
@@ -193,7 +193,7 @@ def test_interrupt_before_anything_runs_exits_like_a_shell_says(command, monkeyp
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fcn_edge.doctor.diagnose", interrupted)
+    monkeypatch.setattr("fcn_edge.diagnosis.diagnose", interrupted)
     command("doctor", "--json").refuses(130, "interrupted")
 
 
@@ -201,5 +201,5 @@ def test_system_errors_name_the_file(command, monkeypatch):
     def denied():
         raise PermissionError(13, "Permission denied", "/etc/secret")
 
-    monkeypatch.setattr("fcn_edge.doctor.diagnose", denied)
+    monkeypatch.setattr("fcn_edge.diagnosis.diagnose", denied)
     command("doctor").refuses(2, "/etc/secret")

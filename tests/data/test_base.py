@@ -17,6 +17,7 @@ from fcn_edge.data.base import (
     sha256_of_pixels,
 )
 from fcn_edge.errors import BadInput
+from tests.refusals import assert_names, refused
 
 
 def pair_of(image, label, classes=3, ignore=255):
@@ -36,14 +37,14 @@ def test_value_outside_the_classes_is_named_with_its_file(tmp_path, write_pair):
     labels = np.zeros((4, 6), np.uint8)
     labels[2, 3] = 7
     item = pair_of(*write_pair(tmp_path, "a", labels))
-    with pytest.raises(BadInput, match=r"a.png: label value 7; the classes are 0..2 and 255 is ignored"):
+    with refused(BadInput, "labels/a.png", 7, "0..2", 255):
         item.labels()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
 def test_labels_of_another_size_are_named(tmp_path, write_pair, suffix):
     item = pair_of(*write_pair(tmp_path, "a", np.zeros((6, 4), np.uint8), suffix=suffix))
-    with pytest.raises(BadInput, match=r"a.png: 4x6 labels for a 6x4 image"):
+    with refused(BadInput, "labels/a.png", "4x6", "6x4"):
         item.labels()
 
 
@@ -67,24 +68,24 @@ def test_palette_image_of_few_colours_is_read_as_indices(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
-    [(b"", "empty"), (b"GIF89a no picture", "not an image"), (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut off")],
+    ("content", "fact"),
+    [(b"", "empty"), (b"GIF89a no picture", "image"), (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut off")],
 )
-def test_file_that_does_not_decode_is_named(tmp_path, content, told):
+def test_file_that_does_not_decode_is_named(tmp_path, content, fact):
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(BadInput, match=rf"a.png: .*{told}"):
+    with refused(BadInput, "a.png", fact):
         image_from_file(tmp_path / "a.png")
 
 
 def test_truncated_image_is_named(tmp_path, write_pair):
     image, _ = write_pair(tmp_path, "a")
     image.write_bytes(image.read_bytes()[:40])
-    with pytest.raises(BadInput, match=r"a.png: .*cut off"):
+    with refused(BadInput, "a.png", "cut off"):
         image_from_file(image)
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(BadInput, match=r"none.png: No such file"):
+    with refused(BadInput, "none.png"):
         image_from_file(tmp_path / "none.png")
 
 
@@ -98,21 +99,21 @@ def test_image_without_labels_is_named(tmp_path, write_pair):
     write_pair(tmp_path, "a")
     _, label = write_pair(tmp_path, "b")
     label.unlink()
-    with pytest.raises(BadInput, match=r"images/b.png: has no labels; expected .*labels/b.png"):
+    with refused(BadInput, "images/b.png", "labels/b.png"):
         paired(tmp_path / "images", tmp_path / "labels")
 
 
 def test_labels_of_another_format_are_named_where_png_is_missing(tmp_path, write_pair):
     _, label = write_pair(tmp_path, "a")
     label.rename(label.with_suffix(".tif"))
-    with pytest.raises(BadInput, match=r"images/a.png: has no labels; expected .*labels/a.png; a.tif is there"):
+    with refused(BadInput, "images/a.png", "labels/a.png", "a.tif"):
         paired(tmp_path / "images", tmp_path / "labels")
 
 
 def test_two_pictures_of_one_stem_are_refused_by_name(tmp_path, write_pair):
     write_pair(tmp_path, "a")
     write_pair(tmp_path, "a", suffix=".jpg")
-    with pytest.raises(BadInput, match=r"images: a.jpg and a.png would share the labels a.png"):
+    with refused(BadInput, "a.jpg", "a.png", "images"):
         paired(tmp_path / "images", tmp_path / "labels")
 
 
@@ -122,7 +123,8 @@ def test_hidden_files_are_passed_over_with_a_note(tmp_path, write_pair):
         (tmp_path / "images" / name).write_bytes(b"\0\5\x16\7")
     notes = Notes()
     assert [path.name for path, _ in paired(tmp_path / "images", tmp_path / "labels", notes)] == ["a.png"]
-    assert notes.lines == ["._a.png and 1 more: hidden, passed over"]
+    (note,) = notes.lines
+    assert_names(note, "._a.png and 1 more", "hidden")
 
 
 def test_labels_without_image_do_no_harm(tmp_path, write_pair):
@@ -133,11 +135,11 @@ def test_labels_without_image_do_no_harm(tmp_path, write_pair):
 
 
 def test_empty_and_missing_folders_are_named(tmp_path):
-    with pytest.raises(BadInput, match=r"images: no such folder; expected images/ and labels/"):
+    with refused(BadInput, "images", "labels"):
         paired(tmp_path / "images", tmp_path / "labels")
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
-    with pytest.raises(BadInput, match=r"images: no images in this folder"):
+    with refused(BadInput, "images"):
         paired(tmp_path / "images", tmp_path / "labels")
 
 

@@ -11,6 +11,7 @@ import pytest
 from fcn_edge.data import dataset_from_name
 from fcn_edge.data.voc import voc_palette
 from fcn_edge.errors import BadInput
+from tests.refusals import refused
 from tests.shared_data import SHARED
 
 
@@ -52,37 +53,37 @@ def test_name_of_the_ignored_value_is_dropped(own_set):
 
 
 @pytest.mark.parametrize(
-    ("entries", "words"),
+    ("entries", "facts"),
     [
-        ({"names": ["a", "b", "c"], "palette_rgb": [[0, 0, 0]]}, "1 colours for 3 names"),
-        ({"names": ["a", "b", "c"], "ignore_index": 1}, "ignore_index 1 lies between classes"),
-        ({"names": []}, "0 classes; 1 to 255 are possible"),
-        ({"names": [f"c{i}" for i in range(256)], "ignore_index": 999}, "256 classes"),
-        ({"names": "abc"}, "names: expected a list"),
-        ({"names": ["a", "b"], "label_values": [0]}, "1 label_values for 2 names"),
-        ({"names": ["a", "b"], "label_values": [7, 7]}, "label_values has 7 more than once"),
-        ({"names": ["a", "b"], "label_values": [0, 65536]}, "label_values has 65536; a label file holds 0 to 65535"),
-        ({"names": ["a", "b"], "label_values": [0, -1]}, "label_values has -1"),
-        ({"names": ["a", "b"], "label_values": [0, 9], "ignore_index": 9}, "9 is a class in label_values, and"),
-        ({"names": ["a", "b"], "label_values": 255}, "label_values: expected a list"),
-        ({"nmaes": ["a"]}, "unknown key 'nmaes'; did you mean 'names'"),
-        ({}, "missing names"),
+        ({"names": ["a", "b", "c"], "palette_rgb": [[0, 0, 0]]}, ("1 colours", "3 names")),
+        ({"names": ["a", "b", "c"], "ignore_index": 1}, ("ignore_index", 1, 255)),
+        ({"names": []}, ("0 classes", "1 to 255")),
+        ({"names": [f"c{i}" for i in range(256)], "ignore_index": 999}, ("256 classes",)),
+        ({"names": "abc"}, ("names", "list", "abc")),
+        ({"names": ["a", "b"], "label_values": [0]}, ("1 label_values", "2 names")),
+        ({"names": ["a", "b"], "label_values": [7, 7]}, ("label_values", 7)),
+        ({"names": ["a", "b"], "label_values": [0, 65536]}, ("label_values", 65536, "0 to 65535")),
+        ({"names": ["a", "b"], "label_values": [0, -1]}, ("label_values", -1)),
+        ({"names": ["a", "b"], "label_values": [0, 9], "ignore_index": 9}, ("label_values", 9)),
+        ({"names": ["a", "b"], "label_values": 255}, ("label_values", "list", 255)),
+        ({"nmaes": ["a"]}, ("nmaes", "names")),
+        ({}, ("names",)),
     ],
 )
-def test_classes_file_that_does_not_fit_is_named(own_set, entries, words):
-    with pytest.raises(BadInput, match=rf"classes.json: .*{words}"):
+def test_classes_file_that_does_not_fit_is_named(own_set, entries, facts):
+    with refused(BadInput, "classes.json", *facts):
         dataset_from_name(own_set(**entries))
 
 
 def test_missing_classes_file_is_named(own_set, tmp_path):
     name = own_set(names=["a"])
     (tmp_path / "classes.json").unlink()
-    with pytest.raises(BadInput, match=r"classes.json: no such file"):
+    with refused(BadInput, "classes.json"):
         dataset_from_name(name)
 
 
 def test_label_beyond_the_names_is_named(own_set):
-    with pytest.raises(BadInput, match=r"label value 2; the classes are 0..1"):
+    with refused(BadInput, "labels/a.png", 2, "0..1", "label_values"):
         dataset_from_name(own_set(names=["wall", "floor"])).items[0].labels()
 
 
@@ -106,10 +107,8 @@ def two_classes(tmp_path, write_pair):
 
 @pytest.mark.parametrize("values", [[[0, 255]], [[0], [255]], [[255]], [[0, 255], [0]]])
 def test_mask_of_0_and_255_is_refused_with_both_ways_out(two_classes, values):
-    with pytest.raises(BadInput) as error:
+    with refused(BadInput, "1 (road)", '"label_values": [0, 255]', "classes.json", '"label_values": [0, 1]'):
         dataset_from_name(two_classes(*values))
-    for words in ("1 (road)", '"label_values": [0, 255] to classes.json', '"label_values": [0, 1]'):
-        assert words in str(error.value)
 
 
 @pytest.mark.parametrize("values", [[[0, 255], [0, 1]], [[0, 1]], [[0]], [[1, 255]]])
@@ -132,13 +131,13 @@ def test_255_is_ignored_where_label_values_say_so(two_classes):
 
 def test_mapped_value_that_is_not_listed_is_named(two_classes):
     dataset = dataset_from_name(two_classes([0, 100, 7], label_values=[0, 100], ignore_index=254))
-    with pytest.raises(BadInput, match=r"p0.png: label value 7; label_values has 0, 100, and 254 is ignored"):
+    with refused(BadInput, "p0.png", 7, "label_values", "0, 100", 254):
         dataset.items[0].labels()
 
 
 def test_255_that_is_not_the_ignored_value_is_refused_with_the_way_to_map_it(two_classes):
     dataset = dataset_from_name(two_classes([0, 255], ignore_index=2))
-    with pytest.raises(BadInput, match=r"label value 255; .*classes.json: \"label_values\""):
+    with refused(BadInput, "p0.png", 255, "classes.json", "label_values"):
         dataset.items[0].labels()
 
 

@@ -13,6 +13,7 @@ from fcn_edge.data.labels import samples_from_file
 from fcn_edge.data.pictures import upright
 from fcn_edge.errors import BadInput
 from tests.labelfiles import CHANNELS, GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, png_from_samples
+from tests.refusals import refused
 
 Image = pytest.importorskip("PIL.Image", reason="pillow is not installed: nothing to compare label files with")
 ImageOps = pytest.importorskip("PIL.ImageOps")
@@ -94,7 +95,7 @@ def test_value_that_is_no_class_is_named(tmp_path, bits, colour_type):
     values = np.zeros(SIZE, int)
     values[3, 4] = 2**bits - 1 if bits != 8 else 254
     item = item_of(tmp_path, png_from_samples(values, bits, colour_type), 1)
-    with pytest.raises(BadInput, match=rf"label.png: label value {values[3, 4]}; .*0..0"):
+    with refused(BadInput, "label.png", values[3, 4], "0..0", 255):
         item.labels()
 
 
@@ -110,21 +111,21 @@ def test_ignored_value_of_16_bits_becomes_255(tmp_path):
 def test_labels_of_several_channels_are_refused(tmp_path, bits, colour_type):
     samples = np.zeros((*SIZE, CHANNELS[colour_type]), int)
     (tmp_path / "a.png").write_bytes(png_from_samples(samples, bits, colour_type))
-    with pytest.raises(BadInput, match=r"a.png: a PNG of .*; labels are one channel"):
+    with refused(BadInput, "a.png", "PNG", "channel"):
         labels_from_file(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF", "WEBP", "BMP"])
 def test_labels_that_are_no_png_are_refused_whatever_their_name(tmp_path, kind):
     Image.fromarray(np.zeros(SIZE, np.uint8)).save(tmp_path / "a.png", kind)
-    with pytest.raises(BadInput, match=r"a.png: .*labels are PNG files"):
+    with refused(BadInput, "a.png", "PNG"):
         labels_from_file(tmp_path / "a.png")
 
 
 @kinds
 def test_labels_that_are_cut_off_are_named(tmp_path, bits, colour_type):
     (tmp_path / "a.png").write_bytes(png_from_samples(drawn(bits), bits, colour_type)[:-20])
-    with pytest.raises(BadInput, match=r"a.png: .*cut off"):
+    with refused(BadInput, "a.png", "cut off"):
         labels_from_file(tmp_path / "a.png")
 
 
@@ -133,5 +134,5 @@ def test_labels_that_announce_gigabytes_are_refused_from_their_header(tmp_path, 
     data = bytearray(png_from_samples(drawn(8), 8, colour_type))
     data[16:24] = (60_000).to_bytes(4, "big") * 2
     (tmp_path / "a.png").write_bytes(data)
-    with pytest.raises(BadInput, match=r"a.png: 60000x60000 pixels"):
+    with refused(BadInput, "a.png", "60000x60000", 16384):
         labels_from_file(tmp_path / "a.png")

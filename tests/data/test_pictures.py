@@ -16,6 +16,7 @@ from fcn_edge.data.headers import header_from_bytes
 from fcn_edge.data.pictures import TURNED, picture_from_bytes, upright
 from fcn_edge.errors import BadInput
 from tests.labelfiles import GREY, RGB, png_from_samples
+from tests.refusals import refused
 
 Image = pytest.importorskip("PIL.Image", reason="pillow is not installed: no pictures to write and compare with")
 ImageOps = pytest.importorskip("PIL.ImageOps")
@@ -105,7 +106,7 @@ def test_labels_lie_on_the_upright_picture(tmp_path, orientation, drawn_on):
 @pytest.mark.parametrize(("orientation", "size"), [(2, (4, 6)), (3, (4, 6)), (4, (4, 6)), (6, (6, 6)), (5, (6, 6))])
 def test_labels_that_fit_both_ways_are_refused(tmp_path, orientation, size):
     labels = np.zeros(size, np.uint8)
-    with pytest.raises(BadInput, match=rf"l.png: .*p.png has orientation {orientation}.*{size[1]}x{size[0]}"):
+    with refused(BadInput, "l.png", "p.png", f"orientation {orientation}", f"{size[1]}x{size[0]}"):
         pair_of(tmp_path, orientation, labels, size=size).labels()
     for tag in (1, orientation):
         assert pair_of(tmp_path, orientation, labels, tag, size).labels().shape == size
@@ -114,7 +115,7 @@ def test_labels_that_fit_both_ways_are_refused(tmp_path, orientation, size):
 @pytest.mark.parametrize(("picture_tag", "label_tag"), [(None, 6), (6, 3), (None, None)])
 def test_labels_of_another_size_once_both_are_upright_are_named(tmp_path, picture_tag, label_tag):
     labels = STORED if picture_tag or label_tag else STORED.T
-    with pytest.raises(BadInput, match=r"l.png: \dx\d labels for a \dx\d image"):
+    with refused(BadInput, "l.png", "4x6", "6x4"):
         pair_of(tmp_path, picture_tag, labels, label_tag).labels()
 
 
@@ -126,7 +127,7 @@ def deep(largest):
 
 @pytest.mark.parametrize("largest", [1, 255, 1023, 4095])
 def test_12_bits_in_16_are_refused_with_their_largest_value(largest):
-    with pytest.raises(BadInput, match=rf"16 bits .*largest value is {largest}\b.*0..65535"):
+    with refused(BadInput, "16 bits", largest, "0..65535"):
         picture_from_bytes(deep(largest))
 
 
@@ -161,7 +162,7 @@ def test_tiff_with_alpha_is_refused_since_its_colours_are_multiplied_by_it():
     image = Image.fromarray(scene()).convert("RGBA")
     np.testing.assert_array_equal(picture_from_bytes(encoded(image, "TIFF"))[0][:, :, ::-1], scene())
     image.putalpha(7)
-    with pytest.raises(BadInput, match="alpha"):
+    with refused(BadInput, "alpha"):
         picture_from_bytes(encoded(image, "TIFF"))
 
 
@@ -182,5 +183,5 @@ def test_netpbm_is_read_where_white_is_white(maxval, is_read):
     if is_read:
         assert (picture_from_bytes(data)[0] == 255).all()
     else:
-        with pytest.raises(BadInput, match=f"end at {maxval}; 255 and 65535"):
+        with refused(BadInput, maxval, 255, 65535):
             picture_from_bytes(data)

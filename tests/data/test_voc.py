@@ -8,6 +8,7 @@ import pytest
 
 from fcn_edge.data import dataset_from_name, voc
 from fcn_edge.errors import BadInput
+from tests.refusals import refused
 from tests.shared_data import SHARED
 
 VOC_MINI = SHARED / "datasets" / "voc_mini"
@@ -42,25 +43,25 @@ def test_development_kit_is_read_by_its_lists(devkit, split):
 
 
 def test_missing_list_is_named(devkit):
-    with pytest.raises(BadInput, match=r"Segmentation/test.txt: no such split list"):
+    with refused(BadInput, "Segmentation/test.txt"):
         dataset_from_name(f"voc:{devkit}#test")
 
 
 def test_listed_file_that_is_missing_is_named(devkit):
     (devkit / "SegmentationClass" / "2007_000001.png").unlink()
-    with pytest.raises(BadInput, match=r"2007_000001.png: listed in val.txt but missing"):
+    with refused(BadInput, "2007_000001.png", "val.txt"):
         dataset_from_name(f"voc:{devkit}")
 
 
 def test_empty_list_is_refused(devkit):
     (devkit / "ImageSets" / "Segmentation" / "val.txt").write_text("\n")
-    with pytest.raises(BadInput, match=r"val.txt: the list is empty"):
+    with refused(BadInput, "val.txt", "empty"):
         dataset_from_name(f"voc:{devkit}")
 
 
 def test_image_that_is_listed_twice_is_refused(devkit):
     (devkit / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_000001\n2007_000001\n")
-    with pytest.raises(BadInput, match=r"val.txt: lists 2007_000001 more than once"):
+    with refused(BadInput, "val.txt", "2007_000001"):
         dataset_from_name(f"voc:{devkit}")
 
 

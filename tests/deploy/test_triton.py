@@ -13,6 +13,7 @@ from fcn_edge.deploy import triton_from_engine, triton_from_onnx
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx, onnx_from_file, save_onnx, with_metadata
 from fcn_edge.spec import spec_from_json
+from tests.refusals import refused
 
 # The part of triton-inference-server/common: protobuf/model_config.proto that is written: (field, number, type, many).
 MESSAGES = {
@@ -112,21 +113,21 @@ def test_onnxruntime_engine_is_served_by_its_file(engine, tmp_path):
 
 @pytest.mark.parametrize("target", ["tensorrt-rtx", "openvino"])
 def test_engine_that_triton_does_not_serve_is_refused(engine, tmp_path, target):
-    with pytest.raises(BadInput, match=f"built for {target}; Triton serves"):
+    with refused(BadInput, f"engine-{target}", target, "tensorrt", "onnxruntime"):
         triton_from_engine(engine(target), tmp_path / "models")
 
 
 def test_plan_without_its_onnx_file_is_told(engine, tmp_path):
     folder = engine("tensorrt")
     (folder / "model.onnx").unlink()
-    with pytest.raises(BadInput, match="the ONNX file beside the plan"):
+    with refused(BadInput, "model.onnx", "ONNX"):
         triton_from_engine(folder, tmp_path / "models")
     assert not (tmp_path / "models").exists()
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "-x"])
 def test_name_that_is_no_folder_of_the_repository_is_refused(onnx_file, tmp_path, name):
-    with pytest.raises(BadInput, match="cannot name a model"):
+    with refused(BadInput, f"'{name}'", "name"):
         triton_from_onnx(onnx_file, tmp_path, name=name)
 
 
@@ -134,6 +135,6 @@ def test_element_type_without_a_counterpart_is_refused(onnx_file, tmp_path):
     model = onnx_from_file(onnx_file)
     model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.BFLOAT16
     (tmp_path / "odd.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(BadInput, match="no counterpart"):
+    with refused(BadInput, "y", "element type", 16):
         triton_from_onnx(tmp_path / "odd.onnx", tmp_path / "models")
     assert not (tmp_path / "models").exists()

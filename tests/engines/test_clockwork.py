@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -15,6 +14,7 @@ from fcn_edge.engines.base import Place, StageRuns
 from fcn_edge.errors import BadInput
 from fcn_edge.geometry import Sampling, stride
 from fcn_edge.onnxfile import METADATA_KEY, save_onnx, with_metadata
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxstages import stages_from_onnx
 from fcn_edge.spec import Head
 from tests.refusals import refused
@@ -249,9 +249,9 @@ def test_result_belongs_to_the_caller(small, drive):
 def test_stages_of_the_packaged_network_are_its_skips():
     from fcn_edge.engines import model_path
 
-    stages = stages_from_onnx(model_path(None))
+    stages = stages_from_onnx(OnnxModel.from_file(model_path(None)))
     assert stages.strides == (4, 8, 16, 32)
-    shallow = onnx.load_from_string(stages.prefix(2, [1]))
+    shallow = stages.prefix(2, [1])
     assert [value.name for value in shallow.graph.input] == ["frames", stages.carried[1]]
     assert [value.name for value in shallow.graph.output] == ["y", stages.carried[0]]
     assert len(shallow.graph.node) < len(stages.model.graph.node) / 2

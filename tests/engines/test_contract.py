@@ -314,6 +314,31 @@ class TestOpenVino(OnnxContract):
                 assert_same_result(result, wanted)
             engine.start(frames[0])  # and closing waits for it
 
+    def test_frames_in_flight_are_the_librarys_choice_where_nobody_says(self, model, street, shared):
+        images = [street(seed)[0] for seed in range(3)]
+        wanted = [shared.segment(image) for image in images]
+        with open_engine(model, target=self.target, options=EngineOptions(threads=1)) as engine:
+            assert engine.in_flight == 1 and engine.prepare(3) == engine.in_flight == 3
+            for image in images:
+                engine.start(image)
+            with refused(BadInput, 3, "wait"):
+                engine.prepare(1)
+            for one in wanted:
+                assert_same_result(engine.wait(), one)
+            assert engine.prepare(1) == 1
+            assert_same_result(engine.segment(images[0]), wanted[0])
+        with open_engine(model, target=self.target, options=EngineOptions(threads=1, in_flight=2)) as engine:
+            assert engine.prepare(3) == engine.prepare(1) == 2, "it was opened for two"
+
+    def test_file_that_has_changed_is_not_read_again(self, model, street, tmp_path, caplog):
+        copy = tmp_path / model.name
+        copy.write_bytes(model.read_bytes())
+        with open_engine(copy, target=self.target, options=ONE_THREAD) as engine:
+            before = engine.segment(street(1)[0])
+            copy.write_bytes(b"another")
+            assert engine.prepare(3) == 1 and copy.name in caplog.text
+            assert_same_result(engine.segment(street(1)[0]), before)
+
     def test_bf16_is_asked_for_or_said_to_be_missing(self, onnx_file, frame, shared):
         has_bf16 = "BF16" in openvino_capabilities()
         if not has_bf16:

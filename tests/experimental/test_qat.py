@@ -18,6 +18,7 @@ from fcn_edge.exporting import onnx_from_checkpoint  # noqa: E402
 from fcn_edge.metrics import confusion_from_maps, scores_from_confusion  # noqa: E402
 from fcn_edge.models.checkpoint import checkpoint_from_file, save_checkpoint  # noqa: E402
 from fcn_edge.registry import InputRecipe, NetworkRecipe, Recipe, TrainRecipe  # noqa: E402
+from tests.refusals import refused  # noqa: E402
 from tests.training.runs import train_network  # noqa: E402
 
 STREETS = "synthetic:street,seed=5,images=12,size=64x96"
@@ -82,7 +83,7 @@ def test_network_rounds_where_the_calibrated_file_does(checkpoint_file, int8_fil
 def test_one_scale_that_differs_stops_before_training(checkpoint_file, int8_file, street, node):
     pairs = pairs_from_onnx(int8_file)
     pairs[node] = tuple(replace(pair, scale=1.05 * pair.scale) for pair in pairs[node])
-    with pytest.raises(CheckFailed, match=r"rounded in training it is not its INT8 file: .* nothing was trained"):
+    with refused(CheckFailed, "tiny.safetensors", "INT8", 99):
         held_to_file(checkpoint_from_file(checkpoint_file), pairs, checkpoint_file, int8_file, street(3)[0])
 
 
@@ -113,13 +114,13 @@ def test_fine_tuning_starts_at_a_checkpoint_and_records_what_it_rounds(outlying,
     assert (record["qat"]["calib"], record["qat"]["images"], record["start"]) == (STREETS, 2, outlying.name)
     again = fine_tune(RECIPE, out, start=outlying, data=data, calib=STREETS, calib_images=2)
     assert again.record.to_json()["epochs"] == record["epochs"], "the same run has nothing left to train"
-    with pytest.raises(BadInput, match="12 calibration images"):
+    with refused(BadInput, "12 of 12"):
         fine_tune(RECIPE, out, start=outlying, data=data, validation=data, calib=STREETS)
 
 
 @pytest.mark.slow
 def test_images_of_the_validation_set_are_refused(outlying):
-    with pytest.raises(BadInput, match="12 of 12 calibration images are also in"):
+    with refused(BadInput, "12 of 12", "street5_000000"):
         rounding_from_checkpoint(outlying, RECIPE, calib=STREETS, held_out=dataset_from_name(STREETS))
 
 

@@ -14,7 +14,7 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
-from fcn_edge.evaluation import evaluate_engine
+from fcn_edge.evaluation import evaluate
 from fcn_edge.exporting import ExportOptions, contract_file, onnx_from_checkpoint
 from fcn_edge.exporting.padding import same_padding_from_checkpoint
 from fcn_edge.geometry import Sampling, stretch, stride
@@ -290,10 +290,10 @@ def test_the_price_of_same_padding_is_what_evaluating_both_files_says(write_chec
         write_checkpoint(PAD100), out, data, options=ExportOptions(), on_image=lambda *tick: ticks.append(tick)
     )
     with open_engine(out) as engine:
-        assert price.miou == evaluate_engine(engine, data).scores.miou
+        assert price.miou == evaluate(engine, data).scores.miou
     onnx_from_checkpoint(tmp_path / "other.safetensors", tmp_path / "original.onnx")
     with open_engine(tmp_path / "original.onnx") as engine:
-        assert price.miou_original == evaluate_engine(engine, data).scores.miou
+        assert price.miou_original == evaluate(engine, data).scores.miou
     assert price.miou != price.miou_original
     assert price.difference == price.miou - price.miou_original and price.images == 8
     assert price.interval[0] <= price.difference <= price.interval[1]

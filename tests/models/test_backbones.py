@@ -17,6 +17,7 @@ from fcn_edge.models.backbones import (  # noqa: E402
 )
 from fcn_edge.training.starting_weights import imagenet_weights  # noqa: E402
 from tests.models.published import CLASSES, PARAMETERS, classifier, lite0_logits, randomised  # noqa: E402
+from tests.refusals import refused  # noqa: E402
 
 PUBLISHED = [name for name in PARAMETERS if not name.startswith("fcn_")]
 POOLS_GLOBALLY = ("googlenet", "resnet18", "resnet34", "resnet50", "resnet101")
@@ -127,16 +128,16 @@ def test_width_scales_the_weights_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "words"),
+    ("name", "width", "facts"),
     [
-        ("resnet52", 1.0, "resnet52: no such backbone; did you mean 'resnet50'"),
-        ("vgg16", 0.0, "width 0 of vgg16: must be above 0"),
-        ("vgg16", -1.0, "width -1 of vgg16"),
-        ("efficientnet_lite0", 0.5, "efficientnet_lite0 has width 1 only, found 0.5"),
+        ("resnet52", 1.0, ("resnet52", "resnet50")),
+        ("vgg16", 0.0, ("vgg16", "width 0")),
+        ("vgg16", -1.0, ("vgg16", "width -1")),
+        ("efficientnet_lite0", 0.5, ("efficientnet_lite0", "width 1", "0.5")),
     ],
 )
-def test_backbone_that_there_is_not_is_refused(name, width, words):
-    with pytest.raises(BadInput, match=words):
+def test_backbone_that_there_is_not_is_refused(name, width, facts):
+    with refused(BadInput, *facts):
         backbone_from_name(name, width=width)
 
 
@@ -200,21 +201,21 @@ def test_classifier_saved_before_batch_counters_is_read():
 
 
 @pytest.mark.parametrize(
-    ("other", "width", "words"),
+    ("other", "width", "pattern"),
     [
-        ("resnet34", NARROW, r"do not fit resnet18: 96 unknown: layer1.2.conv1.weight, .*, .*, …$"),
-        ("resnet18", 2 * NARROW, r"do not fit resnet18: \d+ of another shape: conv1.weight \(8x3x7x7, not 4x"),
-        ("alexnet", NARROW, r"do not fit resnet18: 100 missing: .*; 16 unknown: features.0.weight, "),
+        ("resnet34", NARROW, r"resnet18.*: 96 .*layer1\.2\.conv1\.weight, .*, .*, …$"),
+        ("resnet18", 2 * NARROW, r"resnet18.*conv1\.weight \(8x3x7x7.*4x3x7x7"),
+        ("alexnet", NARROW, r"resnet18.*: 100 .*; 16 .*: features\.0\.weight"),
     ],
 )
-def test_classifier_of_another_network_is_refused(other, width, words):
+def test_classifier_of_another_network_is_refused(other, width, pattern):
     body = backbone_from_name("resnet18", "same", NARROW)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=pattern):
         load_classifier(body, "resnet18", classifier(other, width).state_dict())
 
 
 def test_fcn_is_not_taken_for_a_classifier():
     body = backbone_from_name("resnet18", "same", NARROW)
     state = {f"backbone.{name}": value for name, value in body.state_dict().items()}
-    with pytest.raises(ValueError, match="these are the weights of an FCN, not of an ImageNet classifier"):
+    with pytest.raises(ValueError, match="FCN"):
         load_classifier(body, "resnet18", state)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fcn_edge.atomic_io import read_json
 from fcn_edge.calibration.images import images_from_source
 from fcn_edge.calibration.table import table_from_file
 from fcn_edge.data import dataset_from_name
-from fcn_edge.gating import verdict_from_records
-from fcn_edge.records import require_plausible
+from fcn_edge.gating import gate
+from fcn_edge.records import Record, require_plausible
 from fcn_edge.registry import shelf_folder, shelf_names, suite_from_shelf, table_file, table_names
 from tests.shared_data import SHARED
 
@@ -49,12 +48,12 @@ def test_suite_and_its_calibration_share_no_picture(suite):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
 def test_baseline_is_whole_and_does_not_fail_against_itself(path):
-    record = read_json(path)
+    record = Record.from_file(path)
     assert path.stem.partition(".")[0] in shelf_names("benchmarks")
-    assert path.stem.partition(".")[2] == record["device"]["name"]
+    assert path.stem.partition(".")[2] == record.device.name
     require_plausible(record, path.name)
-    assert record["suite"] == path.stem.partition(".")[0]
-    checks = verdict_from_records(record, record).checks
+    assert record.suite == path.stem.partition(".")[0]
+    checks = gate(path, path).checks
     assert [check.name for check in checks if check.ok is False] == []
     undecided = [check.name for check in checks if check.ok is None]
-    assert undecided == [] or record["protocol"]["threads"] != 1, "a baseline for CI can tell all: measure it anew"
+    assert undecided == [] or record.protocol["threads"] != 1, "a baseline for CI can tell all: measure it anew"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,10 @@ from fcn_edge.engines.base import Engine
 from fcn_edge.frame import Frame, Result, Times
 from fcn_edge.geometry import Sampling, stretch
 from fcn_edge.spec import Head, ModelSpec, Preprocess
+from fcn_edge.streaming.pipeline import Feed, Policy, run_feeds
+from fcn_edge.streaming.sinks import Sink
 from fcn_edge.streaming.sources import Source
+from fcn_edge.streaming.summary import Summary
 
 SIZE = (48, 64)
 PALETTE = ((0, 0, 255), (0, 255, 0), (255, 0, 0))
@@ -64,6 +68,26 @@ def picture(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 def result_of(frame: Frame, class_map: np.ndarray, times: Times = TIMES) -> Result:
     """A result without an overlay, as an engine gives it."""
     return Result(frame, class_map, None, np.bincount(class_map.ravel(), minlength=3), True, times)
+
+
+def run_into(
+    source: Source, engine: Engine, sinks: Sequence[Sink], *, policy: Policy | None = None, **options: Any
+) -> Summary:
+    """A run of one source, which closes the sinks."""
+    return run_feeds([Feed(source, sinks, policy)], engine, **options)
+
+
+class AfterEach:
+    """Progress that calls a function with the index of each frame that was handed to the sinks."""
+
+    def __init__(self, function: Callable[[int], object]) -> None:
+        self._function = function
+
+    def update(self, task: str, done: int, total: int | None = None) -> None:
+        self._function(done - 1)
+
+    def note(self, text: str) -> None:
+        """Drop it."""
 
 
 def expected_class_map(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:

@@ -15,6 +15,7 @@ from fcn_edge.redaction import redacted
 from fcn_edge.streaming.sinks.page import address_from_uri as page_address
 from fcn_edge.streaming.sources import source_from_uri
 from fcn_edge.streaming.sources.address import address_from_uri
+from tests.refusals import refused
 
 NASTY = st.text("QXZJ#@[]%/?:&= !\"'", min_size=3, max_size=14)
 LETTERS = set("QXZJ")  # in no message of ours
@@ -53,7 +54,7 @@ def test_address_is_read(uri, expected):
     ["rtsp://u:12/b@cam/1", "rtsp://u/b@cam/1", "http://cam/@me/x", "rtsp://u:p@cam/live@1", "http://cam/?mail=a@b"],
 )
 def test_address_with_two_readings_is_refused_with_the_way_to_write_it(uri):
-    with pytest.raises(BadInput, match=r"%2F .* %40"):
+    with refused(BadInput, "%2F", "%40"):
         address_from_uri(uri)
 
 
@@ -130,13 +131,13 @@ NO_CAMERA = "/dev/video987"
 
 @pytest.mark.parametrize("uri", [NO_CAMERA, f"v4l2://{NO_CAMERA}", f"{NO_CAMERA}?size=1280x720&fps=30"])
 def test_device_file_is_a_camera(uri):
-    with pytest.raises(BadInput, match="no camera /dev/video987; cameras here"):
+    with refused(BadInput, "/dev/video987", "camera"):
         source_from_uri(uri)
 
 
 def test_names_of_udev_are_cameras():
     uri = "/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1:1.0-video-index0"
-    with pytest.raises(BadInput, match=f"no camera {uri}"):
+    with refused(BadInput, uri, "camera"):
         source_from_uri(uri)
 
 
@@ -144,7 +145,7 @@ def test_names_of_udev_are_cameras():
 def test_device_that_is_no_camera_is_called_that(tmp_path):
     (tmp_path / "camera").symlink_to("/dev/null")
     for uri in ("/dev/null", str(tmp_path / "camera")):
-        with pytest.raises(BadInput, match="no camera"):
+        with refused(BadInput, "camera", "/dev/videoN"):
             source_from_uri(uri)
 
 

@@ -15,6 +15,7 @@ from fcn_edge.streaming.capture import Capture
 from fcn_edge.streaming.sources import cameras, network
 from fcn_edge.streaming.sources.network import Connection, NetworkSource, Patience, Unreachable
 from fcn_edge.streaming.sources.pacing import CATCH_UP_S, LAG_S, Pace
+from tests.refusals import assert_names, refused
 from tests.streaming.conftest import picture
 
 HANG = "hang"
@@ -115,21 +116,21 @@ def test_given_up_after_so_many_retries_with_the_reason_and_no_credentials():
     source = NetworkSource(opener, "rtsp://admin:hunter2@camera/1", Patience(retries=3))
     with pytest.raises(SourceLost) as error:
         list(source.frames())
-    assert "nobody answers; 3 attempts to open it again failed" in str(error.value)
-    assert str(error.value).startswith("rtsp://***@camera/1: lost after ")
+    assert_names(str(error.value), "nobody answers", "3 attempts")
+    assert str(error.value).startswith("rtsp://***@camera/1: ")
     source.close()
 
 
 def test_stream_that_opens_but_gives_nothing_counts_as_a_failed_attempt():
     source = NetworkSource(connections(Script(picture(0), picture(1)), Script()), "x", Patience(retries=4))
-    with pytest.raises(SourceLost, match="4 attempts"):
+    with refused(SourceLost, "4 attempts"):
         list(source.frames())
     source.close()
 
 
 def test_no_retries_ends_at_the_first_loss():
     source = NetworkSource(connections(Script(picture(0), picture(1))), "x", Patience(retries=0))
-    with pytest.raises(SourceLost, match="not opened again"):
+    with refused(SourceLost, "1 frames"):
         list(source.frames())
     source.close()
 
@@ -186,9 +187,9 @@ def test_connections_that_hang_are_not_piled_up():
     try:
         with Capture(source, "newest"):
             deadline = time.monotonic() + LONG_S
-            while "hang in the driver" not in source.trouble and time.monotonic() < deadline:
+            while "3 connections" not in source.trouble and time.monotonic() < deadline:
                 time.sleep(0.01)
-            assert "3 connections hang in the driver" in source.trouble
+            assert_names(source.trouble, "3 connections")
             assert len(opened) == network.MOST_HANGING
             Script.released.set()
     finally:
@@ -200,7 +201,8 @@ def test_stream_that_comes_back_changed_goes_on():
     source = NetworkSource(opener, "x", PATIENCE)
     frames = taken(source, 5)
     assert frames[-1].image.shape == (96, 32, 3) and source.size == (96, 32) and source.fps == 10.0
-    assert source.notes == ["x: came back with another size or speed"]
+    (note,) = source.notes
+    assert_names(note, "x", "size")
 
 
 def test_frames_before_anybody_asks_are_let_go():
@@ -234,7 +236,7 @@ def test_stamp_is_when_it_was_received():
 
 @pytest.mark.parametrize("kind", [SourceLost, BadInput, Unreachable])
 def test_first_failure_is_raised_in_its_kind(kind):
-    with pytest.raises(kind, match=r"rtsp://\*\*\*@camera/1: why"):
+    with refused(kind, "rtsp://***@camera/1", "why"):
         NetworkSource(connections(kind("why")), "rtsp://a:b@camera/1", PATIENCE)
 
 
@@ -314,7 +316,7 @@ def test_stream_that_falls_behind_is_told_and_drift_is_not():
     for second in range(8000):
         pace.is_old(start + drift * second, float(second))
     now = start + drift * 8000
-    with pytest.raises(SourceLost, match="behind"):
+    with refused(SourceLost, "2.0 s"):
         [pace.is_old(now + (1 + LAG_S / 20) * n, 8000.0 + n) for n in range(100)]
 
 
@@ -376,12 +378,12 @@ def test_camera_is_asked_in_order_and_told_apart_from_what_it_gives(tmp_path, mo
         cv2.CAP_PROP_BUFFERSIZE,
         1,
     )
-    assert "gives 640x480, YUYV in place of what was asked" in source.notes[0]
+    assert_names(source.notes[0], "640x480", "YUYV")
 
 
 def test_camera_that_is_unplugged_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(cameras, "opened_capture", lambda *call: _Device())
-    with pytest.raises(BadInput, match="no camera"):
+    with refused(BadInput, "camera", "video7"):
         cameras.camera_from_device(tmp_path / "video7", "", "7", PATIENCE)
     source = cameras.camera_from_device(tmp_path / "video7", "", "7", Patience(awaited=True, retries=50))
     (tmp_path / "video7").touch()

@@ -12,9 +12,10 @@ from onnx import helper, numpy_helper
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput
-from fcn_edge.evaluation import evaluate_engine
-from fcn_edge.streaming.pipeline import run
+from fcn_edge.evaluation import evaluate
 from fcn_edge.streaming.sources import source_from_uri
+from tests.refusals import refused
+from tests.streaming.conftest import run_into
 
 STREETS = "synthetic:street,seed=4,images=3,size=64x96"
 
@@ -37,11 +38,11 @@ def overflowing(onnx_file, tmp_path):
 
 def test_run_counts_frames_without_finite_scores_and_warns_once(overflowing, caplog):
     with open_engine(overflowing, target="onnxruntime") as engine, source_from_uri(STREETS) as source:
-        summary = run(source, engine, [])
+        summary = run_into(source, engine, [])
     assert summary.not_finite == summary.frames_out == 3
     assert [record.levelno for record in caplog.records if "NaN" in record.message] == [logging.WARNING]
 
 
 def test_evaluate_refuses_scores_that_are_not_finite(overflowing):
-    with open_engine(overflowing, target="onnxruntime") as engine, pytest.raises(BadInput, match="NaN"):
-        evaluate_engine(engine, dataset_from_name(STREETS))
+    with open_engine(overflowing, target="onnxruntime") as engine, refused(BadInput, "overflowing.onnx", "NaN"):
+        evaluate(engine, dataset_from_name(STREETS))

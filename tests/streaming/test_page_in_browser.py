@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 from fcn_edge.frame import Frame, Result, Style, Times
-from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.regions import region_from_text, rule_from_text
 from fcn_edge.streaming.sinks import SinkOptions, sinks_of_sources
 from fcn_edge.streaming.sinks.page import PageSink, greeting_for
@@ -28,7 +27,7 @@ from fcn_edge.streaming.summary import StreamFigures
 from fcn_edge.streaming.window import Quantiles
 from tests.browser import DESK, PATIENCE_S, PHONE, complaints_of, needs_browser, opened_browser, show_as
 from tests.shared_data import SHARED
-from tests.streaming.conftest import expected_class_map, picture
+from tests.streaming.conftest import expected_class_map, picture, run_into
 
 REAL_VIDEO = SHARED / "video" / "solidWhiteRight.mp4"
 DRAWN = "state.tiles.length && state.tiles.every((tile) => tile.frame)"
@@ -336,7 +335,7 @@ def engine_run(engine, source, browser) -> None:
         options = SinkOptions(regions=(lane,), rules=rules)
         sinks = sinks_of_sources(["http://127.0.0.1:0"], engine, [source], ends, options=options)[0]
         shown = Shown(browser, sinks[0])
-        work = functools.partial(run, source, engine, sinks, policy="newest", style=Style(overlay=False))
+        work = functools.partial(run_into, source, engine, sinks, policy="newest", style=Style(overlay=False))
         worker = threading.Thread(target=work)
         worker.start()
         shown.open()

@@ -19,6 +19,7 @@ from fcn_edge.streaming.pipeline import Feed, run_feeds
 from fcn_edge.streaming.prometheus import metrics_text
 from fcn_edge.streaming.sources import Patience, source_from_uri
 from fcn_edge.streaming.sources.rtsp import OPTIONS
+from tests.refusals import assert_names, refused
 from tests.streaming.servers import ROOT, Server, free_port, missing, wait_until
 from tests.streaming.servers.marks import grey_picture, read_mark
 from tests.streaming.servers.watching import Watching
@@ -56,7 +57,7 @@ def test_killed_server_is_found_again_with_another_size_and_nothing_is_invented(
     assert {one.size for one in watching.shown} == {SMALL, LARGE}
     assert (watching.invented(), watching.repeated()) == (0, 0)
     assert watching.error is None and watching.summary.reconnects >= times and watching.summary.gaps >= times
-    assert any("came back with another size" in note for note in watching.summary.notes)
+    assert any("another size" in note for note in watching.summary.notes)
 
 
 @pytest.mark.parametrize("kind", ["rtsp", "mjpeg"])
@@ -92,7 +93,7 @@ def test_pictures_cut_short_are_skipped_and_counted(engine):
         assert watching.saw(10)
     assert watching.invented() == 0
     assert watching.summary.streams[0].skipped >= 4
-    assert "the image is cut off" in watching.summary.skipped[0]
+    assert "cut off" in watching.summary.skipped[0]
 
 
 def test_two_sources_share_one_engine(engine):
@@ -112,7 +113,7 @@ def test_udp_is_used_where_it_is_asked_for(monkeypatch):
                 marks = [read_mark(frame.image) for frame in islice(source.frames(), 3)]
                 assert _sockets() - before == expected
             assert None not in marks
-        with pytest.raises(BadInput, match=r"RTSP over TCP, but .* is 'rtsp_transport;udp'; one run takes one way"):
+        with refused(BadInput, server.url(), "OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;udp"):
             source_from_uri(server.url())
 
 
@@ -127,10 +128,10 @@ def test_password_opens_and_a_wrong_one_is_told_without_being_told(kind):
         with source_from_uri(server.url(login=LOGIN), Patience()) as source:
             assert read_mark(next(source.frames()).image) is not None
             assert "hunter2" not in source.uri and "***@127.0.0.1" in source.uri
-        with pytest.raises(BadInput, match=r"refuses this user and password \(401\)") as error:
+        with refused(BadInput, 401, "user", "password") as error:
             source_from_uri(server.url(login=("admin", "s3cret!")), Patience())
         assert "s3cret" not in str(error.value)
-        with pytest.raises(BadInput, match=r"asks for a user and a password \(401\)"):
+        with refused(BadInput, 401, "user", "password"):
             source_from_uri(server.url(), Patience())
 
 
@@ -156,28 +157,29 @@ def test_password_may_be_typed_as_it_is_or_encoded(kind):
 
 def test_wrong_addresses_get_a_clear_word_each():
     with serving("mjpeg") as server:
-        for path, message in (
-            ("nowhere", r"has no such page \(404\); is the path right"),
-            ("page", r"serves a web page \(HTML\), not a video"),
-            ("still", r"serves a single picture \(image/jpeg\), not a stream"),
-            ("text", "serves text/plain, not a video"),
+        for path, facts in (
+            ("nowhere", (404,)),
+            ("page", ("HTML", "video")),
+            ("still", ("image/jpeg", "stream")),
+            ("text", ("text/plain", "video")),
         ):
-            with pytest.raises(BadInput, match=f"http://127.0.0.1:{server.port}/{path}: .*{message}"):
+            with refused(BadInput, f"http://127.0.0.1:{server.port}/{path}", *facts):
                 source_from_uri(server.url(path))
-        with pytest.raises(BadInput, match="answers, but not in RTSP; is the port right"):
+        with refused(BadInput, "127.0.0.1", "RTSP", "port"):
             source_from_uri(server.url().replace("http:", "rtsp:"))
     for scheme in ("http", "rtsp"):
-        with pytest.raises(SourceLost, match=r"nobody answers at 127\.0\.0\.1:\d+ \(Connection refused\)"):
-            source_from_uri(f"{scheme}://127.0.0.1:{free_port()}/live")
-    with pytest.raises(SourceLost, match=r"no host is called nowhere\.invalid"):
+        port = free_port()
+        with refused(SourceLost, f"127.0.0.1:{port}", "Connection refused"):
+            source_from_uri(f"{scheme}://127.0.0.1:{port}/live")
+    with refused(SourceLost, "nowhere.invalid", "host"):
         source_from_uri("rtsp://nowhere.invalid/live")
 
 
 def test_wrong_rtsp_path_gets_a_clear_word():
     with serving("rtsp") as server:
-        with pytest.raises(BadInput, match=r"has no such stream \(404\); is the path right"):
+        with refused(BadInput, 404, "path"):
             source_from_uri(server.url("nowhere"))
-        with pytest.raises(SourceLost, match="the server answers 503"):  # GStreamer's tunnel over HTTP
+        with refused(SourceLost, 503):  # GStreamer's tunnel over HTTP
             source_from_uri(server.url().replace("rtsp:", "http:"))
 
 
@@ -216,7 +218,8 @@ def test_nothing_that_a_run_prints_or_writes_has_the_password(tmp_path, onnx_fil
         )
     assert done.returncode == 4, done.stderr
     summary = json.loads(done.stdout)
-    assert "2 attempts to open it again failed" in summary["lost"] and summary["frames_out"] > 0
+    assert_names(summary["lost"], "2 attempts")
+    assert summary["frames_out"] > 0
     names = "".join(path.name for path in masks.iterdir())
     assert "hunter2" not in done.stdout + done.stderr + names and "admin" not in done.stdout + done.stderr + names
 

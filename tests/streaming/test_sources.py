@@ -13,6 +13,7 @@ from fcn_edge.data.pictures import MAX_SIDE, TURNED, picture_from_bytes
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, SourceLost
 from fcn_edge.streaming.sources import cameras, recordings_of, source_from_uri
 from tests.labelfiles import GREY, RGB, png_from_samples
+from tests.refusals import assert_names, refused
 from tests.shared_data import SHARED
 
 REAL_VIDEO = SHARED / "video" / "solidWhiteRight.mp4"
@@ -69,7 +70,7 @@ def test_truncated_mp4_gives_what_it_has_and_then_is_lost(tmp_path, write_video)
     source = source_from_uri(str(tmp_path / "cut.mp4"))
     came, message = _frames_until_lost(source)
     assert 5 < len(came) < 35  # the encoder spends more on its first frames
-    assert "40 frames expected" in message and f"{len(came)} came" in message
+    assert_names(message, 40, len(came))
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mkv"])
@@ -89,7 +90,7 @@ def test_video_with_a_broken_middle_goes_on_behind_it_and_counts(tmp_path, write
     source = source_from_uri(str(tmp_path / f"broken{suffix}"))
     came = list(source.frames())
     assert source.skipped_count == 80 - len(came) > 1
-    assert f"{source.skipped_count} of 80 frames could not be decoded" in source.skipped[0]
+    assert_names(source.skipped[0], f"{source.skipped_count} of 80 frames")
     last = list(source_from_uri(str(whole)).frames())[-1]
     assert np.array_equal(came[-1].image, last.image)
     assert [frame.index for frame in came] == sorted({frame.index for frame in came})
@@ -98,62 +99,62 @@ def test_video_with_a_broken_middle_goes_on_behind_it_and_counts(tmp_path, write
 def test_mp4_without_its_index_says_so(tmp_path, write_video):
     data = write_video(tmp_path / "v.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
-    with pytest.raises(BadInput, match=r"not a video that opens.*index is missing"):
+    with refused(BadInput, "cut.mp4", "MP4", "index"):
         source_from_uri(str(tmp_path / "cut.mp4"))
 
 
 def test_text_file_named_mp4_is_refused(tmp_path, capfd):
     (tmp_path / "a.mp4").write_text("not a film\n" * 100)
-    with pytest.raises(BadInput, match="not a video that opens"):
+    with refused(BadInput, "a.mp4", "video"):
         source_from_uri(str(tmp_path / "a.mp4"))
     assert capfd.readouterr().err == ""
 
 
 def test_empty_file_is_refused(tmp_path):
     (tmp_path / "a.mp4").touch()
-    with pytest.raises(BadInput, match="the file is empty"):
+    with refused(BadInput, "a.mp4", "empty"):
         source_from_uri(str(tmp_path / "a.mp4"))
 
 
 def test_text_file_is_no_video_of_letters(tmp_path):
     (tmp_path / "notes.txt").write_text("hello\n" * 1000)
-    with pytest.raises(BadInput, match="neither a video nor an image"):
+    with refused(BadInput, "notes.txt", ".mp4", ".png"):
         source_from_uri(str(tmp_path / "notes.txt"))
 
 
 @pytest.mark.parametrize(
-    ("uri", "message"),
+    ("uri", "facts"),
     [
-        ("nowhere.mp4", "no such file"),
-        ("", "the source is empty"),
-        ("rstp://camera/1", "did you mean 'rtsp'"),
-        ("camvd:/data#val", "did you mean 'camvid'"),
-        ("nothing/*.png", "no image matches"),
-        ("v4l2:///dev/video987", "no camera /dev/video987; cameras here:"),
-        ("987", "no camera /dev/video987"),
-        ("synthetic:forest", "only synthetic:street"),
-        ("0?sice=640x480", "unknown option 'sice'; did you mean 'size'"),
-        ("v4l2:///dev/video0?size=640", "write size=WIDTHxHEIGHT"),
-        ("v4l2:///dev/video0?format=H264", "format 'H264'; known: MJPG, YUYV"),
-        ("csi://0?format=MJPG", "has no format to choose"),
-        ("rtsp:///live", "no host in the address"),
+        ("nowhere.mp4", ("nowhere.mp4",)),
+        ("", ("source", "empty")),
+        ("rstp://camera/1", ("rstp", "rtsp")),
+        ("camvd:/data#val", ("camvd", "camvid")),
+        ("nothing/*.png", ("nothing/*.png", "image")),
+        ("v4l2:///dev/video987", ("v4l2:///dev/video987", "camera")),
+        ("987", ("/dev/video987", "camera")),
+        ("synthetic:forest", ("synthetic:street",)),
+        ("0?sice=640x480", ("sice", "size")),
+        ("v4l2:///dev/video0?size=640", ("size=WIDTHxHEIGHT",)),
+        ("v4l2:///dev/video0?format=H264", ("H264", "MJPG, YUYV")),
+        ("csi://0?format=MJPG", ("csi://0", "format")),
+        ("rtsp:///live", ("rtsp:///live", "host")),
     ],
 )
-def test_wrong_address_is_told_in_one_sentence(uri, message):
-    with pytest.raises(BadInput, match=message):
+def test_wrong_address_is_told_in_one_sentence(uri, facts):
+    with refused(BadInput, *facts):
         source_from_uri(uri)
 
 
 def test_gstreamer_sources_name_what_is_missing(monkeypatch):
     monkeypatch.setattr(cameras, "has_gstreamer", lambda: False)
     for uri in ("csi://0", "gst:videotestsrc ! appsink"):
-        with pytest.raises(BackendMissing, match="needs an OpenCV built with GStreamer"):
+        with refused(BackendMissing, uri, "GStreamer"):
             source_from_uri(uri)
 
 
 def test_pipeline_without_appsink_is_completed_in_the_message(monkeypatch):
     monkeypatch.setattr(cameras, "has_gstreamer", lambda: True)
-    with pytest.raises(BadInput, match=r"end it with '! videoconvert .* appsink"):
+    with refused(BadInput, "gst:videotestsrc", "! videoconvert ! video/x-raw,format=BGR ! appsink"):
         source_from_uri("gst:videotestsrc")
 
 
@@ -217,15 +218,15 @@ def test_cut_png_is_skipped_without_noise(tmp_path, write_images, capfd):
 def test_all_images_broken_is_bad_input(tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"junk")
-    with pytest.raises(BadInput, match=r"none of the 2 images can be read; first .*a\.png"):
+    with refused(BadInput, "2 images", "a.png"):
         list(source_from_uri(str(tmp_path)).frames())
 
 
 def test_folder_without_images_points_to_the_folder_inside(tmp_path, write_images):
     write_images(tmp_path / "val" / "images", 1)
-    with pytest.raises(BadInput, match=r"did you mean .*val/images"):
+    with refused(BadInput, "val", "val/images"):
         source_from_uri(str(tmp_path / "val"))
-    with pytest.raises(BadInput, match="no images in this folder"):
+    with refused(BadInput, tmp_path, ".png"):
         source_from_uri(str(tmp_path))
 
 
@@ -237,7 +238,9 @@ def test_grey_and_deep_images_become_bgr_with_a_note(tmp_path):
     images = [frame.image for frame in source.frames()]
     assert [int(image[0, 0, 0]) for image in images] == [100, 70, 71]
     assert all(image.shape == (8, 8, 3) and image.dtype == np.uint8 for image in images)
-    assert source.notes == ["a.png: 16 bits reduced to 8, grey made BGR", "b.png and 1 more: grey made BGR"]
+    deep, grey = source.notes
+    assert_names(deep, "a.png", "16 bits", 8, "grey", "BGR")
+    assert_names(grey, "b.png and 1 more", "grey", "BGR")
 
 
 def test_pictures_are_turned_upright_and_hidden_ones_passed_over_with_a_note(tmp_path):
@@ -248,7 +251,9 @@ def test_pictures_are_turned_upright_and_hidden_ones_passed_over_with_a_note(tmp
     source = source_from_uri(str(tmp_path))
     for _ in range(2):
         assert [frame.image.shape[:2] for frame in source.frames()] == [(6, 4), (4, 6)]
-        assert source.notes == ["._a.png: hidden, passed over", f"a.png: {TURNED}"]
+        hidden, turned = source.notes
+        assert_names(hidden, "._a.png", "hidden")
+        assert_names(turned, "a.png", TURNED)
     assert source.skipped == []
 
 
@@ -269,7 +274,9 @@ def test_notes_of_a_data_set_are_those_of_its_source(tmp_path):
     source = source_from_uri(f"folder:{tmp_path}")
     (frame,) = source.frames()
     assert frame.image.shape[:2] == frame.labels.shape == (6, 4)
-    assert [TURNED in note or "with their picture" in note for note in source.notes] == [True, True]
+    of_image, of_labels = source.notes
+    assert_names(of_image, TURNED)
+    assert_names(of_labels, "turned")
 
 
 def test_smallest_and_widest_pictures(tmp_path):
@@ -277,25 +284,25 @@ def test_smallest_and_widest_pictures(tmp_path):
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((2, 20_000, 3), np.uint8))
     source = source_from_uri(str(tmp_path))
     assert [frame.image.shape for frame in source.frames()] == [(1, 1, 3)]
-    assert "b.png: 20000x2 pixels; up to 100 megapixels and 16384 a side are read" in source.skipped[0]
+    assert_names(source.skipped[0], "b.png", "20000x2", "100 megapixels", 16384)
 
 
 def test_float_image_is_refused_by_name(tmp_path):
     cv2.imwrite(str(tmp_path / "a.tiff"), np.zeros((8, 8), np.float32))
-    with pytest.raises(BadInput, match="float32 pixels"):
+    with refused(BadInput, "a.tiff", "float32"):
         list(source_from_uri(str(tmp_path)).frames())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_huge_image_is_refused_from_its_header(suffix):
     data = cv2.imencode(suffix, np.zeros((2, MAX_SIDE + 1, 3), np.uint8))[1].tobytes()
-    with pytest.raises(BadInput, match="16385x2 pixels; up to 100 megapixels"):
+    with refused(BadInput, "16385x2", "100 megapixels", 16384):
         picture_from_bytes(data[:800] if suffix == ".jpg" else data[:33])
 
 
 def test_huge_image_without_a_known_header_is_refused(tmp_path):
     data = cv2.imencode(".bmp", np.zeros((2, MAX_SIDE + 1, 3), np.uint8))[1].tobytes()
-    with pytest.raises(BadInput, match="16385x2 pixels"):
+    with refused(BadInput, "16385x2", "100 megapixels", 16384):
         picture_from_bytes(data)
 
 
@@ -322,7 +329,7 @@ def test_labelled_set_is_a_source_with_labels(tmp_path, write_images):
 
 
 def test_unknown_address_hides_credentials():
-    with pytest.raises(BadInput, match="no kind of source") as error:
+    with refused(BadInput, "ftp", "rtsp", "v4l2") as error:
         source_from_uri("ftp://admin:hunter2@host/a.mp4")
     assert "hunter2" not in str(error.value)
 

@@ -19,12 +19,13 @@ import pytest
 from fcn_edge.calibration.images import images_from_source
 from fcn_edge.errors import BadInput, SourceLost
 from fcn_edge.streaming import capture
-from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.regions import rule_from_text
 from fcn_edge.streaming.sinks import SinkOptions, sink_from_uri, sinks_of_sources
 from fcn_edge.streaming.sources import source_from_uri, tracks
 from fcn_edge.streaming.sources.pacing import PresentationClock
+from tests.refusals import refused
 from tests.shared_data import SHARED
+from tests.streaming.conftest import run_into
 from tests.streaming.videos import (
     COLOURS,
     CONTAINERS,
@@ -192,7 +193,7 @@ def test_videos_of_users_are_whole_and_their_frames_stand_where_ffprobe_says(nam
 
 @pytest.mark.parametrize("has_cover", [False, True])
 def test_sound_without_pictures_is_called_that(tmp_path, has_cover):
-    with pytest.raises(BadInput, match="sound but no video"):
+    with refused(BadInput, "v.mp4", "sound"):
         source_from_uri(str(write_sound(tmp_path / "v.mp4", cover=has_cover)))
 
 
@@ -211,7 +212,7 @@ def test_pixels_are_square_and_the_output_has_the_aspect_of_the_input(tmp_path, 
     path = write_video(tmp_path / f"v{suffix}", kind, pixel_shape=shape, turned_by=turned_by)
     source = source_from_uri(str(path))
     sinks = [sink_from_uri(str(tmp_path / f"out{suffix}"), engine, source=source)]
-    summary = run(source, engine, sinks, limit=3)
+    summary = run_into(source, engine, sinks, limit=3)
     assert source.size == summary.size == size
     assert bool(summary.notes) == (shape != 1) and all("square" in note for note in summary.notes)
     with av.open(str(tmp_path / f"out{suffix}")) as written:
@@ -221,7 +222,7 @@ def test_pixels_are_square_and_the_output_has_the_aspect_of_the_input(tmp_path, 
 
 
 def test_pixels_of_a_shape_that_nobody_makes_are_refused(tmp_path):
-    with pytest.raises(BadInput, match="10:1"):
+    with refused(BadInput, "v.mp4", "10:1", "4:1"):
         source_from_uri(str(write_video(tmp_path / "v.mp4", pixel_shape=Fraction(10))))
 
 
@@ -230,7 +231,7 @@ def test_pixels_of_a_shape_that_nobody_makes_are_refused(tmp_path):
 def test_video_sink_shows_each_frame_at_its_time_and_lines_tell_it(tmp_path, engine, timing, suffix):
     source = source_from_uri(str(write_video(tmp_path / "v.mp4", times_ms=TIMINGS[timing])))
     names = [str(tmp_path / f"out{suffix}"), str(tmp_path / "out.jsonl")]
-    run(source, engine, [sink_from_uri(name, engine, source=source) for name in names])
+    run_into(source, engine, [sink_from_uri(name, engine, source=source) for name in names])
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     expected = _expected_s(TIMINGS[timing])
     np.testing.assert_allclose([line["at_s"] for line in lines], expected, atol=0.001)
@@ -244,7 +245,7 @@ def test_video_sink_shows_each_frame_at_its_time_and_lines_tell_it(tmp_path, eng
 def test_pause_of_a_recording_is_kept_however_long(tmp_path, engine):
     source = source_from_uri(str(write_video(tmp_path / "v.mp4", times_ms=[0, 40, 60_040], colours=[(9, 9, 9)] * 3)))
     sink = sink_from_uri(str(tmp_path / "out.mp4"), engine, source=source)
-    run(source, engine, [sink])
+    run_into(source, engine, [sink])
     with av.open(str(tmp_path / "out.mp4")) as written:
         assert [frame.time for frame in written.decode(video=0)] == pytest.approx([0, 0.04, 60.04], abs=0.001)
     assert sink.notes == []
@@ -257,7 +258,7 @@ def test_rules_hold_for_seconds_of_the_recording(tmp_path, engine, times):
     source = source_from_uri(str(write_video(tmp_path / "v.mp4", times_ms=times, colours=colours)))
     options = SinkOptions(rules=(rule_from_text("red > 50% for 0.5s", engine.spec, ()),), events=tmp_path / "e.jsonl")
     with ExitStack() as ends:
-        run(source, engine, sinks_of_sources([], engine, [source], ends, options=options)[0])
+        run_into(source, engine, sinks_of_sources([], engine, [source], ends, options=options)[0])
     event = json.loads((tmp_path / "e.jsonl").read_text())
     begun = next(time for time in times if time >= times[red_from] + 500)
     assert (event["since_s"], event["at_s"]) == (times[red_from] / 1000, begun / 1000)
@@ -267,7 +268,7 @@ def test_recording_taken_newest_is_played_at_its_own_times(tmp_path, engine, mon
     due = []
     monkeypatch.setattr(capture.Capture, "_wait_until", lambda self, at: due.append(at))
     source = source_from_uri(str(write_video(tmp_path / "v.mp4", times_ms=TIMINGS["pause"])))
-    run(source, engine, [], policy="newest")
+    run_into(source, engine, [], policy="newest")
     np.testing.assert_allclose(np.diff(due), np.diff(_expected_s(TIMINGS["pause"])), atol=TOLERANCE_S)
 
 

@@ -9,10 +9,9 @@ import pytest
 
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Frame
-from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.sinks.base import Sink
 from fcn_edge.streaming.writer import DEPTH, Writer
-from tests.streaming.conftest import Drawn, result_of
+from tests.streaming.conftest import Drawn, result_of, run_into
 
 PATIENCE_S = 30
 
@@ -100,7 +99,7 @@ def test_sink_that_cannot_write_ends_the_run_with_a_summary_and_the_others_are_c
             raise OSError("still full")
 
     full, other = Full("full:"), Noting("other:")
-    summary = run(Drawn(1000), engine, [full, other])
+    summary = run_into(Drawn(1000), engine, [full, other])
     assert summary.failed == "the disk is full" and not summary.interrupted
     assert full.indices == [0, 1, 2, 3] and full.discarded == 1
     assert full.closed == other.closed == 1
@@ -115,8 +114,8 @@ def test_sink_that_cannot_close_is_told_and_the_others_are_closed(engine, error)
 
     bad, other = Bad("bad:"), Noting("other:")
     if isinstance(error, BadInput):
-        assert run(Drawn(2), engine, [bad, other]).failed == "no room for the index"
+        assert run_into(Drawn(2), engine, [bad, other]).failed == "no room for the index"
     else:
         with pytest.raises(RuntimeError, match="a defect"):
-            run(Drawn(2), engine, [bad, other])
+            run_into(Drawn(2), engine, [bad, other])
     assert other.closed == 1

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fcn_edge.atomic_io import whole_file
 from fcn_edge.engines.trt.plan_options import HARDWARE_LEVELS, PlanOptions
 from fcn_edge.engines.trt.vendor import Log, Progress, Stop, made, monitor_of_build, plain, vendor_calls
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.spec import Precision
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
 
 MAX_NAMES = 3  # of a list in a message
 _WEAK_FLAGS: dict[Precision, tuple[str, ...]] = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8",), "int8-fp16": ()}
@@ -29,26 +33,30 @@ def precision_flags(trt: Any, precision: Precision) -> tuple[str, ...]:
 
 @dataclass
 class Build:
-    """The builder over one file. runtime: name and version. notes: what the user should hear, filled by `run`."""
+    """The builder over one network, which lies in `file`.
+
+    runtime: name and version. notes: what the user should hear, filled by `run`.
+    """
 
     trt: Any
-    path: Path
+    model: OnnxModel
+    file: Path
     runtime: str
     log: Log
     stop: Stop
     notes: list[str] = field(default_factory=list)
     takes_timings: bool = True
 
-    def run(
-        self, logger: Any, model: Any, precision: Precision, options: PlanOptions, on_progress: Progress | None
-    ) -> bytes:
+    @property
+    def path(self) -> Path:
+        return self.model.path
+
+    def run(self, logger: Any, precision: Precision, options: PlanOptions, on_progress: Progress | None) -> bytes:
         """The plan. Raises BackendMissing where the vendor fails, BadInput where the file does not compile."""
         with vendor_calls(self.path, self.runtime, self.log):
-            return self._run(logger, model, precision, options, on_progress)
+            return self._run(logger, precision, options, on_progress)
 
-    def _run(
-        self, logger: Any, model: Any, precision: Precision, options: PlanOptions, on_progress: Progress | None
-    ) -> bytes:
+    def _run(self, logger: Any, precision: Precision, options: PlanOptions, on_progress: Progress | None) -> bytes:
         try:
             builder = self.trt.Builder(logger)
         except TypeError as error:  # pybind's word for a null pointer: CUDA could not start
@@ -57,8 +65,8 @@ class Build:
             ) from error
         network = self._made(builder.create_network(self._network_flags()), "a network")
         parser = self.trt.OnnxParser(network, logger)
-        if not parser.parse_from_file(str(self.path)):
-            raise BadInput(f"{self.path}: {self.runtime} cannot read {self._parse_errors(parser, model)}")
+        if not parser.parse_from_file(str(self.file)):
+            raise BadInput(f"{self.path}: {self.runtime} cannot read {self._parse_errors(parser)}")
         config = self._config(builder, precision, options)
         if hasattr(config, "progress_monitor"):  # TensorRT 10 and newer
             config.progress_monitor = monitor_of_build(self.trt, self.stop, on_progress)
@@ -137,22 +145,22 @@ class Build:
         if not accepted:
             raise BadInput(f"{self.path}: {self.runtime} does not accept {what}: {self._said()}")
 
-    def _parse_errors(self, parser: Any, model: Any) -> str:
+    def _parse_errors(self, parser: Any) -> str:
         """Which nodes, and why: "node odd (Bernoulli): this operator is not supported"."""
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         if not errors:
             return f"it: {self._said()}"
         more = f"; and {len(errors) - MAX_NAMES} more" if len(errors) > MAX_NAMES else ""
-        return "; ".join(_parse_error(error, model) for error in errors[:MAX_NAMES]) + more
+        return "; ".join(_parse_error(error, self.model.graph) for error in errors[:MAX_NAMES]) + more
 
     def _said(self) -> str:
         return self.log.reason("the builder gives no reason")
 
 
-def _parse_error(error: Any, model: Any) -> str:
+def _parse_error(error: Any, graph: GraphProto) -> str:
     where, reason = "it", plain(error.desc())
-    if 0 <= error.node() < len(model.graph.node):
-        node = model.graph.node[error.node()]
+    if 0 <= error.node() < len(graph.node):
+        node = graph.node[error.node()]
         where = f"node {node.name or node.output[0]} ({operator(node)})"
     if "UNSUPPORTED" in str(error.code()) or "Plugin not found" in reason:
         reason = "this operator is not supported"

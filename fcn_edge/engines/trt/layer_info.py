@@ -10,10 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fcn_edge.engines.base import Layer
-from fcn_edge.onnxgraph import attributes, operator, writers
+from fcn_edge.onnxgraph import attributes, operator, producers, source_node
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
 
 MARK = "Layers:"  # how the message begins
 FLOATS = ("fp32", "bf16", "fp16")  # widest first
@@ -135,29 +138,21 @@ def _type(text: str) -> str:
     return _TYPES[match[1].lower()] if match else ""
 
 
-def convolutions_from_onnx(model: Any) -> tuple[Convolution, ...]:
+def convolutions_from_onnx(model: ModelProto) -> tuple[Convolution, ...]:
     """The Conv nodes of a ModelProto; quantized: data and weights both come from DequantizeLinear, Casts aside."""
-    makers = writers(model.graph)
+    makers = producers(model.graph)
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     return tuple(_convolution(node, makers, shapes) for node in model.graph.node if operator(node) == "Conv")
 
 
-def _convolution(node: Any, makers: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Convolution:
-    sources = [_behind_casts(name, makers) for name in node.input[:2]]
+def _convolution(node: NodeProto, makers: dict[str, NodeProto], shapes: dict[str, tuple[int, ...]]) -> Convolution:
+    sources = [source_node(name, makers, {"Cast"}) for name in node.input[:2]]  # a Cast may cost it its INT8
     is_quantized = all(source is not None and operator(source) == "DequantizeLinear" for source in sources)
     group = attributes(node).get("group", 1)
     weight = node.input[1]
     while weight not in shapes and weight in makers and makers[weight].input:
         weight = makers[weight].input[0]
     return Convolution(node.name or f"node_of_{node.output[0]}", is_quantized, group, shapes.get(weight, ()))
-
-
-def _behind_casts(name: str, makers: dict[str, Any]) -> Any:
-    """The node that made a tensor, None for what is stored or an input; a Cast in between may cost it its INT8."""
-    maker = makers.get(name)
-    while maker is not None and operator(maker) == "Cast":
-        maker = makers.get(maker.input[0])
-    return maker
 
 
 @dataclass(frozen=True)

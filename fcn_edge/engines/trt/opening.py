@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import require_file, sha256_of_file
-from fcn_edge.engines.base import EngineOptions, Execution
+from fcn_edge.engines.base import FRAMES_IN_FLIGHT, EngineOptions, Execution
 from fcn_edge.engines.trt.cache import cached_plan
 from fcn_edge.engines.trt.cuda import Cuda, open_cuda
 from fcn_edge.engines.trt.execution import PlanEngine
@@ -18,7 +18,7 @@ from fcn_edge.engines.trt.plan_options import NvidiaTarget, PlanOptions, ShapeRa
 from fcn_edge.engines.trt.provenance import Here, Stored
 from fcn_edge.engines.trt.vendor import missing_gpu, vendor_module
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.onnxfile import contract_from_onnx, graph_inputs, onnx_from_file
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.spec import FREE_SIZE_STEP, ModelSpec, Precision, spec_from_json
 
 log = logging.getLogger(__name__)
@@ -58,32 +58,29 @@ def engine_from_directory(path: Path, manifest: Mapping[str, Any], options: Engi
     return _engine(plan, machine, spec, manifest["precision"], stored.plan, options, host_code=stored.has_host_code)
 
 
-def engine_from_onnx(path: Path, target: NvidiaTarget, options: EngineOptions) -> PlanEngine:
+def engine_from_onnx(model: OnnxModel, target: NvidiaTarget, options: EngineOptions) -> PlanEngine:
     """Compile an ONNX file for this GPU, or take its plan from the cache, and open it.
 
     Raises:
         BadInput: no file of ours, or one that does not compile. BackendMissing: as `engine_from_directory`.
     """
-    if path.suffix == ".plan":
-        raise BadInput(f"{path}: a bare plan tells neither classes nor sizes; open the engine directory that it is of")
-    contract = contract_from_onnx(path)
-    machine = _machine(target, path, onnx=path)
+    shapes, precision = _free_range(model), model.precision
+    machine = _machine(target, model.path, onnx=model.path)
     try:
-        plan = _plan_for(path, PlanOptions(shapes=_free_range(path, contract.spec)), machine)
+        plan = _plan_for(model, PlanOptions(shapes=shapes), machine)
     except BaseException:
         machine.cuda.close()
         raise
-    return _engine(plan, machine, contract.spec, contract.quantization.precision, path, options, host_code=False)
+    return _engine(plan, machine, model.spec, precision, model.path, options, host_code=False)
 
 
-def _free_range(path: Path, spec: ModelSpec) -> ShapeRange | None:
+def _free_range(model: OnnxModel) -> ShapeRange | None:
     """For a network of free size: up to four frames of up to twice its own height and width."""
-    if not spec.dynamic:
+    if not model.spec.dynamic:
         return None
-    name = graph_inputs(onnx_from_file(path))[0].name
-    height, width = spec.preprocess.size
+    height, width = model.spec.preprocess.size
     smallest, largest = (1, FREE_SIZE_STEP, FREE_SIZE_STEP, 3), (4, 2 * height, 2 * width, 3)
-    return ShapeRange(name, smallest, (1, height, width, 3), largest)
+    return ShapeRange(model.inputs[0].name, smallest, (1, height, width, 3), largest)
 
 
 def _engine(
@@ -109,7 +106,7 @@ def _engine(
         precision=precision,
         execution=own,
         path=path,
-        in_flight=options.in_flight,
+        in_flight=options.in_flight or FRAMES_IN_FLIGHT,
         allow_host_code=host_code,
         cuda_graph=options.cuda_graph,
     )
@@ -155,14 +152,14 @@ def _fitting_plan(stored: Stored, machine: _PlanMachine) -> bytes:
     known = getattr(machine.trt, "ComputeCapability", None)
     sm = (machine.cuda.gpu.sm,) if hasattr(known, f"SM{machine.cuda.gpu.sm}") else ()
     options = replace(options_from_flags(stored.manifest["flags"], sm=sm), version_compatible=False)
-    return _plan_for(stored.onnx, options, machine)
+    return _plan_for(OnnxModel.from_file(stored.onnx), options, machine)
 
 
-def _plan_for(onnx: Path, options: PlanOptions, machine: _PlanMachine) -> bytes:
-    """The plan of that file for this machine, from the cache or built."""
+def _plan_for(model: OnnxModel, options: PlanOptions, machine: _PlanMachine) -> bytes:
+    """The plan of that network for this machine, from the cache or built."""
     gpu = machine.cuda.gpu
     key = {
-        "onnx_sha256": sha256_of_file(onnx),
+        "onnx_sha256": model.sha256,
         "runtime": machine.here.runtime,
         "gpu": gpu.name,
         "sm": gpu.sm,
@@ -170,7 +167,7 @@ def _plan_for(onnx: Path, options: PlanOptions, machine: _PlanMachine) -> bytes:
     }
 
     def build() -> bytes:
-        log.warning("%s: compiling for %s by %s, which may take minutes", onnx, gpu.name, machine.here.runtime)
-        return plan_from_onnx(onnx, target=machine.target, options=options).data
+        log.warning("%s: compiling for %s by %s, which may take minutes", model.path, gpu.name, machine.here.runtime)
+        return plan_from_onnx(model, target=machine.target, options=options).data
 
     return cached_plan(key, build)

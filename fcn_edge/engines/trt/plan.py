@@ -24,7 +24,8 @@ from fcn_edge.engines.trt.layer_info import (
 from fcn_edge.engines.trt.plan_options import NvidiaTarget, PlanOptions
 from fcn_edge.engines.trt.vendor import Log, Progress, plain, recorded, require_target, stoppable, vendor_module
 from fcn_edge.errors import BackendMissing, BadInput, CheckFailed
-from fcn_edge.onnxfile import graph_inputs, onnx_from_file, precision_of_graph
+from fcn_edge.onnxfile import precision_of_graph
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxpairs import require_signed_pairs
 from fcn_edge.spec import Precision
 
@@ -57,7 +58,7 @@ class Plan:
 
 
 def plan_from_onnx(
-    path: Path,
+    model: OnnxModel | Path,
     *,
     target: NvidiaTarget,
     options: PlanOptions = PlanOptions(),  # noqa: B008 - frozen
@@ -71,21 +72,22 @@ def plan_from_onnx(
         CheckFailed: TensorRT-RTX compiled in float what the file quantizes.
     """
     require_target(target)
-    model = onnx_from_file(path)  # first: the vendor's parser accepts arbitrary bytes as an empty network
-    require_signed_pairs(path, str(path))
+    model = OnnxModel.of(model)  # first: the vendor's parser accepts arbitrary bytes as an empty network
+    path = model.path
+    require_signed_pairs(model.graph, str(path))
     trt = vendor_module(target)
     options.require_target(target)
     _check_sm(trt, options)
-    _check_shapes(path, model, options)
-    precision = precision_of_graph(model)
+    _check_shapes(model, options)
+    precision = precision_of_graph(model.proto)
     flags = _flags(trt, path, precision, options)
     gpu = _gpu_here() if target == "tensorrt" else None
     started = time.perf_counter()
-    with recorded(trt) as (logger, log), stoppable() as stop:
-        build = Build(trt, path, f"{target} {trt.__version__}", log, stop)
-        data = build.run(logger, model, precision, options, on_progress)
+    with model.on_disk() as file, recorded(trt) as (logger, log), stoppable() as stop:
+        build = Build(trt, model, file, f"{target} {trt.__version__}", log, stop)
+        data = build.run(logger, precision, options, on_progress)
     seconds = time.perf_counter() - started
-    convolutions = convolutions_from_onnx(model)
+    convolutions = convolutions_from_onnx(model.proto)
     kernels = kernels_from_dump(log.dump)
     verdict = int8_verdict(convolutions, kernels)
     story = story_from_kernels(kernels, convolutions) if kernels else {}
@@ -136,8 +138,8 @@ def _check_sm(trt: Any, options: PlanOptions) -> None:
         )
 
 
-def _check_shapes(path: Path, model: Any, options: PlanOptions) -> None:
-    inputs = {value.name: value.type.tensor_type.shape.dim for value in graph_inputs(model)}
+def _check_shapes(model: OnnxModel, options: PlanOptions) -> None:
+    path, inputs = model.path, {value.name: value.type.tensor_type.shape.dim for value in model.inputs}
     is_dynamic = any(dim.dim_value < 1 for dims in inputs.values() for dim in dims)
     if options.shapes is None:
         if is_dynamic:

@@ -34,7 +34,15 @@ from fcn_edge.streaming.sources.rtsp import video_from_rtsp
 from fcn_edge.streaming.sources.video import VIDEO_SUFFIXES, video_from_file
 from fcn_edge.streaming.sources.web import video_from_http
 
-__all__ = ["Patience", "Source", "none_readable", "recordings_of", "source_from_dataset", "source_from_uri"]
+__all__ = [
+    "Patience",
+    "Source",
+    "none_readable",
+    "recordings_of",
+    "source_from_dataset",
+    "source_from_path",
+    "source_from_uri",
+]
 
 SCHEMES = ("v4l2", "csi", "gst", "rtsp", "rtsps", "http", "https", "file")
 V4L2_MAJOR = 81  # Linux, Documentation/admin-guide/devices.txt
@@ -61,6 +69,11 @@ def source_from_uri(uri: str, patience: Patience = Patience()) -> Source:  # noq
     if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) and not os.path.exists(uri):
         return _from_scheme(scheme.lower(), rest, uri, patience)
     return _from_path(uri, uri, patience)
+
+
+def source_from_path(path: Path, patience: Patience = Patience()) -> Source:  # noqa: B008 - frozen
+    """Open a file or folder, whatever its name may mean as an address. Raises as `source_from_uri`."""
+    return _from_path(str(path), str(path), patience)
 
 
 def recordings_of(uri: str) -> list[str]:

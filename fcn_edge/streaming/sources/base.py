@@ -25,10 +25,11 @@ class Source:
     files: what the source reads, so that no sink writes over it.
     skipped: "NAME: reason" for pictures that could not be read, the first 1000 of skipped_count.
     reconnects: how often a live source was opened again; is_retrying: it is being opened again,
-    and `trouble` says why.
+    and `trouble` says why. is_recorded: the next frames are there already, so that a result may wait for them.
     """
 
     is_live = False
+    is_recorded = True
     is_retrying = False
     trouble = ""
 

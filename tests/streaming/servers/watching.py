@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass, field
 
 from fcn_edge.engines.base import Engine
-from fcn_edge.streaming.pipeline import run
 from fcn_edge.streaming.sinks.base import Sink
 from fcn_edge.streaming.sources import Source
 from fcn_edge.streaming.summary import StreamFigures, Summary
+from tests.streaming.conftest import AfterEach, run_into
 from tests.streaming.servers import wait_until
 from tests.streaming.servers.marks import read_mark
 
@@ -69,7 +69,7 @@ class Watching:
 
     def _run(self, engine: Engine) -> None:
         try:
-            self.summary = run(self.source, engine, [self._sink], on_frame=lambda *_: time.sleep(0))
+            self.summary = run_into(self.source, engine, [self._sink], progress=AfterEach(lambda _: time.sleep(0)))
         except BaseException as error:
             self.error = error
 

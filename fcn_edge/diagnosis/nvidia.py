@@ -1,6 +1,6 @@
-"""What doctor looks at on machines with an NVIDIA GPU: desktop cards, servers and Jetson boards.
+"""What doctor checks on machines with an NVIDIA GPU: desktop cards, servers and Jetson boards.
 
-Standard library only: it must tell what is missing where nothing else can be loaded.
+Standard library only: it must report what is missing where nothing else can be loaded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
-from fcn_edge.machine import Finding, Machine
+from fcn_edge.diagnosis.machine import Finding, Machine
 
 JETPACKS = {35: "5", 36: "6", 38: "7"}  # major L4T release of /etc/nv_tegra_release -> JetPack
 # "compatible" of the device tree -> (board's family, compute capability).
@@ -46,14 +46,12 @@ def nvidia_findings(machine: Machine) -> list[Finding]:
     """One finding where there is no NVIDIA GPU; otherwise all about it and what it needs."""
     gpus = gpus_of(machine)
     if not gpus:
-        found = "no NVIDIA GPU that answers (nvidia-smi is missing or fails, and this is no Jetson)"
-        return [
-            Finding("nvidia gpu", "missing", found, "with a GPU in it: install its driver, then nvidia-smi answers")
-        ]
+        found = "no usable NVIDIA GPU (nvidia-smi is missing or fails, and this is not a Jetson)"
+        return [Finding("nvidia gpu", "missing", found, "if it has one: install its driver, until nvidia-smi lists it")]
     findings = [_gpu(gpu) for gpu in gpus]
     if gpus[0].is_jetson:
         findings += [_jetpack(machine), _power(machine), *_system_packages(machine)]
-    return [*findings, _tensorrt(machine), *_pairs(machine, gpus), _nvcc(machine), _kernels()]
+    return [*findings, _tensorrt(machine), *_known_conflicts(machine, gpus), _nvcc(machine), _kernels()]
 
 
 def gpus_of(machine: Machine) -> list[NvidiaGpu]:
@@ -134,8 +132,8 @@ def _tensorrt(machine: Machine) -> Finding:
     return Finding("tensorrt libraries", "ok", ", ".join(words))
 
 
-def _pairs(machine: Machine, gpus: list[NvidiaGpu]) -> Iterator[Finding]:
-    """Versions that are known not to go together."""
+def _known_conflicts(machine: Machine, gpus: list[NvidiaGpu]) -> Iterator[Finding]:
+    """Versions that are known not to work together."""
     found = machine.versions(
         [
             "tensorrt",

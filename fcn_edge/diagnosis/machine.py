@@ -1,4 +1,4 @@
-"""What doctor finds, and how it asks a machine; standard library only."""
+"""A finding of doctor, and the machine that it reads; standard library only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Literal
 from fcn_edge.device import package_versions
 
 State = Literal["ok", "missing", "warning"]
-TIMEOUT_S = 10  # of any tool that is asked; a driver that hangs must not hang doctor
+TIMEOUT_S = 10  # of any tool that is run; a driver that hangs must not hang doctor
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. advice: what to do, empty where nothing needs doing."""
+    """One thing that was checked. advice: what to do; empty where nothing needs doing."""
 
     name: str
     state: State
@@ -25,7 +25,7 @@ class Finding:
 
 
 def output_of(command: Sequence[str]) -> str | None:
-    """What a tool prints; None where it is missing, fails or does not answer in time."""
+    """What a tool prints; None where it is missing, fails or times out."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -35,7 +35,7 @@ def output_of(command: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where doctor looks: files below `root`, tools, and Python packages. Tests have machines of their own."""
+    """What doctor reads: files below `root`, tools, and Python packages. Tests have machines of their own."""
 
     root: Path = Path("/")
     run: Callable[[Sequence[str]], str | None] = output_of

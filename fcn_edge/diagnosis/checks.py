@@ -1,4 +1,4 @@
-"""What this machine can do, what is in the way, and what to do about it."""
+"""What `doctor` checks: Python, packages, engines, OpenCV, native kernels, NVIDIA GPUs and this machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from typing import Any, Literal
 
-from fcn_edge.device import package_versions, this_device
+from fcn_edge.device import Device, package_versions, this_device
+from fcn_edge.diagnosis.machine import Finding, Machine
+from fcn_edge.diagnosis.nvidia import nvidia_findings
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.machine import Finding, Machine
-from fcn_edge.nvidia import nvidia_findings
 from fcn_edge.schema import to_mapping
 from fcn_edge.targets import PACKAGES, TARGETS, Target
 
@@ -27,25 +27,39 @@ COLLIDING = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, and the machine they are about."""
+    """All findings, and the machine that they are about."""
 
-    device: dict[str, Any]
+    device: Device
     findings: tuple[Finding, ...]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """What `doctor --json` prints."""
+        return {
+            "device": {**to_mapping(self.device), "name": self.device.name},
+            "findings": to_mapping(self.findings),
+        }
 
 
 def diagnose() -> Diagnosis:
-    """Look at Python, packages, engines, OpenCV, the native kernels, NVIDIA's GPUs and this machine."""
+    """Check Python, packages, engines, OpenCV, the native kernels, NVIDIA's GPUs and this machine.
+
+    Returns:
+        A finding for each: ok, missing or warning, with what to do. What is missing raises nothing.
+
+    Example:
+        >>> [finding.name for finding in diagnose().findings if finding.state != "ok"]
+    """
     findings = [
         _python(),
         *_collisions(),
-        *(_target(t) for t in TARGETS),
+        *(_target(target) for target in TARGETS),
         *nvidia_findings(Machine()),
         _opencv(),
         _display(),
         _native(),
-        _zoo(),
+        _packaged_network(),
     ]
-    return Diagnosis({**to_mapping(this_device()), "name": this_device().name}, tuple(findings))
+    return Diagnosis(this_device(), tuple(findings))
 
 
 def _python() -> Finding:
@@ -71,7 +85,7 @@ def _target(target: Target) -> Finding:
         "openvino": _openvino,
         "onnxruntime": _onnxruntime,
         "pytorch": _pytorch,
-        "reference": lambda: f"{_onnxruntime()}, optimisation off: what engines are held against",
+        "reference": lambda: f"{_onnxruntime()}, optimisation off: engines are validated against it",
         "tensorrt": lambda: _nvidia("tensorrt"),
         "tensorrt-rtx": lambda: _nvidia("tensorrt-rtx"),
     }
@@ -140,7 +154,7 @@ def _native() -> Finding:
     return Finding("native kernels", "warning", "not built: class maps are drawn by numpy, which is slower", advice)
 
 
-def _zoo() -> Finding:
+def _packaged_network() -> Finding:
     from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 
     try:

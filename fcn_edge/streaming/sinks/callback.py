@@ -1,0 +1,23 @@
+"""A function of a Python program as a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fcn_edge.frame import Result
+from fcn_edge.streaming.sinks.base import Sink
+
+
+class Callback(Sink):
+    """Calls a function with each result, in the thread that runs the network, which waits for it."""
+
+    needs_caller_thread = True
+    needs_overlay = True
+
+    def __init__(self, function: Callable[[Result], object]) -> None:
+        super().__init__(f"{getattr(function, '__qualname__', type(function).__name__)}:")
+        self._function = function
+
+    def write(self, result: Result) -> None:
+        self._function(result)
+        self.count += 1
