@@ -1,6 +1,6 @@
 """What each schedule costs and saves: mean IU against time a frame, over a labelled video.
 
-    python benchmarks/clockwork.py net.int8.onnx net.onnx --execution f32 bf16 --data camvid:camvid#val --out docs
+    python benchmarks/clockwork.py net.int8.onnx net.onnx --execution f32 bf16 --data camvid:camvid#val
 
 Every file runs in every execution that its precision allows. All schedules of a file are open at once and take
 turns, a pass over the video each. Writes clockwork.json (rows that were there and are not measured now stay),
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--schedules", nargs="+", default=SCHEDULES, help='the first is "every", which ratios are to')
     parser.add_argument("--rounds", type=int, default=5, help="passes over the video, the first not counted")
     parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
     given = parser.parse_args()
     rows = []
     for path in given.files:

@@ -35,7 +35,7 @@ from fcn_edge.diagnosis.nvidia import nvidia_findings
 from fcn_edge.engines import EngineOptions, Target, open_engine
 from fcn_edge.engines.trt import require_target
 from fcn_edge.engines.trt.cuda import Cuda, Memory, Stream, open_cuda
-from fcn_edge.engines.trt.kernels import FrameLayout, InputKernel, Kernels, ViewKernel
+from fcn_edge.engines.trt.kernels import COUNTS, FrameLayout, InputKernel, Kernels, ViewKernel
 from fcn_edge.engines.trt.vendor import missing_gpu
 from fcn_edge.errors import BackendMissing, FcnEdgeError
 from fcn_edge.frame import Style
@@ -201,7 +201,7 @@ def check_view(
     ink = ink_table(palette, Style(0.4))
     with report.checked(f"CUDA kernels: class map and overlay, {name}") as wrong:
         view = ViewKernel(kernels, stream, sampling, layout, shape=shape, dtype=dtype, ink=ink)
-        classes, overlay, counts = cuda.alloc(size), cuda.alloc(3 * size), cuda.alloc(4 * 256)
+        classes, overlay, counts = cuda.alloc(size), cuda.alloc(3 * size), cuda.alloc(4 * COUNTS)
         view.launch(stream, uploaded(cuda, stream, scores), uploaded(cuda, stream, frame), classes, overlay, counts)
         y, x = taps(sampling.y, shape[1]), taps(sampling.x, shape[2])
         wanted = reference_class_map(scores.astype(np.float32), y, x, np.empty(sampling.size, np.uint8))
@@ -209,7 +209,7 @@ def check_view(
         expected = {
             "class map": (classes, wanted),
             "overlay": (overlay, drawn),
-            "counts": (counts, np.bincount(wanted.ravel(), minlength=256).astype(np.uint32)),
+            "counts": (counts, np.bincount(wanted.ravel(), minlength=COUNTS).astype(np.uint32)),
         }
         for what, (memory, right) in expected.items():
             found = downloaded(cuda, stream, memory, right.shape, right.dtype)
@@ -248,7 +248,7 @@ def time_kernels(cuda: Cuda, report: Report, spec: ModelSpec, rounds: int, image
         ready = InputKernel(kernels, stream, spec.preprocess, layout)
         pixels = FRAME[0] * FRAME[1]
         out = cuda.alloc(int(np.prod(spec.preprocess.size)) * 3)
-        buffers = cuda.alloc(pixels), cuda.alloc(3 * pixels), cuda.alloc(4 * 256)
+        buffers = cuda.alloc(pixels), cuda.alloc(3 * pixels), cuda.alloc(4 * COUNTS)
         work = {
             "input kernel": lambda: ready.launch(stream, frame, out),
             "view kernel": lambda: view.launch(stream, scores, frame, *buffers),
@@ -339,7 +339,7 @@ def check_torch(cuda: Cuda, report: Report, rounds: int) -> None:
             spec, wanted = reference.spec, class_map_of(reference, image)
         levels = torch.empty((1, *spec.preprocess.size, 3), dtype=torch.uint8, device="cuda")
         mean, std = (torch.tensor(values, device="cuda") for values in (spec.preprocess.mean, spec.preprocess.std))
-        frame, classes, counts = uploaded(cuda, stream, image), cuda.alloc(image.size // 3), cuda.alloc(4 * 256)
+        frame, classes, counts = uploaded(cuda, stream, image), cuda.alloc(image.size // 3), cuda.alloc(4 * COUNTS)
         ready = InputKernel(kernels, stream, spec.preprocess, layout)
 
         def scores() -> Any:

@@ -51,6 +51,7 @@ from fcn_edge.calibration.placement import placement_for, quantizable_convolutio
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, this_device
 from fcn_edge.engines import Engine, EngineOptions, Target, engine_on_target
+from fcn_edge.engines.base import Place
 from fcn_edge.engines.reference_check import Fidelity, fidelity
 from fcn_edge.errors import FcnEdgeError
 from fcn_edge.exporting import contract_file
@@ -287,7 +288,7 @@ class Recorded(Engine):
         super().__init__(engine.spec, precision=engine.precision, execution=engine.execution, path=engine.path)
         self.engine, self.outputs = engine, dict[bytes, np.ndarray]()
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, x: np.ndarray, place: Place) -> np.ndarray:
         key = x.tobytes()
         if key not in self.outputs:
             self.outputs[key] = self.engine.infer(x)

@@ -9,10 +9,10 @@ minute of the machine falls on all alike; a loop's figure is the median of its t
 file with full-size logits and, where it can, our INT8 file, which ends before the upsampling; the best of all
 counts, and the best with the plain file is told beside it. `agreement` is the share of pixels that look the same as
 those of the fp32 pipeline; below 98 % a loop draws something else and does not count (as where a wrapper takes our
-score map, with its padding, for the picture). Our INT8 file also runs by schedules, on which deep stages rest
-(docs/clockwork.md, where their mIoU comes from): told beside, never counted in the ratio to the best peer. The
-OpenVINO Model API (`openvino-model-api`) is taken where it is installed. Without --source a synthetic street is drawn
-and taken.
+score map, with its padding, for the picture). Our INT8 file also runs by schedules, which skip deep stages
+(docs/benchmarks/schedules.md, where their mIoU comes from): listed separately, never counted in the ratio to the
+best peer. The OpenVINO Model API (`openvino-model-api`) is used if it is installed. Without --source a synthetic street
+is used.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ from fcn_edge.streaming.sources import source_from_uri
 
 SIZES = {"960x540": (540, 960), "1280x720": (720, 1280), "1920x1080": (1080, 1920)}
 JUDGED = "1280x720"
-SCHEDULES = ("fixed:2,2,6", "fixed:2,2,2,6")  # those that docs/clockwork.md recommends
+SCHEDULES = ("fixed:2,2,6", "fixed:2,2,2,6")  # those that docs/benchmarks/schedules.md recommends
 FRAMES_IN_FLIGHT = 3  # as `run` has on recordings
 WARM_UP = 6  # frames of a turn that do not count: queues fill, caches warm
 MAX_LEVELS = 2  # pictures are blended by different roundings
 MIN_AGREEMENT = 0.98
 PLAIN = "plain fp32"
 PACKAGES = ("fcn-edge", "numpy", "opencv-python", "openvino", "onnxruntime", "torch", "openvino-model-api")
-CLOCKWORK = Path(__file__).resolve().parent.parent / "docs" / "clockwork.json"
+CLOCKWORK = Path(__file__).resolve().parent.parent / "docs" / "benchmarks" / "clockwork.json"
 Pictures = Callable[[], Iterator[np.ndarray]]
 
 

@@ -1,7 +1,7 @@
 """Real TensorRT-RTX plans, compiled on this CPU: what the compiler makes of whole networks, in each precision.
 
     python benchmarks/rtx_plans.py --files out/rtx
-    python benchmarks/rtx_plans.py --files out/rtx --out docs
+    python benchmarks/rtx_plans.py --files out/rtx --out docs/benchmarks
 
 The first makes the ONNX files (minutes), the second compiles what is there (seconds, on an idle machine), and
 writes tensorrt.json and its table into tensorrt.md. Two networks have published widths and random weights: which
@@ -155,7 +155,7 @@ def write_table(page: Path, record: dict[str, Any]) -> None:
         " | convolutions expanded | plan, MB | build, s |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    command = "python benchmarks/rtx_plans.py --files out/rtx --out docs"
+    command = "python benchmarks/rtx_plans.py --files out/rtx --out docs/benchmarks"
     told = f"`{command}` with {record['runtime']} for SM 8.6; build time on one {record['device']}."
     table = "\n".join([*head, *(line(row) for row in record["rows"]), "", told, ""])
     text = page.read_text(encoding="utf-8")

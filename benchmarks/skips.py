@@ -1,6 +1,6 @@
 """The paper's finding on this project's own data: what each skip is worth, as table and picture.
 
-    python benchmarks/skips.py --data camvid:camvid#val --out docs 32s.safetensors 16s.safetensors 8s.safetensors
+    python benchmarks/skips.py --data camvid:camvid#val 32s.safetensors 16s.safetensors 8s.safetensors
 
 Writes skips.json (the four metrics, trimap mIoU and class IUs of each checkpoint) and skips.png: one crop
 of a synthetic street, which is ours to show, with its labels and what each network makes of it.
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+", type=Path, help="trained alike, coarsest first")
     parser.add_argument("--data", required=True, help="labelled set, such as camvid:DIR#val")
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--out", type=Path, default=Path("docs/explanation"))
     given = parser.parse_args()
     data, street = dataset_from_name(given.data), dataset_from_name(STREET).items[NUMBER]
     rows, panels = [], [(f"street, {CROP[0].stop - CROP[0].start} pixels high", street.image())]

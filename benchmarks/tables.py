@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and of the benchmarks shelf from the records that they name.
+"""Writes the tables of README.md, docs/ and benchmarks/ from the records that they name.
 
     python benchmarks/tables.py
 
@@ -22,11 +22,18 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
     ROOT / "README.md",
     ROOT / "benchmarks" / "README.md",
-    ROOT / "benchmarks" / "METHOD.md",
-    ROOT / "docs" / "int8.md",
-    ROOT / "docs" / "interop.md",
-    ROOT / "docs" / "sweep.md",
+    ROOT / "docs" / "explanation" / "gate.md",
+    ROOT / "docs" / "benchmarks" / "int8.md",
+    ROOT / "docs" / "benchmarks" / "interop.md",
+    ROOT / "docs" / "benchmarks" / "sweep.md",
 )
+CHANGES = {
+    "nothing": "none",
+    "slower, %": "slower by {size} %",
+    "mIoU lost, points": "mIoU lower by {size} points",
+    "size_mb, x": "file {size} times as large",
+    "peak_rss_mb, x": "memory {size} times as large",
+}
 METHODS = ("minmax", "entropy", "percentile", "mse")
 RESULTS = ROOT / "benchmarks" / "results"
 PLACE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -108,7 +115,7 @@ def sweep_table(record: Record) -> list[str]:
 
 
 def _time_of(row: RecordRow | None) -> str:
-    """Bold on the front."""
+    """Bold on the Pareto front."""
     if row is None:
         return "-"
     time_ms = f"{row.latency_ms.p50:.1f}"
@@ -121,32 +128,32 @@ def _miou_of(row: RecordRow | None) -> str:
 
 def again_table(summary: Mapping[str, Any]) -> list[str]:
     """How far two runs of one suite differ."""
-    lines = ["| | rows | half of them within | nine in ten within | all within |", "|---|---|---|---|---|"]
+    lines = ["| | rows | half within | 90 % within | all within |", "|---|---|---|---|---|"]
     for what, count, away in (
         ("p50, ms", "rows", "p50_away"),
-        ("in units of the yardstick", "judged", "ratio_away"),
+        ("relative to the reference workload", "judged", "ratio_away"),
     ):
         if summary[away]:
             lines.append(f"| {what} | {summary[count]} | {' | '.join(f'{value:.1f} %' for value in summary[away])} |")
-    told = f"mIoU is the same in {summary['same_miou']} of {summary['rows']} rows."
+    summary_line = f"mIoU is the same in {summary['same_miou']} of {summary['rows']} rows."
     if summary["judged"]:
-        told += (
-            f" The noise stated, half of a row's 95 % interval, is {summary['noise']:.1f} % in the median;"
-            f" {summary['intervals_holding_1']} of {summary['judged']} intervals hold 1."
+        summary_line += (
+            f" Half of a row's 95 % interval is {summary['noise']:.1f} % in the median;"
+            f" {summary['intervals_holding_1']} of {summary['judged']} intervals contain 1."
         )
-    return [*lines, "", told]
+    return [*lines, "", summary_line]
 
 
 def trial_table(trial: Mapping[str, Any]) -> list[str]:
-    """What was planted, how often, and what the gate said."""
+    """Each change that was made on purpose, how often, and the gate's verdicts."""
     counts: dict[tuple[str, float], list[str]] = {}
     for each in trial["trials"]:
         counts.setdefault((each["planted"], each["size"]), []).append(each["verdict"])
-    lines = ["| planted | runs | pass | undecidable | fail |", "|---|---|---|---|---|"]
+    lines = ["| change | runs | pass | undecidable | fail |", "|---|---|---|---|---|"]
     for (what, size), verdicts in counts.items():
-        told = (str(verdicts.count(verdict) or "") for verdict in ("pass", "undecidable", "fail"))
-        name = what if what in ("nothing", "a class lost") else f"{what} {size:g}"
-        lines.append(f"| {name} | {len(verdicts)} | {' | '.join(told)} |")
+        counts_of = (str(verdicts.count(verdict) or "") for verdict in ("pass", "undecidable", "fail"))
+        name = CHANGES.get(what, what).format(size=f"{size:g}")
+        lines.append(f"| {name} | {len(verdicts)} | {' | '.join(counts_of)} |")
     return lines
 
 
@@ -267,7 +274,7 @@ def results() -> list[tuple[str, Record]]:
 
 
 def device_table(records: Sequence[tuple[str, Record]]) -> list[str]:
-    """A line for each row on the front of each device's record."""
+    """A line for each Pareto row of each device's record."""
     if not records:
         return ["*No other device has been measured yet.*"]
     lines = ["| device | data | network | precision | engine | p50 ms | mIoU | record |", "|---" * 8 + "|"]

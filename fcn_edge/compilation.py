@@ -105,7 +105,7 @@ def _device(target: str, options: PlanOptions, gpu: Gpu | None) -> dict[str, Any
 
 
 def execution_of(precision: str) -> Execution:
-    """What the float parts of an engine of that --precision compute in."""
+    """What the float parts of an engine of that precision compute in."""
     if precision == "bf16":
         return "bf16"
     return "f16" if precision.endswith("fp16") else "f32"

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 from fcn_edge.data import DataLike, Dataset, Item, open_dataset
-from fcn_edge.data.base import PairOnDisk, sha256_of_pixels
+from fcn_edge.data.base import FilePair, sha256_of_pixels
 from fcn_edge.data.notes import Notes
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Result, Style, Times
 from fcn_edge.metrics import ImageScore, Scores, confusion_from_maps, scores_from_confusion, sparse_cells
 from fcn_edge.progress import SILENT, Progress
-from fcn_edge.spec import difference_of_classes
+from fcn_edge.spec import require_same_classes
 from fcn_edge.streaming.capture import Capture
 from fcn_edge.streaming.pipeline import segmented
 from fcn_edge.streaming.sources import source_from_dataset
@@ -118,7 +118,9 @@ def evaluate(
             print(evaluate(net, "camvid:camvid#val").scores.miou)
     """
     dataset = open_dataset(data, classes=net.spec.classes, palette=net.spec.palette)
-    require_same_classes(net, dataset)
+    require_same_classes(dataset.name, dataset.classes, net.spec.name, net.spec.classes)
+    if limit is not None and limit < 1:
+        raise BadInput(f"`limit` is {limit} images; at least 1 is possible")
     total = min(len(dataset.items), limit or len(dataset.items))
     tally = _Tally(net.spec.num_classes, trimap)
     skipped = list[str]()
@@ -218,7 +220,7 @@ def require_fit_labels(dataset: Dataset) -> None:
     """
     for index in range(len(dataset.items)):
         item = dataset.items[index]
-        if isinstance(item, PairOnDisk) and not _has_labels(item):
+        if isinstance(item, FilePair) and not _has_labels(item):
             _unreadable(dataset, index, index + 1)
 
 
@@ -228,13 +230,6 @@ def _has_labels(item: Item) -> bool:
     except BadInput:
         return False
     return True
-
-
-def require_same_classes(engine: Engine, dataset: Dataset) -> None:
-    """Raises BadInput where names or order of the classes differ."""
-    found = difference_of_classes(dataset.name, dataset.classes, engine.spec.name, engine.spec.classes)
-    if found:
-        raise BadInput(found)
 
 
 class _Reports:

@@ -209,7 +209,7 @@ def scored_model_from_json(name: str) -> ScoredModel:
     facts = _row(saved["rows"], row, name) if isinstance(saved.get("rows"), list) else saved
     found = facts.get("scores") if isinstance(facts, dict) else None
     if not isinstance(found, dict) or "images" not in found:
-        raise BadInput(f"{name}: holds no scores of single images; write it with evaluate --json, or with bench")
+        raise BadInput(f"{name}: holds no scores of single images; expected the JSON of evaluate or a record of bench")
     if not isinstance(found["images"], list):
         raise BadInput(f"{name}: expected a list of images, found {type(found['images']).__name__}")
     scores = from_mapping(Scores, {key: value for key, value in found.items() if key != "images"}, name)

@@ -246,7 +246,7 @@ def _paired(images: Sequence[ImageScore], others: Sequence[ImageScore], num_clas
     if ours != theirs:
         raise BadInput(
             f"this run scored {len(images)} images, the other {len(others)}, and {(ours & theirs).total()} of them are"
-            " the same: compare runs on the same images, with the same --data and --limit"
+            " the same: compare runs on the same images, with the same `data` and `limit`"
         )
     waiting: dict[_Pair, deque[ImageScore]] = defaultdict(deque)
     for image in others:

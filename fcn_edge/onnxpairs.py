@@ -1,7 +1,8 @@
 """Q/DQ pairs of uint8: with zero point 128 where OpenVINO needs them, none at all where TensorRT reads the file.
 
 OpenVINO (2026.4.1) rounds to whole numbers where a Concat is quantized to int8 with zero point 0 and
-127 * scale > 0.5. uint8 with zero point 128 is the same arithmetic and right at every scale: docs/openvino-concat.md.
+127 * scale > 0.5. uint8 with zero point 128 is the same arithmetic and right at every scale:
+docs/benchmarks/openvino-concat.md.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ PASSED = UPSAMPLING | {
     "Squeeze",
     "Transpose",
 }
-NOTHING_TO_REST = "so no part of it can run less often; run it with --schedule every"
+NOTHING_TO_REST = 'so no part of it can run less often; run it with `schedule="every"`'
 
 
 @dataclass(frozen=True)

@@ -111,11 +111,12 @@ def marked_jpeg(data: bytes) -> bytes:
 
 
 def _paths_of(source: Path | str) -> Iterator[Path]:
-    """What exists of a path, a glob or a data set KIND:PATH#SPLIT."""
+    """What exists of a path, a glob or a data set KIND:PATH#SPLIT, also of one of two paths, FILE.json,IMAGES."""
     text = str(source).removeprefix("file://")
     if "://" in text or text.startswith("gst:"):
         return
-    for name in (text, re.sub(r"\A\w+:", "", text).partition("#")[0]):
+    path = re.sub(r"\A\w+:", "", text).partition("#")[0]
+    for name in (text, path, *path.split(",")[: 2 if "," in path else 0]):
         if name and os.path.exists(name):
             yield Path(name)
         elif any(letter in name for letter in "*?["):

@@ -1,4 +1,4 @@
-"""When each stage of a network runs over the frames of a video: the words after `--schedule`.
+"""When each stage of a network runs over the frames of a video: the text of a `schedule`.
 
 `every` · `fixed:K` · `fixed:1,2,4` · `adaptive:T`; `/still` behind one of them leaves old scores where they are.
 """

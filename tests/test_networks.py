@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 
 from fcn_edge.build import BuildOptions, build_engine
-from fcn_edge.comparison import compare_artefacts
+from fcn_edge.comparison import compare
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.evaluation import evaluate
@@ -163,7 +163,7 @@ def test_openvino_draws_the_class_map_of_the_original_file(network, contract, la
 
 
 def test_int8_file_that_is_wrong_is_told_from_its_float_sibling(contract):
-    found = compare_artefacts(contract(TWIN), contract(BROKEN), images=f"camvid:{CAMVID}#val", count=1)
+    found = compare(contract(TWIN), contract(BROKEN), images=f"camvid:{CAMVID}#val", count=1)
     assert found.first == "network" and "/encoder/level1/conv/Conv" in found.verdict
     assert found.agreement < 0.8 and found.b["precision"] == "int8"
 

@@ -82,12 +82,24 @@ def test_folder_that_is_replaced_holds_no_input(tmp_path):
         require_apart([tmp_path / "engine"], [tmp_path / source])  # files are only added there
 
 
-@pytest.mark.parametrize("source", ["camvid:{}#val", "folder:{}", "{}", "file://{}", "{}/*", "{}/a.png"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "camvid:{}#val",
+        "folder:{}",
+        "{}",
+        "coco:{}/a.json,{}",
+        "coco:none.json,{}#overlap=later",
+        "file://{}",
+        "{}/*",
+        "{}/a.png",
+    ],
+)
 def test_inputs_are_found_in_every_way_to_name_them(tmp_path, source):
     (tmp_path / "a.png").touch()
-    is_folder = source.endswith(("{}", "#val"))
+    is_folder = source.endswith(("{}", "#val", "#overlap=later"))
     with refused(BadInput, "read"):
-        require_apart([tmp_path if is_folder else tmp_path / "a.png"], [source.format(tmp_path)])
+        require_apart([tmp_path if is_folder else tmp_path / "a.png"], [source.replace("{}", str(tmp_path))])
 
 
 def test_address_is_no_file():

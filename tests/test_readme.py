@@ -14,9 +14,12 @@ from fcn_edge.cli import app, register_verbs
 
 register_verbs()
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("", "docs", "export", "calib", "benchmarks", "fcn_edge/zoo")
+FOLDERS = ("", "export", "calib", "benchmarks", "fcn_edge/zoo")
 DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
+LONGEST_README = 120  # lines
 SHELL_BLOCK = re.compile(r"^```(?:console|sh|bash|shell)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+VARIABLES = re.compile(r"^(?:[A-Z_]+=\S* )+")  # set for one command
 INDENTED = re.compile(r"^ {4}(fcn-edge .*)$", re.MULTILINE)
 INLINE = re.compile(r"`(fcn-edge(?: [^`]*)?)`")
 
@@ -25,7 +28,7 @@ def shown_commands(text: str) -> Iterator[str]:
     """Whole command lines of fenced shell blocks and of indented code, continued lines joined."""
     joined = text.replace("\\\n", " ")
     for block in SHELL_BLOCK.findall(joined):
-        lines = (line.strip().removeprefix("$ ") for line in block.splitlines())
+        lines = (VARIABLES.sub("", line.strip().removeprefix("$ ")) for line in block.splitlines())
         yield from (line for line in lines if line.startswith("fcn-edge"))
     yield from INDENTED.findall(joined)
 
@@ -38,6 +41,8 @@ def words_of(line: str) -> list[str]:
 def check(words: list[str]) -> None:
     """Parse as the program would, and run nothing. Raises what the program answers wrong words with."""
     name, *rest = words
+    if "--config" in rest:  # read at once; tests/docs/test_commands.py runs these
+        del rest[rest.index("--config") : rest.index("--config") + 2]
     typer.main.get_command(app).commands[name].make_context(name, rest)
 
 
@@ -71,9 +76,13 @@ def test_verbs_and_options_in_running_text_exist(path):
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known | {"--help"}, line
 
 
-def test_every_verb_is_in_the_readme():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_verb_is_in_the_documents():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     assert [name for name in typer.main.get_command(app).commands if f"fcn-edge {name}" not in text] == []
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= LONGEST_README
 
 
 @pytest.mark.slow
@@ -99,6 +108,7 @@ def test_command_that_does_not_exist_would_be_found(line):
     [
         ("```sh\nfcn-edge run \\\n  --source 0\n```", ["fcn-edge run    --source 0"]),
         ("```console\n$ fcn-edge doctor\nok\n```", ["fcn-edge doctor"]),
+        ("```sh\nCUDA_VISIBLE_DEVICES=0 fcn-edge run &\n```", ["fcn-edge run &"]),
         ("```python\nfcn-edge run\n```", []),
         ("text\n\n    fcn-edge models\n", ["fcn-edge models"]),
     ],

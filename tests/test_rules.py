@@ -67,6 +67,7 @@ HOMES = {
     "typer": ("cli",),
     "av": ("streaming.sinks.video", "streaming.sources.tracks"),
     "ray": ("cluster",),
+    "yaml": ("data.yolo",),
 }
 # Import name -> the extra that brings it. A module that needs one fails by this name where it is missing.
 EXTRAS = {
@@ -83,12 +84,14 @@ EXTRAS = {
     "tensorrt": "gpu",
     "tensorrt_rtx": "rtx",
     "torch": "train",
+    "yaml": "formats",
 }
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "cuda": "cuda-python",
     "cv2": "opencv-python",
     "tensorrt_rtx": "tensorrt-rtx-cu12",
+    "yaml": "pyyaml",
 }
 NOT_FOR_THE_GATE = {"cv2", "torch", "fcn_edge.engines", "fcn_edge.data", "fcn_edge.models", "fcn_edge.streaming"}
 

@@ -128,7 +128,7 @@ def test_trial_of_the_gate_went_as_it_must():
 
 
 def test_sweep_has_every_network_size_and_precision_and_came_out_the_same_again():
-    """What the committed sweep holds; the command that makes it anew stands in docs/sweep.md."""
+    """What the committed sweep holds; the command that makes it anew stands in docs/benchmarks/sweep.md."""
     first = Record.from_file(ROOT / "benchmarks/records/sweep.amd-epyc-2c.json.xz")
     require_plausible(first, "the sweep")
     rows = [(row.model, row.height, row.label, row.target) for row in first.rows]

@@ -68,11 +68,13 @@ def bench(
         suite: name on the benchmarks shelf, TOML file or value; other arguments override what it says.
         calib: images or table from which INT8 of each fp32 file is made and measured too.
         allow_overlap: calibration images may be in `data`; mIoU is then optimistic.
-        target, precision: only these; None for all that run here.
+        target: only these; None for all that run here.
+        precision: only these; None for all that run here.
         schedule: also by these, on data that is a video.
         size: (height, width) or "HxW" that checkpoints are exported at.
         files: folder that keeps exported and INT8 files, and whose files are used again; None for temporary ones.
-        spec: TOML of models that are ONNX files made elsewhere. recipe: network of plain state dicts.
+        spec: TOML of models that are ONNX files made elsewhere.
+        recipe: network of plain state dicts.
         options: rounds, frames, threads; None for those of the suite (`bench_options`).
         out: folder for record.json, .csv, .md, .html and .png; a run that was cut short goes on from its finished
             rows there. None writes nothing.

@@ -23,7 +23,15 @@ from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError
 from fcn_edge.redaction import redacted
 
 INTERRUPTED = 130  # the shells' convention: 128 + SIGINT
-EXTRAS = {"av": "cpu", "cv2": "cpu", "PIL": "cpu", "openvino": "cpu", "onnxruntime": "cpu", "torch": "train"}
+EXTRAS = {
+    "PIL": "cpu",
+    "av": "cpu",
+    "cv2": "cpu",
+    "onnxruntime": "cpu",
+    "openvino": "cpu",
+    "torch": "train",
+    "yaml": "formats",
+}
 VERBS = (  # in the order of --help; each is a module of this package
     "build-engine",
     "run",

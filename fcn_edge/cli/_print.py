@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fcn_edge.cli._command_lines import with_command_lines
 from fcn_edge.redaction import redacted
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ def with_option_names(text: str) -> str:
     """A message of the library with the options of this verb in place of arguments in backticks.
 
     `max_miou_drop` becomes --max-miou-drop, `target="openvino"` becomes --target openvino, and an argument
-    such as `model` becomes MODEL. Backticks around anything else stay.
+    such as `model` becomes MODEL; a call of a function that is a verb becomes a command line. Backticks around
+    anything else stay.
     """
-    return ARGUMENT.sub(_option_from_argument, text)
+    return ARGUMENT.sub(_option_from_argument, with_command_lines(text))
 
 
 def _option_from_argument(match: re.Match[str]) -> str:

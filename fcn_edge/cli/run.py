@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,6 +24,7 @@ from fcn_edge.cli._options import (
     ThreadsOption,
 )
 from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words, warn
+from fcn_edge.errors import BadInput, SourceLost
 
 if TYPE_CHECKING:
     from fcn_edge.streaming.summary import Summary
@@ -38,7 +37,7 @@ def run(
         list[str] | None,
         typer.Option("--source", help="Camera number, video, folder, URL or synthetic:… (repeatable) [0]."),
     ] = None,
-    sink: Annotated[
+    sinks: Annotated[
         list[str] | None,
         typer.Option(
             "--sink", help="Output such as out.mp4, masks/ or http://127.0.0.1:8080 (repeatable) [display://0]."
@@ -57,21 +56,21 @@ def run(
     retries: Annotated[
         int | None, typer.Option("--retries", min=0, help="Consecutive attempts to reopen a live source [unlimited].")
     ] = None,
-    silence: Annotated[
+    silent_s: Annotated[
         float, typer.Option("--silence", min=0.1, help="Seconds without a frame before a live source is reopened.")
     ] = 3.0,
-    await_: Annotated[bool, typer.Option("--await", help="Wait for live sources that cannot be opened yet.")] = False,
+    awaited: Annotated[bool, typer.Option("--await", help="Wait for live sources that cannot be opened yet.")] = False,
     opacity: Annotated[
         float, typer.Option("--opacity", min=0, max=1, help="Opacity of the class colours, 0 to 1.")
     ] = 0.5,
-    ignore_class: Annotated[
+    hidden_classes: Annotated[
         list[str] | None, typer.Option("--ignore-class", help="Class that is neither drawn nor counted (repeatable).")
     ] = None,
-    roi: Annotated[
+    regions: Annotated[
         list[str] | None,
         typer.Option("--roi", help="Region NAME=x,y x,y x,y in shares of width and height, 0 to 1 (repeatable)."),
     ] = None,
-    event: Annotated[
+    rules: Annotated[
         list[str] | None, typer.Option("--event", help="Event rule such as 'car in NAME > 20% for 2s' (repeatable).")
     ] = None,
     events: Annotated[Path | None, typer.Option("--events", help="File for events as JSON lines [stderr].")] = None,
@@ -85,7 +84,10 @@ def run(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", is_eager=True, callback=take_config, help="TOML file with these options (docs/running.md)."
+            "--config",
+            is_eager=True,
+            callback=take_config,
+            help="TOML file with these options.",
         ),
     ] = None,
     log: Annotated[Path | None, typer.Option("--log", help="Log file with states and figures, at most 16 MB.")] = None,
@@ -94,7 +96,7 @@ def run(
     """Segment cameras, videos or folders into sinks.
 
     Several sources share one engine. Each has its own output files: out.mp4 becomes out-0.mp4, out-1.mp4, and
-    masks/ becomes masks/0/, masks/1/. Only files that fcn-edge wrote are replaced (docs/running.md).
+    masks/ becomes masks/0/, masks/1/. Only files that fcn-edge wrote are replaced (docs/reference/files.md).
 
     Ctrl-C and SIGTERM end a run cleanly: sinks are closed, the summary is printed, the exit code is 0. If a
     sink cannot be written, the run ends with exit code 2.
@@ -116,98 +118,43 @@ def run(
       fcn-edge run --source 0 --sink http://127.0.0.1:8080 --event 'car>20%@2s'
       fcn-edge run --source 'archive/*.mp4' --sink masks/ --sink out.mp4 --cluster ray
     """
-    from fcn_edge import streaming
-    from fcn_edge.engines import EngineOptions, open_engine
-    from fcn_edge.engines.packaged import fastest_packaged
-    from fcn_edge.errors import BadInput, SourceLost
-    from fcn_edge.exporting.runnable import runnable_file
-    from fcn_edge.frame import Style
+    from fcn_edge.engines import EngineOptions
+    from fcn_edge.model_run import Streams, ViewOptions, run_model
     from fcn_edge.outputs import require_apart
     from fcn_edge.schema import to_mapping
-    from fcn_edge.spec import class_index
-    from fcn_edge.streaming.capture import policy_for
-    from fcn_edge.streaming.pipeline import frames_in_flight
-    from fcn_edge.streaming.regions import region_from_text, require_distinct, rule_from_text
-    from fcn_edge.streaming.sinks import SinkOptions, paths_of_sinks
-    from fcn_edge.streaming.sources import Patience, recordings_of, source_from_uri
+    from fcn_edge.streaming.sources import Patience
 
-    patience = Patience(silence, retries, await_)
-    uris, addresses = sink or ["display://0"], source or ["0"]
-    if cluster:
-        _require_files_of_recordings(uris, policy, event, events)
-        addresses = [recording for uri in addresses for recording in recordings_of(uri)]
-    written = [path for path in (log, events, *paths_of_sinks(uris)) if path is not None]
-    require_apart(written, [model, spec, config, *addresses])
-    with logged(log) as note, ExitStack() as ends:
-        options = EngineOptions(
-            execution,
-            threads or (1 if cluster else None),
-            provider=provider,
-            schedule=schedule,
-            allow_host_code=allow_host_code,
+    streams = Streams(source or (), sinks or (), policy, limit, Patience(silent_s, retries, awaited))
+    view = ViewOptions(legend, opacity, hidden_classes or (), regions or (), rules or (), events, log is not None)
+    written = [path for path in (log, events, *streams.paths()) if path is not None]
+    require_apart(written, [model, spec, config, *streams.addresses])
+    with logged(log) as note, progress_bar() as progress:
+        summary = run_model(
+            model,
+            streams=streams,
+            view=view,
+            target=target,
+            options=EngineOptions(
+                execution, threads, provider=provider, schedule=schedule, allow_host_code=allow_host_code
+            ),
+            spec=spec,
+            recipe=recipe,
+            cluster=cluster,
+            progress=progress,
+            warn=warn,
         )
-        model, options = fastest_packaged(model, target, options)
-        path = ends.enter_context(runnable_file(model, spec=spec, recipe=recipe, warn=warn))
-        sources = [ends.enter_context(source_from_uri(uri, patience)) for uri in addresses]
-        if cluster and (live := [one.uri for one in sources if one.is_live]):
-            raise BadInput(f"--cluster ray takes recordings; {', '.join(live)} is live and runs on one machine only")
-        in_flight = frames_in_flight(sources, [policy_for(one, policy) for one in sources])
-        options = replace(options, in_flight=in_flight)
-        engine = ends.enter_context(open_engine(path, target=target, options=options))
-        style = Style(opacity, hidden_classes=tuple(class_index(engine.spec, name) for name in ignore_class or ()))
-        regions = tuple(region_from_text(text) for text in roi or ())
-        require_distinct(regions)
-        rules = tuple(rule_from_text(text, engine.spec, regions) for text in event or ())
-        read = (*(file for one in sources for file in one.files), path)
-        drawn = SinkOptions(legend, style, regions, rules, events, log is not None and cluster is None, read)
-        if cluster:
-            from fcn_edge.cluster import run_on_ray
-
-            progress = ends.enter_context(progress_bar())
-            summary = run_on_ray(
-                path,
-                addresses,
-                uris,
-                target=engine.target,
-                options=options,
-                drawn=drawn,
-                limit=limit,
-                progress=progress,
-            )
-        else:
-            summary = streaming.run(
-                engine,
-                source=sources,
-                sinks=uris,
-                policy=policy,
-                limit=limit,
-                style=style,
-                options=drawn,
-                progress=ends.enter_context(progress_bar()),
-            )
         for text in filter(None, (*summary.outputs, *summary.notes, summary.failed, summary.lost)):
             note(text)
     emit(to_mapping(summary), as_json=json, human=lambda: _print_summary(summary))
-    if summary.failed:
-        say(f"fcn-edge: {summary.failed}")
-        raise typer.Exit(BadInput.exit_code)
-    if summary.lost:
-        say(f"fcn-edge: {summary.lost}")
-        raise typer.Exit(SourceLost.exit_code)
+    _exit_by(summary)
 
 
-def _require_files_of_recordings(
-    sinks: list[str], policy: Policy | None, event: list[str] | None, events: Path | None
-) -> None:
-    """Raises BadInput where something was asked that no cluster can do."""
-    from fcn_edge.errors import BadInput
-    from fcn_edge.redaction import redacted
-
-    unfit = [redacted(uri) for uri in sinks if uri.startswith(("display://", "http://"))]
-    unfit += ["--policy newest"] * (policy == "newest") + ["--event"] * bool(event) + ["--events"] * bool(events)
-    if unfit:
-        known = "--sink may be a FOLDER/, FILE.mp4, FILE.mkv, FILE.jsonl or null:"
-        raise BadInput(f"--cluster ray writes files of recordings, and nothing for {', '.join(unfit)}; {known}")
+def _exit_by(summary: Summary) -> None:
+    """Exit code 2 where a sink failed, 4 where a source was lost."""
+    for text, error in ((summary.failed, BadInput), (summary.lost, SourceLost)):
+        if text:
+            say(f"fcn-edge: {text}")
+            raise typer.Exit(error.exit_code)
 
 
 def _print_summary(summary: Summary) -> None:

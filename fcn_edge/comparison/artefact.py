@@ -15,10 +15,9 @@ import numpy as np
 from fcn_edge.comparison.graph import held_model, layer_tensors, network_input
 from fcn_edge.engines import Engine, model_path, open_engine, require_package
 from fcn_edge.engines.ort import Taps
-from fcn_edge.errors import BadInput
 from fcn_edge.exporting import contract_file
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
-from fcn_edge.spec import ModelSpec, difference_of_classes
+from fcn_edge.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,3 @@ def _artefact(name: str, path: Path, file: Path, engine: Engine | None) -> Artef
     precision = contract.quantization.precision
     execution = engine.execution if engine else "f32"
     return Artefact(name, path, contract.spec, model, network_input(model, str(path)), engine, precision, execution)
-
-
-def require_same_classes(a: Artefact, b: Artefact) -> None:
-    """Raises BadInput where the two do not tell the same classes apart, in the same order."""
-    found = difference_of_classes(f"A ({a.spec.name})", a.spec.classes, f"B ({b.spec.name})", b.spec.classes)
-    if found:
-        raise BadInput(f"{found}; networks of other classes cannot be compared")

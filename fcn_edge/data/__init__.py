@@ -1,18 +1,19 @@
 """Labelled data sets, named `KIND:PATH#SPLIT` on the command line.
 
-`camvid:DIR#val`, `voc:DIR#val`, `cityscapes:DIR#val`, `folder:DIR`,
-`synthetic:street,seed=1,images=64,size=360x480`. Neighbouring frames of a drive are alike, so a
-split can leave one out, or be that one alone: `camvid:DIR#train,without=0006R0` and `,only=0006R0`.
+`camvid:DIR#val`, `voc:DIR#val`, `cityscapes:DIR#val`, `ade20k:DIR#val`, `folder:DIR`, `colours:DIR`,
+`synthetic:street,seed=1,images=64,size=360x480`; of labelling tools `coco:FILE.json,IMAGES`, `labelme:DIR`, `cvat:DIR`,
+`roboflow:DIR#train`, `yolo:data.yaml#train`. A part of a set: a drive (`#train,only=0006R0`, `,without=0006R0`), a
+list (`#list=FILE.txt`) or a share (`#train=0.8,seed=1,by=sequence`, the rest being `#val=0.2,seed=1,by=sequence`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from fcn_edge.data.base import Dataset, Item
+from fcn_edge.data.names import KINDS, dataset_from_name, is_dataset_name
 from fcn_edge.errors import BadInput
 from fcn_edge.schema import nearest
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "KINDS",
     "ClassSet",
     "DataLike",
     "Dataset",
@@ -32,8 +34,7 @@ __all__ = [
 
 DataLike: TypeAlias = "str | Path | Dataset | Iterable[tuple[np.ndarray, np.ndarray]]"
 
-CLASS_SETS = ("camvid", "voc", "cityscapes", "person")
-KINDS = ("camvid", "voc", "cityscapes", "folder", "synthetic")
+CLASS_SETS = ("camvid", "voc", "cityscapes", "ade20k", "person")
 
 
 class ClassSet(NamedTuple):
@@ -54,6 +55,11 @@ def class_set(name: str, *, of: str = "") -> ClassSet:
         return ClassSet(("background", "person"), ((0, 0, 0), (192, 128, 128)), voc.IGNORE)
     if name == "voc":
         return ClassSet(voc.CLASSES, voc.voc_palette(), voc.IGNORE)
+    if name == "ade20k":
+        from fcn_edge.data.ade20k import ade20k_classes
+
+        names, palette, _ignored = ade20k_classes()
+        return ClassSet(names, palette, voc.IGNORE)
     source = camvid if name == "camvid" else cityscapes
     return ClassSet(source.CLASSES, source.PALETTE, source.IGNORE)
 
@@ -91,56 +97,3 @@ def open_dataset(
     from fcn_edge.data.arrays import dataset_from_pairs
 
     return dataset_from_pairs(data, classes=classes, palette=palette, ignore_index=ignore_index)
-
-
-def is_dataset_name(text: str) -> bool:
-    """Whether `text` begins with a known kind and a colon."""
-    return text.partition(":")[0] in KINDS and ":" in text
-
-
-def dataset_from_name(text: str) -> Dataset:
-    """Open a data set by name; its pairing is checked, its images are read when asked for.
-
-    Raises:
-        BadInput: unknown kind, missing folder or split, an image without labels.
-    """
-    kind, colon, rest = text.partition(":")
-    if not colon or kind not in KINDS:
-        raise BadInput(f"{text!r}: a data set is named KIND:PATH#SPLIT{nearest(kind, KINDS)}")
-    if kind == "synthetic":
-        from fcn_edge.data.synthetic import synthetic_from_options
-
-        return synthetic_from_options(rest)
-    path, _, split = rest.partition("#")
-    if not path:
-        raise BadInput(f"{text!r}: no folder given; a data set is named {kind}:DIR#SPLIT")
-    return _open_folder(kind, path, split)
-
-
-def _open_folder(kind: str, path: str, split: str) -> Dataset:
-    from importlib import import_module
-
-    folder = Path(path)
-    if not folder.is_dir():
-        raise BadInput(f"{kind}:{path}: no such folder")
-    opener = import_module(f"fcn_edge.data.{kind}").open_split
-    name, *options = split.split(",")
-    dataset: Dataset = opener(folder, name)
-    for option in options:
-        dataset = _of_sequence(dataset, option)
-    return dataset
-
-
-def _of_sequence(dataset: Dataset, option: str) -> Dataset:
-    """The items of one sequence (`only=NAME`), or of all others (`without=NAME`)."""
-    word, _, sequence = option.partition("=")
-    if word not in ("only", "without"):
-        raise BadInput(f"{dataset.name},{option}: expected only=SEQUENCE or without=SEQUENCE")
-    items = [dataset.items[number] for number in range(len(dataset.items))]
-    known = {item.sequence for item in items}
-    if sequence not in known:
-        raise BadInput(f"{dataset.name},{option}: no such sequence{nearest(sequence, sorted(known))}")
-    kept = [item for item in items if (item.sequence == sequence) == (word == "only")]
-    if not kept:
-        raise BadInput(f"{dataset.name},{option}: leaves no image; {sequence} is its only sequence")
-    return replace(dataset, name=f"{dataset.name},{option}", items=kept)

@@ -97,27 +97,51 @@ def turned_labels(samples: Samples, label_path: Path, image_path: Path) -> tuple
         BadInput: another size, or labels without a tag that have both sizes, so that either could be meant.
     """
     with naming(image_path):
-        data = bytes_of_file(image_path)
-        header = header_from_bytes(data)
-        stored = stored_size(data, header)
-    seen = stored[::-1] if swaps_sides(header.orientation) else stored
+        layout = layout_from_bytes(bytes_of_file(image_path))
+    return placed_labels(samples, label_path, layout, image_path.name)
+
+
+class Layout(NamedTuple):
+    """Where labels lie: a picture's size (height, width) as stored, and its orientation, None without a tag."""
+
+    stored: tuple[int, int]
+    orientation: int | None
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Height and width of the upright picture."""
+        return self.stored[::-1] if swaps_sides(self.orientation) else self.stored
+
+
+def layout_from_bytes(data: bytes) -> Layout:
+    """Of an encoded picture; decoded only where its header does not tell the size. Raises BadInput."""
+    header = header_from_bytes(data)
+    return Layout(stored_size(data, header), header.orientation)
+
+
+def placed_labels(samples: Samples, label_path: Path, layout: Layout, image_name: str) -> tuple[np.ndarray, str]:
+    """See `turned_labels`."""
+    stored, seen = layout.stored, layout.upright
     values, orientation, what = samples.values, samples.orientation, TURNED
-    is_turned = header.orientation not in (None, 1)
+    is_turned = layout.orientation not in (None, 1)
     if orientation is None and is_turned and values.shape == stored:
         if stored == seen:
             raise BadInput(
                 f"{label_path}: whether these labels lie on the stored or on the upright pixels cannot be told:"
-                f" {image_path.name} has orientation {header.orientation}, the labels have none, and both sizes are"
+                f" {image_name} has orientation {layout.orientation}, the labels have none, and both sizes are"
                 f" {stored[1]}x{stored[0]}; turn the picture's pixels and remove its tag, or give the labels a tag"
             )
-        orientation, what = header.orientation, TURNED_WITH_PICTURE
+        orientation, what = layout.orientation, TURNED_WITH_PICTURE
     labels = upright(values, orientation)
     if labels.shape != seen:
-        raise BadInput(
-            f"{label_path}: {labels.shape[1]}x{labels.shape[0]} labels for a {seen[1]}x{seen[0]} image;"
-            " a label image has its image's size"
-        )
+        height, width = labels.shape
+        raise BadInput(f"{label_path}: {other_size((height, width), seen)}; a label image has its image's size")
     return labels, "" if orientation in (None, 1) else what
+
+
+def other_size(labels: tuple[int, int], image: tuple[int, int]) -> str:
+    """Such as "640x480 labels for a 320x240 image", from heights and widths."""
+    return f"{labels[1]}x{labels[0]} labels for a {image[1]}x{image[0]} image"
 
 
 @lru_cache(maxsize=8)

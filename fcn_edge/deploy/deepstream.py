@@ -49,7 +49,7 @@ def deepstream_from_onnx(model: Path, out: Path) -> DeepStreamFolder:
         raise BadInput(f"{model}: {precision} has no network-mode in nvinfer; take the fp16 or the int8 file")
     require_signed_pairs(onnx_from_file(model).graph, str(model))
     if out.exists():
-        raise BadInput(f"{out}: exists already; choose another --out, or take it away first")
+        raise BadInput(f"{out}: exists already; choose another `out`, or take it away first")
     mode, suffix = NETWORK_MODES[precision]
     engine = f"model.onnx_b1_gpu0_{suffix}.engine"  # the name that nvinfer gives to what it builds
     planar = planar_from_contract(onnx_from_file(model), spec, str(model))

@@ -28,7 +28,7 @@ def planar_from_contract(model: Any, spec: ModelSpec, where: str) -> Any:
     """
     if spec.dynamic or spec.head.kind == "classes":
         found = "has a free size" if spec.dynamic else "ends in a class map"
-        raise BadInput(f"{where}: {found}; nvinfer needs a fixed size and scores: export it anew with --head scores")
+        raise BadInput(f'{where}: {found}; nvinfer needs a fixed size and scores: export again with `head="scores"`')
     _take_planar_frames(model, spec, where)
     output = model.graph.output[0].name
     if spec.head.kind == "scores":
@@ -87,6 +87,6 @@ def _step(axis: Axis, where: str) -> int:
     if abs(axis.scale - wanted.scale) > _NEAR or abs(axis.offset - wanted.offset) > _NEAR:
         raise BadInput(
             f"{where}: cells lie at {axis.scale:g} * pixel + {axis.offset:g}, which no Resize does: export the"
-            " checkpoint anew with --head logits"
+            ' checkpoint again with `head="logits"`'
         )
     return step

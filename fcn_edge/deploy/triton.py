@@ -56,10 +56,10 @@ def _write(source: Path, onnx: Path, file: str, repository: Path, name: str | No
     spec = contract_from_onnx(onnx).spec
     chosen = spec.name if name is None else name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", chosen):
-        raise BadInput(f"{chosen!r} cannot name a model: give letters, digits, '.', '-' and '_' with --name")
+        raise BadInput(f"{chosen!r} cannot name a model: `name` takes letters, digits, '.', '-' and '_'")
     out = repository / chosen
     if out.exists():
-        raise BadInput(f"{out}: exists already; choose another --name or --out, or take it away first")
+        raise BadInput(f"{out}: exists already; choose another name or folder, or take it away first")
     configuration = _configuration(chosen, PLATFORMS[file], onnx_from_file(onnx), spec)
     with whole_folder(out) as part:
         (part / "1").mkdir()

@@ -23,7 +23,7 @@ TEGRAS = {
     "tegra264": ("Thor", 110),
 }
 JETPACK_PYTHON = "make the environment with JetPack's packages: python3 -m venv --system-site-packages .venv"
-GUIDE = "see docs/jetson.md"
+GUIDE = "see docs/tutorials/jetson.md"
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _known_conflicts(machine: Machine, gpus: list[NvidiaGpu]) -> Iterator[Findin
         yield Finding("known pair", "warning", f"TensorRT {found['tensorrt']} is for no JetPack", JETPACK_PYTHON)
     if gpu.is_jetson and "tensorrt-rtx-cu12" in found:
         words = f"TensorRT-RTX compiles here, but has no kernels for {gpu.sm_words}"
-        yield Finding("known pair", "warning", words, "build with --target tensorrt for this board")
+        yield Finding("known pair", "warning", words, "build for target tensorrt on this board")
     newest = _numbers(gpu.cuda)
     if newest and newest < (13,):
         for name, remedy in (("tensorrt-cu13", "tensorrt-cu12"), ("cuda-bindings", "'cuda-python<13'")):

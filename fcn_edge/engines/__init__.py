@@ -111,7 +111,7 @@ def engine_on_target(model: OnnxModel | Path, target: Target, options: EngineOpt
 def _require_fit(path: Path, target: Target, options: EngineOptions) -> None:
     """Raises BadInput where options, target and kind of file do not go together, BackendMissing without the package."""
     if options.provider != "cpu" and target != "onnxruntime":
-        raise BadInput(f"{path}: provider {options.provider} is one of ONNX Runtime; add --target onnxruntime")
+        raise BadInput(f'{path}: provider {options.provider} is one of ONNX Runtime; pass `target="onnxruntime"`')
     if options.schedule != EVERY and target not in ("openvino", "onnxruntime"):
         raise BadInput(f"schedule {options.schedule}: stages run apart on openvino and onnxruntime, not on {target}")
     if target not in ("tensorrt", "tensorrt-rtx"):  # which say in one error all that is missing
@@ -129,7 +129,7 @@ def _openvino(model: OnnxModel, options: EngineOptions) -> Engine:
     except NotTaken as error:
         if not _is_taken_by_onnxruntime(model):
             raise
-        raise NotTaken(f"{error}; ONNX Runtime takes it: --target onnxruntime") from error
+        raise NotTaken(f'{error}; ONNX Runtime takes it: pass `target="onnxruntime"`') from error
 
 
 def _is_taken_by_onnxruntime(model: OnnxModel) -> bool:
@@ -183,7 +183,7 @@ def _open_directory(path: Path, target: Target | Literal["auto"], options: Engin
     manifest = manifest_of(path)
     built_for: Target = manifest["target"]
     if target not in ("auto", built_for):
-        raise BadInput(f"{path}: built for {built_for}, not {target}; build it anew with --target {target}")
+        raise BadInput(f'{path}: built for {built_for}, not {target}; build it again with `target="{target}"`')
     options = replace(options, execution=options.execution or manifest.get("execution"))
     is_plain = options.provider == "cpu" and options.schedule == EVERY
     if built_for in ("tensorrt", "tensorrt-rtx") and is_plain:

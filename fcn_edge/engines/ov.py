@@ -207,7 +207,7 @@ def _reason(error: Exception) -> str:
 
 def _require_execution(core: Any, execution: Execution) -> None:
     if execution == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise BackendMissing("this CPU has no bf16 instructions; run with --execution f32")
+        raise BackendMissing('this CPU has no bf16 instructions; run with `execution="f32"`')
     if execution not in ("f32", "bf16"):
         raise BadInput(f"OpenVINO on a CPU executes f32 or bf16, not {execution}")
 

@@ -18,7 +18,7 @@ def fastest_packaged(
     """The packaged file and the execution that run fastest, where `model` and `options` leave them open.
 
     That is INT8 for None on a CPU with VNNI, else bf16 where the CPU has it, and both on OpenVINO only. Either is
-    within the interval of fp32 (docs/int8.md). Other models, and what `options` say, stay as they are.
+    within the interval of fp32 (docs/benchmarks/int8.md). Other models, and what `options` say, stay as they are.
     """
     is_openvino = target in ("auto", "openvino") and find_spec(PACKAGES["openvino"][0]) is not None
     if options.execution is not None or options.provider != "cpu" or not is_openvino:

@@ -163,7 +163,7 @@ def _advice(target: Target, options: EngineOptions, judged: Callable[[Target, En
         judged(other, options)
     except FcnEdgeError:
         return ""
-    return f"; {other} computes it as the file says: --target {other}"
+    return f'; {other} computes it as the file says: pass `target="{other}"`'
 
 
 def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) -> Fidelity:

@@ -38,7 +38,9 @@ def gate(
         baseline: the same, or a folder of baselines: that of this suite and the record's device is taken, else the
             first of this suite.
         limits: what a row may lose, or a TOML file of it; None for the defaults of `Limits`.
-        max_miou_drop, max_class_drop: in points; max_latency_ratio: to the baseline. They override those of `limits`.
+        max_miou_drop: in points; overrides that of `limits`.
+        max_class_drop: in points of a class's IoU; overrides that of `limits`.
+        max_latency_ratio: to the baseline; overrides that of `limits`.
         undecided: what a verdict counts as that the records cannot give; None for a verdict of its own.
 
     Returns:

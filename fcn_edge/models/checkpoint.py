@@ -196,7 +196,7 @@ def _read_pickle(path: Path) -> object:
 
 def _header_for_foreign(path: Path, recipe: Recipe | None) -> CheckpointHeader:
     if recipe is None:
-        raise BadInput(f"{path}: says nothing of its network; name it with --recipe (see `fcn-edge models`)")
+        raise BadInput(f"{path}: says nothing of its network; name it with `recipe` (see `fcn-edge models`)")
     return header_from_recipe(recipe, *class_set(recipe.network.classes, of=recipe.name))
 
 
@@ -208,7 +208,7 @@ def _load(network: Segmenter, state: dict[str, Tensor]) -> None:
     except ValueError as error:
         if is_classifier(state):
             raise ValueError(
-                "these are the weights of an ImageNet classifier, not of an FCN; give them to `train --backbone`"
+                "these are the weights of an ImageNet classifier, not of an FCN; pass them to `train` as `backbone`"
             ) from error
         raise ValueError(f"these are not the weights of this network: {error}") from error
     network.load_state_dict(weights, assign=True)

@@ -45,6 +45,6 @@ def weights_for(network: Segmenter, state: Mapping[str, Tensor]) -> Mapping[str,
     if (network.geometry, network.score_stride) != ("pad100", step):
         raise BadInput(
             f"these are the weights of pytorch-fcn's FCN{step}s, made for the original geometry:"
-            f" name --recipe fcn{step}s_vgg16_pad100_voc, or a recipe of your own like it"
+            f' pass `recipe="fcn{step}s_vgg16_pad100_voc"`, or a recipe of your own like it'
         )
     return {f"backbone.{name}" if name.startswith(("conv", "fc")) else name: value for name, value in state.items()}

@@ -28,6 +28,11 @@ FCN_EDGE_INLINE bool beats(float value, float best) {
     return !(value <= best) & (best == best);
 }
 
+// Neither NaN nor infinite.
+FCN_EDGE_INLINE bool is_finite(float value) {
+    return value - value == 0.0f;
+}
+
 // One channel of one pixel of a picture. weight: of the frame, 0..256; bias: (256 - weight) * colour + 128.
 FCN_EDGE_INLINE std::uint8_t blended(std::uint8_t pixel, std::uint16_t weight, std::uint16_t bias) {
     return static_cast<std::uint8_t>(static_cast<std::uint16_t>(pixel * weight + bias) >> 8);

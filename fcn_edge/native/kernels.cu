@@ -12,6 +12,7 @@ using namespace fcn_edge;
 namespace {
 
 constexpr int column = 8;  // pixels of one thread in a view: fewer additions to the same count
+constexpr int not_finite = 256;  // place behind the counts of the classes
 
 struct BgrFrame {
     const std::uint8_t* data;
@@ -107,7 +108,7 @@ __device__ inline int class_at(const std::uint8_t* classes, const Map& map, int 
     return classes[static_cast<std::size_t>(map.y_low[y]) * map.width + map.x_low[x]];
 }
 
-// Fills class_map (H, W) uint8 and, unless it is null, overlay (H, W, 3) uint8 BGR, and adds to counts (256,).
+// Fills class_map (H, W) uint8 and, unless it is null, overlay (H, W, 3) uint8 BGR, and adds to counts, a place a class.
 // table (256, 4) uint16: weight of the frame in 256ths, then what is added for B, G and R.
 template <typename Frame, typename Value>
 __device__ inline void view(const Value* output, const Map& map, const Frame& frame, int width,
@@ -136,9 +137,23 @@ __device__ inline void view(const Value* output, const Map& map, const Frame& fr
 
 }  // namespace
 
-// Before each view: counts (256,) to zero. One block of 256.
-KERNEL clear_counts(std::uint32_t* counts) { counts[threadIdx.x] = 0; }
+// Before each view: counts (257,) to zero. One block of 256.
+KERNEL clear_counts(std::uint32_t* counts) {
+    counts[threadIdx.x] = 0;
+    if (threadIdx.x == 0) counts[not_finite] = 0;
+}
 LAUNCHABLE(clear_counts)
+
+// Adds to counts[256] how many of the values (total,) are NaN or infinite. Blocks of any size, one thread a value.
+#define COUNT_NOT_FINITE(name, Value)                                                                               \
+    KERNEL name(const Value* values, int total, std::uint32_t* counts) {                                            \
+        const int place = blockIdx.x * blockDim.x + threadIdx.x;                                                    \
+        if (place < total && !is_finite(float_from(values[place]))) add(counts + not_finite, 1);                    \
+    }                                                                                                               \
+    LAUNCHABLE(name)
+
+COUNT_NOT_FINITE(count_not_finite_f32, float)
+COUNT_NOT_FINITE(count_not_finite_f16, Half)
 
 #define CONTENT                                                                                                     \
     int top, int left, int rows, int columns, const std::int32_t *y_low, const float *y_weight,                     \

@@ -34,8 +34,8 @@ def stream(
 
     Args:
         net: an open engine. Of recordings several frames are in it at once, where its runtime gains by that.
-        source: camera number, address or path (docs/running.md lists them), an open `Source` or `Dataset`, or any
-            iterable of images (H, W, 3) uint8 BGR; a list of sources, which then take turns. An open source that
+        source: camera number, address or path (docs/reference/sources.md lists them), an open `Source` or `Dataset`, or
+            any iterable of images (H, W, 3) uint8 BGR; a list of sources, which then take turns. An open source that
             is live is used up by it.
         policy: "every" frame, or always the "newest" one, where older ones are dropped. None takes "newest" of live
             sources and "every" of others.

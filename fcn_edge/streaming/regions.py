@@ -57,7 +57,7 @@ def region_from_text(text: str) -> Region:
     """A region from "NAME=x,y x,y x,y". Raises BadInput."""
     name, equals, corners = text.partition("=")
     wanted = (
-        f"--roi {text!r}: write NAME=x,y x,y x,y with shares of width and height, such as door=0.1,0.2 0.5,0.2 0.5,1"
+        f"region {text!r}: write NAME=x,y x,y x,y with shares of width and height, such as door=0.1,0.2 0.5,0.2 0.5,1"
     )
     if not equals or not re.fullmatch(r"\w[\w-]*", name):
         raise BadInput(wanted)
@@ -96,14 +96,14 @@ def rule_from_text(text: str, spec: ModelSpec, regions: Sequence[Region]) -> Rul
     """A rule from "CLASS[+CLASS] [in REGION] > PERCENT% [for SECONDS s]". Raises BadInput."""
     match = RULE.fullmatch(text.strip())
     if match is None:
-        raise BadInput(f"--event {text!r}: write CLASS > PERCENT%, such as 'person > 5%' or 'car in door > 20% for 2s'")
+        raise BadInput(f"rule {text!r}: write CLASS > PERCENT%, such as 'person > 5%' or 'car in door > 20% for 2s'")
     percent = float(match["percent"])
     if percent > 100 or (percent == 100 and match["sign"] == ">"):
-        raise BadInput(f"--event {text!r}: no share is above 100 %")
+        raise BadInput(f"rule {text!r}: no share is above 100 %")
     names = [region.name for region in regions]
     if match["region"] and match["region"] not in names:
-        hint = nearest(match["region"], names) if names else "; give it with --roi NAME=x,y x,y x,y"
-        raise BadInput(f"--event {text!r}: unknown region {match['region']!r}{hint}")
+        hint = nearest(match["region"], names) if names else "; define it as NAME=x,y x,y x,y"
+        raise BadInput(f"rule {text!r}: unknown region {match['region']!r}{hint}")
     classes = tuple(class_index(spec, name.strip()) for name in match["classes"].split("+"))
     seconds = float(match["seconds"] or 0)
     return Rule(text.strip(), classes, match["region"], match["sign"] == ">", percent / 100, seconds)

@@ -1,8 +1,8 @@
 """The report of a committed record in a real browser: painted, on a desk, on a phone and on paper.
 
-    FCN_EDGE_PICTURES=docs pytest tests/bench/test_report_in_browser.py -k picture
+    FCN_EDGE_PICTURES=docs/images pytest tests/benchmark/test_report_in_browser.py -k picture
 
-makes docs/report.png, which README shows, anew.
+rewrites docs/images/report.png, which docs/benchmarks/index.md shows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.browser import DESK, PHONE, complaints_of, needs_browser, opened_brow
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks" / "records" / "sweep.amd-epyc-2c.json.xz"
-PICTURE = ROOT / "docs" / "report.png"
+PICTURE = ROOT / "docs" / "images" / "report.png"
 A4 = (794, 1123)  # CSS pixels
 
 pytestmark = [needs_browser, pytest.mark.slow]
@@ -131,8 +131,8 @@ def test_paper_has_no_controls_and_nothing_beyond_its_edge(shown, pages, which):
     assert pdf.startswith(b"%PDF") and 1 <= pdf.count(b"/Type /Page\n") <= 4 + pages[which][1] / 4
 
 
-def test_picture_in_readme_is_of_this_record():
+def test_picture_in_the_docs_is_of_this_record():
     assert Image.open(PICTURE).text["record"] == Record.from_file(RECORD).sha256, (
         "make it anew, see the top of this file"
     )
-    assert "docs/report.png" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "images/report.png" in (ROOT / "docs/benchmarks/index.md").read_text(encoding="utf-8")

@@ -345,13 +345,13 @@ def test_case_that_is_quantized_already_is_right_as_the_engine_gives_it():
     assert decibels(scores, reference(case, feeds, case.graph.output[0].name)) >= LEAST_DB
 
 
-# docs/openvino-concat.md
+# docs/benchmarks/openvino-concat.md
 
 
 @pytest.mark.slow
 def test_script_of_the_bug_report_shows_what_its_page_says(capsys):
     """A newer OpenVINO may be right in int8 too: then placement x86 needs no zero point 128."""
-    page = (ROOT / "docs" / "openvino-concat.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "benchmarks" / "openvino-concat.md").read_text(encoding="utf-8")
     names = {}
     exec(page.split("```python\n")[1].split("```")[0], names)
     assert capsys.readouterr().out.count(" dB") == 12

@@ -150,7 +150,7 @@ def test_sinks_before_a_wrong_one_leave_nothing(command, onnx_file, video, tmp_p
 def test_window_without_a_screen_exits_3(command, onnx_file, video, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    command("run", onnx_file, "--source", video).refuses(3, "DISPLAY", "--sink")
+    command("run", onnx_file, "--source", video).refuses(3, "DISPLAY", "out.mp4")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_triton_models_stand_beside_each_other_and_are_not_written_over(command,
         for more in ([], ["--name", "again"])
     ]
     assert names == [str(tmp_path / "tiny"), str(tmp_path / "again")]
-    command("export-triton", onnx_file, "--out", tmp_path).refuses(2, tmp_path / "tiny", "--out")
+    command("export-triton", onnx_file, "--out", tmp_path).refuses(2, tmp_path / "tiny")
     assert "tritonserver --model-repository=" in command("export-triton", onnx_file, "--out", tmp_path / "more").out
 
 

@@ -40,6 +40,25 @@ def test_argument_is_printed_as_the_option_of_the_verb(message, printed):
     assert with_option_names(message) == printed
 
 
+@pytest.mark.parametrize(
+    ("call", "command"),
+    [
+        (
+            "build_engine('a b.onnx', 'out', target='tensorrt')",
+            "fcn-edge build-engine 'a b.onnx' --out out --target tensorrt",
+        ),
+        ("open_engine('/a/n.onnx', target='openvino')", "fcn-edge run /a/n.onnx --target openvino"),
+    ],
+)
+def test_call_is_printed_as_the_command_line_that_does_the_same(call, command):
+    assert with_option_names(f"rebuild: `{call}`") == f"rebuild: {command}"
+
+
+@pytest.mark.parametrize("call", ["torch.save(model.state_dict(), …)", "build_engine(model)", "save('a')", "f(", "f()"])
+def test_other_calls_stay(call):
+    assert with_option_names(f"`{call}`") == f"`{call}`"
+
+
 @pytest.mark.parametrize("text", ["`data` is no option here", "see `fcn-edge models`", "a`b", "`target`s`", "``"])
 def test_other_backticks_stay(text):
     assert with_option_names(text) == text.replace("`target`", "--target")

@@ -61,7 +61,8 @@ def test_a_drive_is_left_out_or_alone(tmp_path):
     ("option", "facts"),
     [
         ("without=AA", ("camvid#train,without=AA", "sequence", "'A'")),
-        ("seed=3", ("camvid#train,seed=3", "only=SEQUENCE", "without=SEQUENCE")),
+        ("seed=3", ("camvid#train,seed=3", "train=SHARE", "val=SHARE")),
+        ("sead=3", ("sead", "seed")),
         ("without=A", ("camvid#train,without=A", "sequence")),
     ],
 )

@@ -68,15 +68,20 @@ def check_graph(cuda: Cuda, image: bytes) -> None:
                 pass
             return
         values.array[...] = 8
+        start, middle, end = cuda.event(), cuda.event(), cuda.event()
         with stream.captured() as made:
             stream.copy_in(memory, values.array)
+            stream.record(middle)
             stream.launch(scale, (1, 1, 1), (32, 1, 1), (memory, np.float32(0.5), np.int32(1)))
             stream.copy_out(values.array, memory)
         assert values.array[0] == 8, "what was recorded was also run"
         for wanted in (4, 2):
+            stream.record(start)
             stream.run(made[0])
-            stream.synchronize()
+            stream.record(end)
+            end.wait()
             assert values.array[0] == wanted
+            assert middle.ms_since(start) >= 0 and end.ms_since(middle) >= 0
         with pytest.raises(ZeroDivisionError), stream.captured():
             raise ZeroDivisionError
         stream.run(made[0])

@@ -35,7 +35,7 @@ def shim_library(folder: Path) -> ctypes.CDLL:
 def kernel_names() -> list[str]:
     """What kernels.cu makes launchable."""
     text = SOURCE.read_text(encoding="utf-8")
-    return re.findall(r"^(?:INPUT_FRAMES|VIEW|LAUNCHABLE)\((\w+)", text, re.MULTILINE)
+    return re.findall(r"^(?:INPUT_FRAMES|VIEW|COUNT_NOT_FINITE|LAUNCHABLE)\((\w+)", text, re.MULTILINE)
 
 
 def shim_kernels(library: ctypes.CDLL) -> dict[str, Callable[..., None]]:

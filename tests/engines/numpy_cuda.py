@@ -55,6 +55,8 @@ class NumpyDriver:
         self.modules: dict[int, bytes] = {}
         self.calls: list[str] = []
         self.entered = 0
+        self.clock_ms = 0.0  # of the device: each piece of work takes a millisecond
+        self.marked_ms: dict[int, float] = {}
         self.is_closed = False
         self._failing: tuple[str, int] | None = None
         self._next = 0x1000
@@ -183,6 +185,7 @@ class NumpyDriver:
         if work.source is not None and work.held:
             assert work.source.tobytes() == work.held, "a source was changed before its copy was done"
         work.act()
+        self.clock_ms += work.event is None
 
     def copy_in(self, address: int, array: np.ndarray, stream: int) -> None:
         self._called("copy_in")
@@ -221,8 +224,16 @@ class NumpyDriver:
 
     def record(self, event: int, stream: int) -> None:
         self._called("record")
+        assert stream not in self.recording, "an event of a graph that nobody outside can see"
         self.events[event] = False
-        self.queue(stream, Work(lambda: self.events.update({event: True}), event=event))
+        self.queue(stream, Work(lambda: self._mark(event), event=event))
+
+    def record_in_graph(self, event: int, stream: int) -> None:
+        self._called("record_in_graph")
+        self.queue(stream, Work(lambda: self._mark(event), event=event))
+
+    def _mark(self, event: int) -> None:
+        self.events[event], self.marked_ms[event] = True, self.clock_ms
 
     def hold(self, stream: int, event: int) -> None:
         self._called("hold")
@@ -238,7 +249,7 @@ class NumpyDriver:
 
     def elapsed_ms(self, start: int, end: int) -> float:
         assert self.events[start] and self.events[end], "a time between marks that are not reached"
-        return 1.0
+        return self.marked_ms[end] - self.marked_ms[start]
 
     def load_module(self, image: bytes) -> int:
         self._called("load_module")
@@ -285,6 +296,8 @@ class NumpyDriver:
     def launch_graph(self, graph: int, stream: int) -> None:
         self._called("launch_graph")
         for work in self.graphs[graph]:
+            if work.event is not None:
+                self.events[work.event] = False
             self.queue(stream, work)
 
     def destroy_graph(self, graph: int) -> None:

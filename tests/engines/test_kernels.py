@@ -12,7 +12,15 @@ import pytest
 
 from fcn_edge.engines.trt import kernels as kernels_module
 from fcn_edge.engines.trt.cuda import Cuda
-from fcn_edge.engines.trt.kernels import FrameLayout, InputKernel, Kernels, ViewKernel, kernels_image
+from fcn_edge.engines.trt.kernels import (
+    COUNTS,
+    NOT_FINITE,
+    FrameLayout,
+    InputKernel,
+    Kernels,
+    ViewKernel,
+    kernels_image,
+)
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Style
 from fcn_edge.geometry import Sampling, align_corners, frame_sampling, pad100, stretch, stride
@@ -88,7 +96,7 @@ def make_view(cuda, output, sampling, layout, *, overlay=True, ink=None):
     frame, bgr = draw_frame(layout)
     view = ViewKernel(kernels, stream, sampling, layout, shape=output.shape, dtype=output.dtype, ink=ink)
     size = layout.height * layout.width
-    class_map, counts = cuda.alloc(size), cuda.alloc(4 * 256)
+    class_map, counts = cuda.alloc(size), cuda.alloc(4 * COUNTS)
     picture = cuda.alloc(3 * size) if overlay else None
     memories = on_device(cuda, stream, output), on_device(cuda, stream, frame)
     for _ in range(2):  # the second must not count on top of the first
@@ -98,7 +106,7 @@ def make_view(cuda, output, sampling, layout, *, overlay=True, ink=None):
     return (
         on_host(cuda, stream, class_map, shape, np.uint8),
         drawn,
-        on_host(cuda, stream, counts, (256,), np.uint32),
+        on_host(cuda, stream, counts, (COUNTS,), np.uint32),
         bgr,
     )
 
@@ -144,7 +152,7 @@ def test_class_maps_are_those_of_the_reference(gpu, shape, sampling, dtype):
     layout = FrameLayout(*sampling.size)
     class_map, _, counts, _ = make_view(gpu, scores, sampling, layout, overlay=False)
     np.testing.assert_array_equal(class_map, reference(scores, sampling))
-    np.testing.assert_array_equal(counts, np.bincount(class_map.ravel(), minlength=256))
+    np.testing.assert_array_equal(counts, np.bincount(class_map.ravel(), minlength=COUNTS))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -156,7 +164,9 @@ def test_ties_and_values_that_are_not_finite_go_as_in_numpy(gpu, dtype):
     sampling = stretched((40, 44), (6, 6))
     with np.errstate(invalid="ignore"):
         wanted = reference(scores, sampling)
-    np.testing.assert_array_equal(make_view(gpu, scores, sampling, FrameLayout(40, 44))[0], wanted)
+    class_map, _, counts, _ = make_view(gpu, scores, sampling, FrameLayout(40, 44))
+    np.testing.assert_array_equal(class_map, wanted)
+    assert counts[NOT_FINITE] == (~np.isfinite(scores)).sum() > 0
 
 
 @pytest.mark.parametrize("layout", [FrameLayout(37, 53), FrameLayout(38, 54, "nv12")])

@@ -13,6 +13,7 @@ import pytest
 
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.trt import PlanOptions, ShapeRange, plan_from_onnx
+from fcn_edge.engines.trt.execution import PATHS
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Style
 from fcn_edge.transforms import input_from_frame, view_from_scores
@@ -287,8 +288,14 @@ def engine_with_kernels(engine_of, kernels):
 
 def network_input(engine):
     """What the input kernel made of the last frame."""
-    memory, size = engine._path._network[0], engine.spec.preprocess.size
+    path, size = next(reversed(engine._paths.values())), engine.spec.preprocess.size
+    memory = path._slots[0].x
     return engine.driver.at(memory.address, memory.nbytes).reshape(1, *size, 3).copy()
+
+
+def counted(engine, *calls):
+    """How often the driver was called since `calls` were cleared, of these."""
+    return [engine.driver.calls.count(call) for call in calls]
 
 
 @pytest.mark.slow
@@ -299,45 +306,170 @@ def test_frame_on_the_device_is_the_three_step_path(engine_with_kernels, street,
     engine, style = engine_with_kernels(can_capture=can_capture), Style(0.3, hidden_classes=(1,))
     for seed in range(3):
         image = np.ascontiguousarray(street(seed, (360, 480))[0][: size[0], : size[1]])
-        found, x = engine.segment(image, style), network_input(engine)
+        result, x = engine.segment(image, style), network_input(engine)
         assert np.abs(x.astype(int) - input_from_frame(image, engine.spec.preprocess)).max() <= 1
         wanted = view_from_scores(engine.infer(x)[0], image, engine.spec, style)
-        np.testing.assert_array_equal(found.class_map, wanted.class_map)
-        np.testing.assert_array_equal(found.overlay, wanted.overlay)
-        np.testing.assert_array_equal(found.pixels_per_class, wanted.pixels_per_class)
+        assert_same_result(result, wanted)
 
 
-def test_frame_on_the_device_goes_up_once_and_comes_down_drawn(engine_with_kernels, frame):
+def test_frame_goes_up_once_and_comes_down_drawn(engine_with_kernels, frame):
     engine = engine_with_kernels(can_capture=False)
-    first = engine.segment(frame)
+    engine.segment(frame)
     engine.driver.calls.clear()
-    second = engine.segment(frame)
-    launches = ["launch", "launch", "launch"]  # input, counts to zero, view
-    assert engine.driver.calls == ["enter", "copy_in", *launches, "copy_out", "copy_out", "copy_out", "synchronize"]
-    assert not np.shares_memory(first.class_map, second.class_map)
-    assert engine.segment(frame, Style(overlay=False)).overlay is None
+    engine.segment(frame)
+    queued = ["copy_in", "launch", "record", "launch", "launch", "launch"]  # input; counts to zero, finite, view
+    queued.insert(3, "record")
+    down = ["copy_out", "copy_out", "copy_out"]
+    assert engine.driver.calls == ["enter", "record", *queued, *down, "record", "enter", "wait_for"]
+    engine.segment(frame, Style(overlay=False))
+    engine.driver.calls.clear()
+    engine.segment(frame, Style(overlay=False))
+    assert counted(engine, "copy_in", "copy_out") == [1, 2]
 
 
-def test_frame_on_the_device_is_one_graph_from_the_third_on(engine_with_kernels, frame):
+def test_frame_is_one_graph_from_the_second_of_its_slot_on(engine_with_kernels, frame):
     engine = engine_with_kernels()
-    views = [engine.segment(frame) for _ in range(2)]
+    results = [engine.segment(frame) for _ in range(2)]
     engine.driver.calls.clear()
-    views.append(engine.segment(frame))
-    assert engine.driver.calls == ["enter", "launch_graph", "synchronize"]
-    assert all(np.array_equal(view.overlay, views[0].overlay) for view in views)
-    engine.segment(frame[:40])  # another layout: another graph
+    trt_calls = len(engine.fake.trt.calls)
+    results.append(engine.segment(frame))
+    assert engine.driver.calls == ["enter", "record", "launch_graph", "record", "enter", "wait_for"]
+    assert len(engine.fake.trt.calls) == trt_calls
+    for result in results:
+        assert_same_result(result, results[0])
     engine.close()
     assert engine.fake.leaks == []
 
 
+def in_turn(engine, frames, styles):
+    """Results of frames with two in flight, each in its style."""
+    results = []
+    for image, style in zip(frames, styles, strict=True):
+        engine.start(image, style)
+        image[...] = 0  # it is on its way up already
+        if len(engine._started) == 2:
+            results.append(engine.wait())
+    return [*results, engine.wait()]
+
+
+@pytest.mark.parametrize("can_capture", [True, False])
+def test_two_frames_in_flight_have_buffers_of_their_own(engine_with_kernels, street, can_capture):
+    engine = engine_with_kernels(can_capture=can_capture)
+    images = [street(seed)[0] for seed in range(6)]
+    wanted = [engine.segment(image) for image in images]
+    copies = [np.array([result.class_map, *np.moveaxis(result.overlay, 2, 0)]) for result in wanted]
+    results = in_turn(engine, [image.copy() for image in images], [Style()] * 6)
+    for result, one, copy in zip(results, wanted, copies, strict=True):
+        assert_same_result(result, one)
+        np.testing.assert_array_equal(one.class_map, copy[0], "a later frame wrote to an older result")
+    engine.driver.calls.clear()
+    in_turn(engine, [image.copy() for image in images], [Style()] * 6)
+    assert counted(engine, "alloc", "alloc_host", "begin_capture") == [0, 0, 0]
+    if can_capture:
+        assert counted(engine, "launch_graph", "copy_in", "copy_out", "launch") == [6, 0, 0, 0]
+    else:
+        assert counted(engine, "copy_in", "copy_out") == [6, 18]
+
+
+@pytest.mark.parametrize("can_capture", [True, False])
+def test_size_and_style_may_change_from_frame_to_frame(engine_with_kernels, street, can_capture):
+    engine = engine_with_kernels(can_capture=can_capture)
+    sizes, styles = [(64, 96), (64, 96), (40, 52), (33, 200)], [Style(), Style(0.2), Style(overlay=False), Style()]
+    images = [np.ascontiguousarray(street(1, (64, 200))[0][:height, :width]) for height, width in sizes]
+    wanted = [engine.segment(image, style) for image, style in zip(images, styles, strict=True)]
+    for _ in range(3):
+        results = in_turn(engine, [image.copy() for image in images], styles)
+        for result, one in zip(results, wanted, strict=True):
+            assert_same_result(result, one)
+    engine.driver.calls.clear()
+    in_turn(engine, [image.copy() for image in images], styles)
+    assert counted(engine, "alloc", "alloc_host", "free") == [0, 0, 0], "kinds of frames that take turns are kept"
+
+
+def test_buffers_of_kinds_of_frames_that_no_longer_come_are_freed(engine_with_kernels, street):
+    engine, image = engine_with_kernels(), street(1)[0]
+    held = []
+    for width in range(60, 96, 4):
+        engine.segment(image[:, :width])
+        held.append(engine.device_bytes)
+    assert len(engine._paths) == PATHS and held[-1] < 1.3 * held[PATHS - 1]
+    engine.close()
+    assert engine.fake.leaks == []
+
+
+def test_stages_are_timed_on_the_device(engine_with_kernels, frame):
+    """There each copy, kernel and run takes a millisecond, and the host hardly any time."""
+    for can_capture in (True, False):
+        engine = engine_with_kernels(can_capture=can_capture)
+        for _ in range(3):
+            times = engine.segment(frame).times
+            for stage, at_least in ((times.input_ns, 2), (times.infer_ns, 1), (times.view_ns, 6)):
+                assert stage >= at_least * 1_000_000
+            assert times.input_ns < 1_000_000_000
+
+
+def test_scores_that_are_not_finite_are_told(gpu, onnx_file, frame, kernels, tmp_path):
+    model = onnx.load(str(onnx_file))
+    last = model.graph.node[-1]
+    last.output[0], wanted = "finite", model.graph.output[0].name
+    zero = onnx.numpy_helper.from_array(np.zeros(1, np.float32), "zero")
+    model.graph.initializer.append(zero)
+    model.graph.node.append(onnx.helper.make_node("Div", ["finite", "zero"], [wanted]))
+    path = tmp_path / "endless.onnx"
+    onnx.save(model, str(path))
+    gpu("10.3", kernels=kernels)
+    with open_engine(path, target="tensorrt") as engine, open_engine(onnx_file, target="tensorrt") as other:
+        assert not engine.segment(frame).is_finite
+        assert other.segment(frame).is_finite
+
+
 def test_nv12_frame_is_taken_on_the_device(engine_with_kernels, street):
     engine, image = engine_with_kernels(), np.ascontiguousarray(street(1, (360, 480))[0][:90, :120])
-    view = engine.segment(nv12_from_bgr(image))
+    result = engine.segment(nv12_from_bgr(image))
     x = network_input(engine)
     assert np.abs(x.astype(int) - input_from_frame(image, engine.spec.preprocess)).mean() < 4  # half the colour
     wanted = view_from_scores(engine.infer(x)[0], image, engine.spec, Style())
-    np.testing.assert_array_equal(view.class_map, wanted.class_map)
-    assert view.overlay.shape == (90, 120, 3)
+    np.testing.assert_array_equal(result.class_map, wanted.class_map)
+    assert result.overlay.shape == (90, 120, 3)
+
+
+@pytest.mark.parametrize("call", ["alloc", "alloc_host", "copy_in", "launch", "copy_out", "record", "wait_for"])
+def test_engine_goes_on_after_a_frame_on_the_device_that_failed(engine_with_kernels, street, call):
+    engine = engine_with_kernels(can_capture=False)
+    image, other = street(1)[0], street(2, (50, 70))[0]
+    wanted = engine.segment(image)
+    held = engine.device_bytes
+    engine.driver.fail(call)
+    with refused(BackendMissing, call, "NumPy A1"):
+        engine.segment(other)
+    assert call not in ("alloc", "alloc_host") or engine.device_bytes == held, "what was half made is freed"
+    assert_same_result(engine.segment(image), wanted)
+    assert engine.segment(other).class_map.shape == (50, 70)
+    engine.close()
+    assert engine.fake.leaks == []
+
+
+def test_frame_that_fails_leaves_the_one_before_it_in_flight(engine_with_kernels, street):
+    engine = engine_with_kernels(can_capture=False)
+    images = [street(seed)[0] for seed in range(2)]
+    wanted = [engine.segment(image) for image in images]
+    engine.start(images[0])
+    engine.driver.fail("copy_in")
+    with refused(BackendMissing, "copy_in"):
+        engine.start(images[1])
+    assert_same_result(engine.wait(), wanted[0])
+    assert_same_result(engine.segment(images[1]), wanted[1])
+
+
+def test_without_kernels_the_outer_stages_run_on_the_cpu_and_that_is_said_once(engine_of, street, caplog):
+    engine = engine_of()
+    image = street(1, (90, 120))[0]
+    results = [engine.segment(image) for _ in range(3)]
+    scores = engine.infer(input_from_frame(image, engine.spec.preprocess))
+    assert_same_result(results[2], view_from_scores(scores[0], image, engine.spec, Style()))
+    assert [record.message for record in caplog.records if "CPU" in record.message] == [
+        "tiny.onnx: frames are resized and drawn on the CPU (the CUDA kernels are not built)"
+    ]
 
 
 def nv12_from_bgr(image):
@@ -349,5 +481,5 @@ def nv12_from_bgr(image):
 
 @pytest.mark.parametrize("image", [np.zeros((64, 96), np.float32), np.zeros((64, 96, 4), np.uint8)])
 def test_frame_that_is_none_is_refused(engine_with_kernels, image):
-    with refused(BadInput, "shape", "uint8 BGR", "NV12"):
+    with refused(BadInput, "uint8", "BGR", "NV12"):
         engine_with_kernels().segment(image)

@@ -53,13 +53,13 @@ def test_other_version_is_told_with_the_command_that_rebuilds(directory, gpu):
     gpu("11.4", sm=89)
     text = refusal(path)
     assert_names(text, "tensorrt 10.3.0", "SM 8.6", "SM 8.9", "tensorrt 11.4.0.106")
-    assert_names(text, f"fcn-edge build-engine {path}/model.fp32.onnx --target tensorrt --precision fp32 --out {path}")
+    assert_names(text, "build_engine", f"{path}/model.fp32.onnx", path, "target='tensorrt'", "precision='fp32'")
 
 
 def test_other_gpu_is_told(directory, gpu):
     path = directory(with_onnx=False)
     gpu("10.3", sm=87)
-    assert_names(refusal(path), "SM 8.6", "SM 8.7", "tensorrt 10.3.0", "build-engine")
+    assert_names(refusal(path), "SM 8.6", "SM 8.7", "tensorrt 10.3.0", "build_engine")
 
 
 def test_cut_off_plan_is_told_by_its_size(directory):
@@ -160,7 +160,7 @@ def test_compatible_plans_open_where_they_may(directory, gpu, flags, family, sm,
     if opens:
         open_engine(path, options=options).close()
     else:
-        assert_names(refusal(path, options=options), "build-engine")
+        assert_names(refusal(path, options=options), "build_engine")
 
 
 def test_portable_rtx_plan_needs_ampere(gpu, onnx_file, tmp_path):
@@ -206,7 +206,9 @@ def test_without_a_gpu_all_that_is_missing_is_named_and_what_runs_instead(monkey
     with pytest.raises(BackendMissing) as caught:
         open_engine(path)
     text = str(caught.value)
-    assert_names(text, module, "pip install", "NVIDIA driver", f"fcn-edge run {path}/model.fp32.onnx --target openvino")
+    assert_names(
+        text, module, "pip install", "NVIDIA driver", f"open_engine('{path}/model.fp32.onnx', target='openvino')"
+    )
     assert "\n" not in text
 
 

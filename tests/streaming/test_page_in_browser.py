@@ -1,6 +1,6 @@
 """The live page in a real browser: what people see, press and read, on a desk and on a phone.
 
-Set FCN_EDGE_PICTURES to a folder and the pictures that are taken stay there; docs/live.png is one of them.
+Set FCN_EDGE_PICTURES to a folder and the pictures that are taken stay there; docs/images/live.png is one of them.
 """
 
 from __future__ import annotations

@@ -45,9 +45,9 @@ def test_rules_are_read_as_people_write_them(make_spec, text, classes, region, i
 @pytest.mark.parametrize(
     ("text", "facts"),
     [
-        ("car", ("event", "CLASS > PERCENT%")),
-        ("car > 5", ("event", "CLASS > PERCENT%")),
-        ("car > 500%", ("event", "car > 500%", "100 %")),
+        ("car", ("rule", "CLASS > PERCENT%")),
+        ("car > 5", ("rule", "CLASS > PERCENT%")),
+        ("car > 500%", ("rule", "car > 500%", "100 %")),
         ("cra > 5%", ("class", "cra", "car")),
         ("car in lef > 5%", ("region", "lef", "left")),
     ],
@@ -60,9 +60,9 @@ def test_rule_that_is_none_says_what_one_is(make_spec, text, facts):
 @pytest.mark.parametrize(
     ("text", "facts"),
     [
-        ("left", ("roi", "NAME=x,y x,y x,y")),
-        ("a b=0,0 1,0 1,1", ("roi", "NAME=x,y x,y x,y")),
-        ("a=0,0 1,0 x,1", ("roi", "NAME=x,y x,y x,y")),
+        ("left", ("region", "NAME=x,y x,y x,y")),
+        ("a b=0,0 1,0 1,1", ("region", "NAME=x,y x,y x,y")),
+        ("a=0,0 1,0 x,1", ("region", "NAME=x,y x,y x,y")),
         ("a=0,0 1,0", ("region a", "2 corners")),
         ("a=0,0,0 1,0 1,1", ("region a", "x,y")),
         ("a=0,0 1,0 1,200", ("region a", "1,200", "0..1")),

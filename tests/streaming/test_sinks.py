@@ -273,7 +273,7 @@ def test_any_class_map_survives_the_png(tmp_path_factory, height, width, seed):
 def test_display_without_a_screen_is_refused_clearly(engine, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with refused(BackendMissing, "DISPLAY", "sink"):
+    with refused(BackendMissing, "DISPLAY", "out.mp4"):
         sink_from_uri("display://0", engine, source=Drawn(1))
 
 

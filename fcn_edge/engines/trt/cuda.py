@@ -9,7 +9,7 @@ lifetime. One `Cuda` serves one thread at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -42,7 +42,8 @@ class Driver(Protocol):
     `enter` makes the device's primary context, which TensorRT uses too, current in the calling
     thread, and `leave` puts back what was current before; all other calls stand between them.
     Arrays given to the copies are contiguous, and pinned where the copy is to be asynchronous.
-    Arguments of `launch` are numpy scalars of exactly the types in the kernel.
+    Arguments of `launch` are numpy scalars of exactly the types in the kernel. `record_in_graph` records an event in
+    a stream that is being captured, so that each run of the graph marks it anew for all to see.
     """
 
     name: str  # with version: "cuda-python 12.9.1"
@@ -64,6 +65,7 @@ class Driver(Protocol):
     def create_event(self) -> int: ...
     def destroy_event(self, event: int) -> None: ...
     def record(self, event: int, stream: int) -> None: ...
+    def record_in_graph(self, event: int, stream: int) -> None: ...
     def hold(self, stream: int, event: int) -> None: ...
     def wait_for(self, event: int) -> None: ...
     def elapsed_ms(self, start: int, end: int) -> float: ...
@@ -151,6 +153,7 @@ class Stream(_Owned):
 
     def __init__(self, cuda: Cuda) -> None:
         self.handle = cuda.driver.create_stream()
+        self._is_captured = False
         super().__init__(cuda, self._end)
 
     def _end(self) -> None:
@@ -170,7 +173,9 @@ class Stream(_Owned):
         self._cuda.driver.copy_out(array, memory.address, self.handle)
 
     def record(self, event: Event) -> None:
-        self._cuda.driver.record(event.handle, self.handle)
+        """Mark this place; of a stream that is captured, in each run of the graph."""
+        record = self._cuda.driver.record_in_graph if self._is_captured else self._cuda.driver.record
+        record(event.handle, self.handle)
 
     def hold(self, event: Event) -> None:
         """What follows in this stream waits for the event; the host does not."""
@@ -195,11 +200,14 @@ class Stream(_Owned):
         """Work put into this stream inside the block is not run but recorded; the list then holds its Graph."""
         made: list[CudaGraph] = []
         self._cuda.driver.begin_capture(self.handle)
+        self._is_captured = True
         try:
             yield made
         except BaseException:
             self._drop_capture()
             raise
+        finally:
+            self._is_captured = False
         made.append(CudaGraph(self._cuda, self._cuda.driver.end_capture(self.handle)))
 
     def _drop_capture(self) -> None:
@@ -231,6 +239,20 @@ class Cuda:
     def device_bytes(self) -> int:
         """Device memory that was taken through this object and not given back."""
         return sum(owned.nbytes for owned in self._owned if isinstance(owned, Memory))
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """What is made inside is freed again where the block fails."""
+        before = set(self._owned)
+        try:
+            yield
+        except BaseException:
+            with suppress(CudaFailed):
+                self.rest()
+            for owned in reversed([owned for owned in self._owned if owned not in before]):
+                with suppress(CudaFailed):
+                    owned.close()
+            raise
 
     def alloc(self, nbytes: int) -> Memory:
         return Memory(self, nbytes)

@@ -104,6 +104,9 @@ class PyCuda:
     def record(self, event: int, stream: int) -> None:
         _call("cuEventRecord", self._kept[event].record, self._kept[stream])
 
+    def record_in_graph(self, event: int, stream: int) -> None:
+        raise CudaFailed(_NO_GRAPHS)
+
     def hold(self, stream: int, event: int) -> None:
         _call("cuStreamWaitEvent", self._kept[stream].wait_for_event, self._kept[event])
 

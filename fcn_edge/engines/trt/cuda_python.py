@@ -19,6 +19,8 @@ _SM = (
 )
 _THREAD_LOCAL = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL  # others may allocate meanwhile
 
+_EXTERNAL = driver.CUevent_record_flags.CU_EVENT_RECORD_EXTERNAL.value
+
 
 def _call(name: str, *args: Any) -> Any:
     """What the driver's function gives back beside its error code. Raises CudaFailed."""
@@ -102,6 +104,9 @@ class CudaPython:
 
     def record(self, event: int, stream: int) -> None:
         _call("cuEventRecord", event, stream)
+
+    def record_in_graph(self, event: int, stream: int) -> None:
+        _call("cuEventRecordWithFlags", event, stream, _EXTERNAL)
 
     def hold(self, stream: int, event: int) -> None:
         _call("cuStreamWaitEvent", stream, event, 0)

@@ -1,119 +1,146 @@
-"""A whole frame on the device: the frame goes up, class map and overlay come down, nothing in between.
+"""A whole frame on the device: the frame goes up, class map, counts and overlay come down, nothing in between.
 
 Resize, network, sampling, arg-max and blending are queued one after the other in one stream, as one
-CUDA graph from the second frame on; what depends on the frame's size or the style is made once.
+CUDA graph from the second frame of a slot on; what depends on the frame's size or the style is made once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from fcn_edge.engines.trt.cuda import Cuda, CudaGraph, Memory, Pinned, Stream
-from fcn_edge.engines.trt.kernels import FrameLayout, InputKernel, Kernels, ViewKernel
+from fcn_edge.engines.base import Take, filled
+from fcn_edge.engines.trt.cuda import Memory
+from fcn_edge.engines.trt.kernels import COUNTS, NOT_FINITE, FrameLayout, InputKernel, Kernels, ViewKernel
+from fcn_edge.engines.trt.network import PlanNetwork
+from fcn_edge.engines.trt.replay import Recorder, Replay
+from fcn_edge.engines.trt.slots import HostPair, free_slot
 from fcn_edge.errors import BadInput
 from fcn_edge.frame import Style
 from fcn_edge.spec import ModelSpec
 from fcn_edge.transforms import View, ink_table, output_sampling
 
-COUNTS = 256
-
 
 def layout_of(image: np.ndarray) -> FrameLayout:
     """Of (H, W, 3) uint8 BGR, or (H * 3 / 2, W) uint8 NV12. Raises BadInput for anything else."""
-    if not isinstance(image, np.ndarray):
-        raise BadInput(f"the image is {type(image).__name__}; expected a numpy array (H, W, 3) uint8 BGR")
-    if image.dtype == np.uint8 and image.size and image.ndim == 3 and image.shape[2] == 3:
+    is_picture = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size > 0
+    if is_picture and image.ndim == 3 and image.shape[2] == 3:
         return FrameLayout(image.shape[0], image.shape[1])
-    if image.dtype == np.uint8 and image.size and image.ndim == 2 and image.shape[0] % 3 == 0:
+    if is_picture and image.ndim == 2 and image.shape[0] % 3 == 0:
         return FrameLayout(image.shape[0] * 2 // 3, image.shape[1], "nv12")
-    raise BadInput(
-        f"frame of shape {image.shape} and type {image.dtype}; expected uint8 BGR (H, W, 3) or NV12 (1.5 H, W)"
-    )
+    kind = f"{image.dtype}{image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    raise BadInput(f"the image is {kind}; expected uint8 (H, W, 3) BGR, or (1.5 H, W) NV12")
+
+
+class StageTimes(NamedTuple):
+    """How long the device took for each stage of a frame, in nanoseconds; copies up and down are in the outer two."""
+
+    input_ns: int
+    infer_ns: int
+    view_ns: int
 
 
 class FramePath:
-    """Frames of one layout, drawn in one style. network: device memory of its input and of its output.
-
-    run_network queues it between the two kernels; captured records work as a graph, or gives None. result: the
-    output's shape without batch, and its type.
-    """
+    """Frames of one layout, drawn in one style: the kernels with their tables, and slots for frames in flight."""
 
     def __init__(
         self,
         kernels: Kernels,
-        stream: Stream,
+        network: PlanNetwork,
+        recorder: Recorder,
         spec: ModelSpec,
+        *,
         layout: FrameLayout,
         style: Style,
-        *,
-        network: tuple[Memory, Memory],
-        result: tuple[tuple[int, ...], np.dtype[np.generic]],
-        run_network: Callable[[], None],
-        captured: Callable[[Callable[[], None]], CudaGraph | None],
     ) -> None:
-        cuda, size = kernels.cuda, (layout.height, layout.width)
-        self.layout, self.style, self._classes = layout, style, spec.num_classes
-        self._stream, self._network, self._run_network, self._captured = stream, network, run_network, captured
-        shape, dtype = result
-        self._input = InputKernel(kernels, stream, spec.preprocess, layout)
-        self._view = ViewKernel(
+        """For the shape that the network takes now, one input of `spec`."""
+        self.cuda, self.network, self.recorder = kernels.cuda, network, recorder
+        self.layout, self.has_overlay, self.classes = layout, style.overlay, spec.num_classes
+        stream, size = recorder.stream, (layout.height, layout.width)
+        self.input_kernel = InputKernel(kernels, stream, spec.preprocess, layout)
+        self.view_kernel = ViewKernel(
             kernels,
             stream,
             output_sampling(spec, size),
             layout,
-            shape=shape,
-            dtype=dtype,
+            shape=network.result_shape[1:],
+            dtype=network.result_type,
             ink=ink_table(spec.palette, style),
         )
-        self._frame = _Pair(cuda, (layout.nbytes,), np.uint8)
-        self._class_map, self._counts = _Pair(cuda, size, np.uint8), _Pair(cuda, (COUNTS,), np.uint32)
-        self._overlay = _Pair(cuda, (*size, 3), np.uint8) if style.overlay else None
-        self._graph: CudaGraph | None = None
-        self._runs = 0
+        self._slots: list[FrameSlot] = []
 
-    def segment(self, image: np.ndarray) -> View:
-        """The view of one frame; its arrays belong to the caller."""
-        np.copyto(self._frame.host.array, image.reshape(-1))
-        if self._runs == 1:
-            self._graph = self._captured(self._queue)
-        if self._graph is not None:
-            self._stream.run(self._graph)
-        else:
-            self._queue()
-        self._stream.synchronize()
-        self._runs += 1
-        counts = self._counts.host.array[: self._classes].astype(np.int64)
-        overlay = None if self._overlay is None else self._overlay.host.array.copy()
-        return View(self._class_map.host.array.copy(), overlay, counts, True)
+    @property
+    def is_idle(self) -> bool:
+        """Whether no frame is in flight."""
+        return not any(slot.is_busy for slot in self._slots)
 
-    def _queue(self) -> None:
-        stream, (source, output), frame = self._stream, self._network, self._frame.device
-        stream.copy_in(frame, self._frame.host.array)
-        self._input.launch(stream, frame, source)
-        self._run_network()
-        overlay = None if self._overlay is None else self._overlay.device
-        self._view.launch(stream, output, frame, self._class_map.device, overlay, self._counts.device)
-        for pair in (self._class_map, self._counts, self._overlay):
-            if pair is not None:
-                stream.copy_out(pair.host.array, pair.device)
+    def start(self, image: np.ndarray) -> FrameSlot:
+        """Begin with a frame of this layout, which may change afterwards; the slot that it is in."""
+        slot = free_slot(self._slots, lambda: FrameSlot(self), self.cuda)
+        slot.start(image)
+        return slot
 
     def close(self) -> None:
-        if self._graph is not None:
-            self._graph.close()
-        for part in (self._overlay, self._counts, self._class_map, self._frame, self._view, self._input):
+        for slot in self._slots:
+            slot.close()
+        self.view_kernel.close()
+        self.input_kernel.close()
+
+
+class FrameSlot:
+    """One frame on its way through a `FramePath`. is_busy: its view was not taken yet."""
+
+    def __init__(self, path: FramePath) -> None:
+        cuda, size = path.cuda, (path.layout.height, path.layout.width)
+        self.is_busy = False
+        self._path, self._stream = path, path.recorder.stream
+        self._frame = HostPair(cuda, (path.layout.nbytes,), np.uint8)
+        self.x: Memory = cuda.alloc(int(np.prod(path.network.shape)))
+        result_bytes = int(np.prod(path.network.result_shape)) * path.network.result_type.itemsize
+        self._output: Memory = cuda.alloc(result_bytes)
+        self._class_map, self._counts = HostPair(cuda, size, np.uint8), HostPair(cuda, (COUNTS,), np.uint32)
+        self._overlay = HostPair(cuda, (*size, 3), np.uint8) if path.has_overlay else None
+        self._begun, self._fed, self._inferred, self._done = (cuda.event() for _ in range(4))
+        self._work = Replay(path.recorder, self._queue)
+
+    def start(self, image: np.ndarray) -> None:
+        """Begin with a frame, which may change afterwards."""
+        np.copyto(self._frame.host.array.reshape(image.shape), image)
+        self._work.prepare()
+        self._stream.record(self._begun)
+        self._work.start()
+        self._stream.record(self._done)
+        self.is_busy = True
+
+    def wait(self) -> StageTimes:
+        """Until the frame is done."""
+        self._done.wait()
+        marks = (self._begun, self._fed, self._inferred, self._done)
+        return StageTimes(*(round(1e6 * end.ms_since(start)) for start, end in zip(marks, marks[1:])))
+
+    def view(self, take: Take) -> View:
+        """The view of the frame that is done, in arrays that `take` gives."""
+        overlay = None if self._overlay is None else filled(take, self._overlay.host.array)
+        counts = self._counts.host.array
+        pixels = counts[: self._path.classes].astype(np.int64)
+        return View(filled(take, self._class_map.host.array), overlay, pixels, is_finite=not counts[NOT_FINITE])
+
+    def close(self) -> None:
+        parts = (self._work, self._done, self._inferred, self._fed, self._begun, self._overlay, self._counts)
+        for part in (*parts, self._class_map, self._output, self.x, self._frame):
             if part is not None:
                 part.close()
 
-
-class _Pair:
-    """An array on the host, pinned, and its place on the device."""
-
-    def __init__(self, cuda: Cuda, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-        self.host: Pinned = cuda.pinned(shape, dtype)
-        self.device: Memory = cuda.alloc(self.host.array.nbytes)
-
-    def close(self) -> None:
-        self.device.close()
-        self.host.close()
+    def _queue(self) -> None:
+        stream, path, frame = self._stream, self._path, self._frame.device
+        stream.copy_in(frame, self._frame.host.array)
+        path.input_kernel.launch(stream, frame, self.x)
+        stream.record(self._fed)
+        path.network.queue(stream, self.x, self._output)
+        stream.record(self._inferred)
+        overlay = None if self._overlay is None else self._overlay.device
+        path.view_kernel.launch(stream, self._output, frame, self._class_map.device, overlay, self._counts.device)
+        for pair in (self._class_map, self._counts, self._overlay):
+            if pair is not None:
+                stream.copy_out(pair.host.array, pair.device)

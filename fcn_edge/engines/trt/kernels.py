@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -24,6 +25,7 @@ Address = Memory | np.uint64  # device memory of ours, or an address of somebody
 COLUMN = 8  # of kernels.cu: rows of one thread of a view
 BLOCK = (32, 4, 1)
 NULL = np.uint64(0)
+COUNTS, NOT_FINITE = 257, 256  # pixels of each class, and behind them how many scores are NaN or infinite
 _VALUES = {"float32": "f32", "float16": "f16", "uint8": "u8"}
 
 
@@ -130,8 +132,8 @@ class InputKernel:
 class ViewKernel:
     """A network's output in device memory to the class map, overlay and counts of a frame of one layout.
 
-    shape, dtype: (C, h, w) float32 or float16 scores, or (h, w) uint8 classes. sampling: pixel of the frame ->
-    cell of the output. ink: (256, 4) uint16, what `transforms.ink_table` gives for a palette and a style.
+    shape, dtype: (C, h, w) float32 or float16 scores, or (h, w) uint8 classes (`has_view_kernel`). sampling: pixel of
+    the frame -> cell of the output. ink: (256, 4) uint16, what `transforms.ink_table` gives for a palette and a style.
     """
 
     def __init__(
@@ -145,8 +147,8 @@ class ViewKernel:
         dtype: Any,
         ink: np.ndarray,
     ) -> None:
-        value = _VALUES.get(np.dtype(dtype).name)
-        if value is None or len(shape) != (2 if value == "u8" else 3):
+        value = _value_of(shape, dtype)
+        if value is None:
             raise BadInput(f"an output {np.dtype(dtype).name}{shape} has no kernel: scores (C, h, w) or classes (h, w)")
         if ink.shape != (256, 4) or ink.dtype != np.uint16:
             raise BadInput(f"ink is {ink.dtype}{ink.shape}; expected uint16 (256, 4)")
@@ -157,6 +159,8 @@ class ViewKernel:
         self._uploads = _uploaded(kernels.cuda, stream, [*tables, ink])
         *cells, self._ink = self._uploads
         self._function, self._clear = kernels.function(f"view_{frame.format}_{value}"), kernels.function("clear_counts")
+        self._values = math.prod(shape)
+        self._check = None if value == "u8" else kernels.function(f"count_not_finite_{value}")
         self._map: list[Memory | np.generic] = [
             *(np.int32(size) for size in ((1, *shape) if value == "u8" else shape)),
             *cells,
@@ -172,8 +176,11 @@ class ViewKernel:
         overlay: Address | None,
         counts: Address,
     ) -> None:
-        """Queue one view: class_map (H, W) uint8, overlay (H, W, 3) uint8 BGR or None, counts (256,) uint32."""
+        """Queue one view: class_map (H, W) uint8, overlay (H, W, 3) uint8 BGR or None, counts (COUNTS,) uint32."""
         stream.launch(self._clear, (1, 1, 1), (256, 1, 1), [counts])
+        if self._check is not None:
+            blocks = (-(-self._values // 256), 1, 1)
+            stream.launch(self._check, blocks, (256, 1, 1), [output, np.int32(self._values), counts])
         picture = NULL if overlay is None else overlay
         arguments = [output, *self._map, frame, *self._frame.arguments, self._ink, class_map, picture, counts]
         stream.launch(self._function, self._grid, BLOCK, arguments)
@@ -181,6 +188,17 @@ class ViewKernel:
     def close(self) -> None:
         for memory in self._uploads:
             memory.close()
+
+
+def has_view_kernel(shape: tuple[int, ...], dtype: Any) -> bool:
+    """Whether `ViewKernel` takes a network's output of that shape, without its batch, and type."""
+    return _value_of(shape, dtype) is not None
+
+
+def _value_of(shape: tuple[int, ...], dtype: Any) -> str | None:
+    """What kernels call that output; None where there is none."""
+    value = _VALUES.get(np.dtype(dtype).name)
+    return value if len(shape) == (2 if value == "u8" else 3) else None
 
 
 def _source_taps(pixels: int, source: int, interpolation: str) -> tuple[np.ndarray, np.ndarray]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import require_file, sha256_of_file
-from fcn_edge.engines.base import FRAMES_IN_FLIGHT, EngineOptions, Execution
+from fcn_edge.engines.base import FRAMES_IN_FLIGHT, EngineOptions
 from fcn_edge.engines.trt.cache import cached_plan
 from fcn_edge.engines.trt.cuda import Cuda, open_cuda
 from fcn_edge.engines.trt.execution import PlanEngine
+from fcn_edge.engines.trt.network import RunnablePlan
 from fcn_edge.engines.trt.plan import plan_from_onnx
 from fcn_edge.engines.trt.plan_options import NvidiaTarget, PlanOptions, ShapeRange, options_from_flags
 from fcn_edge.engines.trt.provenance import Here, Stored
@@ -55,7 +56,7 @@ def engine_from_directory(path: Path, manifest: Mapping[str, Any], options: Engi
     except BaseException:
         machine.cuda.close()
         raise
-    return _engine(plan, machine, spec, manifest["precision"], stored.plan, options, host_code=stored.has_host_code)
+    return _engine(machine, options, _runnable(plan, machine, spec, manifest["precision"], stored))
 
 
 def engine_from_onnx(model: OnnxModel, target: NvidiaTarget, options: EngineOptions) -> PlanEngine:
@@ -71,7 +72,7 @@ def engine_from_onnx(model: OnnxModel, target: NvidiaTarget, options: EngineOpti
     except BaseException:
         machine.cuda.close()
         raise
-    return _engine(plan, machine, model.spec, precision, model.path, options, host_code=False)
+    return _engine(machine, options, _runnable(plan, machine, model.spec, precision, model.path))
 
 
 def _free_range(model: OnnxModel) -> ShapeRange | None:
@@ -83,33 +84,30 @@ def _free_range(model: OnnxModel) -> ShapeRange | None:
     return ShapeRange(model.inputs[0].name, smallest, (1, height, width, 3), largest)
 
 
-def _engine(
-    plan: bytes,
-    machine: _PlanMachine,
-    spec: ModelSpec,
-    precision: Precision,
-    path: Path,
-    options: EngineOptions,
-    *,
-    host_code: bool,
-) -> PlanEngine:
-    own: Execution = "f16" if precision.endswith("fp16") else "f32"
-    if options.execution not in (None, own):
-        machine.cuda.close()
-        raise BadInput(f"{path}: this {precision} file executes {own} on {machine.target}, not {options.execution}")
-    return PlanEngine(
+def _runnable(
+    plan: bytes, machine: _PlanMachine, spec: ModelSpec, precision: Precision, home: Path | Stored
+) -> RunnablePlan:
+    """home: the engine directory that the plan lies in, or the ONNX file that it was compiled from."""
+    return RunnablePlan(
         plan,
-        trt=machine.trt,
-        cuda=machine.cuda,
-        target=machine.target,
-        spec=spec,
-        precision=precision,
-        execution=own,
-        path=path,
-        in_flight=options.in_flight or FRAMES_IN_FLIGHT,
-        allow_host_code=host_code,
-        cuda_graph=options.cuda_graph,
+        machine.target,
+        spec,
+        precision,
+        execution="f16" if precision.endswith("fp16") else "f32",
+        path=home.plan if isinstance(home, Stored) else home,
+        allow_host_code=isinstance(home, Stored) and home.has_host_code,
     )
+
+
+def _engine(machine: _PlanMachine, options: EngineOptions, plan: RunnablePlan) -> PlanEngine:
+    if options.execution not in (None, plan.execution):
+        machine.cuda.close()
+        raise BadInput(
+            f"{plan.path}: this {plan.precision} file executes {plan.execution} on {plan.target},"
+            f" not {options.execution}"
+        )
+    in_flight = options.in_flight or FRAMES_IN_FLIGHT
+    return PlanEngine(plan, machine.trt, machine.cuda, in_flight=in_flight, cuda_graph=options.cuda_graph)
 
 
 def _machine(target: NvidiaTarget, path: Path, *, onnx: Path) -> _PlanMachine:
@@ -126,9 +124,8 @@ def _machine(target: NvidiaTarget, path: Path, *, onnx: Path) -> _PlanMachine:
             return _PlanMachine(target, trt, open_cuda())
         except BackendMissing as error:
             lacks.append(str(error))
-    instead = (
-        f". Without a GPU the same network runs by: fcn-edge run {onnx} --target openvino" if onnx.is_file() else ""
-    )
+    without_gpu = f". Without a GPU the same network runs by `open_engine({str(onnx)!r}, target='openvino')`"
+    instead = without_gpu if onnx.is_file() else ""
     raise BackendMissing(f"{path}: cannot run on this machine: {'; '.join(lacks)}{instead}")
 
 

@@ -134,7 +134,7 @@ def _check_sm(trt: Any, options: PlanOptions) -> None:
     if unknown := [sm for sm in options.sm if sm not in known]:
         raise BadInput(
             f"compute capability {', '.join(map(str, unknown))} is unknown to tensorrt-rtx {trt.__version__}; known:"
-            f" {', '.join(map(str, known))}. Jetson and data centre GPUs take --target tensorrt, on the machine itself"
+            f' {", ".join(map(str, known))}. Jetson and data centre GPUs: `target="tensorrt"` on the machine itself'
         )
 
 
@@ -143,7 +143,7 @@ def _check_shapes(model: OnnxModel, options: PlanOptions) -> None:
     is_dynamic = any(dim.dim_value < 1 for dims in inputs.values() for dim in dims)
     if options.shapes is None:
         if is_dynamic:
-            raise BadInput(f"{path}: sizes are left open; give a range of shapes, or export without --dynamic")
+            raise BadInput(f"{path}: sizes are left open; give a range of shapes, or export without `dynamic`")
         return
     name = options.shapes.input
     if name not in inputs:
@@ -190,7 +190,7 @@ def _prospects(target: NvidiaTarget, story: dict[str, int], convolutions: tuple[
         grouped = sum(convolution.group > 1 for convolution in convolutions)
         yield (
             f"{padded} of {grouped} depthwise convolutions are compiled with padded channels: their inputs are written"
-            " several times as large, and the plan grows; leave them in float (--placement nvidia), or take fp16"
+            ' several times as large, and the plan grows; leave them in float (`placement="nvidia"`), or take fp16'
         )
     if int8 and 2 * story["requantizing"] >= int8:
         yield (

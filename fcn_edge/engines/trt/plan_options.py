@@ -83,7 +83,7 @@ class PlanOptions:
             "hardware compatible": self.hardware_compatible,
         }
         if names := [name for name, value in unheard.items() if value]:
-            raise BadInput(f"{' and '.join(names)}: for target tensorrt; a tensorrt-rtx plan is for all GPUs of --sm")
+            raise BadInput(f"{' and '.join(names)}: for target tensorrt; a tensorrt-rtx plan is for all GPUs of `sm`")
 
     def flags(self) -> dict[str, Any]:
         """The manifest's account; `options_from_flags` reads it. The timing cache changes no result and is left out."""

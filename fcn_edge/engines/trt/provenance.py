@@ -20,7 +20,7 @@ from fcn_edge.errors import BadInput
 RTX_MARK = b"vtrt"  # how a TensorRT-RTX plan begins; TensorRT's begin otherwise
 TOLD = ("precision", "runtime", "plan_sha256", "spec_sha256")  # without these nothing can be said of a plan
 PORTABLE_SM = 80  # what TensorRT-RTX's portable plan and TensorRT's "ampere+" begin with
-REBUILD = "fcn-edge build-engine {onnx} --target {target} --precision {precision} --out {out}"
+REBUILD = "`build_engine({onnx!r}, {out!r}, target={target!r}, precision={precision!r})`"
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Stored:
 
     @property
     def rebuild_line(self) -> str:
-        names = {"target": self.target, "precision": self.manifest.get("precision"), "out": self.path}
-        return REBUILD.format(onnx=self.onnx, **names)
+        names = {"target": self.target, "precision": self.manifest.get("precision"), "out": str(self.path)}
+        return REBUILD.format(onnx=str(self.onnx), **names)
 
     @property
     def has_host_code(self) -> bool:
@@ -86,7 +86,7 @@ class Stored:
         if self.has_host_code and not allow_host_code:
             raise BadInput(
                 f"{self.plan}: was built version compatible and so carries host code, which loading it runs on this"
-                " machine; if you trust where it comes from, open it with --allow-host-code"
+                " machine; if you trust where it comes from, open it with `allow_host_code=True`"
             )
 
     def misfit(self, here: Here) -> str:

@@ -49,7 +49,7 @@ def require_target(target: NvidiaTarget) -> None:
     if target == "tensorrt" and (missing := missing_gpu()):
         raise BackendMissing(
             f"tensorrt compiles on the GPU that the plan is for, and {missing}; run trtexec on the target"
-            " machine, or compile here with --target tensorrt-rtx, which needs no GPU"
+            ' machine, or compile here with `target="tensorrt-rtx"`, which needs no GPU'
         )
 
 

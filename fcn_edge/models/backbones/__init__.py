@@ -74,7 +74,7 @@ def load_classifier(backbone: Backbone, name: str, state: dict[str, Tensor]) -> 
         if is_fcn(state):
             raise ValueError(
                 "these are the weights of an FCN, not of an ImageNet classifier; give them to `export`, with"
-                " --recipe where the file says nothing of its network"
+                " `recipe` where the file says nothing of its network"
             ) from error
         raise ValueError(f"do not fit {name}: {error}") from error
     with torch.no_grad():

@@ -167,7 +167,7 @@ def _page(uri: str, engine: Engine, sources: Sequence[Source], options: SinkOpti
 
 
 def numbered(uri: str, number: int) -> str:
-    """The sink of source `number` where several have the same --sink: out-1.mp4, masks/1/, display://1."""
+    """The sink of source `number` where several have the same sink: out-1.mp4, masks/1/, display://1."""
     if uri == "null:":
         return uri
     if re.fullmatch(r"display://[0-9]{0,2}", uri):

@@ -48,7 +48,7 @@ def require_display() -> None:
     """
     is_linux = sys.platform.startswith("linux")
     if is_linux and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise BackendMissing("no screen here (DISPLAY is not set); record with --sink out.mp4 instead")
+        raise BackendMissing("no screen here (DISPLAY is not set); write a video instead, such as out.mp4")
     code = "import cv2; cv2.namedWindow('fcn-edge'); cv2.waitKey(1)"
     try:
         probe = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=PROBE_S, check=False)
@@ -58,5 +58,5 @@ def require_display() -> None:
     if not is_shown:
         raise BackendMissing(
             f"OpenCV {cv2.__version__} cannot open a window here (a headless build, or DISPLAY"
-            f" {os.environ.get('DISPLAY', '')!r} does not answer); record with --sink out.mp4 instead"
+            f" {os.environ.get('DISPLAY', '')!r} does not answer); write a video instead, such as out.mp4"
         )

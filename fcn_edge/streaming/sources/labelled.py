@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from fcn_edge.data.base import Dataset, PairOnDisk
+from fcn_edge.data.base import Dataset, FilePair
 from fcn_edge.data.street.scene import FPS
 from fcn_edge.data.synthetic import StreetItems
 from fcn_edge.errors import BadInput
@@ -29,7 +29,7 @@ class LabelledImages(Source):
             self.size, self.fps = (options.height, options.width), float(FPS) if options.video else None
         else:
             items = (dataset.items[index] for index in range(self.length))
-            pairs = [item for item in items if isinstance(item, PairOnDisk)]
+            pairs = [item for item in items if isinstance(item, FilePair)]
             self.files = tuple(path for pair in pairs for path in (pair.image_path, pair.label_path))
 
     @property

@@ -59,7 +59,13 @@ CALL(cuMemcpyDtoHAsync_v2, void* to, unsigned long long from, size_t n, Handle s
     put(s, [=] { std::memcpy(to, (void*)from, n); }); return 0; }
 CALL(cuEventCreate, Handle* out, unsigned) *out = new Stream*(nullptr); return 0; }
 CALL(cuEventDestroy_v2, Handle e) delete static_cast<Stream**>(e); return 0; }
-CALL(cuEventRecord, Handle e, Handle s) *static_cast<Stream**>(e) = static_cast<Stream*>(s); return 0; }
+CALL(cuEventRecord, Handle e, Handle s)
+    if (static_cast<Stream*>(s)->recording) return 1;  // nobody outside of the graph could see it
+    *static_cast<Stream**>(e) = static_cast<Stream*>(s); return 0; }
+CALL(cuEventRecordWithFlags, Handle e, Handle s, unsigned flags)
+    auto* stream = static_cast<Stream*>(s);
+    if (flags != 1 || !stream->recording) return 1;
+    put(s, [=] { *static_cast<Stream**>(e) = stream; }); return 0; }
 CALL(cuEventSynchronize, Handle e) if (Stream* s = *static_cast<Stream**>(e)) drain(s); return 0; }
 CALL(cuStreamWaitEvent, Handle s, Handle e, unsigned)
     Stream* behind = *static_cast<Stream**>(e); put(s, [=] { if (behind) drain(behind); }); return 0; }
