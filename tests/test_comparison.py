@@ -374,10 +374,10 @@ def test_half_precision_agrees(found, onnx_file, tmp_path):
 @pytest.fixture(scope="module")
 def engine_directory(onnx_file, tmp_path_factory):
     pytest.importorskip("openvino", reason="openvino is not installed: no engine to compare")
-    from fcn_edge.build import BuildOptions, build_engine
+    from fcn_edge.build import build_engine
 
     out = tmp_path_factory.mktemp("built") / "engine"
-    return build_engine(onnx_file, out, options=BuildOptions("openvino", "fp32")).path
+    return build_engine(onnx_file, out, target="openvino", precision="fp32").path
 
 
 @pytest.mark.slow

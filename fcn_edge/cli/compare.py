@@ -126,7 +126,7 @@ def _print_layers(found: Comparison) -> None:
     """The layers that lose most, in the network's order; the three lowest of them marked."""
     from rich.table import Table
 
-    from fcn_edge.engines.reference_check import EXACT_DB
+    from fcn_edge.engines.fidelity import EXACT_DB
 
     lowest = sorted((layer for layer in found.layers if layer.alone_db < EXACT_DB), key=lambda layer: layer.alone_db)
     if not lowest:
