@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fcn_edge.data import open_dataset as open_dataset
     from fcn_edge.engines import Engine as Engine
     from fcn_edge.engines import EngineOptions as EngineOptions
+    from fcn_edge.engines.manifest import Manifest as Manifest
     from fcn_edge.engines.trt import PlanOptions as PlanOptions
     from fcn_edge.errors import BackendMissing as BackendMissing
     from fcn_edge.errors import BadInput as BadInput
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from fcn_edge.frame import Style as Style
     from fcn_edge.gating import Verdict as Verdict
     from fcn_edge.gating import gate as gate
-    from fcn_edge.manifest import Manifest as Manifest
     from fcn_edge.metrics import Scores as Scores
     from fcn_edge.onnxmodel import OnnxModel as OnnxModel
     from fcn_edge.opening import open_engine as open_engine
@@ -75,7 +75,7 @@ _HOME = {
     "Evaluation": "evaluation",
     "Scores": "metrics",
     "OnnxModel": "onnxmodel",
-    "Manifest": "manifest",
+    "Manifest": "engines.manifest",
     "Record": "records",
     "Verdict": "gating",
     "Comparison": "comparison",

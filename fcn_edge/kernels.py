@@ -7,6 +7,12 @@ import importlib
 import importlib.util
 import logging
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fcn_edge._native import Workspace as NativeWorkspace
+
+__all__ = ["NativeWorkspace", "native_kernels"]
 
 log = logging.getLogger(__name__)
 

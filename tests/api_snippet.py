@@ -22,9 +22,9 @@ def images_of(folder: Path) -> Iterator[np.ndarray]:
 
 def main() -> None:
     """Every function of the package, once."""
-    images, val = list(images_of(Path("images"))), "folder:data"
+    images, val, other = list(images_of(Path("images"))), "folder:data", "synthetic:street,seed=9,images=2,size=64x96"
     manifest: fe.Manifest = fe.build_engine(
-        "net.safetensors", "engine", precision="int8", calib=images, data=val, max_miou_drop=100.0
+        "net.safetensors", "engine", precision="int8", calib=images, data=other, max_miou_drop=100.0
     )
     with fe.open_engine("engine") as net:
         result: fe.Result = net.segment(images[0])

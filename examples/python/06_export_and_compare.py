@@ -9,6 +9,6 @@ import fcn_edge as fe
 
 checkpoint, out, images = sys.argv[1:4]
 exported = fe.export(checkpoint, out)
-print(f"{exported.path}: class maps differ from PyTorch's in {exported.parity.worst_share:.4%} of the pixels at most")
+print(f"{exported.model.path}: {exported.parity.agreement:.4%} of the pixels have PyTorch's class")
 comparison = fe.compare(checkpoint, out, images)
 print(f"equal pixels: {comparison.agreement:.4%}; first stage that differs: {comparison.first or 'none'}")
