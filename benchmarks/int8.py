@@ -29,7 +29,7 @@ from fcn_edge.calibration.images import CalibrationImages, spread_indices
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.engines import Engine, EngineOptions, engine_on_target
-from fcn_edge.engines.base import Execution
+from fcn_edge.engines.base import Execution, Place
 from fcn_edge.engines.reference_check import fidelity
 from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.intervals import difference_from_images
@@ -105,7 +105,7 @@ class OpenVinoFile(Engine):
         core = openvino.Core()
         self._request = core.compile_model(core.read_model(str(path)), "CPU", settings).create_infer_request()
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, x: np.ndarray, place: Place) -> np.ndarray:
         self._request.infer([x], share_inputs=True)
         return np.array(self._request.get_output_tensor(0).data)
 

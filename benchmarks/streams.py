@@ -43,9 +43,9 @@ class SlowEngine(ColourEngine):
         super().__init__()
         self._infer_s = infer_ms / 1000
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, x: np.ndarray, place: object) -> np.ndarray:
         time.sleep(self._infer_s)
-        return super()._run(x)
+        return super()._run(x, place)
 
 
 def measured(kind: str, infer_ms: float, seconds: float) -> dict[str, Any]:

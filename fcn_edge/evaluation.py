@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -16,7 +16,7 @@ from fcn_edge.errors import BadInput
 from fcn_edge.frame import Result, Style, Times
 from fcn_edge.metrics import ImageScore, Scores, confusion_from_maps, scores_from_confusion, sparse_cells
 from fcn_edge.progress import SILENT, Progress
-from fcn_edge.spec import difference_of_classes
+from fcn_edge.spec import require_same_classes
 from fcn_edge.streaming.capture import Capture
 from fcn_edge.streaming.pipeline import segmented
 from fcn_edge.streaming.sources import source_from_dataset
@@ -118,7 +118,9 @@ def evaluate(
             print(evaluate(net, "camvid:camvid#val").scores.miou)
     """
     dataset = open_dataset(data, classes=net.spec.classes, palette=net.spec.palette)
-    require_same_classes(net, dataset)
+    require_same_classes(dataset.name, dataset.classes, net.spec.name, net.spec.classes)
+    if limit is not None and limit < 1:
+        raise BadInput(f"`limit` is {limit} images; at least 1 is possible")
     total = min(len(dataset.items), limit or len(dataset.items))
     tally = _Tally(net.spec.num_classes, trimap)
     skipped = list[str]()
@@ -228,37 +230,3 @@ def _has_labels(item: Item) -> bool:
     except BadInput:
         return False
     return True
-
-
-def require_same_classes(engine: Engine, dataset: Dataset) -> None:
-    """Raises BadInput where names or order of the classes differ."""
-    found = difference_of_classes(dataset.name, dataset.classes, engine.spec.name, engine.spec.classes)
-    if found:
-        raise BadInput(found)
-
-
-class _Reports:
-    """A callback of (images done, of how many) as progress."""
-
-    def __init__(self, on_image: Callable[[int, int], None]) -> None:
-        self._on_image = on_image
-
-    def update(self, task: str, done: int, total: int | None = None) -> None:
-        self._on_image(done, total or 0)
-
-    def note(self, text: str) -> None:
-        """Drop it."""
-
-
-def evaluate_engine(
-    engine: Engine,
-    dataset: Dataset,
-    *,
-    limit: int | None = None,
-    trimap: int | None = None,
-    may_be_empty: bool = False,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
-) -> Evaluation:
-    """The former name of `evaluate`, until its callers have changed."""
-    progress = _Reports(on_image)
-    return evaluate(engine, dataset, limit=limit, trimap=trimap, may_be_empty=may_be_empty, progress=progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from fcn_edge.choices import Policy, TargetOrAuto
 from fcn_edge.cluster import run_on_ray
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.packaged import fastest_packaged
-from fcn_edge.errors import BadInput, warn_user
+from fcn_edge.errors import BadInput
 from fcn_edge.exporting.runnable import runnable_file
 from fcn_edge.frame import Style
 from fcn_edge.outputs import require_apart
@@ -64,7 +64,7 @@ class Streams:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ViewOptions:
     """What sinks draw and watch, in words, for a network whose classes are not known yet.
 
     Args:
@@ -103,14 +103,13 @@ def run_model(
     model: str | Path | None = None,
     *,
     streams: Streams = Streams(),
-    drawing: Drawing = Drawing(),
+    view: ViewOptions = ViewOptions(),
     target: TargetOrAuto = "auto",
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
     spec: Path | None = None,
     recipe: str | None = None,
     cluster: Literal["ray"] | None = None,
     progress: Progress = SILENT,
-    warn: Callable[[str], None] = warn_user,
 ) -> Summary:
     """Open a model and segment sources into sinks until all sources end, a window is closed or Ctrl-C.
 
@@ -118,7 +117,7 @@ def run_model(
         model: a checkpoint, ONNX file, engine directory, packaged name, or None for the packaged file that runs
             fastest here.
         streams: sources and sinks.
-        drawing: what sinks draw and watch.
+        view: what sinks draw and watch.
         target: the engine to run on.
         options: of the engine.
         spec: TOML file that describes a model made elsewhere.
@@ -126,7 +125,6 @@ def run_model(
         cluster: each recording goes to one worker of a cluster, on one core unless `options` give threads. A source
             may then also be a folder or a glob of videos.
         progress: receives the frames done, and what people should know.
-        warn: receives what is probably wrong about a model made elsewhere.
 
     Returns:
         What was done; see `fcn_edge.streaming.run`.
@@ -140,21 +138,21 @@ def run_model(
     """
     addresses = streams.addresses
     if cluster:
-        _require_recordings_to_files(streams, drawing)
+        _require_recordings_to_files(streams, view)
         addresses = [recording for address in addresses for recording in recordings_of(address)]
         options = replace(options, threads=options.threads or 1)
-        drawing = replace(drawing, is_logged=False)
-    written = [*streams.paths(), *([drawing.events] if drawing.events is not None else [])]
+        view = replace(view, is_logged=False)
+    written = [*streams.paths(), *([view.events] if view.events is not None else [])]
     require_apart(written, [model, spec, *addresses])
     name, options = fastest_packaged(None if model is None else str(model), target, options)
     with ExitStack() as ends:
-        path = ends.enter_context(runnable_file(name, spec=spec, recipe=recipe, warn=warn))
+        path = ends.enter_context(runnable_file(name, spec=spec, recipe=recipe, progress=progress))
         sources = [ends.enter_context(source_from_uri(address, streams.patience)) for address in addresses]
         if cluster and (live := [source.uri for source in sources if source.is_live]):
             raise BadInput(f"`cluster={cluster}` takes recordings, and {', '.join(live)} is live")
         options = replace(options, in_flight=_in_flight(sources, streams.policy))
         engine = ends.enter_context(open_engine(path, target=target, options=options))
-        drawn = drawing.sink_options(engine.spec, [*(file for source in sources for file in source.files), path])
+        drawn = view.sink_options(engine.spec, [*(file for source in sources for file in source.files), path])
         if cluster:
             return run_on_ray(
                 path,
@@ -182,11 +180,11 @@ def _in_flight(sources: Sequence[Source], policy: Policy | None) -> int:
     return frames_in_flight(sources, [policy_for(source, policy) for source in sources])
 
 
-def _require_recordings_to_files(streams: Streams, drawing: Drawing) -> None:
+def _require_recordings_to_files(streams: Streams, view: ViewOptions) -> None:
     """Raises BadInput where something was asked that no cluster can do."""
     unfit = [redacted(uri) for uri in streams.outputs if uri.startswith(("display://", "http://"))]
     unfit += ["`policy=newest`"] * (streams.policy == "newest")
-    unfit += ["`rules`"] * bool(drawing.rules) + ["`events`"] * bool(drawing.events)
+    unfit += ["`rules`"] * bool(view.rules) + ["`events`"] * bool(view.events)
     if unfit:
         known = "`sinks` may be FOLDER/, FILE.mp4, FILE.mkv, FILE.jsonl or null:"
         raise BadInput(f"`cluster=ray` writes files of recordings, and nothing for {', '.join(unfit)}; {known}")

@@ -132,8 +132,7 @@ def contract_of(model: ModelProto, path: Path) -> Contract:
     spec = spec_from_onnx(model, str(path))
     if spec is None or not takes_frames(model):
         raise BadInput(
-            f"{path}: says nothing of classes, mean and geometry; give a spec with --spec FILE.toml,"
-            f" or convert it once: fcn-edge export {path} --spec FILE.toml --out contract.onnx"
+            f"{path}: says nothing of classes, mean and geometry; describe them in a TOML file and pass it as `spec`"
         )
     text, original = _metadata(model, QUANTIZATION_KEY), _metadata(model, ORIGIN_KEY) or ""
     if text is None:

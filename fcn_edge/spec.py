@@ -115,14 +115,13 @@ def spec_from_json(text: str, where: str) -> ModelSpec:
     return spec_from_mapping(json_from_text(text, f"{where}: spec"), where)
 
 
-def difference_of_classes(name: str, classes: Sequence[str], other_name: str, other_classes: Sequence[str]) -> str:
-    """In what the classes of `name` differ from those of `other_name`: names, order or number; "" where in nothing."""
+def require_same_classes(name: str, classes: Sequence[str], other_name: str, other_classes: Sequence[str]) -> None:
+    """Raises BadInput where the classes of `name` and `other_name` differ in names, order or number."""
     if len(classes) != len(other_classes):
-        return f"{name} has {len(classes)} classes, {other_name} has {len(other_classes)}"
+        raise BadInput(f"{name} has {len(classes)} classes, {other_name} has {len(other_classes)}; both must be equal")
     for index, (ours, theirs) in enumerate(zip(classes, other_classes, strict=True)):
         if ours != theirs:
-            return f"{name}: class {index} is {ours!r}; in {other_name} it is {theirs!r}"
-    return ""
+            raise BadInput(f"{name}: class {index} is {ours!r}; in {other_name} it is {theirs!r}; both must be equal")
 
 
 def class_index(spec: ModelSpec, name: str) -> int:

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fcn_edge.comparison import StageLimits, compare_artefacts, write_comparison
+from fcn_edge.comparison import StageLimits, compare
 from fcn_edge.comparison.stages import ALLOWED
 from fcn_edge.errors import BadInput
 from fcn_edge.geometry import Sampling, align_corners
@@ -48,10 +48,7 @@ def planted(tmp_path):
 def found(onnx_file):
     """What differs between the session's fp32 file, or `a`, and `b`."""
 
-    def compare(b, a=None, **options):
-        return compare_artefacts(a or onnx_file, b, images=STREETS, **options)
-
-    return compare
+    return lambda b, a=None, **options: compare(a or onnx_file, b, STREETS, **options)
 
 
 def states(comparison):
@@ -263,8 +260,8 @@ def test_align_corners_of_a_resize_node_is_named(planted, found, exported):
 @pytest.mark.slow
 def test_scores_against_logits_show_an_upsampling_fault_of_the_other_graph(planted, onnx_file, exported):
     logits = exported(head="logits")
-    assert compare_artefacts(onnx_file, logits, images=FITTING).first is None
-    wrong = compare_artefacts(onnx_file, planted(logits, with_resize(True)), images=FITTING)
+    assert compare(onnx_file, logits, images=FITTING).first is None
+    wrong = compare(onnx_file, planted(logits, with_resize(True)), images=FITTING)
     names_first(wrong, "upsample", "scores")
 
 
@@ -377,10 +374,10 @@ def test_half_precision_agrees(found, onnx_file, tmp_path):
 @pytest.fixture(scope="module")
 def engine_directory(onnx_file, tmp_path_factory):
     pytest.importorskip("openvino", reason="openvino is not installed: no engine to compare")
-    from fcn_edge.build import BuildOptions, build_engine
+    from fcn_edge.build import build_engine
 
     out = tmp_path_factory.mktemp("built") / "engine"
-    return build_engine(onnx_file, out, options=BuildOptions("openvino", "fp32")).path
+    return build_engine(onnx_file, out, target="openvino", precision="fp32").path
 
 
 @pytest.mark.slow
@@ -423,18 +420,18 @@ def test_graph_without_convolution_is_refused(tmp_path, onnx_file, make_spec):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     save_onnx(with_metadata(model, METADATA_KEY, make_spec().to_json()), tmp_path / "colours.onnx")
     with refused(BadInput, "colours.onnx", "convolution"):
-        compare_artefacts(tmp_path / "colours.onnx", onnx_file, images=STREETS)
+        compare(tmp_path / "colours.onnx", onnx_file, images=STREETS)
 
 
 @pytest.mark.slow
 def test_pictures_that_do_not_decode_are_named_and_left_out(onnx_file, tmp_path, frame):
     cv2.imwrite(str(tmp_path / "good.png"), frame)
     (tmp_path / "words.png").write_bytes(b"this is no picture")
-    same = compare_artefacts(onnx_file, onnx_file, images=str(tmp_path))
+    same = compare(onnx_file, onnx_file, images=str(tmp_path))
     assert same.images == 1 and "words.png" in same.skipped[0]
     (tmp_path / "good.png").unlink()
     with refused(BadInput, "1 images"):
-        compare_artefacts(onnx_file, onnx_file, images=str(tmp_path))
+        compare(onnx_file, onnx_file, images=str(tmp_path))
 
 
 # What is written
@@ -454,14 +451,14 @@ def test_confusion_and_scores_count_every_pixel(found, int8_file):
 @pytest.mark.slow
 def test_images_without_labels_leave_scores_empty(onnx_file, tmp_path, frame):
     cv2.imwrite(str(tmp_path / "good.png"), frame)
-    value = compare_artefacts(onnx_file, onnx_file, images=str(tmp_path)).to_mapping()
+    value = compare(onnx_file, onnx_file, images=str(tmp_path)).to_mapping()
     assert value["miou_a"] is value["iou_b"] is value["confusion_delta"] is None
 
 
 @pytest.mark.slow
 def test_folder_holds_the_object_and_the_picture_of_the_worst_frame(found, planted, onnx_file, tmp_path):
     wrong = found(planted(onnx_file, scaled(LAYER, 3)))
-    paths = write_comparison(wrong, tmp_path / "diff")
+    paths = wrong.save(tmp_path / "diff")
     assert json.loads(paths["json"].read_text()) == json.loads(json.dumps(wrong.to_mapping()))
     picture = cv2.imread(str(paths["png"]))
     assert picture.shape == (2 * (100 + 24), 2 * 140, 3)

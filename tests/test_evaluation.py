@@ -94,6 +94,11 @@ def test_progress_is_told_image_by_image_up_to_the_limit():
     assert seen == [("evaluating", 1, 3), ("evaluating", 2, 3), ("evaluating", 3, 3)]
 
 
+def test_limit_below_one_image_is_refused():
+    with refused(BadInput, "limit", 0, 1):
+        evaluate(ColourEngine(), painted((0, 0)), limit=0)
+
+
 def test_pairs_in_memory_have_the_classes_of_the_network():
     images = [Painted("", colour, 0).image() for colour in (2, 0)]
     labels = [np.full(SIZE, 2, np.uint8), np.full(SIZE, 1, np.uint8)]

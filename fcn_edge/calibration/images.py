@@ -1,4 +1,4 @@
-"""Calibration images: a folder, a glob, a video, a data set, or a TOML of the calib shelf that names one."""
+"""Calibration images: a folder, a glob, a video, a data set, arrays, or a TOML of the calib shelf that names one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import functools
 import glob
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from fcn_edge.streaming.sources.video import VIDEO_SUFFIXES
 DEFAULT_COUNT = 100
 NAMED = 5  # so many names stand in a message; the rest are counted
 T = TypeVar("T")
+ImagesLike: TypeAlias = "str | Path | Iterable[np.ndarray]"
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,18 @@ class CalibrationRecipe:
     sha256: Mapping[str, str] | None = None
 
 
-def images_from_source(source: str, count: int | None = None) -> CalibrationImages:
-    """Choose `count` (default 100) pictures of `source`, evenly spread over it.
+def images_from_source(source: ImagesLike, count: int | None = None) -> CalibrationImages:
+    """Choose `count` pictures of `source`, evenly spread over it: by default 100, or all arrays.
+
+    Args:
+        source: folder, glob, video, data set or TOML by name or path; or (H, W, 3) uint8 BGR arrays.
 
     Raises:
         BadInput: nothing there, no pictures in it, or pictures that are not those the TOML lists.
     """
+    if not isinstance(source, (str, Path)):
+        return _from_arrays(source, count)
+    source = str(source)
     if _is_recipe(source):
         return _from_recipe(shelf_file("calib", source), count)
     found = _all_images(source)
@@ -133,6 +140,8 @@ def save_recipe(path: Path, source: str, hashes: Mapping[str, str]) -> None:
     """
     if _is_recipe(source):
         raise BadInput(f"{path}: the images come from {source}, which makes the set again already")
+    if not Path(source).exists() and not is_dataset_name(source) and not any(mark in source for mark in "*?["):
+        raise BadInput(f"{path}: the images come from {source}, which no file can name; save them as files first")
     lines = [f"{json.dumps(name)} = {json.dumps(sha256)}\n" for name, sha256 in hashes.items()]
     text = f"# {MARK}\nsource = {json.dumps(source)}\nimages = {len(hashes)}\n\n[sha256]\n{''.join(lines)}"
     with whole_file(path) as part:
@@ -151,7 +160,7 @@ def require_disjoint(calibration: Mapping[str, str], data: Dataset) -> None:
     if shared:
         raise BadInput(
             f"{len(shared)} of {len(calibration)} calibration images are also in {data.name} ({named(shared)}):"
-            " its mIoU would flatter; calibrate on others, or say --allow-overlap"
+            " its mIoU would flatter; calibrate on others, or set `allow_overlap`"
         )
 
 
@@ -175,6 +184,20 @@ def _from_dataset(source: str) -> CalibrationImages:
     items = [data.items[number] for number in range(len(data.items))]
     images = [CalibrationImage(item.name, item.image, item.sha256, item.labels) for item in items]
     return CalibrationImages(source, images, data.classes, data.notes)
+
+
+def _from_arrays(arrays: Iterable[np.ndarray], count: int | None) -> CalibrationImages:
+    images = [_image_from_array(number, array) for number, array in enumerate(arrays)]
+    if not images:
+        raise BadInput("no calibration images: the arrays given are none")
+    return CalibrationImages(f"{len(images)} arrays", spread(images, count or len(images)))
+
+
+def _image_from_array(number: int, array: np.ndarray) -> CalibrationImage:
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        found = f"{array.dtype}{array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise BadInput(f"calibration image {number} is {found}; expected a uint8 array (H, W, 3), BGR")
+    return CalibrationImage(f"array {number}", lambda: array, lambda: sha256_of_pixels(array))
 
 
 def _from_file(path: Path, name: str, notes: Notes) -> CalibrationImage:
@@ -206,7 +229,7 @@ def _files(path: Path, source: str, notes: Notes) -> list[Path]:
     elif path.exists():
         files = [path] if path.suffix.lower() in IMAGE_SUFFIXES else []
     else:
-        raise BadInput(f"{source}: no such file; --calib takes a folder, glob, video, data set, TOML or table")
+        raise BadInput(f"{source}: no such file; calibration takes a folder, glob, video, data set, TOML or table")
     if not files:
         raise BadInput(f"{source}: no images there; INT8 is never built from noise")
     return files

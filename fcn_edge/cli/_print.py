@@ -111,6 +111,20 @@ class ProgressBar:
         say(text)
 
 
+class _NoteLines:
+    """`fcn_edge.progress.Progress` without bars: notes are lines on stderr."""
+
+    def update(self, task: str, done: int, total: int | None = None) -> None:
+        """Drop it."""
+
+    def note(self, text: str) -> None:
+        """One line on stderr."""
+        say(text)
+
+
+NOTES = _NoteLines()
+
+
 @contextmanager
 def progress_bar() -> Iterator[ProgressBar]:
     """A ProgressBar on stderr; where stderr is no terminal, only its notes appear."""

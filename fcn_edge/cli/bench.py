@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import AllowOverlapOption, JsonOption, RecipeOption, SpecOption, ThreadsOption
 from fcn_edge.cli._print import emit, print_table, progress_bar, say
+from fcn_edge.errors import BadInput
 
 if TYPE_CHECKING:
     from fcn_edge.benchmark.variants import Label
@@ -93,60 +95,52 @@ def bench(
       fcn-edge bench --suite sweep --files prepared --prepare
     """
     from fcn_edge import benchmark
-    from fcn_edge.errors import BadInput
 
+    if prepare and files is None:
+        raise BadInput("`prepare` makes the files of `files`: name a folder")
+    made_from: dict[str, Any] = {
+        "suite": suite,
+        "calib": calib,
+        "allow_overlap": allow_overlap,
+        "size": size,
+        "spec": spec,
+        "recipe": recipe,
+    }
     with progress_bar() as progress:
-        if prepare:
-            if files is None:
-                raise BadInput("`prepare` makes the files of `files`: name a folder")
-            paths = benchmark.prepare(
-                model,
-                data,
-                suite=suite,
-                files=files,
-                calib=calib,
-                allow_overlap=allow_overlap,
-                size=size,
-                spec=spec,
-                recipe=recipe,
-                progress=progress,
-            )
-        else:
-            record = benchmark.bench(
-                model,
-                data,
-                suite=suite,
-                calib=calib,
-                allow_overlap=allow_overlap,
-                target=cast("list[TargetOrAuto] | None", target),  # unknown names are refused there
-                precision=cast("list[Label] | None", precision),
-                schedule=schedule,
-                size=size,
-                files=files,
-                spec=spec,
-                recipe=recipe,
-                options=benchmark.bench_options(
-                    suite, quick=quick, rounds=rounds, frames=frames, camera_fps=camera_fps, threads=threads
-                ),
-                out=out,
-                pictures=pictures,
-                command=_command_line(),
-                progress=progress,
-            )
-    if prepare:
-        table = {"files": [str(path) for path in paths]}
-        emit(table, as_json=json, human=lambda: print(f"{len(paths)} files are ready in {files}"))
-        return
+        if prepare and files is not None:
+            paths = benchmark.prepare(model, data, files=files, progress=progress, **made_from)
+            _emit_files(paths, files, as_json=json)
+            return
+        options = benchmark.bench_options(
+            suite, quick=quick, rounds=rounds, frames=frames, camera_fps=camera_fps, threads=threads
+        )
+        record = benchmark.bench(
+            model,
+            data,
+            target=cast("list[TargetOrAuto] | None", target),  # unknown names are refused there
+            precision=cast("list[Label] | None", precision),
+            schedule=schedule,
+            files=files,
+            options=options,
+            out=out,
+            pictures=pictures,
+            command=shlex.join(["fcn-edge", *sys.argv[1:]]),
+            progress=progress,
+            **made_from,
+        )
     emit(record.to_mapping(), as_json=json, human=lambda: print_record(record))
-    reports = benchmark.files_of_report(out)
+    _say_written(benchmark.files_of_report(out))
+
+
+def _emit_files(paths: list[Path], folder: Path, *, as_json: bool) -> None:
+    names = {"files": [str(path) for path in paths]}
+    emit(names, as_json=as_json, human=lambda: print(f"{len(paths)} files are ready in {folder}"))
+
+
+def _say_written(reports: Mapping[str, Path]) -> None:
     say(f"wrote {', '.join(str(path) for path in reports.values())}")
     if "png" not in reports:
         say("no picture: matplotlib is not installed (pip install matplotlib)")
-
-
-def _command_line() -> str:
-    """What was typed, for the record."""
-    return shlex.join(["fcn-edge", *sys.argv[1:]])
 
 
 def print_record(record: Record) -> None:

@@ -19,8 +19,7 @@ from fcn_edge.cli._options import (
     SpecOption,
 )
 from fcn_edge.cli._parse import require_suffix
-from fcn_edge.cli._print import emit, progress_bar, warn
-from fcn_edge.errors import BadInput
+from fcn_edge.cli._print import emit, progress_bar
 
 
 @verb
@@ -28,11 +27,11 @@ def calibrate(
     model: ModelArgument = None,
     *,
     out: Annotated[Path, typer.Option("--out", help="INT8 ONNX file to write.")],
-    calib: Annotated[
+    images: Annotated[
         str, typer.Option("--calib", help="Calibration images: folder, glob, video, data set, TOML or table.")
     ],
     method: MethodOption = None,
-    images: CalibImagesOption = None,
+    count: CalibImagesOption = None,
     placement: Annotated[PlacementName, typer.Option("--placement", help="Rules for Q/DQ placement.")] = "any",
     data: Annotated[
         str | None, typer.Option("--data", help="Labelled data set that may not hold any of the calibration images.")
@@ -69,12 +68,10 @@ def calibrate(
       fcn-edge calibrate net.onnx --calib net.int8.table.json --verify set.toml --out again.int8.onnx
       fcn-edge calibrate net.onnx --calib images/ --out net.int8.onnx --dla-cache net.dla.cache
     """
-    from fcn_edge.calibration import int8_from_onnx
+    from fcn_edge import calibration
     from fcn_edge.calibration.dla import dla_line, tensorrt_number, write_dla_cache
     from fcn_edge.calibration.images import save_recipe
-    from fcn_edge.data import dataset_from_name
     from fcn_edge.engines import model_path
-    from fcn_edge.exporting.runnable import contract_onnx
     from fcn_edge.outputs import require_apart, require_outputs
     from fcn_edge.schema import to_mapping
 
@@ -83,23 +80,24 @@ def calibrate(
         require_suffix(save_set, ".toml", "a calibration set", option="--save-set")
     if dla_cache is not None:
         tensorrt_number(dla_tensorrt)  # before minutes of calibrating
-    held_out = dataset_from_name(data) if data and not allow_overlap else None
     table = out.with_suffix(".table.json")
-    read: list[Path | str | None] = [model_path(model), calib, verify, spec, data]
-    require_outputs([out, table, save_set], read)
+    read: list[Path | str | None] = [model_path(model), images, verify, spec, data]
+    require_outputs([save_set], read)
     require_apart([path for path in (out, table, save_set, dla_cache) if path is not None], read)
-    with contract_onnx(model, spec=spec, recipe=recipe, warn=warn) as path, progress_bar() as progress:
-        _require_fp32(path)
-        made = int8_from_onnx(
-            path,
+    with progress_bar() as progress:
+        made = calibration.calibrate(
+            model,
+            images,
             out,
-            calib=calib,
             method=method,
-            count=images,
+            count=count,
             placement=placement,
-            table_out=table,
-            held_out=held_out,
+            data=data,
+            allow_overlap=allow_overlap,
             verify=verify,
+            table=table,
+            spec=spec,
+            recipe=recipe,
             progress=progress,
         )
     assert made.table is not None and made.coverage is not None
@@ -107,8 +105,8 @@ def calibrate(
         save_recipe(save_set, made.table.source, made.table.hashes)
     for_dla = None
     if dla_cache is not None:
-        count = write_dla_cache(made.table, dla_cache, tensorrt=dla_tensorrt)
-        for_dla = {"cache": str(dla_cache), "tensors": count, "trtexec": dla_line(dla_cache)}
+        tensors = write_dla_cache(made.table, dla_cache, tensorrt=dla_tensorrt)
+        for_dla = {"cache": str(dla_cache), "tensors": tensors, "trtexec": dla_line(dla_cache)}
     result: dict[str, Any] = {
         "onnx": str(out),
         "table": str(table),
@@ -122,15 +120,6 @@ def calibrate(
         "dla": for_dla,
     }
     emit(result, as_json=json, human=lambda: _print_calibration(result))
-
-
-def _require_fp32(path: Path) -> None:
-    """Raises BadInput where the ONNX file is not fp32."""
-    from fcn_edge.onnxfile import contract_from_onnx
-
-    precision = contract_from_onnx(path).quantization.precision
-    if precision != "fp32":
-        raise BadInput(f"{path}: is {precision} already; calibrate the fp32 file")
 
 
 def _print_calibration(result: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption
-from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, say, warn
+from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from fcn_edge.comparison import Comparison
@@ -31,7 +30,7 @@ def compare(
         str, typer.Option("--images", help="Images to compare on: folder, glob, video, data set or TOML.")
     ],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for compare.json and disagreement.png.")] = None,
-    count: Annotated[int | None, typer.Option("--count", min=1, help="Number of images, evenly spread [8].")] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of images, evenly spread.")] = 8,
     min_agreement: Annotated[
         float | None,
         typer.Option("--min-agreement", min=0, max=100, help="Least share of equal pixels, in % [by precision]."),
@@ -66,36 +65,28 @@ def compare(
       fcn-edge compare net.onnx net.int8.onnx --images camvid:camvid#val --min-agreement 97 --out diff
       fcn-edge compare net.onnx other.onnx --spec-b other.toml --images photos/ --json
     """
-    from dataclasses import replace
-
-    from fcn_edge.comparison import StageLimits, compare_artefacts, files_of_comparison, write_comparison
-    from fcn_edge.errors import CheckFailed
-    from fcn_edge.exporting.runnable import runnable_file
-    from fcn_edge.outputs import require_apart, require_outputs
+    from fcn_edge import comparison
 
     a, b = _both_sides(a, b)
-    if out is not None:
-        require_outputs(files_of_comparison(out).values(), [a, b, images, spec_a, spec_b])
-        require_apart([out], [images])
-    limits = StageLimits(max_levels, min_sqnr, None if min_agreement is None else min_agreement / 100)
-    with ExitStack() as stack:
-        first = stack.enter_context(runnable_file(a, spec=spec_a, recipe=recipe_a, warn=warn))
-        second = stack.enter_context(runnable_file(b, spec=spec_b, recipe=recipe_b, warn=warn))
-        progress = stack.enter_context(progress_bar())
-        found = compare_artefacts(
-            first,
-            second,
-            images=images,
+    limits = comparison.StageLimits(max_levels, min_sqnr, None if min_agreement is None else min_agreement / 100)
+    with progress_bar() as progress:
+        result = comparison.compare(
+            a,
+            b,
+            images,
             count=count,
             limits=limits,
-            on_image=lambda done, total: progress.update("comparing", done, total),
+            spec_a=spec_a,
+            spec_b=spec_b,
+            recipe_a=recipe_a,
+            recipe_b=recipe_b,
+            out=out,
+            progress=progress,
         )
-    found = replace(found, a=found.a | {"file": a}, b=found.b | {"file": b})  # as typed, not as made runnable
-    paths = write_comparison(found, out) if out else {}
-    emit(found.to_mapping(), as_json=json, human=lambda: _print_comparison(found))
-    if paths:
-        say(f"wrote {', '.join(str(path) for path in paths.values())}")
-    raise typer.Exit(CheckFailed.exit_code if found.first else 0)
+    emit(result.to_mapping(), as_json=json, human=lambda: _print_comparison(result))
+    if out is not None:
+        say(f"wrote {', '.join(str(path) for path in comparison.files_of_comparison(out).values())}")
+    raise typer.Exit(result.exit_code)
 
 
 def _both_sides(a: str | None, b: str | None) -> tuple[str, str]:
@@ -135,7 +126,7 @@ def _print_layers(found: Comparison) -> None:
     """The layers that lose most, in the network's order; the three lowest of them marked."""
     from rich.table import Table
 
-    from fcn_edge.engines.reference_check import EXACT_DB
+    from fcn_edge.engines.fidelity import EXACT_DB
 
     lowest = sorted((layer for layer in found.layers if layer.alone_db < EXACT_DB), key=lambda layer: layer.alone_db)
     if not lowest:

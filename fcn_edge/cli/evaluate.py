@@ -82,7 +82,6 @@ def evaluate(
             trimap=trimap,
             cluster=cluster,
             progress=progress,
-            warn=warn,
         ).to_mapping()
     for text in report["warnings"]:
         warn(text)

@@ -23,7 +23,7 @@ from fcn_edge.cli._options import (
     TargetOption,
     ThreadsOption,
 )
-from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words, warn
+from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words
 from fcn_edge.errors import BadInput, SourceLost
 
 if TYPE_CHECKING:
@@ -119,20 +119,20 @@ def run(
       fcn-edge run --source 'archive/*.mp4' --sink masks/ --sink out.mp4 --cluster ray
     """
     from fcn_edge.engines import EngineOptions
-    from fcn_edge.model_run import Drawing, Streams, run_model
+    from fcn_edge.model_run import Streams, ViewOptions, run_model
     from fcn_edge.outputs import require_apart
     from fcn_edge.schema import to_mapping
     from fcn_edge.streaming.sources import Patience
 
     streams = Streams(source or (), sinks or (), policy, limit, Patience(silent_s, retries, awaited))
-    drawing = Drawing(legend, opacity, hidden_classes or (), regions or (), rules or (), events, log is not None)
+    view = ViewOptions(legend, opacity, hidden_classes or (), regions or (), rules or (), events, log is not None)
     written = [path for path in (log, events, *streams.paths()) if path is not None]
     require_apart(written, [model, spec, config, *streams.addresses])
     with logged(log) as note, progress_bar() as progress:
         summary = run_model(
             model,
             streams=streams,
-            drawing=drawing,
+            view=view,
             target=target,
             options=EngineOptions(
                 execution, threads, provider=provider, schedule=schedule, allow_host_code=allow_host_code
@@ -141,7 +141,6 @@ def run(
             recipe=recipe,
             cluster=cluster,
             progress=progress,
-            warn=warn,
         )
         for text in filter(None, (*summary.outputs, *summary.notes, summary.failed, summary.lost)):
             note(text)

@@ -12,7 +12,7 @@ from fcn_edge.comparison.artefact import Artefact
 from fcn_edge.comparison.front import Front
 from fcn_edge.comparison.layers import LayerRuns, LayerSqnr
 from fcn_edge.comparison.outputs import ClassMaps, Tails, argmax_words
-from fcn_edge.engines.reference_check import EXACT_DB
+from fcn_edge.engines.fidelity import EXACT_DB
 from fcn_edge.spec import Preprocess
 
 State = Literal["same", "differs", "unknown"]
@@ -75,7 +75,7 @@ def resize_stage(
         shown = f"frames differ by up to {levels:.0f} levels" if levels else "no difference on frames of that size"
         return Stage("resize", "differs", f"A has {_resizing(p)}, B {_resizing(q)}: {shown}")
     if inside is None or inside > limits.levels:
-        own = [f"{side}'s graph has {name}" for side, name in zip("AB", nodes) if name]
+        own = [f"{side}'s graph has {name}" for side, name in zip(("A", "B"), nodes, strict=True) if name]
         did = " and ".join(own) or "the graphs differ"
         by = "yield other sizes" if inside is None else f"differ by up to {inside:.1f} levels"
         return Stage("resize", "differs", f"{did} in front of the first layer: fed the same frame they {by}")
@@ -120,7 +120,7 @@ def _normalising(
 ) -> Stage:
     if levels > limits.levels:
         found = f"A has {_three(done[0])}, B {_three(done[1])}: inputs differ by up to {levels:.1f} levels"
-        for side, has, says in zip("AB", done, said, strict=True):
+        for side, has, says in zip(("A", "B"), done, said, strict=True):
             if _off(has, says) > limits.levels and tuple(says) not in UNSAID:
                 found += f" ({side}'s spec says {_three(says)})"
         return Stage(name, "differs", found)

@@ -20,6 +20,8 @@ from fcn_edge.schema import nearest
 if TYPE_CHECKING:
     import numpy as np
 
+    from fcn_edge.spec import ModelSpec
+
 __all__ = [
     "KINDS",
     "ClassSet",
@@ -29,12 +31,13 @@ __all__ = [
     "class_set",
     "dataset_from_name",
     "is_dataset_name",
+    "labelled_for",
     "open_dataset",
 ]
 
 DataLike: TypeAlias = "str | Path | Dataset | Iterable[tuple[np.ndarray, np.ndarray]]"
 
-CLASS_SETS = ("camvid", "voc", "cityscapes", "person")
+CLASS_SETS = ("camvid", "voc", "cityscapes", "ade20k", "person")
 
 
 class ClassSet(NamedTuple):
@@ -55,6 +58,11 @@ def class_set(name: str, *, of: str = "") -> ClassSet:
         return ClassSet(("background", "person"), ((0, 0, 0), (192, 128, 128)), voc.IGNORE)
     if name == "voc":
         return ClassSet(voc.CLASSES, voc.voc_palette(), voc.IGNORE)
+    if name == "ade20k":
+        from fcn_edge.data.ade20k import ade20k_classes
+
+        names, palette, _ignored = ade20k_classes()
+        return ClassSet(names, palette, voc.IGNORE)
     source = camvid if name == "camvid" else cityscapes
     return ClassSet(source.CLASSES, source.PALETTE, source.IGNORE)
 
@@ -92,3 +100,8 @@ def open_dataset(
     from fcn_edge.data.arrays import dataset_from_pairs
 
     return dataset_from_pairs(data, classes=classes, palette=palette, ignore_index=ignore_index)
+
+
+def labelled_for(spec: ModelSpec, data: DataLike) -> Dataset:
+    """`open_dataset`; pairs in memory have the classes of this network. Raises BadInput."""
+    return open_dataset(data, classes=spec.classes, palette=spec.palette, ignore_index=spec.ignore_index)

@@ -39,6 +39,7 @@ __all__ = [
 ]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 HIDDEN = "hidden, passed over"
+NO_VALUE = -1  # an ignore_index where every label value has to be a class
 
 
 class Item(Protocol):
@@ -140,11 +141,22 @@ class PairOnDisk(FilePair):
         return indices_from_values(values, classes, self.ignore_index, written)
 
     def _expected(self) -> str:
+        ignored = f", and {self.ignore_index} is ignored" if self.ignore_index != NO_VALUE else ""
         if self.label_values:
-            return f"label_values has {', '.join(map(str, self.label_values))}, and {self.ignore_index} is ignored"
+            return f"{self._where()} has {_in_words(self.label_values)}{ignored}"
         hint = f'; where others are meant, name each class\'s in {self.listing}: "label_values": [...]'
-        words = f"the classes are 0..{self.num_classes - 1} and {self.ignore_index} is ignored"
+        words = f"the classes are 0..{self.num_classes - 1}{ignored}"
         return words + (hint if self.listing else "")
+
+    def _where(self) -> str:
+        is_own = self.listing is None or self.listing.name == "classes.json"
+        return "label_values" if is_own else str(self.listing)
+
+
+def _in_words(values: tuple[int, ...]) -> str:
+    """Such as "0, 255", or "1 to 150" where they follow on each other."""
+    is_range = len(values) > 2 and values == tuple(range(values[0], values[0] + len(values)))
+    return f"{values[0]} to {values[-1]}" if is_range else ", ".join(map(str, values))
 
 
 def written_ignore(ignore_index: int, num_classes: int) -> int:

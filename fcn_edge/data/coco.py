@@ -18,7 +18,7 @@ import numpy as np
 
 from fcn_edge.atomic_io import read_json
 from fcn_edge.data.base import Dataset, Notes
-from fcn_edge.data.drawn import OUTSIDE, Drawing, DrawnPair, classes_with_background
+from fcn_edge.data.drawn import OUTSIDE, DrawnPair, ImageShapes, classes_with_background
 from fcn_edge.data.labels import UNLABELLED, Layout
 from fcn_edge.data.run_lengths import mask_from_runs
 from fcn_edge.data.shapes import (
@@ -159,8 +159,8 @@ def _require_images(items: Sequence[DrawnPair], file: Path, images: Path) -> Non
             raise BadInput(f"{item.image_path}: listed in {file.name} but missing; are the images in {images}?")
 
 
-def _drawing(size: tuple[int, int], annotations: Sequence[Annotation], layout: Layout) -> Drawing:
-    return Drawing(size, [_shape(annotation, size) for annotation in annotations])
+def _drawing(size: tuple[int, int], annotations: Sequence[Annotation], layout: Layout) -> ImageShapes:
+    return ImageShapes(size, [_shape(annotation, size) for annotation in annotations])
 
 
 def _shape(annotation: Annotation, size: tuple[int, int]) -> Shape:

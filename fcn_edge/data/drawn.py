@@ -22,7 +22,7 @@ OUTSIDE = f"pixels outside every shape are {BACKGROUND}, class 0"
 EMPTY = f"no shape, all {BACKGROUND}"
 
 
-class Drawing(NamedTuple):
+class ImageShapes(NamedTuple):
     """What an annotation file says of one image: height and width of the pixels it was drawn on, and its shapes.
 
     is_upright: its program shows pictures upright, so that shapes of the upright picture's size lie on it.
@@ -37,7 +37,7 @@ class Drawing(NamedTuple):
 class DrawnPair(FilePair):
     """An image file, and how its shapes are read from an annotation file once the image's size is known."""
 
-    read: Callable[[Layout], Drawing]
+    read: Callable[[Layout], ImageShapes]
     overlap: Overlap
     notes: Notes = field(default_factory=Notes, compare=False, repr=False)
 

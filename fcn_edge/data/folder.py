@@ -1,5 +1,7 @@
 """Your own data: DIR/images, DIR/labels (PNG class indices) and DIR/classes.json.
 
+Files of other names are paired by two patterns: `folder:DIR#images=photos/img_*.jpg,labels=masks/seg_*.png`.
+
 classes.json: {"names": [...], "palette_rgb": [[r, g, b], ...], "ignore_index": 255, "label_values": [0, 255]}.
 label_values: the label file's value of each class, where they are not 0, 1, 2 …; other values than these and
 ignore_index are refused. A name at the ignore index is dropped, and so are notes under other keys, unless a key looks
@@ -8,7 +10,7 @@ like one of these misspelt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,10 +19,14 @@ from typing import Any
 from fcn_edge.atomic_io import read_json
 from fcn_edge.data.base import Dataset, Notes, PairOnDisk, paired, written_ignore
 from fcn_edge.data.labels import LARGEST, UNLABELLED, samples_from_file
+from fcn_edge.data.patterns import OPTIONS, paired_by_patterns
 from fcn_edge.data.voc import voc_palette
 from fcn_edge.errors import BadInput
 from fcn_edge.schema import from_mapping
 from fcn_edge.spec import MAX_CLASSES
+
+__all__ = ["OPTIONS", "PLACE", "ClassesFile", "open_split"]
+PLACE = "DIR"
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,8 @@ class ClassesFile:
     label_values: tuple[int, ...] = ()
 
 
-def open_split(folder: Path, split: str) -> Dataset:
-    """The pairs of DIR, or of DIR/SPLIT where a split is named."""
+def open_split(folder: Path, split: str, options: Mapping[str, str]) -> Dataset:
+    """The pairs of DIR, or of DIR/SPLIT where a split is named. options: images and labels, two patterns."""
     root = folder / split if split else folder
     listing = root / "classes.json" if (root / "classes.json").is_file() else folder / "classes.json"
     classes = from_mapping(ClassesFile, _without_notes(read_json(listing)), str(listing))
@@ -46,16 +52,21 @@ def open_split(folder: Path, split: str) -> Dataset:
         raise BadInput(f"{listing}: {len(palette)} colours for {len(classes.names)} names")
     count = _class_count(classes, listing)
     notes = Notes()
+    values, ignored = classes.label_values, classes.ignore_index
     items = [
-        PairOnDisk(
-            image.stem, image.stem, image, label, count, classes.ignore_index, classes.label_values, listing, notes
-        )
-        for image, label in paired(root / "images", root / "labels", notes)
+        PairOnDisk(name, name, image, label, count, ignored, values, listing, notes)
+        for name, image, label in _pairs(root, options, notes)
     ]
     if count == 2 and not classes.label_values:
         _require_second_class(items, classes, listing)
     ignore = written_ignore(classes.ignore_index, count)
     return Dataset(folder.name, classes.names[:count], palette[:count], ignore, items, notes)
+
+
+def _pairs(root: Path, options: Mapping[str, str], notes: Notes) -> list[tuple[str, Path, Path]]:
+    if options:
+        return paired_by_patterns(root, options, notes)
+    return [(image.stem, image, label) for image, label in paired(root / "images", root / "labels", notes)]
 
 
 def _class_count(classes: ClassesFile, listing: Path) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 
 from fcn_edge.atomic_io import read_json
 from fcn_edge.data.base import Dataset, Notes, images_in
-from fcn_edge.data.drawn import OUTSIDE, Drawing, DrawnPair, classes_with_background
+from fcn_edge.data.drawn import OUTSIDE, DrawnPair, ImageShapes, classes_with_background
 from fcn_edge.data.labels import UNLABELLED, Layout
 from fcn_edge.data.pictures import picture_from_bytes
 from fcn_edge.data.shapes import (
@@ -142,7 +142,7 @@ def _note_unlabelled(root: Path, items: Iterable[DrawnPair], notes: Notes) -> No
     notes.add("no JSON file of its own, left out", *(path.name for path in unlabelled))
 
 
-def _drawing(file: Path, values: Mapping[str, int], told_by: str, layout: Layout) -> Drawing:
+def _drawing(file: Path, values: Mapping[str, int], told_by: str, layout: Layout) -> ImageShapes:
     content = _content(file)
     size: tuple[Any, Any] = content.get("imageHeight"), content.get("imageWidth")
     if size == (None, None):
@@ -150,7 +150,7 @@ def _drawing(file: Path, values: Mapping[str, int], told_by: str, layout: Layout
     if not all(type(side) is int for side in size):
         raise BadInput(f"imageWidth is {size[1]} and imageHeight {size[0]}; expected whole numbers")
     shapes = [_shape(shape, number, values, told_by) for number, shape in enumerate(content["shapes"], 1)]
-    return Drawing((size[0], size[1]), shapes, is_upright=True)
+    return ImageShapes((size[0], size[1]), shapes, is_upright=True)
 
 
 def _shape(shape: Mapping[str, Any], number: int, values: Mapping[str, int], told_by: str) -> Shape:

@@ -16,9 +16,9 @@ from fcn_edge.data.splits import SELECTIONS, selected
 from fcn_edge.errors import BadInput
 from fcn_edge.schema import nearest
 
-OF_FOLDERS = ("camvid", "voc", "cityscapes", "folder", "ade20k", "cvat", "roboflow")  # open_split(folder, split)
-WITH_OPTIONS = ("coco", "labelme", "yolo", "colours")  # open_split(place, split, options); OPTIONS; PLACE
-KINDS = ("camvid", "voc", "cityscapes", "folder", "synthetic", "ade20k", "cvat", "roboflow", *WITH_OPTIONS)
+OF_FILES = ("coco", "yolo")  # PATH is no folder
+WITH_OPTIONS = ("folder", "coco", "labelme", "yolo", "colours")  # open_split(path, split, options); OPTIONS, PLACE
+KINDS = ("camvid", "voc", "cityscapes", "folder", "synthetic", "ade20k", "cvat", "roboflow", *WITH_OPTIONS[1:])
 
 
 class DataName(NamedTuple):
@@ -75,15 +75,15 @@ def _parts(kind: str, rest: str) -> DataName:
 
 
 def _opened(name: DataName) -> Dataset:
+    path = Path(name.path)
+    if name.kind not in OF_FILES and not path.is_dir():
+        raise BadInput(f"{name.kind}:{name.path}: no such folder")
     module = import_module(f"fcn_edge.data.{name.kind}")
     if name.kind in WITH_OPTIONS:
         own = {key: value for key, value in name.options if key in module.OPTIONS}
-        dataset: Dataset = module.open_split(Path(name.path), name.split, own)
-        return dataset
-    folder = Path(name.path)
-    if not folder.is_dir():
-        raise BadInput(f"{name.kind}:{name.path}: no such folder")
-    dataset = module.open_split(folder, name.split)
+        dataset: Dataset = module.open_split(path, name.split, own)
+    else:
+        dataset = module.open_split(path, name.split)
     return dataset
 
 

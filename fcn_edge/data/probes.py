@@ -14,7 +14,7 @@ def probe_pictures(height: int, width: int) -> list[np.ndarray]:
     return list(_drawn(height, width))
 
 
-# Drawing takes longer than running a small network, and one network's size is asked for at each check.
+# ImageShapes takes longer than running a small network, and one network's size is asked for at each check.
 @functools.lru_cache(maxsize=2)
 def _drawn(height: int, width: int) -> tuple[np.ndarray, ...]:
     from fcn_edge.data.street import Street

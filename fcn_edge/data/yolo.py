@@ -18,7 +18,7 @@ import numpy as np
 
 from fcn_edge.atomic_io import require_file
 from fcn_edge.data.base import IMAGE_SUFFIXES, Dataset, Notes, is_hidden
-from fcn_edge.data.drawn import OUTSIDE, Drawing, DrawnPair, classes_with_background
+from fcn_edge.data.drawn import OUTSIDE, DrawnPair, ImageShapes, classes_with_background
 from fcn_edge.data.labels import UNLABELLED, Layout
 from fcn_edge.data.shapes import Shape, overlap_from_text, points_from_numbers, polygon_region
 from fcn_edge.data.voc import voc_palette
@@ -134,10 +134,10 @@ def _label_file(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _drawing(file: Path, indices: list[int], layout: Layout) -> Drawing:
+def _drawing(file: Path, indices: list[int], layout: Layout) -> ImageShapes:
     lines = _lines(file) if file.is_file() else []
     shapes = [_shape(line, at, indices, layout) for at, line in enumerate(lines, 1) if line.strip()]
-    return Drawing(layout.upright, shapes, is_upright=True)
+    return ImageShapes(layout.upright, shapes, is_upright=True)
 
 
 def _lines(file: Path) -> list[str]:

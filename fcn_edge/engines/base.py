@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,12 @@ class EngineOptions:
     schedule: str = EVERY
     allow_host_code: bool = False
     cuda_graph: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises BadInput where a number is below 1."""
+        for name in ("threads", "in_flight"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise BadInput(f"`{name}` is {number}; at least 1 is possible, or None for the library's choice")
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,7 @@ class Engine:
         use_threads(threads)
         self._started: deque[Callable[[], Result]] = deque()
         self._last = Place(0, "", -1)
+        self._ends = ExitStack()
         self._is_open = True
 
     def start(self, frame: Frame | np.ndarray, style: Style = Style()) -> None:  # noqa: B008 - frozen
@@ -232,7 +240,12 @@ class Engine:
         if self._is_open:
             self._is_open = False
             self._started.clear()
-            self._release()
+            with self._ends:
+                self._release()
+
+    def close_with(self, ends: ExitStack) -> None:
+        """Close `ends` once the engine is closed: what its file lies in."""
+        self._ends.push(ends)
 
     def __enter__(self) -> Engine:
         return self

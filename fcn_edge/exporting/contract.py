@@ -55,7 +55,7 @@ def attach_contract(model: ModelProto, spec: ModelSpec) -> ModelProto:
 def plain_from_contract(model: ModelProto, spec: ModelSpec) -> ModelProto:
     """The same network as other tools expect it: float NCHW normalised input, in the weights' channel order."""
     if spec.head.kind == "scores":
-        raise BadInput("--io plain ends in logits or classes: pass --head logits")
+        raise BadInput('`io="plain"` ends in logits or classes: pass `head="logits"`')
     if spec.preprocess.channels == "rgb":
         _swap_first_convolution(model.graph, f"{FRAMES}_ready")
     names = {node.name for node in model.graph.node if node.name.startswith("frames_")}

@@ -64,9 +64,7 @@ def _check_size(height: int, width: int, dynamic: bool) -> None:
         raise BadInput(f"size {height}x{width}: each side must be {STRIDE} to {MAX_SIDE} pixels")
     if dynamic and (height % STRIDE or width % STRIDE):
         good = f"{-(-height // STRIDE) * STRIDE}x{-(-width // STRIDE) * STRIDE}"
-        raise BadInput(
-            f"size {height}x{width} is not a multiple of {STRIDE}, which --dynamic needs: pass --size {good}"
-        )
+        raise BadInput(f"size {height}x{width} is not a multiple of {STRIDE}, which `dynamic` needs; {good} is one")
 
 
 def _traced(network: Segmenter, head: HeadKind, size: tuple[int, int], *, dynamic: bool) -> onnx.ModelProto:

@@ -71,7 +71,7 @@ def opened_sinks(
     """
     each = list(sinks) if isinstance(sinks, (list, tuple)) else [sinks]
     names = [_uri_from_path(sink) if isinstance(sink, Path) else sink for sink in each if isinstance(sink, (str, Path))]
-    given = [_given_sink(sink) for sink in each if not isinstance(sink, (str, Path))]
+    given = [_given_sink(sink, number) for number, sink in enumerate(each) if not isinstance(sink, (str, Path))]
     return sinks_of_sources(names, engine, sources, ends, options=options), given
 
 
@@ -80,9 +80,9 @@ def _uri_from_path(path: Path) -> str:
     return str(path) if path.suffix else f"{path}/"
 
 
-def _given_sink(sink: object) -> Sink:
+def _given_sink(sink: object, number: int) -> Sink:
     if isinstance(sink, Sink):
         return sink
     if callable(sink):
-        return Callback(sink)
+        return Callback(sink, number)
     raise BadInput(f"`sinks` has {type(sink).__name__}; expected an address, a path, a Sink or a function of a Result")

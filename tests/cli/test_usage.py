@@ -203,3 +203,16 @@ def test_system_errors_name_the_file(command, monkeypatch):
 
     monkeypatch.setattr("fcn_edge.diagnosis.diagnose", denied)
     command("doctor").refuses(2, "/etc/secret")
+
+
+def test_every_option_has_help():
+    from typer.main import get_command
+
+    from fcn_edge.cli import app, register_verbs
+
+    register_verbs()
+    parameters = [
+        (verb, parameter) for verb, command in get_command(app).commands.items() for parameter in command.params
+    ]
+    assert len({verb for verb, _ in parameters}) == len(VERBS)
+    assert [(verb, parameter.name) for verb, parameter in parameters if not parameter.help] == []

@@ -134,3 +134,57 @@ def shares(points):
 def png_text(mask):
     """A mask as labelme stores it: a PNG in base64."""
     return base64.b64encode(cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes()).decode()
+
+
+def coloured(names=CLASSES, colours=COLOURS):
+    """The scene as a mask (30, 40, 3) BGR of a colour for each class."""
+    return np.array([colours[name] for name in names], np.uint8)[labels(names)][:, :, ::-1]
+
+
+def write_masks(folder, stems=("a", "b"), mask=None, suffix=".png"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem in stems:
+        cv2.imwrite(str(folder / f"{stem}{suffix}"), coloured() if mask is None else mask)
+
+
+def write_colours(folder, stems=("a", "b"), suffix=".png"):
+    """RGB-coded masks and a colour map as Kaggle's CamVid has it."""
+    for n, stem in enumerate(stems):
+        write_picture(folder / "images" / f"{stem}.jpg", n)
+    write_masks(folder / "labels", stems, suffix=suffix)
+    rows = [f"{name},{r},{g},{b}" for name, (r, g, b) in COLOURS.items()]
+    (folder / "class_dict.csv").write_text("\n".join(["name,r,g,b", *rows]) + "\n")
+    return f"colours:{folder}"
+
+
+def write_cvat(folder, stems=("a", "b")):
+    """As CVAT exports "Segmentation mask 1.1" with images."""
+    for n, stem in enumerate(stems):
+        write_picture(folder / "JPEGImages" / f"{stem}.jpg", n)
+    write_masks(folder / "SegmentationClass", stems)
+    rows = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in COLOURS.items()]
+    (folder / "labelmap.txt").write_text("\n".join(["# label:color_rgb:parts:actions", *rows]) + "\n")
+    (folder / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (folder / "ImageSets" / "Segmentation" / "default.txt").write_text("\n".join(stems) + "\n")
+    return f"cvat:{folder}"
+
+
+def write_roboflow(folder, stems=("a_jpg.rf.0c1", "b_jpg.rf.7fe"), splits=("train", "valid")):
+    """As Roboflow exports "Semantic segmentation masks"."""
+    for split in splits:
+        for n, stem in enumerate(stems):
+            write_picture(folder / split / f"{stem}.jpg", n)
+            cv2.imwrite(str(folder / split / f"{stem}_mask.png"), labels())
+        rows = [f" {value}, {name}" for value, name in enumerate(CLASSES)]
+        (folder / split / "_classes.csv").write_text("\n".join(["Pixel Value, Class", *rows]) + "\n")
+    return f"roboflow:{folder}#train"
+
+
+def write_ade20k(folder, stems=("ADE_val_00000001", "ADE_val_00000002")):
+    """As ADEChallengeData2016: 0 is other; road is 7, car 21, tree 5."""
+    table = np.array([0, 7, 21, 5], np.uint8)
+    for n, stem in enumerate(stems):
+        write_picture(folder / "images" / "validation" / f"{stem}.jpg", n)
+        (folder / "annotations" / "validation").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / "annotations" / "validation" / f"{stem}.png"), table[labels()])
+    return f"ade20k:{folder}#val"

@@ -144,7 +144,7 @@ def test_nvcc_off_the_path_is_told(machine):
     [
         (ORIN, JETPACK_6, {"tensorrt": "10.13.3.9"}, "10.13.3 has no kernels for SM 8.7", "system-site-packages"),
         (ORIN, JETPACK_6, {"tensorrt": "11.2.0"}, "TensorRT 11.2.0 is for no JetPack", "system-site-packages"),
-        (ORIN, JETPACK_6, {"tensorrt-rtx-cu12": "1.7"}, "no kernels for SM 8.7", "--target tensorrt"),
+        (ORIN, JETPACK_6, {"tensorrt-rtx-cu12": "1.7"}, "no kernels for SM 8.7", "target tensorrt"),
         ({}, ADA, {"tensorrt-cu13": "11.4"}, "tensorrt-cu13 11.4 wants CUDA 13, the driver runs up to 12.4", "cu12"),
         ({}, ADA, {"cuda-bindings": "13.0.1"}, "cuda-bindings 13.0.1 wants CUDA 13", "cuda-python<13"),
         ({}, ADA, {"onnxruntime-gpu": "1.31.1"}, "onnxruntime-gpu 1.31.1 wants CUDA 13", "CUDA 12"),

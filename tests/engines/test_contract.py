@@ -1,7 +1,7 @@
 """What every engine does, whatever runs beneath it. A backend is a subclass that names its target.
 
 A backend that is installed and has no subclass here is a failure (see the last test), except the
-TensorRT targets, which need a GPU and have test_trt.py.
+TensorRT targets, which need a GPU and have test_plan_engine.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from fcn_edge.engines import PACKAGES, EngineOptions, available_targets, open_engine
+from fcn_edge.engines import PACKAGES, EngineOptions, available_targets, base, open_engine
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Frame, Style
@@ -166,6 +166,23 @@ class EngineContract:
         times = first.times
         assert min(times.input_ns, times.infer_ns, times.view_ns) > 0 and first.is_finite
         assert times.age_ns >= times.input_ns + times.infer_ns + times.view_ns
+
+    def test_frame_that_fails_leaves_the_engine_usable(self, shared, street, monkeypatch):
+        images = [street(seed)[0] for seed in range(shared.in_flight)]
+        alone = [shared.segment(image) for image in images]
+        for image in images:
+            shared.start(image)
+        with monkeypatch.context() as patch:
+            patch.setattr(base, "view_from_scores", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                shared.wait()
+        for wanted in alone[1:]:
+            assert_same_result(shared.wait(), wanted)
+        with monkeypatch.context() as patch:
+            patch.setattr(base, "input_from_frame", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                shared.start(images[0])
+        assert_same_result(shared.segment(images[0]), alone[0])
 
     def test_images_follow_the_frame_before_them(self, shared, street):
         image = street(1)[0]
@@ -358,6 +375,6 @@ def openvino_capabilities():
 
 def test_every_installed_backend_has_its_contract():
     covered = {kind.target for kind in (TestPyTorch, TestOnnxRuntime, TestReference, TestOpenVino)}
-    with_gpu = {"tensorrt", "tensorrt-rtx"}  # test_trt.py
+    with_gpu = {"tensorrt", "tensorrt-rtx"}  # test_plan_engine.py
     assert set(available_targets()) - with_gpu <= covered
     assert covered | with_gpu == set(PACKAGES)

@@ -146,6 +146,14 @@ def test_sinks_may_be_names_paths_open_sinks_and_functions(engine, tmp_path):
         np.testing.assert_array_equal(sink.maps[0, index], expected_class_map(index))
 
 
+def test_several_functions_are_several_sinks(engine):
+    one, other = [], []
+    summary = run(
+        engine, source=Drawn(2), sinks=[lambda result: one.append(result), lambda result: other.append(result)]
+    )
+    assert len(one) == len(other) == 2 and len(summary.outputs) == 2
+
+
 def test_one_sink_need_not_be_in_a_list(engine, tmp_path):
     seen = []
     assert run(engine, source=Drawn(2), sinks=seen.append).frames_out == len(seen) == 2

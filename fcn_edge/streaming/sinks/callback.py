@@ -14,10 +14,15 @@ class Callback(Sink):
     needs_caller_thread = True
     needs_overlay = True
 
-    def __init__(self, function: Callable[[Result], object]) -> None:
-        super().__init__(f"{getattr(function, '__qualname__', type(function).__name__)}:")
+    def __init__(self, function: Callable[[Result], object], number: int = 0) -> None:
+        """number: among the functions of a run."""
+        super().__init__(f"function:{number}")
         self._function = function
+        self._name = getattr(function, "__qualname__", type(function).__name__)
 
     def write(self, result: Result) -> None:
         self._function(result)
         self.count += 1
+
+    def describe(self) -> str:
+        return f"{self._name}: {self.count} results"
