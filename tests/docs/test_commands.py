@@ -28,7 +28,7 @@ PAGES = [path for path in PAGES if path.parent.name != "benchmarks" and path.nam
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"\*((?:Needs|Takes) [^*]+)\*")
 PAGE_MARK = re.compile(r"\A# [^\n]+\n(?:(?!^## |^```).)*?^\*(?:Needs|Every command)[^*]*\*", re.MULTILINE | re.DOTALL)
-STREETS = "synthetic:street,seed=2,images=6,size=208x272"
+STREETS = "synthetic:street,seed=2,images=10,size=208x272"
 LIMIT_S = 300
 SPEC = 'class_set = "camvid"\nmean = [127.0, 127.0, 127.0]\nstd = [128.0, 128.0, 128.0]\n'
 
@@ -94,7 +94,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir(parents=True)
     for number, item in enumerate(items):
         write_pair(
-            folder / "data" / ("train" if number < 4 else "val"), number, item.image(), three_classes(item.labels())
+            folder / "data" / ("train" if number < 8 else "val"), number, item.image(), three_classes(item.labels())
         )
         write_pair(folder / "street", number, item.image(), item.labels())
         cv2.imwrite(str(folder / f"images/{number}.png"), item.image())
