@@ -22,7 +22,7 @@ from fcn_edge.cli._options import (
     ThreadsOption,
 )
 from fcn_edge.cli._parse import shapes_from_text, sm_from_text
-from fcn_edge.cli._print import emit, progress_bar
+from fcn_edge.cli._print import emit, progress_bar, show
 
 if TYPE_CHECKING:
     from fcn_edge.engines.manifest import LayerReport, Manifest
@@ -175,12 +175,12 @@ def _print_build(manifest: Manifest) -> None:
     if manifest.kept_float:
         print(f"  kept in float: {', '.join(manifest.kept_float)}")
     for name, reason in manifest.kept_fp32.items():
-        print(f"  kept in FP32: {name}: {reason}")
+        show(f"  kept in FP32: {name}: {reason}")
     for sentence in manifest.calibration:
-        print(f"  calibration: {sentence}")
+        show(f"  calibration: {sentence}")
     for warning in manifest.warnings:
-        print(f"  warning: {warning}")
-    print(f"  mIoU: {_miou_words(manifest)}")
+        show(f"  warning: {warning}")
+    show(f"  mIoU: {_miou_words(manifest)}")
     if check := manifest.reference:
         ratio = "" if check.sqnr_db is None else f"{check.sqnr_db:.1f} dB, "
         equal = f"{100 * check.agreement:.2f} % equal pixels"

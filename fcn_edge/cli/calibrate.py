@@ -19,7 +19,7 @@ from fcn_edge.cli._options import (
     SpecOption,
 )
 from fcn_edge.cli._parse import require_suffix
-from fcn_edge.cli._print import emit, progress_bar
+from fcn_edge.cli._print import emit, progress_bar, show
 
 if TYPE_CHECKING:
     from fcn_edge.calibration.quantized import Calibrated
@@ -159,7 +159,7 @@ def _print_calibration(result: dict[str, Any]) -> None:
         print(f"  for DLA: {dla['cache']}, {dla['tensors']} tensors; not from the Q/DQ file: {dla['trtexec']}")
     coverage = result["coverage"]
     for sentence in coverage["verdict"]:
-        print(f"  {sentence}")
+        show(f"  {sentence}")
     print("  hardest tensors:")
     for name in coverage["worst"]:
         print(f"    {name}: {_tensor_words(coverage['tensors'][name])}")
