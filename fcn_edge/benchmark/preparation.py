@@ -101,15 +101,15 @@ class Preparation:
         copy = self._folder() / path.name
         out, table = copy.with_suffix(".int8.onnx"), _table_of(copy)
         require_outputs([out, table], self.plan.read)
-        is_table = is_table_name(calib)
-        is_kept = table.is_file() and not is_table
+        is_kept = table.is_file() and not is_table_name(calib)
+        is_new = not is_kept and not is_table_name(calib)
         made = calibrate(
             path,
             table if is_kept else calib,
             out,
             verify=calib if is_kept else None,
             count=None if is_kept else self.plan.calib_images,
-            table=table,
+            table=table if is_new else self._scratch() / table.name,
             placement=placement_for("openvino", this_device()),
             data=held_out,
             progress=self.progress,
@@ -124,8 +124,9 @@ class Preparation:
 
     def _folder(self) -> Path:
         """The kept one, else one of its own for each file, since two models may have one name."""
-        if self.kept is not None:
-            return self.kept
+        return self._scratch() if self.kept is None else self.kept
+
+    def _scratch(self) -> Path:
         return Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="fcn-edge-")))
 
 

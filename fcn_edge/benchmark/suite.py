@@ -100,7 +100,7 @@ def plan_from(
         require_known(f"{suite}: sizes_of:", each, TARGETS)
     named = tuple(model for model in given if not isinstance(model, Variant))
     images: ImagesLike | None = chosen.calib if calib is None else calib
-    if images is not None and not isinstance(images, (str, Path)):
+    if images is not None and not isinstance(images, (str, Path, Dataset)):
         images = list(images)  # each network is calibrated on them
     read = [model.path if isinstance(model, OnnxModel) else model for model in named or chosen.models]
     read += [given for given in (images, source) if isinstance(given, (str, Path))]

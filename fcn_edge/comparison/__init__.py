@@ -31,7 +31,7 @@ DEFAULT_COUNT = 8
 def compare(
     a: str | Path | OnnxModel | None,
     b: str | Path | OnnxModel | None,
-    images: ImagesLike | Dataset,
+    images: ImagesLike,
     *,
     count: int = DEFAULT_COUNT,
     limits: StageLimits = StageLimits(),  # noqa: B008 - frozen

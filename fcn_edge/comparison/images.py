@@ -14,7 +14,7 @@ from fcn_edge.calibration.images import (
 from fcn_edge.data import Dataset, is_dataset_name, open_dataset
 
 
-def compared_images(images: ImagesLike | Dataset, count: int, classes: tuple[str, ...]) -> CalibrationImages:
+def compared_images(images: ImagesLike, count: int, classes: tuple[str, ...]) -> CalibrationImages:
     """At most `count` of them, evenly spread. Labels are left out where their classes are not these.
 
     Raises BadInput where there is nothing, or no images.
