@@ -16,7 +16,6 @@ from fcn_edge.comparison.counting import ComparedRun
 from fcn_edge.comparison.images import compared_images
 from fcn_edge.comparison.result import ComparedSide, Comparison, files_of_comparison
 from fcn_edge.comparison.stages import StageLimits
-from fcn_edge.data import Dataset
 from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.outputs import require_apart, require_outputs
 from fcn_edge.progress import SILENT, Progress
