@@ -26,7 +26,7 @@ from fcn_edge.calibration.placement import PLACEMENT, PlacementName
 from fcn_edge.data import class_set, dataset_from_name
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
 from fcn_edge.engines.reference_check import fidelity
-from fcn_edge.exporting import contract_file, onnx_from_checkpoint
+from fcn_edge.exporting import export, onnx_model
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint
 from fcn_edge.registry import recipe_from_shelf
 
@@ -59,7 +59,7 @@ def main() -> None:
             calib.mkdir()
             for number in range(12):
                 cv2.imwrite(str(calib / f"{number}.png"), with_text(number))
-            file = contract_file(given.detector, Path(folder) / "detector.onnx", spec=spec)
+            file = onnx_model(given.detector, spec=spec).save(Path(folder) / "detector.onnx").path
             print_rows(file, str(calib), [with_text(20), with_text(21)])
 
 
@@ -75,14 +75,14 @@ def networks(folder: Path) -> Iterator[Path]:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight)
         save_checkpoint(folder / f"{name}.safetensors", network, header_from_recipe(recipe, *classes))
-        yield onnx_from_checkpoint(folder / f"{name}.safetensors", folder / f"{name}.onnx").path
+        yield export(folder / f"{name}.safetensors", folder / f"{name}.onnx").path
     spec = folder / "camvid.toml"
     spec.write_text(SPEC)
     for name, kind in (("unet", UNet), ("dense_block", DenseBlock)):
         torch.manual_seed(0)
         raw = folder / f"{name}.raw.onnx"
         torch.onnx.export(kind().eval(), torch.zeros(1, 3, 256, 256), str(raw), opset_version=17, dynamo=False)
-        yield contract_file(raw, folder / f"{name}.onnx", spec=spec)
+        yield onnx_model(raw, spec=spec).save(folder / f"{name}.onnx").path
 
 
 class UNet(nn.Module):

@@ -32,13 +32,13 @@ import numpy as np
 
 from fcn_edge.atomic_io import write_json
 from fcn_edge.buffers import Buffers
-from fcn_edge.calibration import int8_from_onnx
+from fcn_edge.calibration import calibrate
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, package_versions, this_device, usable_cpus
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.exporting import ExportOptions, onnx_from_checkpoint
+from fcn_edge.exporting import export
 from fcn_edge.frame import Style
 from fcn_edge.geometry import Sampling, align_corners, frame_sampling, letterbox_content, stretch, stride
 from fcn_edge.onnxfile import contract_from_onnx
@@ -82,7 +82,7 @@ def main() -> None:
         for number, checkpoint in enumerate(given.also):
             folder = Path(scratch) / str(number)
             folder.mkdir()
-            folded = onnx_from_checkpoint(checkpoint, folder / "fp32.onnx").path
+            folded = export(checkpoint, folder / "fp32.onnx").path
             others[contract_from_onnx(folded).spec.name] = heads(
                 files_in(folder, checkpoint, folded, DRAWN), given.threads, given.turns
             )
@@ -113,9 +113,9 @@ def main() -> None:
 def files_in(folder: Path, checkpoint: Path, folded: Path, calib: str) -> dict[str, Path]:
     """Folded and full-size heads of a network, in fp32 and INT8. Scales from drawn streets say nothing of speed."""
     files = {"fp32": folded, **{name: folder / f"{name}.onnx" for name in ("fp32_full", "int8", "int8_full")}}
-    onnx_from_checkpoint(checkpoint, files["fp32_full"], options=ExportOptions(head="logits"))
-    int8_from_onnx(files["fp32"], files["int8"], calib=calib, placement="x86")
-    int8_from_onnx(files["fp32_full"], files["int8_full"], calib=DRAWN, placement="x86")
+    export(checkpoint, files["fp32_full"], head="logits")
+    calibrate(files["fp32"], calib, files["int8"], placement="x86")
+    calibrate(files["fp32_full"], DRAWN, files["int8_full"], placement="x86")
     return files
 
 

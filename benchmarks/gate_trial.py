@@ -31,7 +31,7 @@ from fcn_edge.benchmark import BenchOptions, Variant, bench
 from fcn_edge.benchmark.measurement import per_round
 from fcn_edge.benchmark.sensors import EnergyMeter
 from fcn_edge.benchmark.timing import first_images, interleaved_rounds
-from fcn_edge.calibration import int8_from_onnx
+from fcn_edge.calibration import calibrate
 from fcn_edge.calibration.placement import placement_for
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import git_commit, this_device
@@ -61,10 +61,10 @@ def main() -> None:
     given = parser.parse_args()
     data = dataset_from_name(STREETS)
     with tempfile.TemporaryDirectory() as scratch, competing_load():
-        model = int8_from_onnx(
+        model = calibrate(
             packaged_file(".onnx"),
+            PACKAGED_NETWORK,
             Path(scratch) / "net.int8.onnx",
-            calib=PACKAGED_NETWORK,
             placement=placement_for("openvino", this_device()),
         ).path
         baseline = bench(Variant(model, "openvino", "f32"), data, options=OPTIONS)

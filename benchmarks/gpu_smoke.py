@@ -272,13 +272,13 @@ def device_ms(cuda: Cuda, stream: Stream, launch: Callable[[], None], rounds: in
 
 def check_engine(target: Target, precision: str, folder: Path, report: Report, rounds: int) -> None:
     """Build, hold against the reference run of the same file, time."""
-    from fcn_edge.build import BuildOptions, build_engine
+    from fcn_edge.build import build_engine
 
     name = f"{target} {precision}"
     out = folder / name.replace(" ", "-")
     with report.checked(f"{name}: builds and agrees with the reference run of its file") as wrong:
-        options = BuildOptions(target, precision, calib=None if precision == "fp32" else CALIBRATION)  # type: ignore[arg-type]
-        build_engine(None, out, options=options)
+        calib = None if precision == "fp32" else CALIBRATION
+        build_engine(None, out, target=target, precision=precision, calib=calib)  # type: ignore[arg-type]
         frames = [item.image() for item in dataset_from_name(STREETS).items]
         with open_engine(out) as engine, open_engine(out / "model.onnx", target="reference") as reference:
             for image in frames:

@@ -45,7 +45,7 @@ from benchmarks.interop_networks import (
 )
 from benchmarks.tables import interop_fp32_table, interop_int8_table
 from fcn_edge.atomic_io import read_json, write_json
-from fcn_edge.build import BuildOptions, build_engine
+from fcn_edge.build import build_engine
 from fcn_edge.calibration import CalibrationTable, images_from_source, quantized_file, table_from_images
 from fcn_edge.calibration.placement import placement_for, quantizable_convolutions
 from fcn_edge.data import dataset_from_name
@@ -54,7 +54,7 @@ from fcn_edge.engines import Engine, EngineOptions, Target, engine_on_target
 from fcn_edge.engines.base import Place
 from fcn_edge.engines.reference_check import Fidelity, fidelity
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.exporting import contract_file
+from fcn_edge.exporting import onnx_model
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 
 TARGETS: tuple[Target, ...] = ("onnxruntime", "openvino")
@@ -173,7 +173,7 @@ def measured_file(file: Exported, family: Family, with_int8: bool, folder: Path)
     """What the contract and each engine make of an exported file. "error" and "refused" hold words, else None."""
     entry: dict[str, Any] = {"opset": file.opset, "nodes": len(onnx_from_file(file.path).graph.node)}
     try:
-        contract = contract_file(file.path, folder / "contract.onnx", spec=spec_beside(file.path, family))
+        contract = onnx_model(file.path, spec=spec_beside(file.path, family)).save(folder / "contract.onnx").path
     except Exception as error:
         return entry | {"refused": words(error, folder), "is_ours": isinstance(error, FcnEdgeError)}
     compared = pictures(COMPARED, family.size)
@@ -249,9 +249,9 @@ def int8_on(
 ) -> dict[str, Any]:
     """The verdict of `build_engine`, and what was measured whatever it said."""
     entry: dict[str, Any] = {"refused": None}
-    options = BuildOptions(target, "int8", calib=str(contract.parent / "table.json"))
+    calib = contract.parent / "table.json"
     try:
-        build_engine(contract, out, options=options)
+        build_engine(contract, out, target=target, precision="int8", calib=calib)  # type: ignore[arg-type]
         file = out / "model.onnx"
     except Exception as error:
         entry = {"refused": words(error, contract.parent), "is_ours": isinstance(error, FcnEdgeError)}

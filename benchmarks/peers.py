@@ -38,12 +38,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from loops import LOOPS, OPACITY, Files, Loop, Unable
 
 from fcn_edge.atomic_io import write_json
-from fcn_edge.calibration import int8_from_onnx
+from fcn_edge.calibration import calibrate
 from fcn_edge.device import git_commit, package_versions, this_device, usable_cpus
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.base import Engine
 from fcn_edge.errors import FcnEdgeError
-from fcn_edge.exporting import ExportOptions, onnx_from_checkpoint
+from fcn_edge.exporting import export
 from fcn_edge.frame import Style
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
@@ -137,8 +137,8 @@ def files_in(folder: Path, threads: int) -> Files:
     say("making the files")
     fp32, checkpoint = packaged_file(".onnx"), packaged_file(".safetensors")
     plain, int8 = folder / "plain.onnx", folder / "int8.onnx"
-    onnx_from_checkpoint(checkpoint, plain, options=ExportOptions(head="logits", io="plain"))
-    int8_from_onnx(fp32, int8, calib=PACKAGED_NETWORK, placement="x86")
+    export(checkpoint, plain, head="logits", io="plain")
+    calibrate(fp32, PACKAGED_NETWORK, int8, placement="x86")
     return Files(contract_from_onnx(fp32).spec, plain, int8, checkpoint, threads)
 
 

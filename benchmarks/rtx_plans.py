@@ -28,7 +28,7 @@ from fcn_edge.data import class_set
 from fcn_edge.device import this_device
 from fcn_edge.engines import model_path
 from fcn_edge.engines.trt import PlanOptions, plan_from_onnx
-from fcn_edge.exporting import onnx_from_checkpoint
+from fcn_edge.exporting import export
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
 from fcn_edge.registry import PACKAGED_NETWORK, recipe_from_shelf
@@ -107,7 +107,7 @@ def networks(folder: Path) -> Iterator[tuple[str, Path]]:
         checkpoint = folder / f"{name}.safetensors"
         save_checkpoint(checkpoint, network, header_from_recipe(recipe, *classes))
         del network
-        yield name, onnx_from_checkpoint(checkpoint, made).path
+        yield name, export(checkpoint, made).path
         checkpoint.unlink()
 
 

@@ -33,7 +33,7 @@ from fcn_edge.atomic_io import write_json
 from fcn_edge.device import git_commit, package_versions, this_device
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import SourceLost
-from fcn_edge.exporting import contract_file
+from fcn_edge.exporting import onnx_model
 from fcn_edge.streaming.pipeline import Feed, run_feeds
 from fcn_edge.streaming.sinks.base import Null
 from fcn_edge.streaming.sources import Patience, source_from_uri
@@ -118,7 +118,7 @@ def tiny_network(folder: Path) -> Path:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "plain.onnx"
     )
     (folder / "spec.toml").write_text(SPEC)
-    return contract_file(folder / "plain.onnx", folder / "tiny.onnx", spec=folder / "spec.toml")
+    return onnx_model(folder / "plain.onnx", spec=folder / "spec.toml").save(folder / "tiny.onnx").path
 
 
 @contextmanager

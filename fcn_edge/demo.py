@@ -11,18 +11,18 @@ import cv2
 from fcn_edge.atomic_io import whole_file
 from fcn_edge.benchmark import BenchOptions, bench, files_of_report
 from fcn_edge.benchmark.report import device_words
-from fcn_edge.build import BuildOptions, BuildPrecision, build_engine
-from fcn_edge.calibration import int8_from_onnx
+from fcn_edge.build import BuildPrecision, Manifest, build_engine
+from fcn_edge.calibration import calibrate
 from fcn_edge.calibration.placement import placement_for
 from fcn_edge.device import this_device
 from fcn_edge.engines import available_targets, open_engine
 from fcn_edge.errors import BadInput
-from fcn_edge.exporting import onnx_from_checkpoint
+from fcn_edge.exporting import export
 from fcn_edge.outputs import MARK, marked_png, require_outputs
 from fcn_edge.progress import SILENT, NamedTask, Progress
 from fcn_edge.records import Record
 from fcn_edge.redaction import redacted
-from fcn_edge.registry import packaged_file
+from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 from fcn_edge.schema import to_mapping
 from fcn_edge.streaming import run
 from fcn_edge.streaming.sinks.base import require_writable
@@ -42,7 +42,7 @@ class DemoResult:
 
     record: Record
     summary: dict[str, Any]
-    nvidia: tuple[dict[str, Any], ...]
+    nvidia: tuple[Manifest, ...]
     files: dict[str, str]
 
     def to_mapping(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class DemoResult:
         return {
             "record": self.record.to_mapping(),
             "summary": self.summary,
-            "nvidia": list(self.nvidia),
+            "nvidia": [manifest.to_mapping() for manifest in self.nvidia],
             "files": self.files,
         }
 
@@ -103,7 +103,7 @@ def _export(out: Path, files: dict[str, str], progress: Progress) -> Path:
         progress.note("PyTorch is not installed: taking the packaged ONNX file instead of exporting the checkpoint")
         return packaged_file(".onnx")
     progress.note("exporting the packaged checkpoint to ONNX, checked against PyTorch")
-    path = onnx_from_checkpoint(packaged_file(".safetensors"), out / "street.fp32.onnx").path
+    path = export(PACKAGED_NETWORK, out / "street.fp32.onnx").path
     files[str(path)] = "the network in fp32, with its contract inside"
     return path
 
@@ -111,13 +111,13 @@ def _export(out: Path, files: dict[str, str], progress: Progress) -> Path:
 def _calibrate(fp32: Path, out: Path, files: dict[str, str], progress: Progress) -> Path:
     progress.note(f"calibrating INT8 on {CALIBRATION_IMAGES} synthetic streets")
     table = out / "street.table.json"
-    made = int8_from_onnx(
+    made = calibrate(
         fp32,
+        CALIBRATION,
         out / "street.int8.onnx",
-        calib=CALIBRATION,
         count=CALIBRATION_IMAGES,
         placement=placement_for("openvino", this_device()),
-        table_out=table,
+        table=table,
         progress=progress,
     )
     files[str(made.path)] = "the network in INT8 (Q/DQ), placed for this CPU"
@@ -125,7 +125,7 @@ def _calibrate(fp32: Path, out: Path, files: dict[str, str], progress: Progress)
     return made.path
 
 
-def _nvidia_engines(fp32: Path, out: Path, files: dict[str, str], progress: Progress) -> list[dict[str, Any]]:
+def _nvidia_engines(fp32: Path, out: Path, files: dict[str, str], progress: Progress) -> list[Manifest]:
     if "tensorrt-rtx" not in available_targets():
         progress.note("TensorRT-RTX is not installed (pip install 'fcn-edge[rtx]'): no NVIDIA engine is compiled")
         return []
@@ -133,11 +133,12 @@ def _nvidia_engines(fp32: Path, out: Path, files: dict[str, str], progress: Prog
     precisions: tuple[BuildPrecision, ...] = ("fp16", "int8")
     for precision in precisions:
         progress.note(f"compiling a TensorRT-RTX engine in {precision} on this CPU (it runs on an RTX GPU)")
-        calib = str(out / "street.table.json") if precision == "int8" else None
-        options = BuildOptions("tensorrt-rtx", precision, calib=calib)
-        built = build_engine(fp32, out / f"street.{precision}.rtx", options=options, progress=progress)
-        manifests.append(built.manifest)
-        files[str(built.path)] = f"a TensorRT-RTX engine in {precision}, compiled, not run"
+        calib = out / "street.table.json" if precision == "int8" else None
+        folder = out / f"street.{precision}.rtx"
+        manifests.append(
+            build_engine(fp32, folder, target="tensorrt-rtx", precision=precision, calib=calib, progress=progress)
+        )
+        files[str(folder)] = f"a TensorRT-RTX engine in {precision}, compiled, not run"
     return manifests
 
 
@@ -163,13 +164,13 @@ def _video(model: Path, out: Path, source: str, files: dict[str, str], progress:
     return mapping
 
 
-def plan_in_words(manifest: dict[str, Any]) -> str:
+def plan_in_words(manifest: Manifest) -> str:
     """What the compiler made of the convolutions, by its own account."""
-    story, name = manifest["story"], f"{manifest['runtime']} {manifest['precision']}"
-    if "convolutions_int8" not in story:
+    report, name = manifest.layer_report, f"{manifest.runtime} {manifest.precision}"
+    if report is None or report.convolutions_int8 is None:
         return f"{name}: compiled"
-    total = story["convolutions_int8"] + story["convolutions_float"]
-    return f"{name}: compiled, {story['convolutions_int8']} of {total} convolutions in INT8"
+    total = report.convolutions_int8 + (report.convolutions_float or 0)
+    return f"{name}: compiled, {report.convolutions_int8} of {total} convolutions in INT8"
 
 
 def _write_middle_frame(video: Path, index: int, picture: Path) -> None:
@@ -200,6 +201,6 @@ def _write_page(result: DemoResult, path: Path) -> None:
         lines += ["", "![latency against mIoU](bench/record.png)"]
     lines.append("")
     for manifest in result.nvidia:
-        lines.append(f"- {plan_in_words(manifest)}; mIoU and latency {manifest['miou_note']}")
+        lines.append(f"- {plan_in_words(manifest)}; mIoU and latency {manifest.miou_note}")
     with whole_file(path) as part:
         part.write_text("\n".join([*lines, "", f"<!-- {MARK} -->", ""]), encoding="utf-8")

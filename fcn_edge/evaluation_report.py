@@ -5,7 +5,6 @@ The other model is evaluated too, or its scores are read from the JSON of an ear
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from fcn_edge.choices import TargetOrAuto
 from fcn_edge.cluster import evaluate_on_ray
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import Engine, EngineOptions, model_path, open_engine
-from fcn_edge.errors import BadInput, warn_user
+from fcn_edge.errors import BadInput
 from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.exporting.runnable import runnable_file
 from fcn_edge.intervals import LEVEL, difference_from_images, intervals_from_images
@@ -128,7 +127,6 @@ def evaluation_report(
     trimap: int | None = None,
     cluster: Literal["ray"] | None = None,
     progress: Progress = SILENT,
-    warn: Callable[[str], None] = warn_user,
 ) -> EvaluationReport:
     """Evaluate a model, and the one that it is compared with, on a labelled data set.
 
@@ -143,8 +141,7 @@ def evaluation_report(
         limit: number of images, from the first.
         trimap: also score the pixels at most this far from a boundary between labels.
         cluster: spread the images over a cluster; needs the whole set and no schedule.
-        progress: receives the images done.
-        warn: receives what is probably wrong about a model made elsewhere.
+        progress: receives the images done, and warnings about a model made elsewhere.
 
     Raises:
         BadInput: data and model have other classes, or an argument does not fit.
@@ -170,10 +167,10 @@ def evaluation_report(
                 evaluation = evaluate(engine, dataset, limit=limit, trimap=trimap, progress=named)
             return scored_model(evaluation, engine)
 
-    with runnable_file(model, spec=spec, recipe=recipe, warn=warn) as path:
+    with runnable_file(model, spec=spec, recipe=recipe, progress=progress) as path:
         first = scored("evaluating", path, options)
     if against is not None and other is None:
-        with runnable_file(against, warn=warn) as path:
+        with runnable_file(against, progress=progress) as path:
             other = scored("evaluating the other", path, replace(options, schedule=EVERY))
     return EvaluationReport(dataset.name, dataset.classes, first, other, trimap)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fcn_edge.atomic_io import read_json, sha256_of_file
+from fcn_edge.atomic_io import read_json
 from fcn_edge.engines import CHECKPOINT_SUFFIXES, model_path
-from fcn_edge.errors import BadInput, warn_user
-from fcn_edge.exporting import contract_file
-from fcn_edge.onnxfile import Quantization, contract_from_onnx, onnx_from_file, spec_from_onnx, takes_frames
-from fcn_edge.onnxgraph import graph_inputs, operator
-from fcn_edge.registry import Recipe
+from fcn_edge.engines.manifest import Manifest
+from fcn_edge.errors import BadInput
+from fcn_edge.exporting import onnx_model
+from fcn_edge.onnxfile import Quantization
+from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxmodel import OnnxModel
+from fcn_edge.progress import SILENT, Progress
+from fcn_edge.registry import Recipe, recipe_from_shelf
 from fcn_edge.spec import ModelSpec
 
 
@@ -22,8 +23,8 @@ def facts_from_artefact(
     model: str | Path | None = None,
     *,
     spec: Path | None = None,
-    recipe: Recipe | None = None,
-    warn: Callable[[str], None] = warn_user,
+    recipe: Recipe | str | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Plain facts about an artefact, ready for JSON.
 
@@ -31,7 +32,8 @@ def facts_from_artefact(
         model: a checkpoint, ONNX file, engine directory, packaged name or None (the packaged network); or a
             calibration table, benchmark record or manifest.
         spec: TOML file that describes an ONNX file made elsewhere.
-        recipe: the network of a plain state dict.
+        recipe: the network of a plain state dict, by name, TOML file or value.
+        progress: takes warnings about a file made elsewhere.
 
     Raises:
         BadInput: it is none of these, or `spec` or `recipe` are given for a file that needs none.
@@ -43,53 +45,48 @@ def facts_from_artefact(
     if recipe is not None and suffix not in CHECKPOINT_SUFFIXES:
         raise BadInput(f"{path}: `recipe` is for a plain state dict; leave it out")
     if path.is_dir():
-        return _json_facts(path / "manifest.json")
+        return _manifest_facts(Manifest.from_file(path))
     if suffix == ".onnx":
-        return _onnx_facts(path, spec, warn)
+        return _onnx_facts(path, spec, progress)
     if suffix in CHECKPOINT_SUFFIXES:
-        return _checkpoint_facts(path, recipe)
+        return _checkpoint_facts(path, recipe_from_shelf(recipe) if isinstance(recipe, str) else recipe)
     if suffix == ".json":
         return _json_facts(path)
     raise BadInput(f"{path}: no kind of file that can be inspected (ONNX, checkpoint, engine directory, JSON)")
 
 
-def _onnx_facts(path: Path, given: Path | None, warn: Callable[[str], None]) -> dict[str, Any]:
-    model = onnx_from_file(path)
-    ops = Counter(operator(node) for node in model.graph.node)
+def _onnx_facts(path: Path, given: Path | None, progress: Progress) -> dict[str, Any]:
+    model = OnnxModel.from_file(path)
     facts: dict[str, Any] = {
         "kind": "ONNX file",
         "size_mb": round(path.stat().st_size / 1e6, 2),
-        "sha256": sha256_of_file(path),
-        "opset": model.opset_import[0].version,
+        "sha256": model.sha256,
+        "opset": model.opset,
+        "inputs": [value.name for value in model.inputs],
+        "outputs": [value.name for value in model.outputs],
     }
-    facts["inputs"] = [value.name for value in graph_inputs(model.graph)]
-    facts["outputs"] = [value.name for value in model.graph.output]
-    spec = spec_from_onnx(model, str(path))
     if given is not None:
-        facts |= _facts_by_spec(path, given, warn)
-    elif spec is None:
+        wrapped = onnx_model(model, spec=given, progress=progress)
+        facts |= {"contract": f"by {given}", **_spec_facts(wrapped.spec)}
+    elif model.spec_inside is None:
         facts["contract"] = "none: made elsewhere, needs a spec"
     else:
-        facts |= _spec_facts(spec)
-        facts["io"] = "contract (uint8 BGR frames)" if takes_frames(model) else "plain (float NCHW)"
-        if takes_frames(model):
-            quantization = contract_from_onnx(path).quantization
-            facts |= {
-                "precision": quantization.precision,
-                "placement": quantization.placement or None,
-                "table_sha256": quantization.table_sha256 or None,
-                "kept_float": list(quantization.kept_float),
-            }
-            if quantization.precision.endswith("fp16"):
-                facts |= {"kept_fp32": list(quantization.kept_fp32), "range_checked": _range_words(quantization)}
-    return facts | {"operators": dict(ops.most_common())}
+        facts |= _spec_facts(model.spec_inside)
+        facts["io"] = "contract (uint8 BGR frames)" if model.has_contract else "plain (float NCHW)"
+        facts |= _quantization_facts(model.contract.quantization) if model.has_contract else {}
+    return facts | {"operators": dict(Counter(operator(node) for node in model.graph.node).most_common())}
 
 
-def _facts_by_spec(path: Path, spec: Path, warn: Callable[[str], None]) -> dict[str, Any]:
-    """What a spec makes of an ONNX file made elsewhere."""
-    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
-        wrapped = contract_file(path, Path(scratch) / path.name, spec=spec, warn=warn)
-        return {"contract": f"by {spec}", **_spec_facts(contract_from_onnx(wrapped).spec)}
+def _quantization_facts(quantization: Quantization) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "precision": quantization.precision,
+        "placement": quantization.placement or None,
+        "table_sha256": quantization.table_sha256 or None,
+        "kept_float": list(quantization.kept_float),
+    }
+    if quantization.precision.endswith("fp16"):
+        facts |= {"kept_fp32": list(quantization.kept_fp32), "range_checked": _range_words(quantization)}
+    return facts
 
 
 def _range_words(quantization: Quantization) -> str:
@@ -148,10 +145,10 @@ def _facts_from_mapping(value: dict[str, Any], path: Path) -> dict[str, Any]:
         rows = [f"{r['target']} {r['precision']} {r['execution']}" for r in value["rows"]]
         return {"kind": "benchmark record", "date": value.get("date"), "data": value.get("data"), "rows": rows}
     if "plan_sha256" in value:
-        return _manifest_facts(value)
+        return _manifest_facts(Manifest.from_mapping(value, str(path)))
     raise BadInput(f"{path}: JSON, but no table, record or manifest of fcn-edge")
 
 
-def _manifest_facts(manifest: dict[str, Any]) -> dict[str, Any]:
-    layers = Counter(f"{layer['op']} {layer['precision']}" for layer in manifest.get("layers", []))
-    return {"kind": "engine directory", **{k: v for k, v in manifest.items() if k != "layers"}, "layers": dict(layers)}
+def _manifest_facts(manifest: Manifest) -> dict[str, Any]:
+    layers = Counter(f"{layer.op} {layer.precision}" for layer in manifest.layers)
+    return {"kind": "engine directory", **manifest.to_mapping(), "layers": dict(layers)}

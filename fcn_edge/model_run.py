@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from fcn_edge.choices import Policy, TargetOrAuto
 from fcn_edge.cluster import run_on_ray
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.engines.packaged import fastest_packaged
-from fcn_edge.errors import BadInput, warn_user
+from fcn_edge.errors import BadInput
 from fcn_edge.exporting.runnable import runnable_file
 from fcn_edge.frame import Style
 from fcn_edge.outputs import require_apart
@@ -110,7 +110,6 @@ def run_model(
     recipe: str | None = None,
     cluster: Literal["ray"] | None = None,
     progress: Progress = SILENT,
-    warn: Callable[[str], None] = warn_user,
 ) -> Summary:
     """Open a model and segment sources into sinks until all sources end, a window is closed or Ctrl-C.
 
@@ -126,7 +125,6 @@ def run_model(
         cluster: each recording goes to one worker of a cluster, on one core unless `options` give threads. A source
             may then also be a folder or a glob of videos.
         progress: receives the frames done, and what people should know.
-        warn: receives what is probably wrong about a model made elsewhere.
 
     Returns:
         What was done; see `fcn_edge.streaming.run`.
@@ -148,7 +146,7 @@ def run_model(
     require_apart(written, [model, spec, *addresses])
     name, options = fastest_packaged(None if model is None else str(model), target, options)
     with ExitStack() as ends:
-        path = ends.enter_context(runnable_file(name, spec=spec, recipe=recipe, warn=warn))
+        path = ends.enter_context(runnable_file(name, spec=spec, recipe=recipe, progress=progress))
         sources = [ends.enter_context(source_from_uri(address, streams.patience)) for address in addresses]
         if cluster and (live := [source.uri for source in sources if source.is_live]):
             raise BadInput(f"`cluster={cluster}` takes recordings, and {', '.join(live)} is live")

@@ -37,6 +37,7 @@ class OnnxModel:
     proto: weights included, those of external data too.
     file: where the bytes of this graph lie; None for one that is only in memory.
     has_external_data: whether `file` keeps weights in other files.
+    notes: warnings for people, of how the graph was made.
 
     Example:
         net = OnnxModel.from_file("net.onnx")
@@ -47,6 +48,7 @@ class OnnxModel:
     proto: ModelProto
     file: Path | None = None
     has_external_data: bool = False
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_file(cls, path: Path | str) -> OnnxModel:
@@ -168,7 +170,7 @@ class OnnxModel:
             data = self.file.read_bytes()
         with whole_file(path) as part:
             part.write_bytes(data)
-        return OnnxModel(path, self.proto, path)
+        return OnnxModel(path, self.proto, path, notes=self.notes)
 
     def named(self, path: Path | str) -> OnnxModel:
         """The same model under another name in messages."""

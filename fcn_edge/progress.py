@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from fcn_edge.errors import warn_user
+
 
 class Progress(Protocol):
     """Receives the progress of a long task, in the thread that called it.
@@ -29,6 +31,14 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
+
+
+def report_warning(progress: Progress, text: str) -> None:
+    """A note that warns; a Python warning where nobody takes notes."""
+    if progress is SILENT:
+        warn_user(text)
+    else:
+        progress.note(f"warning: {text}")
 
 
 class NamedTask:

@@ -80,16 +80,16 @@ def checkpoint_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(checkpoint_file: Path) -> Callable[..., Path]:
-    """Exports the checkpoint with ExportOptions given by keyword; each choice once a session."""
-    from fcn_edge.exporting import ExportOptions, onnx_from_checkpoint
+    """Exports the checkpoint with the keywords of `export`; each choice once a session."""
+    from fcn_edge.exporting import export
 
     @functools.cache
-    def export(**options: Any) -> Path:
+    def chosen(**options: Any) -> Path:
         name = "".join(f".{key}-{value}" for key, value in options.items())
         path = checkpoint_file.with_name(f"tiny{name}.onnx")
-        return onnx_from_checkpoint(checkpoint_file, path, options=ExportOptions(**options)).path
+        return export(checkpoint_file, path, **options).path
 
-    return export
+    return chosen
 
 
 @pytest.fixture(scope="session")
@@ -111,9 +111,9 @@ def table_file(onnx_file: Path) -> Path:
 @pytest.fixture(scope="session")
 def int8_file(onnx_file: Path, table_file: Path) -> Path:
     """The network as an INT8 Q/DQ file, placement `any`; never written to."""
-    from fcn_edge.calibration import int8_from_onnx
+    from fcn_edge.calibration import calibrate
 
-    return int8_from_onnx(onnx_file, onnx_file.with_name("tiny.int8.onnx"), calib=str(table_file)).path
+    return calibrate(onnx_file, table_file, onnx_file.with_name("tiny.int8.onnx")).path
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_own_video_is_segmented(tiny, without, video, tmp_path):
 
 
 def test_wrong_source_and_wrong_folder_are_told_before_anything_is_made(tiny, tmp_path, video, monkeypatch):
-    monkeypatch.setattr(demo, "onnx_from_checkpoint", lambda *_: pytest.fail("exported nevertheless"))
+    monkeypatch.setattr(demo, "export", lambda *_: pytest.fail("exported nevertheless"))
     with refused(BadInput, "none.mp4"):
         demo.run_demo(tmp_path / "demo", source=str(tmp_path / "none.mp4"))
     with refused(BadInput, "my.mp4", "written"):

@@ -111,7 +111,7 @@ def test_check_that_breaks_is_recorded_and_the_next_goes_on(smoke, report):
 def built(smoke, monkeypatch, onnx_file, frame):
     """check_engine with an engine that is there: ONNX Runtime in the place of TensorRT, on a small network."""
 
-    def build(model, out, *, options):
+    def build(model, out, **options):
         (out / "spec").mkdir(parents=True)
         (out / "model.onnx").write_bytes(onnx_file.read_bytes())
 

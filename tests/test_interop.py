@@ -136,7 +136,9 @@ def test_other_weights_in_the_contract_are_noticed(tmp_path):
     with torch.no_grad():
         network[2].weight.copy_(network[2].weight.roll(1, 0))
     other = interop_networks.exported(network, family, "TorchScript", "default", tmp_path)
-    contract = interop.contract_file(other.path, tmp_path / "c.onnx", spec=interop.spec_beside(other.path, family))
+    contract = (
+        interop.onnx_model(other.path, spec=interop.spec_beside(other.path, family)).save(tmp_path / "c.onnx").path
+    )
     assert interop.fp32_on("onnxruntime", contract, images, wanted)["agreement"] < LEAST_EQUAL
 
 

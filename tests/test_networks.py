@@ -14,12 +14,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from fcn_edge.build import BuildOptions, build_engine
+from fcn_edge.build import build_engine
 from fcn_edge.comparison import compare
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.evaluation import evaluate
-from fcn_edge.exporting import contract_file
+from fcn_edge.exporting import onnx_model
 from fcn_edge.inspection import facts_from_artefact
 from tests.shared_data import SHARED
 
@@ -79,7 +79,7 @@ def contract(tmp_path_factory):
     def make(network):
         if network.name not in made:
             spec = folder / "twin.toml" if network.is_for_roads else network.file.with_suffix(".toml")
-            made[network.name] = contract_file(network.file, folder / f"{network.name}.onnx", spec=spec)
+            made[network.name] = onnx_model(network.file, spec=spec).save(folder / f"{network.name}.onnx").path
         return made[network.name]
 
     return make
@@ -172,7 +172,7 @@ def test_int8_is_built_for_both_engines(contract, roads, tmp_path):
     """From one calibration: the second takes the first one's table. The network concatenates, and one branch is off."""
     calib = {"calib": roads, "calib_images": IMAGES}
     for target in ("onnxruntime", "openvino"):
-        built = build_engine(contract(TWIN), tmp_path / target, options=BuildOptions(target, "int8", **calib))
-        reference = built.manifest["reference"]
-        assert reference["agreement"] >= reference["limits"]["agreement"] and reference["sqnr_db"] > 15
+        built = build_engine(contract(TWIN), tmp_path / target, target=target, precision="int8", **calib)
+        reference = built.reference
+        assert reference.agreement >= reference.limits.agreement and reference.sqnr_db > 15
         calib = {"calib": str(tmp_path / target / "table.json")}

@@ -76,9 +76,9 @@ def test_signed_activations_are_not_refused():
 
 @pytest.fixture
 def unsigned_file(onnx_file, table_file, tmp_path):
-    from fcn_edge.calibration import int8_from_onnx
+    from fcn_edge.calibration import calibrate
 
-    return int8_from_onnx(onnx_file, tmp_path / "x86.onnx", calib=str(table_file), placement="x86").path
+    return calibrate(onnx_file, table_file, tmp_path / "x86.onnx", placement="x86").path
 
 
 @pytest.mark.slow

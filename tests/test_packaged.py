@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fcn_edge.calibration import int8_from_onnx, quantized_file, table_from_file
+from fcn_edge.calibration import calibrate, quantized_file, table_from_file
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.evaluation import evaluate
@@ -36,7 +36,7 @@ def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_packaged_int8_file_is_what_calibrate_makes_of_the_packaged_table(tmp_path: Path) -> None:
     out = tmp_path / "again.onnx"
-    int8_from_onnx(packaged_file(".onnx"), out, calib=str(table_file(PACKAGED_NETWORK)), placement="x86")
+    calibrate(packaged_file(".onnx"), str(table_file(PACKAGED_NETWORK)), out, placement="x86")
     made, packaged = onnx_from_file(out), onnx_from_file(packaged_file(".int8.onnx"))
     assert made.graph.SerializeToString() == packaged.graph.SerializeToString()
     assert contract_from_onnx(out) == contract_from_onnx(packaged_file(".int8.onnx"))

@@ -11,19 +11,19 @@ from typing import Any
 
 from fcn_edge.atomic_io import sha256_of_file
 from fcn_edge.benchmark.suite import BenchPlan, Size
-from fcn_edge.calibration import int8_from_onnx
+from fcn_edge.calibration import calibrate
 from fcn_edge.calibration.coverage import Coverage
 from fcn_edge.calibration.placement import placement_for
 from fcn_edge.data import Dataset
 from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
-from fcn_edge.exporting import ExportOptions, onnx_from_checkpoint
+from fcn_edge.exporting import export
 from fcn_edge.exporting.runnable import runnable_file
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.outputs import require_outputs
 from fcn_edge.progress import SILENT, Progress
-from fcn_edge.registry import PACKAGED_NETWORK, packaged_file, recipe_from_shelf, table_names
+from fcn_edge.registry import PACKAGED_NETWORK, packaged_file, table_names
 from fcn_edge.schema import to_mapping
 
 
@@ -59,7 +59,7 @@ class Preparation:
         return [self._runnable(model) for model in self.plan.models]
 
     def _runnable(self, model: str | Path | None) -> Path:
-        named = runnable_file(model, spec=self.spec, recipe=self.recipe, warn=self.progress.note)
+        named = runnable_file(model, spec=self.spec, recipe=self.recipe, progress=self.progress)
         return self.stack.enter_context(named)
 
     def with_int8(self, files: Sequence[Path], held_out: Dataset | None) -> list[Path]:
@@ -84,8 +84,7 @@ class Preparation:
         require_outputs([out, _table_of(out)], self.plan.read)
         if not out.is_file() or contract_from_onnx(out).spec.weights_sha256 != sha256_of_file(path):
             self.progress.update(task, 0, 1)
-            recipe = None if self.recipe is None else recipe_from_shelf(self.recipe)
-            onnx_from_checkpoint(path, out, options=ExportOptions(size), recipe=recipe)
+            export(path, out, size=size, recipe=self.recipe)
             _table_of(out).unlink(missing_ok=True)  # it was the older file's
             self.progress.update(task, 1, 1)
         return out
@@ -97,15 +96,15 @@ class Preparation:
         require_outputs([out, table], self.plan.read)
         is_table = calib in table_names() or calib.endswith(".json")
         is_kept = table.is_file() and not is_table
-        made = int8_from_onnx(
+        made = calibrate(
             path,
+            table if is_kept else calib,
             out,
-            calib=str(table) if is_kept else calib,
             verify=calib if is_kept else None,
             count=None if is_kept else self.plan.calib_images,
-            table_out=None if is_kept or is_table else table,
+            table=table,
             placement=placement_for("openvino", this_device()),
-            held_out=held_out,
+            data=held_out,
             progress=self.progress,
         )
         spec = contract_from_onnx(path).spec

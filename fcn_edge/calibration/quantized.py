@@ -7,29 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fcn_edge.calibration.collect import table_from_images
 from fcn_edge.calibration.coverage import Coverage, coverage_from_table
 from fcn_edge.calibration.fp16_range import fp16_model
-from fcn_edge.calibration.images import images_from_source, require_disjoint
-from fcn_edge.calibration.methods import Method
 from fcn_edge.calibration.placement import PlacementName, unsigned_tensors
 from fcn_edge.calibration.quantize import int8_model
 from fcn_edge.calibration.table import (
     CalibrationTable,
-    require_same_images,
     require_same_origin,
-    table_from_file,
-    with_method,
 )
-from fcn_edge.data import Dataset
-from fcn_edge.data.probes import probe_pictures
-from fcn_edge.engines.reference_check import quantized_near
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import QUANTIZATION_KEY, Quantization, with_metadata
 from fcn_edge.onnxmodel import OnnxModel
-from fcn_edge.outputs import require_apart, require_outputs
-from fcn_edge.progress import SILENT, Progress
-from fcn_edge.registry import table_file, table_names
+from fcn_edge.outputs import require_apart
 from fcn_edge.schema import to_mapping
 from fcn_edge.spec import Precision
 
@@ -38,7 +27,7 @@ from fcn_edge.spec import Precision
 class Calibrated:
     """A lower-precision network and what made it. table: None for fp16 without images. coverage: None without INT8.
 
-    left_fp32: node -> why half precision cannot hold it.
+    left_fp32: node -> why half precision cannot hold it. table_path: where the table was written, if it was.
     """
 
     model: OnnxModel
@@ -46,6 +35,7 @@ class Calibrated:
     table: CalibrationTable | None
     coverage: Coverage | None = None
     left_fp32: Mapping[str, str] = field(default_factory=dict)
+    table_path: Path | None = None
 
     @property
     def path(self) -> Path:
@@ -115,83 +105,3 @@ def quantized_file(
     net = OnnxModel.of(model)
     require_apart([out], [net.path])
     return quantized_model(net, precision=precision, table=table, placement=placement, kept_float=kept_float).save(out)
-
-
-def int8_from_onnx(
-    model: OnnxModel | Path,
-    out: Path,
-    *,
-    calib: str,
-    method: Method | None = None,
-    count: int | None = None,
-    placement: PlacementName = "any",
-    table_out: Path | None = None,
-    held_out: Dataset | None = None,
-    verify: str | None = None,
-    progress: Progress = SILENT,
-) -> Calibrated:
-    """Calibrate `model` (fp32, with contract) on `calib` (images or a table) and write the int8 file.
-
-    held_out: a set that none of the images may be in. verify: a source that a table must be made of.
-    """
-    net = OnnxModel.of(model)
-    require_outputs([out, table_out], [net.path, calib, verify])
-    table = load_or_make_table(
-        net, calib, method=method, count=count, held_out=held_out, verify=verify, progress=progress
-    )
-    made = quantized_model(net, precision="int8", table=table, placement=placement)
-    quantized_near(made.model, net, probe_pictures(*table.preprocess.size)[:1])
-    made = made.save(out)
-    if table_out is not None:
-        try:
-            table.save(table_out)
-        except BadInput:  # both or none
-            out.unlink()
-            raise
-    return made
-
-
-def is_table_name(calib: str) -> bool:
-    """Whether `calib` names a calibration table rather than images."""
-    return calib in table_names() or calib.endswith(".json")
-
-
-def load_or_make_table(
-    model: OnnxModel,
-    calib: str,
-    *,
-    method: Method | None = None,
-    count: int | None = None,
-    held_out: Dataset | None = None,
-    verify: str | None = None,
-    progress: Progress = SILENT,
-) -> CalibrationTable:
-    """The table behind `calib`: a .json or a table's name is read, anything else is a source of images.
-
-    Raises:
-        BadInput: an image is in `held_out`, the table was not made of the images of `verify`, or
-            one of these is given where it cannot be held against anything.
-    """
-    if is_table_name(calib):
-        table = table_from_file(table_file(calib) if calib in table_names() else Path(calib))
-        if count is not None:
-            raise BadInput(f"--images {count}: {calib} is a table of {len(table.images)} images already; leave it out")
-        if verify is not None:
-            require_same_images(table, images_from_source(verify, len(table.images) + len(table.skipped)))
-        if table.roundings:
-            progress.note(
-                f"{calib}: holds weight roundings of an earlier version, which are left out: all weights are rounded"
-                " to the nearest step"
-            )
-        if held_out is not None:
-            require_disjoint(table.hashes, held_out)
-        return table if method is None else with_method(table, method)
-    if verify is not None:
-        raise BadInput(f"--verify {verify}: holds a table against its images; {calib} is no table")
-    images = images_from_source(calib, count)
-    if held_out is not None:
-        require_disjoint({image.name: image.sha256() for image in images.images}, held_out)
-    table = table_from_images(model, images, method=method or "percentile", progress=progress)
-    for line in images.notes.lines:
-        progress.note(f"calibration images: {line}")
-    return table

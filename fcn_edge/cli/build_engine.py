@@ -21,13 +21,11 @@ from fcn_edge.cli._options import (
     SpecOption,
     ThreadsOption,
 )
-from fcn_edge.cli._parse import recipe_of, shapes_from_text, sm_from_text
-from fcn_edge.cli._print import emit, progress_bar
-from fcn_edge.errors import BackendMissing, FcnEdgeError
+from fcn_edge.cli._parse import shapes_from_text, sm_from_text
+from fcn_edge.cli._print import emit, progress_bar, show
 
 if TYPE_CHECKING:
-    from fcn_edge.build import Built
-    from fcn_edge.targets import Target
+    from fcn_edge.engines.manifest import LayerReport, Manifest
 
 SmOption = Annotated[str | None, typer.Option("--sm", help="TensorRT-RTX: compute capabilities such as 86,89,120.")]
 WorkspaceOption = Annotated[
@@ -65,7 +63,7 @@ def build_engine(
         typer.Option("--precision", help="Precision of the engine [fp16 on a GPU, fp32 on a CPU]."),
     ] = None,
     calib: CalibOption = None,
-    images: CalibImagesOption = None,
+    calib_images: CalibImagesOption = None,
     method: MethodOption = None,
     placement: Annotated[
         PlacementName | None, typer.Option("--placement", help="Rules for Q/DQ placement [by target].")
@@ -98,8 +96,8 @@ def build_engine(
     """Build an engine from a checkpoint or ONNX file.
 
     A checkpoint is exported, INT8 is calibrated on the images of --calib, the engine is compiled and compared
-    with a reference run of its own file; mIoU is measured on --data. The engine directory
-    --out holds the engine, its ONNX file and manifest.json.
+    with a reference run of its own file; mIoU is measured on --data. The engine directory --out holds the
+    engine, its ONNX file and manifest.json.
 
     With --max-miou-drop as few layers as possible stay in float so that INT8 loses at most that many points
     of mIoU. Results of earlier attempts are read from OUT.budget.json. If no choice of layers is within the
@@ -115,9 +113,7 @@ def build_engine(
       fcn-edge build-engine net.onnx --target tensorrt --precision fp16 --calib images/ --out half
       fcn-edge build-engine other.onnx --spec other.toml --precision int8 --calib video.mp4 --out engine
     """
-    from fcn_edge.build import BuildOptions
-    from fcn_edge.build import build_engine as build
-    from fcn_edge.data import dataset_from_name
+    from fcn_edge import build
     from fcn_edge.engines.trt import PlanOptions
 
     plan = PlanOptions(
@@ -130,125 +126,93 @@ def build_engine(
         hardware_compatible=hardware_compatible,  # type: ignore[arg-type]
         sparsity=sparsity,
     )
-    resolved = _chosen_target(target)
-    wanted: BuildPrecision = precision or ("fp16" if resolved.startswith("tensorrt") else "fp32")
-    options = BuildOptions(
-        resolved,
-        wanted,
-        calib=calib,
-        calib_images=images,
-        method=method,
-        placement=placement,
-        max_miou_drop=max_miou_drop,
-        plan=plan,
-        threads=threads,
-        allow_overlap=allow_overlap,
-    )
-    labelled = dataset_from_name(data) if data else None
     with progress_bar() as progress:
-        built = build(
+        manifest = build.build_engine(
             model,
             out,
-            options=options,
-            data=labelled,
+            target=target,
+            precision=precision,
+            calib=calib,
+            calib_images=calib_images,
+            method=method,
+            placement=placement,
+            data=data,
+            max_miou_drop=max_miou_drop,
+            plan=plan,
+            threads=threads,
+            allow_overlap=allow_overlap,
             spec=spec,
-            recipe=recipe_of(recipe),
+            recipe=recipe,
             progress=progress,
         )
-    manifest: dict[str, Any] = built.manifest
-    result = {
-        "engine": str(built.path),
-        "manifest": str(built.path / "manifest.json"),
-        "target": manifest["target"],
-        "precision": manifest["precision"],
-        "execution": manifest["execution"],
-        "miou": manifest["miou"],
-        "miou_reference": manifest["miou_reference"],
-        "miou_drop": manifest["drop"],
-        "kept_float": manifest["kept_float"],
-        "seconds": round(built.seconds, 2),
+    emit(_summary(manifest), as_json=json, human=lambda: _print_build(manifest))
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    """What other programs read of a build."""
+    return {
+        "engine": str(manifest.path),
+        "manifest": str(manifest.path / "manifest.json"),
+        "target": manifest.target,
+        "precision": manifest.precision,
+        "execution": manifest.execution,
+        "miou": manifest.miou,
+        "miou_reference": manifest.miou_reference,
+        "miou_drop": manifest.drop,
+        "kept_float": list(manifest.kept_float),
+        "seconds": round(manifest.seconds or 0.0, 2),
     }
-    emit(result, as_json=json, human=lambda: _print_build(built))
 
 
-def _chosen_target(name: BuildTarget) -> Target:
-    """The target of that name; "auto" is the first that can build *and run* here.
-
-    TensorRT-RTX compiles on any machine but runs only on an RTX GPU, so "auto" passes it by
-    where there is none.
-    """
-    from fcn_edge.engines import available_targets
-
-    if name != "auto":
-        return name
-    for target in available_targets():
-        if target in ("openvino", "onnxruntime") or (target == "tensorrt" and _builds(target)):
-            return target
-    raise BackendMissing("no engine is installed; pip install 'fcn-edge[cpu]' or 'fcn-edge[gpu]'")
-
-
-def _builds(target: Target) -> bool:
-    from fcn_edge.engines.trt import require_target
-
-    try:
-        require_target(target)  # type: ignore[arg-type]
-    except FcnEdgeError:
-        return False
-    return True
-
-
-def _print_build(built: Built) -> None:
+def _print_build(manifest: Manifest) -> None:
     """The manifest in a few lines for people."""
-    manifest = built.manifest
-    execution = f"executed in {manifest['execution']}"
-    print(f"{built.path}: {manifest['runtime']}, {manifest['precision']}, {execution}, built in {built.seconds:.1f} s")
-    if manifest["story"]:
-        _print_plan(manifest["story"])
-    elif counts := Counter((layer["op"], layer["precision"]) for layer in manifest["layers"]):
+    built = f"executed in {manifest.execution}, built in {manifest.seconds or 0.0:.1f} s"
+    print(f"{manifest.path}: {manifest.runtime}, {manifest.precision}, {built}")
+    if manifest.layer_report is not None:
+        _print_plan(manifest.layer_report)
+    elif counts := Counter((layer.op, layer.precision) for layer in manifest.layers):
         print("  layers: " + ", ".join(f"{n} {op} {kind}" for (op, kind), n in counts.most_common()))
-    if manifest["kept_float"]:
-        print(f"  kept in float: {', '.join(manifest['kept_float'])}")
-    for name, reason in manifest["kept_fp32"].items():
-        print(f"  kept in FP32: {name}: {reason}")
-    for sentence in manifest["calibration"]:
-        print(f"  calibration: {sentence}")
-    for warning in manifest["warnings"]:
-        print(f"  warning: {warning}")
-    print(f"  mIoU: {_miou_words(manifest)}")
-    held = manifest["reference"]
-    if held:
-        ratio = "" if held["sqnr_db"] is None else f"{held['sqnr_db']:.1f} dB, "
-        print(
-            f"  against the reference run: {ratio}{100 * held['agreement']:.2f} % equal pixels, {held['images']} images"
-        )
-    if manifest["trtexec"]:
-        for tool, line in manifest["trtexec"].items():
-            print(f"  {tool}: {line}")
+    if manifest.kept_float:
+        print(f"  kept in float: {', '.join(manifest.kept_float)}")
+    for name, reason in manifest.kept_fp32.items():
+        show(f"  kept in FP32: {name}: {reason}")
+    for sentence in manifest.calibration:
+        show(f"  calibration: {sentence}")
+    for warning in manifest.warnings:
+        show(f"  warning: {warning}")
+    show(f"  mIoU: {_miou_words(manifest)}")
+    if check := manifest.reference:
+        ratio = "" if check.sqnr_db is None else f"{check.sqnr_db:.1f} dB, "
+        equal = f"{100 * check.agreement:.2f} % equal pixels"
+        print(f"  compared with the reference run: {ratio}{equal}, {check.images} images")
+    for tool, line in (manifest.trtexec or {}).items():
+        print(f"  {tool}: {line}")
 
 
-def _print_plan(story: dict[str, Any]) -> None:
-    """What the TensorRT compiler made of the file, by its own account."""
-    size = f"{story['plan_bytes'] / 1e6:.1f} MB"
-    if story["fp32_plan_bytes"]:
-        size += f" (the fp32 plan: {story['fp32_plan_bytes'] / 1e6:.1f} MB)"
-    kinds = ", ".join(f"{count} {kind}" for kind, count in story["kinds"].items())
+def _print_plan(report: LayerReport) -> None:
+    """The plan as the TensorRT compiler reports it."""
+    size = f"{report.plan_bytes / 1e6:.1f} MB"
+    if report.fp32_plan_bytes:
+        size += f" (the fp32 plan: {report.fp32_plan_bytes / 1e6:.1f} MB)"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
     print(f"  plan: {size}" + (f"; kernels: {kinds}" if kinds else ""))
-    if "convolutions_int8" in story:
+    if report.convolutions_int8 is not None:
         print(
-            f"  of them {story['convolutions_int8']} INT8 and {story['convolutions_float']} float convolutions,"
-            f" {story['pointwise']} pointwise kernels not fused ({story['requantizing']} only quantize again),"
-            f" {story['depthwise_padded']} convolutions expanded"
+            f"  of them {report.convolutions_int8} INT8 and {report.convolutions_float} float convolutions,"
+            f" {report.pointwise} pointwise kernels not fused ({report.requantizing} only quantize again),"
+            f" {report.depthwise_padded} convolutions expanded"
         )
 
 
-def _miou_words(manifest: dict[str, Any]) -> str:
-    if manifest["miou"] is None:
-        return str(manifest["miou_note"])
-    reached = f"{100 * manifest['miou']:.2f}"
-    note = f", {manifest['miou_note']}" if manifest["miou_note"] else ""
-    if manifest["drop"] is None:
+def _miou_words(manifest: Manifest) -> str:
+    if manifest.miou is None:
+        return str(manifest.miou_note)
+    reached = f"{100 * manifest.miou:.2f}"
+    note = f", {manifest.miou_note}" if manifest.miou_note else ""
+    if manifest.drop is None or manifest.miou_reference is None:
         return f"{reached} (no fp32 file to compare with{note})"
-    if manifest["interval"]:
-        note = ", drop {:+.2f} to {:+.2f} with 95 % confidence".format(*manifest["interval"]) + note
-    side = "below" if manifest["drop"] >= 0 else "above"
-    return f"{reached} ({abs(manifest['drop']):.2f} points {side} fp32's {100 * manifest['miou_reference']:.2f}{note})"
+    if manifest.interval:
+        low, high = manifest.interval
+        note = f", drop {low:+.2f} to {high:+.2f} with 95 % confidence{note}"
+    side = "below" if manifest.drop >= 0 else "above"
+    return f"{reached} ({abs(manifest.drop):.2f} points {side} fp32's {100 * manifest.miou_reference:.2f}{note})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +19,11 @@ from fcn_edge.cli._options import (
     SpecOption,
 )
 from fcn_edge.cli._parse import require_suffix
-from fcn_edge.cli._print import emit, progress_bar, warn
-from fcn_edge.errors import BadInput
+from fcn_edge.cli._print import emit, progress_bar, show
+
+if TYPE_CHECKING:
+    from fcn_edge.calibration.quantized import Calibrated
+    from fcn_edge.calibration.table import CalibrationTable
 
 
 @verb
@@ -28,11 +31,11 @@ def calibrate(
     model: ModelArgument = None,
     *,
     out: Annotated[Path, typer.Option("--out", help="INT8 ONNX file to write.")],
-    calib: Annotated[
+    images: Annotated[
         str, typer.Option("--calib", help="Calibration images: folder, glob, video, data set, TOML or table.")
     ],
     method: MethodOption = None,
-    images: CalibImagesOption = None,
+    count: CalibImagesOption = None,
     placement: Annotated[PlacementName, typer.Option("--placement", help="Rules for Q/DQ placement.")] = "any",
     data: Annotated[
         str | None, typer.Option("--data", help="Labelled data set that may not hold any of the calibration images.")
@@ -69,68 +72,79 @@ def calibrate(
       fcn-edge calibrate net.onnx --calib net.int8.table.json --verify set.toml --out again.int8.onnx
       fcn-edge calibrate net.onnx --calib images/ --out net.int8.onnx --dla-cache net.dla.cache
     """
-    from fcn_edge.calibration import int8_from_onnx
-    from fcn_edge.calibration.dla import dla_line, tensorrt_number, write_dla_cache
-    from fcn_edge.calibration.images import save_recipe
-    from fcn_edge.data import dataset_from_name
+    from fcn_edge import calibration
+    from fcn_edge.calibration.dla import tensorrt_number
     from fcn_edge.engines import model_path
-    from fcn_edge.exporting.runnable import contract_onnx
     from fcn_edge.outputs import require_apart, require_outputs
-    from fcn_edge.schema import to_mapping
 
     require_suffix(out, ".onnx", "an ONNX file")
     if save_set is not None:
         require_suffix(save_set, ".toml", "a calibration set", option="--save-set")
     if dla_cache is not None:
         tensorrt_number(dla_tensorrt)  # before minutes of calibrating
-    held_out = dataset_from_name(data) if data and not allow_overlap else None
-    table = out.with_suffix(".table.json")
-    read: list[Path | str | None] = [model_path(model), calib, verify, spec, data]
-    require_outputs([out, table, save_set], read)
-    require_apart([path for path in (out, table, save_set, dla_cache) if path is not None], read)
-    with contract_onnx(model, spec=spec, recipe=recipe, warn=warn) as path, progress_bar() as progress:
-        _require_fp32(path)
-        made = int8_from_onnx(
-            path,
+    read: list[Path | str | None] = [model_path(model), images, verify, spec, data]
+    require_outputs([save_set], read)
+    written = (out, out.with_suffix(".table.json"), save_set, dla_cache)
+    require_apart([path for path in written if path is not None], read)
+    with progress_bar() as progress:
+        calibrated = calibration.calibrate(
+            model,
+            images,
             out,
-            calib=calib,
             method=method,
-            count=images,
+            count=count,
             placement=placement,
-            table_out=table,
-            held_out=held_out,
+            data=data,
+            allow_overlap=allow_overlap,
             verify=verify,
+            spec=spec,
+            recipe=recipe,
             progress=progress,
         )
-    assert made.table is not None and made.coverage is not None
+    result = _result(calibrated, out) | {"dla": _write_for_dla(calibrated, dla_cache, dla_tensorrt)}
     if save_set is not None:
-        save_recipe(save_set, made.table.source, made.table.hashes)
-    for_dla = None
-    if dla_cache is not None:
-        count = write_dla_cache(made.table, dla_cache, tensorrt=dla_tensorrt)
-        for_dla = {"cache": str(dla_cache), "tensors": count, "trtexec": dla_line(dla_cache)}
-    result: dict[str, Any] = {
-        "onnx": str(out),
-        "table": str(table),
-        "tensors": len(made.table.tensors),
-        "method": made.table.method,
-        "images": len(made.table.images_sha256),
-        "skipped": list(made.table.skipped),
-        "placement": placement,
-        "kept_float": list(made.quantization.kept_float),
-        "coverage": to_mapping(made.coverage),
-        "dla": for_dla,
-    }
+        _write_set(calibrated, save_set)
     emit(result, as_json=json, human=lambda: _print_calibration(result))
 
 
-def _require_fp32(path: Path) -> None:
-    """Raises BadInput where the ONNX file is not fp32."""
-    from fcn_edge.onnxfile import contract_from_onnx
+def _result(calibrated: Calibrated, out: Path) -> dict[str, Any]:
+    """What other programs read of a calibration."""
+    from fcn_edge.schema import to_mapping
 
-    precision = contract_from_onnx(path).quantization.precision
-    if precision != "fp32":
-        raise BadInput(f"{path}: is {precision} already; calibrate the fp32 file")
+    table = _table_of(calibrated)
+    return {
+        "onnx": str(out),
+        "table": str(calibrated.table_path),
+        "tensors": len(table.tensors),
+        "method": table.method,
+        "images": len(table.images_sha256),
+        "skipped": list(table.skipped),
+        "placement": calibrated.quantization.placement,
+        "kept_float": list(calibrated.quantization.kept_float),
+        "coverage": to_mapping(calibrated.coverage),
+    }
+
+
+def _write_set(calibrated: Calibrated, save_set: Path) -> None:
+    from fcn_edge.calibration.images import save_recipe
+
+    table = _table_of(calibrated)
+    save_recipe(save_set, table.source, table.hashes)
+
+
+def _write_for_dla(calibrated: Calibrated, cache: Path | None, tensorrt: str) -> dict[str, Any] | None:
+    """The cache, and trtexec's command line that reads it."""
+    from fcn_edge.calibration.dla import dla_line, write_dla_cache
+
+    if cache is None:
+        return None
+    tensors = write_dla_cache(_table_of(calibrated), cache, tensorrt=tensorrt)
+    return {"cache": str(cache), "tensors": tensors, "trtexec": dla_line(cache)}
+
+
+def _table_of(calibrated: Calibrated) -> CalibrationTable:
+    assert calibrated.table is not None  # None only of fp16 files
+    return calibrated.table
 
 
 def _print_calibration(result: dict[str, Any]) -> None:
@@ -145,7 +159,7 @@ def _print_calibration(result: dict[str, Any]) -> None:
         print(f"  for DLA: {dla['cache']}, {dla['tensors']} tensors; not from the Q/DQ file: {dla['trtexec']}")
     coverage = result["coverage"]
     for sentence in coverage["verdict"]:
-        print(f"  {sentence}")
+        show(f"  {sentence}")
     print("  hardest tensors:")
     for name in coverage["worst"]:
         print(f"    {name}: {_tensor_words(coverage['tensors'][name])}")

@@ -9,7 +9,7 @@ import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption
-from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, say
+from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, say, show
 
 if TYPE_CHECKING:
     from fcn_edge.comparison import Comparison
@@ -119,14 +119,14 @@ def _print_comparison(found: Comparison) -> None:
     )
     print_skipped(found.skipped)
     for note in found.notes:
-        print(f"note: {note}")
+        show(f"note: {note}")
 
 
 def _print_layers(found: Comparison) -> None:
     """The layers that lose most, in the network's order; the three lowest of them marked."""
     from rich.table import Table
 
-    from fcn_edge.engines.reference_check import EXACT_DB
+    from fcn_edge.engines.fidelity import EXACT_DB
 
     lowest = sorted((layer for layer in found.layers if layer.alone_db < EXACT_DB), key=lambda layer: layer.alone_db)
     if not lowest:

@@ -47,7 +47,7 @@ def _print_demo(result: DemoResult) -> None:
 
     print_record(result.record)
     for manifest in result.nvidia:
-        print(f"{plan_in_words(manifest)}; mIoU {manifest['miou_note']}")
+        print(f"{plan_in_words(manifest)}; mIoU {manifest.miou_note}")
     print(f"video: {result.summary['frames_out']} frames, {result.summary['fps']:.1f} fps, drawing included")
     for path, meaning in result.files.items():
         print(f"  {path}  {meaning}")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fcn_edge.choices import GraphIo
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
-from fcn_edge.cli._parse import recipe_of, require_suffix, size_from_text
-from fcn_edge.cli._print import emit, progress_bar, warn
-from fcn_edge.errors import BadInput
+from fcn_edge.cli._parse import require_suffix, size_from_text
+from fcn_edge.cli._print import emit, progress_bar
 from fcn_edge.schema import to_mapping
 from fcn_edge.spec import HeadKind
 
 if TYPE_CHECKING:
-    from fcn_edge.exporting.padding import PaddingPrice
+    from fcn_edge.exporting import Exported, PaddingEffect
 
 
 @verb
@@ -58,71 +56,55 @@ def export(
       fcn-edge export other.onnx --spec other.toml --out net.onnx
       fcn-edge export fcn8s.safetensors --same-padding --data voc:VOC2012#val --out same.onnx
     """
-    from fcn_edge.engines import CHECKPOINT_SUFFIXES
-    from fcn_edge.exporting import ExportOptions, contract_file, onnx_from_checkpoint
-    from fcn_edge.exporting.runnable import exportable_file
+    from fcn_edge import exporting
 
-    path = exportable_file(model)
     require_suffix(out, ".onnx", "an ONNX file")
-    if data is not None and not same_padding:
-        raise BadInput("--data measures what --same-padding costs: give both, or neither")
-    if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
-        if (size, head, io, dynamic, same_padding) != (None, "scores", "contract", False, False):
-            raise BadInput(
-                "--size, --head, --io, --dynamic and --same-padding are for checkpoints; an ONNX file is only wrapped"
-            )
-        if contract_file(path, out, spec=spec, warn=warn) != out:
-            raise BadInput(f"{path}: carries its contract already; there is nothing to export")
-        origin = spec or "its own metadata"
-        emit({"onnx": str(out)}, as_json=json, human=lambda: print(f"{out}: {path} with the contract of {origin}"))
-        return
-    if spec is not None:
-        raise BadInput(f"{path}: a checkpoint; --spec describes an ONNX file made elsewhere")
-    options = ExportOptions(size_from_text(size), head, io, dynamic, same_padding)
-    price = None
-    if data is None:
-        made = onnx_from_checkpoint(path, out, options=options, recipe=recipe_of(recipe))
-    else:
-        from fcn_edge.data import dataset_from_name
-        from fcn_edge.exporting.padding import same_padding_from_checkpoint
-
-        with progress_bar() as progress:
-            made, price = same_padding_from_checkpoint(
-                path,
-                out,
-                dataset_from_name(data),
-                options=options,
-                recipe=recipe_of(recipe),
-                on_image=functools.partial(progress.update, "evaluating both"),
-            )
-    result = {
-        "onnx": str(made.path),
-        "opset": made.opset,
-        "relative_error": made.parity.relative_error,
-        "agreement": made.parity.agreement,
-        "checked_with": made.parity.engine,
-    }
+    with progress_bar() as progress:
+        made = exporting.export(
+            model,
+            out,
+            recipe=recipe,
+            head=head,
+            io=io,
+            size=size_from_text(size),
+            dynamic=dynamic,
+            same_padding=same_padding,
+            spec=spec,
+            data=data,
+            progress=progress,
+        )
+    result: dict[str, Any] = {"onnx": str(made.path)}
+    if made.parity is not None:
+        result |= {
+            "opset": made.opset,
+            "relative_error": made.parity.relative_error,
+            "agreement": made.parity.agreement,
+            "checked_with": made.parity.engine,
+        }
     if same_padding:
-        result["same_padding"] = None if price is None else to_mapping(price)
+        result["same_padding"] = to_mapping(made.padding)
+    emit(result, as_json=json, human=lambda: _print_export(made, same_padding=same_padding))
 
-    def human() -> None:
+
+def _print_export(made: Exported, *, same_padding: bool) -> None:
+    if made.parity is None:
+        print(f"{made.path}: with its contract, for {made.model.spec.name}")
+    else:
         shown = f"{made.parity.agreement:.3%} of pixels as in PyTorch ({made.parity.engine})"
-        print(f"{out}: opset {made.opset}, {shown}")
-        if same_padding:
-            _print_padding(price, str(out))
-
-    emit(result, as_json=json, human=human)
+        print(f"{made.path}: opset {made.opset}, {shown}")
+    if same_padding:
+        _print_padding(made.padding, made.path)
 
 
-def _print_padding(price: PaddingPrice | None, out: str) -> None:
-    """What same padding costs, in points, or that nobody knows."""
-    if price is None:
-        print(f"{out}: padded otherwise than it was trained; what that costs is unknown: give --data SET to measure it")
+def _print_padding(effect: PaddingEffect | None, out: Path) -> None:
+    """How same padding changes mIoU, in points, or that it was not measured."""
+    if effect is None:
+        print(f"{out}: padded otherwise than in training; --data SET measures what that changes")
         return
     interval = "no interval, the images are too few"
-    if price.interval is not None:
-        interval = f"95 % interval {100 * price.interval[0]:+.2f} to {100 * price.interval[1]:+.2f}"
+    if effect.interval is not None:
+        interval = f"95 % interval {100 * effect.interval[0]:+.2f} to {100 * effect.interval[1]:+.2f}"
     print(
-        f"mIoU on {price.data}, {price.images} images: {100 * price.miou_original:.2f} with the border of 100,"
-        f" {100 * price.miou:.2f} with same padding: {100 * price.difference:+.2f} points ({interval})"
+        f"mIoU on {effect.data}, {effect.images} images: {100 * effect.miou_original:.2f} with the border of 100,"
+        f" {100 * effect.miou:.2f} with same padding: {100 * effect.difference:+.2f} points ({interval})"
     )

@@ -9,7 +9,7 @@ import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
-from fcn_edge.cli._print import emit, warn
+from fcn_edge.cli._print import NOTES, emit, show
 
 if TYPE_CHECKING:
     from fcn_edge.deploy import DeepStreamFolder
@@ -35,11 +35,10 @@ def export_deepstream(
       fcn-edge export-deepstream net.int8.onnx --out deepstream
     """
     from fcn_edge.deploy import deepstream_from_onnx
-    from fcn_edge.exporting.runnable import contract_onnx
+    from fcn_edge.exporting import onnx_model
     from fcn_edge.schema import to_mapping
 
-    with contract_onnx(model, spec=spec, recipe=recipe, warn=warn) as path:
-        made = deepstream_from_onnx(path, out)
+    made = deepstream_from_onnx(onnx_model(model, spec=spec, recipe=recipe, progress=NOTES), out)
     emit(
         {**to_mapping(made), "path": str(made.path), "config": str(made.config)},
         as_json=json,
@@ -50,7 +49,7 @@ def export_deepstream(
 def _print_deepstream(made: DeepStreamFolder) -> None:
     print(f"{made.config}: configuration of nvinfer, with model.onnx and labels.txt beside it")
     for text in made.warnings:
-        print(f"  warning: {text}")
+        show(f"  warning: {text}")
     print("  on the device, in that folder, before the first start (without an engine nvinfer builds one itself):")
     for version, line in made.trtexec.items():
         print(f"    {version}: {line}")

@@ -9,7 +9,7 @@ import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
-from fcn_edge.cli._print import emit, warn
+from fcn_edge.cli._print import NOTES, emit
 from fcn_edge.errors import BadInput
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def export_triton(
       fcn-edge export-triton engine --out models --name street
     """
     from fcn_edge.deploy import triton_from_engine, triton_from_onnx
-    from fcn_edge.exporting.runnable import contract_onnx
+    from fcn_edge.exporting import onnx_model
     from fcn_edge.schema import to_mapping
 
     if model is not None and Path(model).is_dir():
@@ -45,8 +45,8 @@ def export_triton(
             raise BadInput(f"{model}: an engine directory holds its own spec; leave --spec and --recipe out")
         made = triton_from_engine(Path(model), out, name=name)
     else:
-        with contract_onnx(model, spec=spec, recipe=recipe, warn=warn) as path:
-            made = triton_from_onnx(path, out, name=name)
+        net = onnx_model(model, spec=spec, recipe=recipe, progress=NOTES)
+        made = triton_from_onnx(net, out, name=name)
     emit(
         {**to_mapping(made), "path": str(made.path), "config": str(made.config)},
         as_json=json,

@@ -78,7 +78,7 @@ def compare(
     with ExitStack() as stack:
         opened = []
         for name, model, spec, recipe in (("A", a, spec_a, recipe_a), ("B", b, spec_b, recipe_b)):
-            path = stack.enter_context(runnable_file(model, spec=spec, recipe=recipe, warn=progress.note))
+            path = stack.enter_context(runnable_file(model, spec=spec, recipe=recipe, progress=progress))
             opened.append(stack.enter_context(open_artefact(path, name)))
         first, second = opened
         ours, theirs = first.spec, second.spec

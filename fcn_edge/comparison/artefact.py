@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ import numpy as np
 from fcn_edge.comparison.graph import held_model, layer_tensors, network_input
 from fcn_edge.engines import Engine, model_path, open_engine, require_package
 from fcn_edge.engines.ort import Taps
-from fcn_edge.exporting import contract_file
-from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
+from fcn_edge.exporting import onnx_model
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.spec import ModelSpec
 
 
@@ -62,15 +61,12 @@ def open_artefact(given: str | Path | None, name: str) -> Iterator[Artefact]:
     path = model_path(given)
     if path.is_dir():
         with open_engine(path) as engine:
-            yield _artefact(name, path, engine.path, engine)
+            yield _artefact(name, path, OnnxModel.from_file(engine.path), engine)
         return
-    with TemporaryDirectory(prefix="fcn-edge-") as scratch:
-        yield _artefact(name, path, contract_file(path, Path(scratch) / f"{path.stem}.onnx"), None)
+    yield _artefact(name, path, onnx_model(path), None)
 
 
-def _artefact(name: str, path: Path, file: Path, engine: Engine | None) -> Artefact:
-    contract = contract_from_onnx(file)
-    model = onnx_from_file(file)
-    precision = contract.quantization.precision
+def _artefact(name: str, path: Path, model: OnnxModel, engine: Engine | None) -> Artefact:
     execution = engine.execution if engine else "f32"
-    return Artefact(name, path, contract.spec, model, network_input(model, str(path)), engine, precision, execution)
+    begin = network_input(model.proto, str(path))
+    return Artefact(name, path, model.spec, model.proto, begin, engine, model.precision, execution)

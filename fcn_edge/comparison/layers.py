@@ -21,8 +21,8 @@ from fcn_edge.comparison.graph import (
     stored_value,
     upsampling_tensors,
 )
+from fcn_edge.engines.fidelity import decibels
 from fcn_edge.engines.ort import Taps
-from fcn_edge.engines.reference_check import decibels
 from fcn_edge.onnxgraph import attributes, operator, producers
 
 SAME_WEIGHTS = 0.03  # relative: INT8 rounding of weights stays below

@@ -20,6 +20,8 @@ from fcn_edge.schema import nearest
 if TYPE_CHECKING:
     import numpy as np
 
+    from fcn_edge.spec import ModelSpec
+
 __all__ = [
     "KINDS",
     "ClassSet",
@@ -29,6 +31,7 @@ __all__ = [
     "class_set",
     "dataset_from_name",
     "is_dataset_name",
+    "labelled_for",
     "open_dataset",
 ]
 
@@ -97,3 +100,8 @@ def open_dataset(
     from fcn_edge.data.arrays import dataset_from_pairs
 
     return dataset_from_pairs(data, classes=classes, palette=palette, ignore_index=ignore_index)
+
+
+def labelled_for(spec: ModelSpec, data: DataLike) -> Dataset:
+    """`open_dataset`; pairs in memory have the classes of this network. Raises BadInput."""
+    return open_dataset(data, classes=spec.classes, palette=spec.palette, ignore_index=spec.ignore_index)

@@ -14,7 +14,8 @@ from fcn_edge.atomic_io import whole_folder
 from fcn_edge.deploy.planar import PROBABILITIES, planar_from_contract
 from fcn_edge.engines.trt import PlanOptions, trtexec_lines
 from fcn_edge.errors import BadInput
-from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file, save_onnx
+from fcn_edge.onnxfile import save_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxpairs import require_signed_pairs
 from fcn_edge.spec import ModelSpec, Precision
 
@@ -37,22 +38,22 @@ class DeepStreamFolder:
     warnings: tuple[str, ...]
 
 
-def deepstream_from_onnx(model: Path, out: Path) -> DeepStreamFolder:
+def deepstream_from_onnx(given: OnnxModel | Path, out: Path) -> DeepStreamFolder:
     """Write `out` from an ONNX file with a contract; it is whole or not there.
 
     Raises:
         BadInput: `out` exists, or the file is none that nvinfer can run (`planar_from_contract` says why).
     """
-    contract = contract_from_onnx(model)
-    spec, precision = contract.spec, contract.quantization.precision
+    model = OnnxModel.of(given)
+    spec, precision = model.spec, model.precision
     if precision not in NETWORK_MODES:
-        raise BadInput(f"{model}: {precision} has no network-mode in nvinfer; take the fp16 or the int8 file")
-    require_signed_pairs(onnx_from_file(model).graph, str(model))
+        raise BadInput(f"{model.path}: {precision} has no network-mode in nvinfer; take the fp16 or the int8 file")
+    require_signed_pairs(model.graph, str(model.path))
     if out.exists():
         raise BadInput(f"{out}: exists already; choose another `out`, or take it away first")
     mode, suffix = NETWORK_MODES[precision]
     engine = f"model.onnx_b1_gpu0_{suffix}.engine"  # the name that nvinfer gives to what it builds
-    planar = planar_from_contract(onnx_from_file(model), spec, str(model))
+    planar = planar_from_contract(model.copy(), spec, str(model.path))
     warnings = _warnings(spec, precision)
     with whole_folder(out) as part:
         save_onnx(planar, part / "model.onnx")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from fcn_edge.errors import BadInput
 from fcn_edge.geometry import Axis, stride
@@ -16,7 +14,7 @@ PROBABILITIES = "probabilities"
 _NEAR = 1e-9  # what composing Axes may lose to rounding
 
 
-def planar_from_contract(model: Any, spec: ModelSpec, where: str) -> Any:
+def planar_from_contract(model: ModelProto, spec: ModelSpec, where: str) -> ModelProto:
     """The same network from float (1, 3, H, W) BGR, 0..255, to probabilities (1, C, H, W) at that size.
 
     Mean and std stay inside: nvinfer has one scale for all channels, and a configuration can be wrong.
@@ -40,7 +38,7 @@ def planar_from_contract(model: Any, spec: ModelSpec, where: str) -> Any:
     return model
 
 
-def _take_planar_frames(model: Any, spec: ModelSpec, where: str) -> None:
+def _take_planar_frames(model: ModelProto, spec: ModelSpec, where: str) -> None:
     """Take away the Transpose at the front. The Cast before it stays: in half-precision files it makes halves."""
     graph, source = model.graph, graph_inputs(model.graph)[0]
     cast = _only_reader(graph, source.name, "Cast", where)
@@ -54,7 +52,7 @@ def _take_planar_frames(model: Any, spec: ModelSpec, where: str) -> None:
     source.CopyFrom(helper.make_tensor_value_info(source.name, TensorProto.FLOAT, shape))
 
 
-def _only_reader(graph: Any, tensor: str, op: str, where: str) -> Any:
+def _only_reader(graph: GraphProto, tensor: str, op: str, where: str) -> NodeProto:
     readers = [node for node in graph.node if tensor in node.input]
     if len(readers) != 1 or operator(readers[0]) != op:
         found = " and ".join(operator(node) for node in readers) or "nothing"
@@ -62,7 +60,7 @@ def _only_reader(graph: Any, tensor: str, op: str, where: str) -> Any:
     return readers[0]
 
 
-def _at_input_size(graph: Any, scores: str, spec: ModelSpec, where: str) -> str:
+def _at_input_size(graph: GraphProto, scores: str, spec: ModelSpec, where: str) -> str:
     """Sample the scores bilinearly at each pixel of the input: a Resize, and what is beyond the frame cut off."""
     steps = [_step(axis, where) for axis in (spec.head.sampling.y, spec.head.sampling.x)]
     tables: dict[str, np.ndarray] = {

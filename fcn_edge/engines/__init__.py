@@ -7,9 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from fcn_edge.atomic_io import read_json
 from fcn_edge.engines.base import Engine, EngineOptions
-from fcn_edge.engines.manifest import manifest_of
+from fcn_edge.engines.manifest import Manifest, is_engine_directory
 from fcn_edge.engines.packaged import fastest_packaged
 from fcn_edge.errors import BackendMissing, BadInput, FcnEdgeError, NotTaken
 from fcn_edge.onnxmodel import OnnxModel
@@ -180,23 +179,22 @@ def _first_runnable(options: EngineOptions) -> Target:
 
 
 def _open_directory(path: Path, target: Target | Literal["auto"], options: EngineOptions) -> Engine:
-    manifest = manifest_of(path)
-    built_for: Target = manifest["target"]
+    manifest = Manifest.from_file(path)
+    built_for = manifest.target
     if target not in ("auto", built_for):
         raise BadInput(f'{path}: built for {built_for}, not {target}; build it again with `target="{target}"`')
-    options = replace(options, execution=options.execution or manifest.get("execution"))
+    options = replace(options, execution=options.execution or manifest.execution)
     is_plain = options.provider == "cpu" and options.schedule == EVERY
     if built_for in ("tensorrt", "tensorrt-rtx") and is_plain:
         from fcn_edge.engines.trt import engine_from_directory
 
-        return engine_from_directory(path, manifest, options)
+        return engine_from_directory(manifest, options)
     return engine_on_target(path / "model.onnx", built_for, options)
 
 
 def require_engine_directory(out: Path) -> None:
     """Raises BadInput unless `out` holds an engine directory and nothing else, so that it may be replaced."""
-    manifest = out / "manifest.json"
-    if not manifest.is_file() or "plan_sha256" not in read_json(manifest):
+    if not is_engine_directory(out):
         raise BadInput(f"{out}: exists and is no engine directory; choose another name")
     others = [path.name for path in sorted(out.iterdir()) if not any(path.match(name) for name in WRITTEN_HERE)]
     if others:

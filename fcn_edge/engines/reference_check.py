@@ -3,69 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 
 import numpy as np
 
 from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import PACKAGES, EngineOptions, Target, engine_on_target
-from fcn_edge.engines.base import Engine, Execution
+from fcn_edge.engines.base import Engine
+from fcn_edge.engines.fidelity import Fidelity, ReferenceCheck, ReferenceLimits, decibels, limits_for
 from fcn_edge.errors import BadInput, CheckFailed, FcnEdgeError
 from fcn_edge.frame import Style
 from fcn_edge.onnxmodel import OnnxModel
-from fcn_edge.spec import Precision
 from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
 
-APART_DB, APART_PIXELS = 3.0, 1.5  # of two independent roundings, against one of them and no rounding
 LEAST_KEPT_DB, LEAST_KEPT = 3.0, 0.5  # below, half of what a lower-precision file gives is noise
-EXACT_DB = 200.0  # stands for infinity: float32 cannot resolve more than 150 dB
-
-
-@dataclass(frozen=True)
-class ReferenceLimits:
-    """sqnr_db: least ratio of signal to difference over all outputs. agreement: least share of equal pixels."""
-
-    sqnr_db: float
-    agreement: float
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """How near two engines of one file are.
-
-    sqnr_db: 10 log10(sum of squares / sum of squared differences) of all scores, None for files
-    that end in a class map. agreement: share of pixels with the same class; worst: of one image.
-    """
-
-    images: int
-    sqnr_db: float | None
-    agreement: float
-    worst: float
-
-
-def limits_for(precision: Precision, execution: Execution, price: Fidelity | None = None) -> ReferenceLimits:
-    """What an engine must reach.
-
-    price: how far the quantized file itself is from fp32, both as reference runs. Where a coarse scale makes each
-    rounding large, two right engines round apart: independent errors of the size that the file has against fp32
-    differ by 3 dB more than that, and by up to half as many pixels again.
-    """
-    if (precision, execution) == ("fp32", "f32"):
-        return ReferenceLimits(60.0, 0.999)
-    if price is None:
-        return ReferenceLimits(15.0, 0.85)
-    sqnr_db = 15.0 if price.sqnr_db is None else min(15.0, price.sqnr_db - APART_DB)
-    return ReferenceLimits(sqnr_db, min(0.97, 1 - APART_PIXELS * (1 - price.agreement)))
-
-
-@dataclass(frozen=True)
-class ReferenceCheck(Fidelity):
-    """An engine that was found faithful. runtime: of the reference. from_fp32: the file's own distance from fp32."""
-
-    runtime: str
-    limits: ReferenceLimits
-    from_fp32: Fidelity | None
 
 
 def held_to_reference(
@@ -190,18 +141,6 @@ def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) ->
         raise BadInput("no images to hold an engine against the reference with")
     has_scores = reference.spec.head.kind != "classes"
     return Fidelity(len(shares), decibels(signal, noise) if has_scores else None, float(np.mean(shares)), min(shares))
-
-
-def decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise), both sums of squares, from -EXACT_DB to EXACT_DB.
-
-    EXACT_DB where nothing differs; -EXACT_DB where there is no signal, or either sum is not finite.
-    """
-    if noise == 0:
-        return EXACT_DB
-    if signal == 0 or not np.isfinite((signal, noise)).all():
-        return -EXACT_DB
-    return float(np.clip(10 * np.log10(signal / noise), -EXACT_DB, EXACT_DB))
 
 
 def require_faithful(found: Fidelity, engine: Engine, price: Fidelity | None = None) -> ReferenceLimits:

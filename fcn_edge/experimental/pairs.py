@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto, TensorProto, numpy_helper
 
-from fcn_edge.onnxfile import onnx_from_file
-from fcn_edge.onnxgraph import operator, stored_tensors
+from fcn_edge.onnxgraph import operator
+from fcn_edge.onnxmodel import OnnxModel
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class QdqPair:
         return lowest - self.zero, lowest + 255 - self.zero
 
 
-def pairs_from_onnx(path: Path) -> dict[str, tuple[QdqPair, ...]]:
+def pairs_from_onnx(given: OnnxModel | Path) -> dict[str, tuple[QdqPair, ...]]:
     """Node -> the pairs that its activations come through: one of a Conv with rounded weights, two of an Add."""
-    graph = onnx_from_file(path).graph
-    makers = {node.output[0]: node for node in graph.node if operator(node) == "DequantizeLinear"}
-    stored = stored_tensors(graph)
+    model = OnnxModel.of(given)
+    makers = {name: node for name, node in model.producers.items() if operator(node) == "DequantizeLinear"}
+    stored = model.initializers
     found = {}
-    for node in graph.node:
+    for node in model.graph.node:
         if operator(node) in ("Conv", "Add") and all(name in makers for name in node.input[:2]):
             read = [makers[name] for name in node.input[:2]]
             found[node.name] = tuple(_pair(maker, stored) for maker in read if maker.input[0] not in stored)
     return found
 
 
-def _pair(node: NodeProto, stored: dict[str, Any]) -> QdqPair:
+def _pair(node: NodeProto, stored: Mapping[str, TensorProto]) -> QdqPair:
     scale, zero = (numpy_helper.to_array(stored[name]) for name in node.input[1:3])
     return QdqPair(node.input[0], float(scale), zero.dtype == np.int8, int(zero))

@@ -12,7 +12,6 @@ Integer-Arithmetic-Only Inference", CVPR 2018, section 3; straight-through gradi
 from __future__ import annotations
 
 import functools
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fcn_edge.calibration import images_from_source, quantized_file, table_from_images
+from fcn_edge.calibration import images_from_source, quantized_model, table_from_images
 from fcn_edge.calibration.images import require_disjoint
 from fcn_edge.calibration.quantize import LARGEST, SMALLEST_SCALE
 from fcn_edge.data import Dataset
@@ -37,8 +36,7 @@ from fcn_edge.exporting import onnx_from_checkpoint
 from fcn_edge.models.backbones.base import SummingBlock
 from fcn_edge.models.checkpoint import Checkpoint, checkpoint_from_file
 from fcn_edge.models.fcn import Segmenter
-from fcn_edge.onnxfile import onnx_from_file
-from fcn_edge.onnxgraph import tapped_model
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.progress import SILENT, Progress
 from fcn_edge.registry import Recipe
 from fcn_edge.schema import to_mapping
@@ -167,18 +165,16 @@ def rounding_from_checkpoint(
     images = images_from_source(calib, count)
     if held_out is not None:
         require_disjoint({image.name: image.sha256() for image in images.images}, held_out)
-    with tempfile.TemporaryDirectory() as folder:
-        exact, file = Path(folder) / "net.onnx", Path(folder) / "net.int8.onnx"
-        onnx_from_checkpoint(start, exact)
-        table = table_from_images(exact, images, progress=progress)
-        quantized_file(exact, file, precision="int8", table=table)
-        pairs = pairs_from_onnx(file)
-        picture = next(image for image in images.images if image.name in table.images)
-        held = held_to_file(given, pairs, start, file, picture.read())
+    exact, _ = onnx_from_checkpoint(start)
+    table = table_from_images(exact, images, progress=progress)
+    file = quantized_model(exact, precision="int8", table=table).model
+    pairs = pairs_from_onnx(file)
+    picture = next(image for image in images.images if image.name in table.images)
+    held = held_to_file(given, pairs, start, file, picture.read())
     return Int8Rounding(pairs, calib, len(table.images), table.sha256, held)
 
 
-def held_to_file(given: Checkpoint, pairs: Pairs, start: Path, file: Path, frame: np.ndarray) -> IntegerCheck:
+def held_to_file(given: Checkpoint, pairs: Pairs, start: Path, file: OnnxModel, frame: np.ndarray) -> IntegerCheck:
     """Make the network of `given` round at `pairs`, and hold it against the file's reference run on one picture.
 
     Raises CheckFailed where the two are not the same network.
@@ -203,14 +199,16 @@ def held_to_file(given: Checkpoint, pairs: Pairs, start: Path, file: Path, frame
     return IntegerCheck(node, shares[node], closer, found.agreement)
 
 
-def _equal_integers(network: Segmenter, pairs: Pairs, file: Path, engine: Engine, x: np.ndarray) -> dict[str, float]:
+def _equal_integers(
+    network: Segmenter, pairs: Pairs, file: OnnxModel, engine: Engine, x: np.ndarray
+) -> dict[str, float]:
     """Node -> share of what its convolution reads, zeros in both left out, that are the file's integers.
 
     Every convolution then goes on with the file's, so that one that differs does not make all behind it differ.
     """
     convolutions = {node: own[0] for node, own in pairs.items() if len(own) == 1}
-    tensors = list(dict.fromkeys(pair.tensor for pair in convolutions.values()))
-    taps = Taps(tapped_model(onnx_from_file(file), tensors), file.name)
+    tensors = [pair.tensor for pair in convolutions.values()]
+    taps = Taps(file.tapped(tensors), file.path.name)
     wanted, shares, hooks = taps.run(x), dict[str, float](), []
     if engine.spec.preprocess.channels == "rgb":  # the file takes BGR
         first = next(iter(convolutions.values())).tensor

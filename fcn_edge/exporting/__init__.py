@@ -2,101 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from fcn_edge.atomic_io import sha256_of_file
 from fcn_edge.choices import GraphIo
-from fcn_edge.engines import CHECKPOINT_SUFFIXES
-from fcn_edge.errors import BadInput, warn_user
-from fcn_edge.exporting.contract import plain_from_contract
-from fcn_edge.exporting.foreign import contract_from_foreign
-from fcn_edge.exporting.parity import Parity, parity_with_checkpoint
-from fcn_edge.onnxfile import ORIGIN_KEY, onnx_from_file, save_onnx, spec_from_onnx, takes_frames, with_metadata
+from fcn_edge.data import DataLike, labelled_for
+from fcn_edge.engines import CHECKPOINT_SUFFIXES, available_targets, model_path
+from fcn_edge.errors import BadInput
+from fcn_edge.exporting.checkpoints import GraphOptions, onnx_from_checkpoint
+from fcn_edge.exporting.padding import PaddingEffect, effect_of_padding
+from fcn_edge.exporting.parity import Parity
+from fcn_edge.exporting.runnable import onnx_model, runnable_file
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.outputs import require_outputs
-from fcn_edge.registry import Recipe
+from fcn_edge.progress import SILENT, Progress
+from fcn_edge.registry import PACKAGED_NETWORK, Recipe, packaged_file, recipe_from_shelf
 from fcn_edge.spec import HeadKind
 
-__all__ = ["ExportOptions", "Exported", "contract_file", "onnx_from_checkpoint"]
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """size: (height, width) instead of the checkpoint's own; dynamic: any multiple of 32 at run time.
-
-    same_padding: a pad-100 network pads its maps instead of the frame, which is less to compute and not the same.
-    """
-
-    size: tuple[int, int] | None = None
-    head: HeadKind = "scores"
-    io: GraphIo = "contract"
-    dynamic: bool = False
-    same_padding: bool = False
+__all__ = [
+    "Exported",
+    "GraphOptions",
+    "PaddingEffect",
+    "Parity",
+    "export",
+    "onnx_from_checkpoint",
+    "onnx_model",
+    "runnable_file",
+]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how near it is to PyTorch."""
+    """What was written.
 
-    path: Path
-    opset: int
-    parity: Parity
+    parity: how near a checkpoint's file is to PyTorch; None for what was an ONNX file before.
+    padding: what `same_padding` changes, where it was measured.
+    """
+
+    model: OnnxModel
+    parity: Parity | None = None
+    padding: PaddingEffect | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.model.path
+
+    @property
+    def opset(self) -> int:
+        return self.model.opset
 
 
-def onnx_from_checkpoint(
-    checkpoint: Path, out: Path, *, options: ExportOptions = ExportOptions(), recipe: Recipe | None = None
+def export(
+    model: str | Path | None,
+    out: str | Path,
+    *,
+    recipe: Recipe | str | None = None,
+    head: HeadKind = "scores",
+    io: GraphIo = "contract",
+    size: tuple[int, int] | None = None,
+    dynamic: bool = False,
+    same_padding: bool = False,
+    spec: str | Path | None = None,
+    data: DataLike | None = None,
+    progress: Progress = SILENT,
 ) -> Exported:
-    """Export; the file appears under `out` only after its class maps agreed with PyTorch's.
+    """Write a network as an ONNX file with its contract.
+
+    A checkpoint's file appears only after its class maps agreed with PyTorch's; that of an ONNX file made elsewhere,
+    which `spec` describes, after it was compared with the file itself.
+
+    Args:
+        model: a checkpoint, an ONNX file made elsewhere, a packaged name, or None for the packaged network.
+        out: ONNX file to write.
+        recipe: name or recipe of the network of a plain state dict.
+        head: "scores" ends in the score map, "logits" at the input's size, "classes" in class indices.
+        io: "contract" takes (1, H, W, 3) uint8 BGR frames; "plain" (1, 3, H, W) float32, normalised.
+        size: (height, width) instead of the checkpoint's own, in pixels.
+        dynamic: leave the input size open to any multiple of 32.
+        same_padding: pad in each layer instead of by 100 pixels: faster, with another mIoU.
+        spec: TOML file that describes an ONNX file made elsewhere.
+        data: labelled images on which both paddings are evaluated.
+        progress: takes notes, warnings, and images evaluated.
+
+    Returns:
+        The model that lies under `out`, and what it was compared with.
 
     Raises:
-        BadInput: no checkpoint, an impossible size, nothing to pad otherwise, or parity not reached (with figures).
-        BackendMissing: PyTorch, or an engine to check parity with, is not installed.
+        BadInput: a file that cannot be exported, an argument that does not fit, an `out` that may not be replaced.
+        BackendMissing: PyTorch, or an engine to compare with, is not installed.
+
+    Example:
+        export("net.safetensors", "net.onnx", size=(384, 512))
     """
-    from fcn_edge.engines import require_package
+    out, options = Path(out), GraphOptions(size, head, io, dynamic, same_padding)
+    if data is not None and not same_padding:
+        raise BadInput("`data` measures what `same_padding` changes: give both, or neither")
+    path = _source(model)
+    require_outputs([out], [path, spec])
+    if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
+        net = _with_contract(path, options, spec, recipe, progress)
+        if net.file is not None and not _is_packaged(model):
+            raise BadInput(f"{path}: carries its contract already; there is nothing to export")
+        return Exported(net.save(out))
+    if spec is not None:
+        raise BadInput(f"{path}: a checkpoint; `spec` describes an ONNX file made elsewhere")
+    known = recipe_from_shelf(recipe) if isinstance(recipe, str) else recipe
+    net, parity = onnx_from_checkpoint(path, options=options, recipe=known)
+    padding = None
+    if data is not None:
+        padding = effect_of_padding(
+            net, path, labelled_for(net.spec, data), options=options, recipe=known, progress=progress
+        )
+    return Exported(net.save(out), parity, padding)
 
-    require_package("pytorch")
-    require_outputs([out], [checkpoint])
-    from fcn_edge.exporting.trace import model_from_checkpoint
-    from fcn_edge.models.checkpoint import checkpoint_from_file, with_same_padding
 
-    loaded = checkpoint_from_file(checkpoint, recipe)
-    if options.same_padding:
-        loaded = with_same_padding(loaded)
-    model, spec = model_from_checkpoint(loaded, options.size, options.head, dynamic=options.dynamic)
-    parity = parity_with_checkpoint(model, spec, loaded, checkpoint)
-    if options.io == "plain":
-        model = plain_from_contract(model, spec)
-    save_onnx(model, out)
-    return Exported(out, model.opset_import[0].version, parity)
+def _source(model: str | Path | None) -> Path:
+    """The file that is exported: of the packaged network its checkpoint, or without PyTorch its ONNX file."""
+    if _is_packaged(model):
+        return packaged_file(".safetensors" if "pytorch" in available_targets() else ".onnx")
+    return model_path(model)
 
 
-def contract_file(
-    model: Path,
-    out: Path,
-    *,
-    spec: Path | None = None,
-    recipe: Recipe | None = None,
-    images: Sequence[np.ndarray] = (),
-    warn: Callable[[str], None] = warn_user,
-) -> Path:
-    """`model` itself where it is an ONNX file with a contract; otherwise `out`, made from it.
+def _is_packaged(model: str | Path | None) -> bool:
+    return model is None or str(model) == PACKAGED_NETWORK
 
-    A checkpoint is exported; an ONNX file made elsewhere is wrapped by the TOML file `spec`, and compared with the
-    file itself on `images` ((H, W, 3) uint8 BGR) and on pictures made here.
-    Raises BadInput where neither can be done.
-    """
-    if model.suffix.lower() in CHECKPOINT_SUFFIXES:
-        return onnx_from_checkpoint(model, out, recipe=recipe).path
-    graph = onnx_from_file(model)
-    inside = spec_from_onnx(graph, str(model))
-    if inside is not None and takes_frames(graph):
-        if spec is not None:
-            raise BadInput(f"{model}: already carries its own spec ({inside.name}); leave --spec out")
-        return model
-    require_outputs([out], [model, spec])
-    contract = contract_from_foreign(graph, model, spec, inside, images=images, warn=warn)
-    save_onnx(with_metadata(contract, ORIGIN_KEY, sha256_of_file(model)), out)
-    return out
+
+def _with_contract(
+    path: Path, options: GraphOptions, spec: str | Path | None, recipe: Recipe | str | None, progress: Progress
+) -> OnnxModel:
+    """An ONNX file with its contract. Raises BadInput where its graph would have to change."""
+    if options != GraphOptions():
+        raise BadInput(
+            f"{path}: an ONNX file, whose graph stays as it is; `size`, `head`, `io`, `dynamic` and `same_padding` are"
+            " for checkpoints"
+        )
+    return onnx_model(path, spec=spec, recipe=recipe, progress=progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,44 +17,39 @@ from fcn_edge.exporting.contract import attach_contract
 from fcn_edge.exporting.folding import fold_head
 from fcn_edge.exporting.foreign_input import InputForm, input_form, take_planes
 from fcn_edge.exporting.foreign_output import OutputForm, OutputQuery, output_form
-from fcn_edge.exporting.foreign_spec import ForeignSpec, classes_of, foreign_spec, warn_of_range
+from fcn_edge.exporting.foreign_spec import ForeignSpec, classes_of, foreign_spec, range_warnings
 from fcn_edge.exporting.foreign_tail import give_form
 from fcn_edge.exporting.rewrite_check import gives_class_maps, original_of, require_same_meaning
 from fcn_edge.exporting.tidy import tidy_model
 from fcn_edge.geometry import Sampling, align_corners, stretch
+from fcn_edge.onnxfile import ORIGIN_KEY, with_metadata
 from fcn_edge.onnxgraph import copied
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.spec import Head, ModelSpec, Preprocess
 
 
 def contract_from_foreign(
-    model: ModelProto,
-    path: Path,
-    spec_path: Path | None,
-    inside: ModelSpec | None,
-    *,
-    images: Sequence[np.ndarray] = (),
-    warn: Callable[[str], None],
-) -> ModelProto:
+    given_file: OnnxModel, spec_path: Path | None, *, images: Sequence[np.ndarray] = ()
+) -> OnnxModel:
     """Wrap a foreign graph: its input becomes uint8 BGR frames, its one output scores or classes.
 
     A fixed bilinear upsample at its end is left out where both graphs then draw the same class map. The result is
     compared with the file itself, run by ONNX Runtime, on `images` ((H, W, 3) uint8 BGR, any size) and on pictures
-    made here.
+    made here. Its `notes` warn of what the spec probably does not mean.
 
     Raises:
         BadInput: no spec, several inputs, a size that nobody gave, an output that cannot be read for certain, or a
             result that computes something else than the file.
         BackendMissing: ONNX Runtime is not installed.
     """
-    given = foreign_spec(path, spec_path, inside)
+    path = given_file.path
+    given = foreign_spec(path, spec_path, given_file.spec_inside)
     names, palette = classes_of(given, path)
     require_package("onnxruntime")
-    file = model
-    model, renamed = canonical_model(file, path)
-    original = original_of(file, path, renamed)
+    model, renamed = canonical_model(given_file.proto, path)
+    original = original_of(given_file, renamed)
     source = input_form(model, given, path)
-    if source.element != TensorProto.UINT8:
-        warn_of_range(given, path, warn)
+    notes = () if source.element == TensorProto.UINT8 else range_warnings(given, path)
     pictures = [cv2.resize(image, source.size[::-1]) for image in images] + probe_pictures(*source.size)
     outputs = original.run(source, pictures)
     take_planes(model, source)
@@ -76,7 +71,9 @@ def contract_from_foreign(
     whole = attach_contract(whole, draft)
     class_maps = require_same_meaning(original, outputs[result.name], whole, source, result, pictures)
     short = _without_upsampling(model, draft, result)
-    return short if short is not None and gives_class_maps(short, class_maps, pictures, path) else whole
+    is_short = short is not None and gives_class_maps(short, class_maps, pictures, path)
+    contract = with_metadata(short if short is not None and is_short else whole, ORIGIN_KEY, given_file.sha256)
+    return OnnxModel(path, contract, notes=notes)
 
 
 def _without_upsampling(model: ModelProto, draft: ModelSpec, result: OutputForm) -> ModelProto | None:

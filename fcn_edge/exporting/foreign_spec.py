@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -63,7 +62,7 @@ def foreign_spec(path: Path, spec_path: Path | None, inside: ModelSpec | None) -
     if spec_path is not None:
         return from_mapping(ForeignSpec, read_toml(spec_path), str(spec_path))
     if inside is None:
-        raise BadInput(f"{path}: made elsewhere; say what it is with --spec FILE.toml (classes, mean, std, channels)")
+        raise BadInput(f"{path}: made elsewhere; describe it with `spec`, a TOML file (classes, mean, std, channels)")
     p = inside.preprocess
     return ForeignSpec(
         classes=inside.classes,
@@ -95,20 +94,20 @@ def classes_of(given: ForeignSpec, path: Path) -> tuple[tuple[str, ...], tuple[C
     return given.classes, given.palette or voc_palette(len(given.classes))
 
 
-def warn_of_range(given: ForeignSpec, path: Path, warn: Callable[[str], None]) -> None:
-    """Warn where mean and std are absent or look as if pixels were 0..1: the usual mistake, and a silent one."""
+def range_warnings(given: ForeignSpec, path: Path) -> tuple[str, ...]:
+    """A warning where mean and std are absent or look as if pixels were 0..1: the usual mistake, and a silent one."""
     if given.mean is None and given.std is None:
-        warn(
+        return (
             f"{path}: the spec gives neither mean nor std, so pixels reach the network as 0..255; most networks expect"
-            f" {USUAL}. If 0..255 is right, say so with mean = [0, 0, 0]"
+            f" {USUAL}. If 0..255 is right, say so with mean = [0, 0, 0]",
         )
-        return
     mean, std = given.mean or (0.0,), given.std or (1.0,)
     is_fraction = any(mean) and max(map(abs, mean)) <= 1
     if is_fraction or (given.std is not None and max(std) < 1):
         lowest, highest = (0 - max(mean)) / min(std), (255 - min(mean)) / min(std)
-        warn(
+        return (
             f"{path}: mean and std are in 0..255 units and were given as {list(mean)} and {list(std)}, as if pixels"
             f" were 0..1: values from {lowest:.4g} to {highest:.4g} reach the network. Multiply both by 255; usual:"
-            f" {USUAL}"
+            f" {USUAL}",
         )
+    return ()

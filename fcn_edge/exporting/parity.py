@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import ModelProto
 
 from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import EngineOptions, available_targets, engine_on_target
 from fcn_edge.errors import BackendMissing, BadInput
-from fcn_edge.onnxfile import save_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.spec import ModelSpec
 from fcn_edge.transforms import class_map_from_scores
 
@@ -35,11 +33,12 @@ class Parity:
     engine: str
 
 
-def parity_with_checkpoint(model: ModelProto, spec: ModelSpec, checkpoint: Checkpoint, path: Path) -> Parity:
+def parity_with_checkpoint(model: OnnxModel, checkpoint: Checkpoint) -> Parity:
     """Run one street and one noise frame through both. Raises BadInput where they disagree."""
     from fcn_edge.engines.pyt import TorchEngine
     from fcn_edge.models.checkpoint import head_of_network
 
+    path, spec = model.path, model.spec
     frames = _probe_frames(*spec.preprocess.size)
     reference = TorchEngine(path, EngineOptions(), checkpoint)
     reference.spec = replace(spec, head=head_of_network(checkpoint.network, *spec.preprocess.size))
@@ -50,16 +49,13 @@ def parity_with_checkpoint(model: ModelProto, spec: ModelSpec, checkpoint: Check
     return parity
 
 
-def _outputs(model: ModelProto, frames: list[np.ndarray]) -> tuple[list[np.ndarray], str]:
+def _outputs(model: OnnxModel, frames: list[np.ndarray]) -> tuple[list[np.ndarray], str]:
     """What a contract gives for each frame, without the batch axis, and the runtime that ran it."""
     target = next((t for t in ("onnxruntime", "openvino") if t in available_targets()), None)
     if target is None:
         raise BackendMissing("parity is checked with ONNX Runtime or OpenVINO: pip install 'fcn-edge[cpu]'")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "parity.onnx"
-        save_onnx(model, file)
-        with engine_on_target(file, target, EngineOptions()) as engine:
-            return [engine.infer(frame)[0] for frame in frames], engine.runtime
+    with engine_on_target(model, target, EngineOptions()) as engine:
+        return [engine.infer(frame)[0] for frame in frames], engine.runtime
 
 
 def _probe_frames(height: int, width: int) -> list[np.ndarray]:

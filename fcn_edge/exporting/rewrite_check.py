@@ -19,7 +19,8 @@ from fcn_edge.exporting.foreign_input import InputForm
 from fcn_edge.exporting.foreign_output import OutputForm
 from fcn_edge.geometry import Sampling
 from fcn_edge.onnxfile import spec_from_onnx
-from fcn_edge.onnxgraph import copied, graph_inputs, producers, tapped_model
+from fcn_edge.onnxgraph import graph_inputs, producers, tapped_model
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.transforms import class_map_from_output
 from fcn_edge.transforms import taps as taps_of
 
@@ -29,14 +30,14 @@ MIN_AGREEMENT = 0.999
 MAX_TIE = 1e-5  # of the largest score: interpolation in another order rounds apart by less
 
 
-def original_of(model: ModelProto, path: Path, renamed: Mapping[str, str]) -> Original:
-    """`model` as it was found; where it says that a side of its input is 0 or -1, it means that any will do."""
-    copy = copied(model)
+def original_of(given: OnnxModel, renamed: Mapping[str, str]) -> Original:
+    """The file as it was found; where it says that a side of its input is 0 or -1, it means that any will do."""
+    copy = given.copy()
     for value in graph_inputs(copy.graph):
         for dim in value.type.tensor_type.shape.dim:
             if dim.HasField("dim_value") and dim.dim_value <= 0:
                 dim.Clear()
-    return Original(path, copy, renamed)
+    return Original(given.path, copy, renamed)
 
 
 @dataclass(frozen=True)

@@ -1,100 +1,101 @@
-"""A model as a caller names it, as a file that engines open."""
+"""MODEL made runnable: whatever a user names, as an ONNX network with its contract."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from fcn_edge.engines import CHECKPOINT_SUFFIXES, model_path
-from fcn_edge.errors import BadInput, shown_as, warn_user
-from fcn_edge.exporting import contract_file
-from fcn_edge.registry import PACKAGED_NETWORK, Recipe, packaged_file, recipe_from_shelf
+from fcn_edge.errors import BadInput, shown_as
+from fcn_edge.exporting.checkpoints import onnx_from_checkpoint
+from fcn_edge.exporting.foreign import contract_from_foreign
+from fcn_edge.onnxmodel import OnnxModel
+from fcn_edge.progress import SILENT, Progress, report_warning
+from fcn_edge.registry import Recipe, recipe_from_shelf
+
+
+def onnx_model(
+    model: str | Path | OnnxModel | None = None,
+    *,
+    spec: Path | str | None = None,
+    recipe: Recipe | str | None = None,
+    images: Sequence[np.ndarray] = (),
+    progress: Progress = SILENT,
+) -> OnnxModel:
+    """The network behind MODEL, with its contract, in memory.
+
+    Args:
+        model: an ONNX file; a checkpoint, which is exported; a packaged name; None for the packaged network.
+        spec: TOML file that describes an ONNX file made elsewhere, which is wrapped and compared with itself.
+        recipe: name or recipe of the network of a plain state dict.
+        images: (H, W, 3) uint8 BGR, any size, on which a wrapped file is compared; others are made here.
+        progress: takes warnings; without one they are Python warnings.
+
+    Returns:
+        The model; its `path` is the file that was named.
+
+    Raises:
+        BadInput: none of these, an engine directory, a file without contract and `spec`, or `spec` or `recipe` for a
+            file that needs none.
+        BackendMissing: PyTorch or ONNX Runtime is needed and not installed.
+
+    Example:
+        net = onnx_model("other.onnx", spec="other.toml")
+        net.save("contract.onnx")
+    """
+    if isinstance(model, OnnxModel) and model.has_contract:
+        _require_unneeded(model.path, spec, recipe)
+        return model
+    path = model.path if isinstance(model, OnnxModel) else model_path(model)
+    if path.is_dir():
+        raise BadInput(f"{path}: an engine directory; give the ONNX file or the checkpoint that it was built from")
+    if not isinstance(model, OnnxModel) and path.suffix.lower() in CHECKPOINT_SUFFIXES:
+        _require_unneeded(path, spec, None)
+        return onnx_from_checkpoint(path, recipe=_recipe(recipe))[0]
+    net = OnnxModel.of(model if isinstance(model, OnnxModel) else path)
+    _require_unneeded(path, spec if net.has_contract else None, recipe)
+    if net.has_contract:
+        return net
+    made = contract_from_foreign(net, Path(spec) if spec is not None else None, images=images)
+    for text in made.notes:
+        report_warning(progress, text)
+    return made
 
 
 @contextmanager
 def runnable_file(
-    model: str | Path | None,
+    model: str | Path | None = None,
     *,
-    spec: Path | None = None,
-    recipe: str | None = None,
-    warn: Callable[[str], None] = warn_user,
+    spec: Path | str | None = None,
+    recipe: Recipe | str | None = None,
+    progress: Progress = SILENT,
 ) -> Iterator[Path]:
-    """Inside the block: the file or engine directory behind `model`, as an engine opens it.
+    """Inside the block: a file or engine directory that engines open for MODEL.
 
-    An ONNX file made elsewhere is wrapped by its `spec`, and a plain state dict is exported by its `recipe`, in a
-    folder that is removed at the end. Errors inside the block name the file that was given.
+    Engine directories and checkpoints of ours are taken as they are. Anything else without a contract is made an ONNX
+    file in a folder that is removed at the end; errors inside the block name the file that was given.
 
-    Args:
-        model: a checkpoint, ONNX file, engine directory, packaged name or None (the packaged network).
-        spec: TOML file that describes an ONNX file made elsewhere.
-        recipe: name or TOML file of the recipe of a plain state dict.
-        warn: receives what is probably wrong about a file made elsewhere.
-
-    Raises:
-        BadInput: `model` is none of these, or `spec` or `recipe` are given for a file that needs none.
+    Raises BadInput and BackendMissing as `onnx_model`.
     """
     path = model_path(model)
-    is_checkpoint = path.suffix.lower() in CHECKPOINT_SUFFIXES
-    _require_unneeded(path, spec if path.is_dir() or is_checkpoint else None, None if is_checkpoint else recipe)
-    if path.is_dir() or (path.suffix.lower() == ".safetensors" and recipe is None):
+    is_own_checkpoint = path.suffix.lower() == ".safetensors" and recipe is None
+    if path.is_dir() or is_own_checkpoint:
+        _require_unneeded(path, spec, recipe)
         yield path
         return
-    with _wrapped(path, spec, _recipe(recipe), warn) as wrapped:
-        yield wrapped
+    net = onnx_model(path, spec=spec, recipe=recipe, progress=progress)
+    with net.on_disk() as file, shown_as({file: path}):
+        yield file
 
 
-@contextmanager
-def contract_onnx(
-    model: str | Path | None,
-    *,
-    spec: Path | None = None,
-    recipe: str | None = None,
-    warn: Callable[[str], None] = warn_user,
-) -> Iterator[Path]:
-    """Inside the block: `model` as an ONNX file with a contract; a checkpoint is exported. As `runnable_file`.
-
-    Raises:
-        BadInput: `model` is an engine directory, or what `runnable_file` refuses.
-    """
-    path = model_path(model)
-    if path.is_dir():
-        raise BadInput(f"{path}: an engine directory; give the ONNX file or the checkpoint that it was built from")
-    is_checkpoint = path.suffix.lower() in CHECKPOINT_SUFFIXES
-    _require_unneeded(path, spec if is_checkpoint else None, None if is_checkpoint else recipe)
-    with _wrapped(path, spec, _recipe(recipe), warn) as wrapped:
-        yield wrapped
+def _recipe(recipe: Recipe | str | None) -> Recipe | None:
+    return recipe_from_shelf(recipe) if isinstance(recipe, str) else recipe
 
 
-def exportable_file(model: str | Path | None) -> Path:
-    """The file behind `model` from which ONNX is exported: of the packaged network its checkpoint.
-
-    Raises:
-        BadInput: `model` is an engine directory, or does not exist.
-    """
-    if model is None or str(model) == PACKAGED_NETWORK:
-        return packaged_file(".safetensors")
-    path = model_path(model)
-    if path.is_dir():
-        raise BadInput(f"{path}: an engine directory; give the ONNX file or the checkpoint that it was built from")
-    return path
-
-
-@contextmanager
-def _wrapped(path: Path, spec: Path | None, recipe: Recipe | None, warn: Callable[[str], None]) -> Iterator[Path]:
-    """The file with a contract, in a folder of its own where it has none."""
-    with tempfile.TemporaryDirectory(prefix="fcn-edge-") as scratch:
-        wrapped = Path(scratch) / path.with_suffix(".onnx").name
-        with shown_as({wrapped: path}):
-            yield contract_file(path, wrapped, spec=spec, recipe=recipe, warn=warn)
-
-
-def _recipe(name: str | None) -> Recipe | None:
-    return None if name is None else recipe_from_shelf(name)
-
-
-def _require_unneeded(path: Path, spec: Path | None, recipe: str | None) -> None:
+def _require_unneeded(path: Path, spec: Path | str | None, recipe: Recipe | str | None) -> None:
     """Raises BadInput where an argument would be ignored."""
     if spec is not None:
         raise BadInput(f"{path}: holds its own spec; `spec` is for an ONNX file made elsewhere, leave it out")

@@ -23,7 +23,7 @@ from fcn_edge.benchmark import (
 from fcn_edge.benchmark.partial import FinishedRow, Partial
 from fcn_edge.benchmark.reference_workload import ReferenceWorkload
 from fcn_edge.benchmark.sensors import EnergyMeter
-from fcn_edge.build import BuildOptions, build_engine
+from fcn_edge.build import build_engine
 from fcn_edge.data import dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.errors import BackendMissing, BadInput
@@ -279,7 +279,7 @@ def test_bf16_is_for_fp32_files_whatever_their_name(onnx_file, int8_file, tmp_pa
 
 @pytest.mark.slow
 def test_checkpoint_runs_in_pytorch_and_a_directory_as_it_was_built(checkpoint_file, onnx_file, tmp_path, streets):
-    built = build_engine(onnx_file, tmp_path / "engine", options=BuildOptions("onnxruntime", "fp32"))
+    built = build_engine(onnx_file, tmp_path / "engine", target="onnxruntime", precision="fp32")
     variants = variants_from_files([checkpoint_file, built.path])
     assert [(v.target, v.execution) for v in variants] == [("pytorch", "f32"), ("onnxruntime", "f32")]
     made = bench([checkpoint_file, built.path], streets, options=SHORTEST)
@@ -291,7 +291,7 @@ def test_checkpoint_runs_in_pytorch_and_a_directory_as_it_was_built(checkpoint_f
 def test_directory_built_for_bf16_is_measured_in_bf16(onnx_file, tmp_path):
     if not HAS_BF16 or find_spec("openvino") is None:
         pytest.skip("no bf16 on this CPU, or no openvino: nothing was compiled")
-    built = build_engine(onnx_file, tmp_path / "engine", options=BuildOptions("openvino", "bf16"))
+    built = build_engine(onnx_file, tmp_path / "engine", target="openvino", precision="bf16")
     assert variants_from_files([built.path]) == [Variant(built.path, "openvino", "bf16")]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from fcn_edge.build import BuildOptions, build_engine
+from fcn_edge.build import build_engine
 from fcn_edge.calibration.budget import LayerCost, Measurements, cheapest_within, content_of, layer_costs
 from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.engines import open_engine
@@ -204,13 +204,18 @@ def own_labels(planted):
 @pytest.mark.slow
 def test_planted_outlier_is_found_and_repaired(own_labels, tmp_path):
     model, data = own_labels
-    options = BuildOptions("onnxruntime", "int8", calib=CALIB, method="minmax", placement="any", max_miou_drop=100)
-    spoilt = build_engine(model, tmp_path / "spoilt", options=options, data=data).manifest
-    assert spoilt["kept_float"] == [] and spoilt["drop"] > 10
-    built = build_engine(
-        model, tmp_path / "engine", options=replace(options, max_miou_drop=spoilt["drop"] / 2), data=data
-    )
-    assert built.manifest["kept_float"] == [PLANTED]
-    assert built.manifest["drop"] < spoilt["drop"] / 2
+    options = {
+        "target": "onnxruntime",
+        "precision": "int8",
+        "calib": CALIB,
+        "method": "minmax",
+        "placement": "any",
+        "max_miou_drop": 100,
+    }
+    spoilt = build_engine(model, tmp_path / "spoilt", **options, data=data)
+    assert spoilt.kept_float == () and spoilt.drop > 10
+    built = build_engine(model, tmp_path / "engine", **options, data=data, max_miou_drop=spoilt.drop / 2)
+    assert built.kept_float == (PLANTED,)
+    assert built.drop < spoilt.drop / 2
     held = json.loads((tmp_path / "engine.budget.json").read_text())
     assert len(held["miou"]) > 10

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from fcn_edge.calibration import images_from_source, int8_from_onnx, table_from_images
+from fcn_edge.calibration import calibrate, images_from_source, table_from_images
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx, onnx_from_file, save_onnx, with_metadata
 from fcn_edge.registry import shelf_folder
@@ -29,7 +29,7 @@ class World:
 
     def calibrate(self):
         out = self.model.with_name("net.int8.onnx")
-        int8_from_onnx(self.model, out, calib=str(self.table), verify=str(self.images))
+        calibrate(self.model, str(self.table), out, verify=str(self.images))
         return out
 
     def edit_model(self, change):
@@ -117,12 +117,12 @@ def test_whatever_changed_is_told(world, change, facts):
 
 def test_images_are_not_verified_against_images(onnx_file, image_folder, tmp_path):
     with refused(BadInput, image_folder, "verify", "table"):
-        int8_from_onnx(onnx_file, tmp_path / "a.onnx", calib=str(image_folder), verify=str(image_folder))
+        calibrate(onnx_file, image_folder, tmp_path / "a.onnx", verify=str(image_folder))
 
 
 def test_count_is_not_passed_over_for_a_table(onnx_file, table_file, tmp_path):
     with refused(BadInput, "images", 2, table_file, 4):
-        int8_from_onnx(onnx_file, tmp_path / "a.onnx", calib=str(table_file), count=2)
+        calibrate(onnx_file, table_file, tmp_path / "a.onnx", count=2)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fcn_edge.calibration import int8_from_onnx, quantized_file, table_from_file
+from fcn_edge.calibration import calibrate, quantized_file, table_from_file
 from fcn_edge.calibration.fp16_range import fp16_model
 from fcn_edge.calibration.quantize import int8_model
 from fcn_edge.engines import EngineOptions, open_engine
@@ -102,22 +102,18 @@ def test_file_keeps_the_contract_and_says_how_it_came_to_be(quantized, onnx_file
 @pytest.mark.slow
 def test_calibrating_twice_gives_the_same_file(onnx_file, image_folder, tmp_path):
     for name in ("a", "b"):
-        int8_from_onnx(
-            onnx_file, tmp_path / f"{name}.onnx", calib=str(image_folder), table_out=tmp_path / f"{name}.json"
-        )
+        calibrate(onnx_file, image_folder, tmp_path / f"{name}.onnx", table=tmp_path / f"{name}.json")
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
 @pytest.mark.slow
 def test_saved_table_makes_the_file_that_the_images_make(onnx_file, image_folder, tmp_path):
-    first = int8_from_onnx(
-        onnx_file, tmp_path / "a.onnx", calib=str(image_folder), table_out=tmp_path / "t.json", method="minmax"
-    )
+    first = calibrate(onnx_file, image_folder, tmp_path / "a.onnx", method="minmax", table=tmp_path / "t.json")
     assert first.table.method == "minmax"
-    int8_from_onnx(onnx_file, tmp_path / "b.onnx", calib=str(tmp_path / "t.json"))
+    calibrate(onnx_file, str(tmp_path / "t.json"), tmp_path / "b.onnx")
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
-    other = int8_from_onnx(onnx_file, tmp_path / "c.onnx", calib=str(tmp_path / "t.json"), method="percentile")
+    other = calibrate(onnx_file, str(tmp_path / "t.json"), tmp_path / "c.onnx", method="percentile")
     assert other.quantization.method == "percentile"
     assert (tmp_path / "a.onnx").read_bytes() != (tmp_path / "c.onnx").read_bytes()
 
@@ -132,7 +128,7 @@ def test_int8_without_images_is_refused(onnx_file, tmp_path):
 def test_int8_is_never_made_without_pictures(onnx_file, tmp_path, source):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput):
-        int8_from_onnx(onnx_file, tmp_path / "a.onnx", calib=f"{tmp_path}{source}", table_out=tmp_path / "t.json")
+        calibrate(onnx_file, f"{tmp_path}{source}", tmp_path / "a.onnx", table=tmp_path / "t.json")
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
@@ -154,7 +150,7 @@ def test_only_fp32_is_a_start(quantized, table_file, tmp_path, start, precision)
 )
 def test_table_of_another_file_is_refused(exported, table_file, tmp_path, options, facts):
     with refused(BadInput, *facts):
-        int8_from_onnx(exported(**options), tmp_path / "a.onnx", calib=str(table_file))
+        calibrate(exported(**options), table_file, tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fcn_edge.calibration import int8_from_onnx
+from fcn_edge.calibration import calibrate
 from fcn_edge.calibration.table import table_from_file
 from fcn_edge.errors import CheckFailed
 from fcn_edge.onnxfile import onnx_from_file
@@ -29,7 +29,7 @@ def test_broken_int8_file_is_not_written_and_the_lost_tensor_is_named(onnx_file,
     earlier = onnx_file.read_bytes()
     out.write_bytes(earlier)
     with pytest.raises(CheckFailed) as refused:
-        int8_from_onnx(onnx_file, out, calib=str(path))
+        calibrate(onnx_file, path, out)
     readers = [node.output[0] for node in onnx_from_file(onnx_file).graph.node if name in node.input]
     assert any(reader in str(refused.value) for reader in readers)
     assert out.read_bytes() == earlier

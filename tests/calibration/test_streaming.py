@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from fcn_edge.calibration import METHODS, int8_from_onnx, table_from_file, table_from_images
+from fcn_edge.calibration import METHODS, calibrate, table_from_file, table_from_images
 from fcn_edge.calibration.images import CalibrationImage, CalibrationImages, images_from_source
 from fcn_edge.calibration.table import with_method
 from fcn_edge.data.base import sha256_of_pixels
@@ -64,7 +64,7 @@ def test_memory_does_not_grow_with_the_number_of_images(onnx_file):
 def test_every_method_gives_the_same_bits_on_every_run(onnx_file, tmp_path, method):
     for name in ("a", "b"):
         out, table = tmp_path / f"{name}.onnx", tmp_path / f"{name}.json"
-        made = int8_from_onnx(onnx_file, out, calib=source(3), method=method, table_out=table)
+        made = calibrate(onnx_file, source(3), out, method=method, table=table)
         assert made.quantization.method == method
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
@@ -74,7 +74,7 @@ def test_every_method_gives_the_same_bits_on_every_run(onnx_file, tmp_path, meth
 def test_methods_give_different_files(onnx_file, table_file, tmp_path):
     files = set()
     for method in METHODS:
-        int8_from_onnx(onnx_file, tmp_path / "a.onnx", calib=str(table_file), method=method)
+        calibrate(onnx_file, table_file, tmp_path / "a.onnx", method=method)
         files.add((tmp_path / "a.onnx").read_bytes())
     assert len(files) == len(METHODS)
 
@@ -83,7 +83,7 @@ def test_methods_give_different_files(onnx_file, table_file, tmp_path):
 @pytest.mark.parametrize("method", ["entropy", "mse"])
 def test_unsigned_tensors_are_scaled_for_255_levels(onnx_file, table_file, tmp_path, method):
     """The limits differ with the levels, and both are those of the table."""
-    made = int8_from_onnx(onnx_file, tmp_path / "a.onnx", calib=str(table_file), method=method, placement="x86")
+    made = calibrate(onnx_file, table_file, tmp_path / "a.onnx", method=method, placement="x86")
     graph, entries = onnx_from_file(made.path).graph, with_method(table_from_file(table_file), method).tensors
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     kinds = set()
@@ -106,4 +106,4 @@ def test_tensor_of_subnormal_numbers_is_calibrated_as_zeros_are(onnx_file, tmp_p
     save_onnx(model, tmp_path / "off.onnx")
     entry = table_from_images(tmp_path / "off.onnx", images_from_source(source(2))).tensors["switched_off"]
     assert 0 < entry.amax < 1e-36 and sum(entry.histogram) == 0
-    assert int8_from_onnx(tmp_path / "off.onnx", tmp_path / "off.int8.onnx", calib=source(2)).path.exists()
+    assert calibrate(tmp_path / "off.onnx", source(2), tmp_path / "off.int8.onnx").path.exists()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from fcn_edge.calibration import METHODS, images_from_source, int8_from_onnx, table_from_file, table_from_images
+from fcn_edge.calibration import METHODS, calibrate, images_from_source, table_from_file, table_from_images
 from fcn_edge.calibration.methods import BINS, PERCENTILE
 from fcn_edge.calibration.placement import activations_to_quantize
 from fcn_edge.calibration.table import TensorRange, graph_sha256, with_method
@@ -199,8 +199,8 @@ def test_table_holds_the_mean_of_each_channel(make_table):
 def test_roundings_of_an_earlier_version_are_left_out_with_a_note(onnx_file, table_file, tmp_path):
     table, old, progress = table_from_file(table_file), tmp_path / "old.table.json", RecordedProgress()
     replace(table, roundings={"weights": "eJwDAAAAAAE="}).save(old)
-    rounded = int8_from_onnx(onnx_file, tmp_path / "a.int8.onnx", calib=str(old), progress=progress)
-    plain = int8_from_onnx(onnx_file, tmp_path / "b.int8.onnx", calib=str(table_file))
+    rounded = calibrate(onnx_file, old, tmp_path / "a.int8.onnx", progress=progress)
+    plain = calibrate(onnx_file, table_file, tmp_path / "b.int8.onnx")
     assert len(progress.notes) == 1 and "old.table.json" in progress.notes[0]
     assert rounded.quantization.refined == ()
     assert onnx_from_file(rounded.path).graph == onnx_from_file(plain.path).graph

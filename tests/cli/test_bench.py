@@ -128,9 +128,9 @@ def test_files_are_prepared_once_and_taken_up_again(command, checkpoint_file, tm
     table = json.loads((kept / "tiny.32x64.table.json").read_text())
     assert len(table["images_sha256"]) == 2
 
-    monkeypatch.setattr("fcn_edge.exporting.onnx_from_checkpoint", lambda *_, **__: pytest.fail("exported again"))
+    monkeypatch.setattr("fcn_edge.benchmark.preparation.export", lambda *_, **__: pytest.fail("exported again"))
     monkeypatch.setattr(
-        "fcn_edge.calibration.quantized.table_from_images", lambda *_, **__: pytest.fail("calibrated again")
+        "fcn_edge.calibration.request.table_from_images", lambda *_, **__: pytest.fail("calibrated again")
     )
     rows = command(*words).json["rows"]
     assert [(row["precision"], row["height"]) for row in rows] == [("fp32", 64), ("int8", 64)]

@@ -106,7 +106,7 @@ def test_other_classes_exit_2(command, onnx_file, tmp_path, foreign_file, spec_f
 def test_nonsense_is_refused(command, onnx_file, foreign_file, spec_file, text_file):
     command("compare", onnx_file, "none.onnx", *IMAGES).refuses(2, "none.onnx")
     command("compare", onnx_file, text_file("words.onnx"), *IMAGES).refuses(2, "words.onnx", "ONNX")
-    command("compare", onnx_file, foreign_file, *IMAGES).refuses(2, "foreign.onnx", "--spec")
-    command("compare", onnx_file, onnx_file, *IMAGES, "--spec-a", spec_file("camvid")).refuses(2, "tiny.onnx", "--spec")
+    command("compare", onnx_file, foreign_file, *IMAGES).refuses(2, "foreign.onnx", "spec")
+    command("compare", onnx_file, onnx_file, *IMAGES, "--spec-a", spec_file("camvid")).refuses(2, "tiny.onnx", "spec")
     command("compare", onnx_file, onnx_file, "--images", "nowhere").refuses(2, "nowhere")
     command("compare", onnx_file, onnx_file).refuses(2, "--images")

@@ -67,9 +67,9 @@ def test_half_precision_file_still_computes_in_half(onnx_file, tmp_path, frame):
 
 @pytest.mark.slow
 def test_file_with_unsigned_activations_is_refused(onnx_file, table_file, tmp_path):
-    from fcn_edge.calibration import int8_from_onnx
+    from fcn_edge.calibration import calibrate
 
-    unsigned = int8_from_onnx(onnx_file, tmp_path / "x86.onnx", calib=str(table_file), placement="x86").path
+    unsigned = calibrate(onnx_file, table_file, tmp_path / "x86.onnx", placement="x86").path
     with refused(BadInput, "x86.onnx", "uint8"):
         deepstream_from_onnx(unsigned, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from dataclasses import replace
 
 import onnx
@@ -10,6 +10,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from fcn_edge.deploy import triton_from_engine, triton_from_onnx
+from fcn_edge.engines.manifest import Manifest
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx, onnx_from_file, save_onnx, with_metadata
 from fcn_edge.spec import spec_from_json
@@ -92,9 +93,10 @@ def engine(onnx_file, tmp_path):
     def make(target):
         folder = tmp_path / f"engine-{target}"
         folder.mkdir()
-        (folder / "manifest.json").write_text(json.dumps({"target": target}), encoding="utf-8")
-        (folder / "model.onnx").write_bytes(onnx_file.read_bytes())
-        (folder / "model.plan").write_bytes(b"plan")
+        manifest = Manifest(target=target, precision="fp32").save(folder)
+        shutil.copy(onnx_file, manifest.onnx)
+        if manifest.is_nvidia:
+            manifest.plan.write_bytes(b"plan")
         return folder
 
     return make
@@ -119,8 +121,8 @@ def test_engine_that_triton_does_not_serve_is_refused(engine, tmp_path, target):
 
 def test_plan_without_its_onnx_file_is_told(engine, tmp_path):
     folder = engine("tensorrt")
-    (folder / "model.onnx").unlink()
-    with refused(BadInput, "model.onnx", "ONNX"):
+    (folder / "model.fp32.onnx").unlink()
+    with refused(BadInput, "model.fp32.onnx", "ONNX"):
         triton_from_engine(folder, tmp_path / "models")
     assert not (tmp_path / "models").exists()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import sha256_of_file, write_json
-from fcn_edge.engines.manifest import sealed
+from fcn_edge.engines.manifest import BuildDevice, Manifest
 from fcn_edge.engines.trt import PlanOptions
 from fcn_edge.onnxfile import contract_from_onnx
 from fcn_edge.schema import to_mapping
@@ -32,19 +32,17 @@ def plan_directory(
     if with_onnx:
         shutil.copy(onnx, out / f"model.{precision}.onnx")
     write_json(out / "spec.json", to_mapping(contract.spec))
-    manifest = {
-        "schema": 1,
-        "name": contract.spec.name,
-        "target": target,
-        "precision": precision,
-        "execution": "f16" if precision.endswith("fp16") else "f32",
-        "runtime": runtime,
-        "device": {"name": "a GPU", "sm": sm},
-        "spec_sha256": contract.spec.sha256,
-        "flags": {**PlanOptions().flags(), **(flags or {})},
-        "plan_bytes": len(plan),
-        "plan_sha256": sha256_of_file(out / "model.plan"),
-        "onnx_sha256": sha256_of_file(onnx),
-    }
-    write_json(out / "manifest.json", sealed(manifest))
+    Manifest(
+        name=contract.spec.name,
+        target=target,
+        precision=precision,
+        execution="f16" if precision.endswith("fp16") else "f32",
+        runtime=runtime,
+        device=BuildDevice("a GPU", sm=sm),
+        spec_sha256=contract.spec.sha256,
+        flags={**PlanOptions().flags(), **(flags or {})},
+        plan_bytes=len(plan),
+        plan_sha256=sha256_of_file(out / "model.plan"),
+        onnx_sha256=sha256_of_file(onnx),
+    ).save(out)
     return out

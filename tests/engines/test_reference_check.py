@@ -9,7 +9,8 @@ import pytest
 
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine, reference_check
-from fcn_edge.engines.reference_check import EXACT_DB, Fidelity, decibels, fidelity, held_to_reference, require_faithful
+from fcn_edge.engines.fidelity import EXACT_DB, Fidelity, decibels
+from fcn_edge.engines.reference_check import fidelity, held_to_reference, require_faithful
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.onnxmodel import OnnxModel
 from tests.refusals import refused

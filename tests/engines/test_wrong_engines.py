@@ -215,10 +215,10 @@ def test_without_a_gpu_all_that_is_missing_is_named_and_what_runs_instead(monkey
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed: its plan was not opened")
 def test_real_rtx_engine_says_what_it_needs(onnx_file, tmp_path, monkeypatch):
-    from fcn_edge.build import BuildOptions, build_engine
+    from fcn_edge.build import build_engine
 
     monkeypatch.setattr("fcn_edge.engines.trt.opening.missing_gpu", lambda: "there is no NVIDIA driver here")
-    path = build_engine(onnx_file, tmp_path / "engine", options=BuildOptions("tensorrt-rtx", "fp32")).path
+    path = build_engine(onnx_file, tmp_path / "engine", target="tensorrt-rtx", precision="fp32").path
     assert (path / "model.plan").read_bytes().startswith(b"vtrt")
     assert_names(refusal(path), "NVIDIA driver", "openvino")
     plan = np.fromfile(path / "model.plan", np.uint8)

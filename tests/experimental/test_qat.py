@@ -8,13 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing was trained")
 
-from fcn_edge.calibration import int8_from_onnx  # noqa: E402 - needs torch
+from fcn_edge.calibration import calibrate  # noqa: E402 - needs torch
 from fcn_edge.data import dataset_from_name  # noqa: E402
 from fcn_edge.engines import EngineOptions, engine_on_target  # noqa: E402
 from fcn_edge.errors import BadInput, CheckFailed  # noqa: E402
 from fcn_edge.experimental.pairs import pairs_from_onnx  # noqa: E402
 from fcn_edge.experimental.qat import fine_tune, held_to_file, recipe_for_int8, rounding_from_checkpoint  # noqa: E402
-from fcn_edge.exporting import onnx_from_checkpoint  # noqa: E402
+from fcn_edge.exporting import export  # noqa: E402
 from fcn_edge.metrics import confusion_from_maps, scores_from_confusion  # noqa: E402
 from fcn_edge.models.checkpoint import checkpoint_from_file, save_checkpoint  # noqa: E402
 from fcn_edge.registry import InputRecipe, NetworkRecipe, Recipe, TrainRecipe  # noqa: E402
@@ -56,8 +56,8 @@ def miou_on_reference(file):
 
 def files_of(checkpoint):
     """(fp32 file, INT8 file) of a checkpoint."""
-    exact = onnx_from_checkpoint(checkpoint, checkpoint.with_suffix(".onnx")).path
-    return exact, int8_from_onnx(exact, checkpoint.with_suffix(".int8.onnx"), calib=STREETS).path
+    exact = export(checkpoint, checkpoint.with_suffix(".onnx")).path
+    return exact, calibrate(exact, STREETS, checkpoint.with_suffix(".int8.onnx")).path
 
 
 @pytest.fixture(scope="module")

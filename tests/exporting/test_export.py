@@ -10,17 +10,18 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from fcn_edge.atomic_io import sha256_of_file
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import open_engine
 from fcn_edge.engines.ort import Taps
 from fcn_edge.errors import BadInput
 from fcn_edge.evaluation import evaluate
-from fcn_edge.exporting import ExportOptions, contract_file, onnx_from_checkpoint
-from fcn_edge.exporting.padding import same_padding_from_checkpoint
+from fcn_edge.exporting import export, onnx_model
 from fcn_edge.geometry import Sampling, stretch, stride
 from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx
 from fcn_edge.spec import spec_from_json
 from fcn_edge.transforms import class_map_from_scores
+from tests.progress import RecordedProgress
 
 torch = pytest.importorskip("torch", reason="torch is not installed: nothing to export")
 
@@ -127,7 +128,7 @@ def test_heads_agree(exported, checkpoint_file, head, shape, frame):
 def test_colours_reach_the_weights_in_their_order(write_checkpoint, tmp_path, channels, io):
     checkpoint = write_checkpoint({"backbone": "vgg16", "width": NARROW}, channels=channels)
     out = tmp_path / "a.onnx"
-    onnx_from_checkpoint(checkpoint, out, options=ExportOptions(head="logits", io=io))
+    export(checkpoint, out, head="logits", io=io)
     if io == "contract":
         assert_same_network(checkpoint, out, (64, 96))
         return
@@ -160,7 +161,7 @@ def test_plain_file_takes_planar_floats_and_gives_logits(exported, checkpoint_fi
 @pytest.mark.slow
 def test_plain_file_comes_back_as_a_contract(exported, tmp_path, frame):
     """It carries its spec along, so no --spec is needed."""
-    path = contract_file(exported(head="logits", io="plain"), tmp_path / "again.onnx")
+    path = onnx_model(exported(head="logits", io="plain")).save(tmp_path / "again.onnx").path
     with open_engine(path, target="onnxruntime") as again, open_engine(exported(), target="onnxruntime") as first:
         assert again.spec.classes == first.spec.classes and again.spec.preprocess == first.spec.preprocess
         agreement = (again.segment(frame).class_map == first.segment(frame).class_map).mean()
@@ -170,7 +171,7 @@ def test_plain_file_comes_back_as_a_contract(exported, tmp_path, frame):
 @pytest.mark.slow
 def test_plain_scores_are_refused_with_what_to_pass(checkpoint_file, tmp_path):
     with refused(BadInput, "plain", "head", "logits"):
-        onnx_from_checkpoint(checkpoint_file, tmp_path / "a.onnx", options=ExportOptions(io="plain"))
+        export(checkpoint_file, tmp_path / "a.onnx", io="plain")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -180,7 +181,7 @@ def test_plain_scores_are_refused_with_what_to_pass(checkpoint_file, tmp_path):
 )
 def test_sizes_between_the_strides_are_padded_inside_the_graph(checkpoint_file, tmp_path, head, size):
     out = tmp_path / "a.onnx"
-    onnx_from_checkpoint(checkpoint_file, out, options=ExportOptions(head=head, size=size))
+    export(checkpoint_file, out, head=head, size=size)
     assert contract_from_onnx(out).spec.preprocess.size == size
     output = onnx.load(str(out)).graph.output[0].type.tensor_type.shape.dim
     assert all(dim.dim_value > 0 for dim in output), "a fixed file names no size after a node"
@@ -210,21 +211,20 @@ def test_free_size_runs_at_two_sizes(exported, checkpoint_file, head):
     ],
 )
 def test_impossible_sizes_are_refused(checkpoint_file, tmp_path, size, dynamic, facts):
-    options = ExportOptions(size=size, dynamic=dynamic)
     with refused(BadInput, *facts):
-        onnx_from_checkpoint(checkpoint_file, tmp_path / "a.onnx", options=options)
+        export(checkpoint_file, tmp_path / "a.onnx", size=size, dynamic=dynamic)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 def test_export_is_the_same_every_time(checkpoint_file, exported, tmp_path):
-    onnx_from_checkpoint(checkpoint_file, tmp_path / "a.onnx")
+    export(checkpoint_file, tmp_path / "a.onnx")
     assert (tmp_path / "a.onnx").read_bytes() == exported().read_bytes()
 
 
 @pytest.mark.slow
 def test_parity_is_told(checkpoint_file, tmp_path):
-    done = onnx_from_checkpoint(checkpoint_file, tmp_path / "a.onnx")
+    done = export(checkpoint_file, tmp_path / "a.onnx")
     assert done.path == tmp_path / "a.onnx" and done.opset == 17
     assert 0 <= done.parity.relative_error <= MAX_RELATIVE_ERROR
     assert done.parity.agreement == 1.0 and done.parity.engine.startswith("onnxruntime ")
@@ -245,7 +245,7 @@ def test_graph_that_is_another_network_is_never_written(checkpoint_file, tmp_pat
     tidy = trace.tidy_model
     monkeypatch.setattr(trace, "tidy_model", spoilt)
     with refused(BadInput, "tiny.safetensors", "0.001", "99.9%"):
-        onnx_from_checkpoint(checkpoint_file, tmp_path / "a.onnx", options=ExportOptions(head=head))
+        export(checkpoint_file, tmp_path / "a.onnx", head=head)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -257,15 +257,15 @@ PAD100 = {"backbone": "vgg16", "width": NARROW, "geometry": "pad100"}
 @pytest.mark.parametrize("head", ["scores", "logits"])
 def test_original_geometry_is_exported_as_it_is(write_checkpoint, tmp_path, head, size):
     checkpoint = write_checkpoint(PAD100, channels="bgr", std=(1.0, 1.0, 1.0))
-    done = onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx", options=ExportOptions(head=head, size=size))
+    done = export(checkpoint, tmp_path / "a.onnx", head=head, size=size)
     assert_same_network(checkpoint, done.path, size)
 
 
 @pytest.mark.slow
 def test_same_padding_makes_another_network_of_the_same_weights(write_checkpoint, tmp_path):
     checkpoint = write_checkpoint(PAD100)
-    onnx_from_checkpoint(checkpoint, tmp_path / "same.onnx", options=ExportOptions(same_padding=True))
-    onnx_from_checkpoint(checkpoint, tmp_path / "original.onnx")
+    export(checkpoint, tmp_path / "same.onnx", same_padding=True)
+    export(checkpoint, tmp_path / "original.onnx")
     same, original = (contract_from_onnx(tmp_path / f"{name}.onnx").spec for name in ("same", "original"))
     assert (same.name, same.weights_sha256) == ("other_same", original.weights_sha256)
     assert same.head.sampling == Sampling(stride(64, 8), stride(96, 8)) != original.head.sampling
@@ -278,26 +278,24 @@ def test_same_padding_makes_another_network_of_the_same_weights(write_checkpoint
 
 def test_same_padding_of_what_pads_by_itself_is_refused(checkpoint_file, tmp_path):
     with refused(BadInput, "tiny", "padding"):
-        onnx_from_checkpoint(checkpoint_file, tmp_path / "a.onnx", options=ExportOptions(same_padding=True))
+        export(checkpoint_file, tmp_path / "a.onnx", same_padding=True)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 def test_the_price_of_same_padding_is_what_evaluating_both_files_says(write_checkpoint, tmp_path):
     data = dataset_from_name("synthetic:street,seed=1,images=8,size=64x96")
-    out, ticks = tmp_path / "same.onnx", []
-    _, price = same_padding_from_checkpoint(
-        write_checkpoint(PAD100), out, data, options=ExportOptions(), on_image=lambda *tick: ticks.append(tick)
-    )
+    out, progress = tmp_path / "same.onnx", RecordedProgress()
+    price = export(write_checkpoint(PAD100), out, same_padding=True, data=data, progress=progress).padding
     with open_engine(out) as engine:
         assert price.miou == evaluate(engine, data).scores.miou
-    onnx_from_checkpoint(tmp_path / "other.safetensors", tmp_path / "original.onnx")
+    export(tmp_path / "other.safetensors", tmp_path / "original.onnx")
     with open_engine(tmp_path / "original.onnx") as engine:
         assert price.miou_original == evaluate(engine, data).scores.miou
     assert price.miou != price.miou_original
     assert price.difference == price.miou - price.miou_original and price.images == 8
     assert price.interval[0] <= price.difference <= price.interval[1]
-    assert ticks == [(n, 16) for n in range(1, 17)]
+    assert progress.updates == [("evaluating both", n, 16) for n in range(1, 17)]
 
 
 @pytest.mark.slow
@@ -305,14 +303,15 @@ def test_same_padding_cannot_be_compared_without_a_labelled_pixel(write_checkpoi
     streets = dataset_from_name("synthetic:street,seed=1,images=1,size=64x96")
     data = replace(streets, items=[Unlabelled(streets.items[0])])
     with refused(BadInput, "synthetic:street,seed=1,images=1,size=64x96", "label"):
-        same_padding_from_checkpoint(write_checkpoint(PAD100), tmp_path / "same.onnx", data, options=ExportOptions())
+        export(write_checkpoint(PAD100), tmp_path / "same.onnx", same_padding=True, data=data)
+    assert not (tmp_path / "same.onnx").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["alexnet", "googlenet", "resnet18"])
 def test_backbone_is_exported_as_it_is(write_checkpoint, tmp_path, backbone):
     checkpoint = write_checkpoint({"backbone": backbone, "width": 1 / 4})
-    onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx")
+    export(checkpoint, tmp_path / "a.onnx")
     assert_same_network(checkpoint, tmp_path / "a.onnx", (64, 96))
 
 
@@ -320,7 +319,7 @@ def test_backbone_is_exported_as_it_is(write_checkpoint, tmp_path, backbone):
 @pytest.mark.parametrize(("head", "size"), [("scores", (64, 96)), ("logits", (70, 50)), ("classes", (64, 96))])
 def test_torchvision_form_is_exported_without_its_auxiliary_head(write_checkpoint, tmp_path, head, size):
     checkpoint = write_checkpoint({"backbone": "resnet50", "form": "torchvision", "width": 1 / 4})
-    onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx", options=ExportOptions(head=head, size=size))
+    export(checkpoint, tmp_path / "a.onnx", head=head, size=size)
     assert_same_network(checkpoint, tmp_path / "a.onnx", size)
     graph = onnx.load(str(tmp_path / "a.onnx")).graph
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
@@ -331,7 +330,7 @@ def test_torchvision_form_is_exported_without_its_auxiliary_head(write_checkpoin
 @pytest.mark.slow
 def test_torchvision_form_of_free_size_is_its_own_at_each(write_checkpoint, tmp_path):
     checkpoint = write_checkpoint({"backbone": "resnet50", "form": "torchvision", "width": 1 / 4})
-    onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx", options=ExportOptions(head="logits", dynamic=True))
+    export(checkpoint, tmp_path / "a.onnx", head="logits", dynamic=True)
     image = colourful(96, 128)
     with open_engine(tmp_path / "a.onnx", target="onnxruntime") as engine:
         found = engine.infer(image[None])[0]
@@ -347,7 +346,7 @@ def scramble_last(network):
 @pytest.mark.parametrize("head", ["scores", "logits", "classes"])
 def test_learned_last_layer_stays_in_the_graph(write_checkpoint, tmp_path, head):
     checkpoint = write_checkpoint({"backbone": "vgg16", "width": NARROW, "learn_last": True}, scramble_last)
-    onnx_from_checkpoint(checkpoint, tmp_path / "a.onnx", options=ExportOptions(head=head))
+    export(checkpoint, tmp_path / "a.onnx", head=head)
     assert contract_from_onnx(tmp_path / "a.onnx").spec.head.kind == ("logits" if head == "scores" else head)
     assert_same_network(checkpoint, tmp_path / "a.onnx", (64, 96))
 
@@ -363,13 +362,14 @@ def test_learned_last_layer_runs_in_pytorch_too(write_checkpoint):
 
 
 @pytest.mark.slow
-def test_contract_file_exports_a_checkpoint_and_leaves_a_contract_alone(checkpoint_file, exported, tmp_path):
-    assert contract_file(checkpoint_file, tmp_path / "a.onnx") == tmp_path / "a.onnx"
-    assert (tmp_path / "a.onnx").is_file()
-    assert contract_file(exported(), tmp_path / "b.onnx") == exported()
-    assert not (tmp_path / "b.onnx").exists()
+def test_checkpoint_is_exported_in_memory_and_a_contract_is_left_alone(checkpoint_file, exported, tmp_path):
+    made = onnx_model(checkpoint_file)
+    assert (made.path, made.file) == (checkpoint_file, None)
+    assert made.sha256 == sha256_of_file(exported()) == made.save(tmp_path / "a.onnx").sha256
+    given = onnx_model(exported())
+    assert (given.path, given.file) == (exported(), exported()) and onnx_model(given) is given
 
 
 def test_spec_for_a_file_that_has_its_own_is_refused(exported, tmp_path):
-    with refused(BadInput, "tiny.onnx", "(tiny)", "spec"):
-        contract_file(exported(), tmp_path / "a.onnx", spec=tmp_path / "spec.toml")
+    with refused(BadInput, "tiny.onnx", "spec"):
+        onnx_model(exported(), spec=tmp_path / "spec.toml")

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.engines import open_engine
-from fcn_edge.exporting import contract_file
+from fcn_edge.exporting import onnx_model
 from fcn_edge.exporting.folding import fold_head
 from fcn_edge.geometry import Axis
 from fcn_edge.onnxfile import contract_from_onnx
@@ -125,7 +125,7 @@ def convert(tmp_path):
         path, spec = tmp_path / "foreign.onnx", tmp_path / "foreign.toml"
         onnx.save(graph.model(), str(path))
         spec.write_text(words)
-        return path, contract_file(path, tmp_path / "contract.onnx", spec=spec)
+        return path, onnx_model(path, spec=spec).save(tmp_path / "contract.onnx").path
 
     return made
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput, NotTaken
-from fcn_edge.exporting import contract_file
+from fcn_edge.exporting import onnx_model
 from fcn_edge.geometry import Sampling, align_corners, stretch
 from fcn_edge.onnxfile import contract_from_onnx, takes_frames
 from fcn_edge.transforms import class_map_from_scores
@@ -80,7 +80,7 @@ def convert(tmp_path):
         if spec is not None:
             (tmp_path / "spec.toml").write_text(spec)
         given = None if spec is None else tmp_path / "spec.toml"
-        return contract_file(tmp_path / "foreign.onnx", tmp_path / "contract.onnx", spec=given)
+        return onnx_model(tmp_path / "foreign.onnx", spec=given).save(tmp_path / "contract.onnx").path
 
     return run
 
@@ -344,7 +344,7 @@ def test_what_cannot_be_wrapped_is_refused(convert, tmp_path, model, spec, facts
 def test_missing_spec_file_is_named(tmp_path):
     (tmp_path / "a.onnx").write_bytes(colour_model().SerializeToString())
     with refused(BadInput, "none.toml"):
-        contract_file(tmp_path / "a.onnx", tmp_path / "b.onnx", spec=tmp_path / "none.toml")
+        onnx_model(tmp_path / "a.onnx", spec=tmp_path / "none.toml")
 
 
 def test_operator_that_no_runtime_knows_is_named(convert):

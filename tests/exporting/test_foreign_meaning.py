@@ -15,8 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput, NotTaken
-from fcn_edge.exporting import contract_file, foreign
+from fcn_edge.exporting import foreign, onnx_model
 from fcn_edge.onnxfile import contract_from_onnx
+from tests.progress import RecordedProgress
 from tests.refusals import refused
 from tests.shared_data import SHARED
 
@@ -50,7 +51,7 @@ def convert(tmp_path):
         if not isinstance(model, Path):
             source.write_bytes(model.SerializeToString())
         (tmp_path / "spec.toml").write_text(spec)
-        return contract_file(source, tmp_path / "out.onnx", spec=tmp_path / "spec.toml", **options)
+        return onnx_model(source, spec=tmp_path / "spec.toml", **options).save(tmp_path / "out.onnx").path
 
     return run
 
@@ -267,9 +268,9 @@ def test_threshold_of_a_mask_fits_its_range_or_is_refused(convert, image, kind, 
 
 
 def warnings_of(convert, model, spec):
-    said = []
-    convert(model, spec, warn=said.append)
-    return said
+    progress = RecordedProgress()
+    convert(model, spec, progress=progress)
+    return progress.notes
 
 
 def test_mean_as_if_pixels_were_0_to_1_is_warned_of(convert):

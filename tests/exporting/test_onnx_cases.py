@@ -15,7 +15,7 @@ import pytest
 
 from fcn_edge.engines import EngineOptions, open_engine
 from fcn_edge.errors import BadInput, CheckFailed
-from fcn_edge.exporting import contract_file
+from fcn_edge.exporting import onnx_model
 from tests.exporting.onnx_cases import CASES, ROWS
 from tests.exporting.onnx_tables.case import SIZE, Case, scores
 
@@ -61,7 +61,7 @@ def wrapped(case: Case, folder: Path) -> tuple[Path, Path | BadInput]:
     """The original file, and the contract that the package makes of it or its reason not to."""
     file, spec = write(case, folder)
     try:
-        return file, contract_file(file, folder / "contract.onnx", spec=spec)
+        return file, onnx_model(file, spec=spec).save(folder / "contract.onnx").path
     except BadInput as error:
         assert not (folder / "contract.onnx").exists()
         return file, error

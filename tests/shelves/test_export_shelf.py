@@ -14,14 +14,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: no recipe was built")
 
-from fcn_edge.build import BuildOptions, build_engine  # noqa: E402 - needs torch
+from fcn_edge.build import build_engine  # noqa: E402 - needs torch
 from fcn_edge.calibration import images_from_source, table_from_images  # noqa: E402
 from fcn_edge.calibration.quantized import quantized_file  # noqa: E402
 from fcn_edge.calibration.table import table_from_file  # noqa: E402
 from fcn_edge.data import class_set  # noqa: E402
 from fcn_edge.engines import open_engine  # noqa: E402
 from fcn_edge.engines.trt import PlanOptions, plan_from_onnx  # noqa: E402
-from fcn_edge.exporting import onnx_from_checkpoint  # noqa: E402
+from fcn_edge.exporting import export  # noqa: E402
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint  # noqa: E402
 from fcn_edge.onnxfile import onnx_from_file  # noqa: E402
 from fcn_edge.registry import recipe_from_shelf, shelf_names  # noqa: E402
@@ -51,7 +51,7 @@ def fp32_file(name, tmp_path_factory):
     small = replace(recipe, input=replace(recipe.input, height=SIZE[0], width=SIZE[1]))
     header = header_from_recipe(small, *class_set(recipe.network.classes))
     save_checkpoint(folder / "net.safetensors", random_network(recipe), header)
-    return onnx_from_checkpoint(folder / "net.safetensors", folder / "net.onnx").path
+    return export(folder / "net.safetensors", folder / "net.onnx").path
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_full_network_has_the_recipe_s_classes_and_geometry(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("target", RUNNABLE)
 def test_recipe_runs_in_int8(name, fp32_file, table_file, tmp_path, target):
-    options = BuildOptions(target, "int8", calib=str(table_file))
-    built = build_engine(fp32_file, tmp_path / "engine", options=options)
+    options = {"target": target, "precision": "int8", "calib": str(table_file)}
+    built = build_engine(fp32_file, tmp_path / "engine", **options)
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     with open_engine(built.path) as engine:
         view = engine.segment(frame)
@@ -92,13 +92,13 @@ compiles_rtx = pytest.mark.skipif(
 
 @compiles_rtx
 def test_recipe_compiles_for_nvidia_with_every_convolution_in_int8(fp32_file, table_file, tmp_path):
-    options = BuildOptions("tensorrt-rtx", "int8", calib=str(table_file), plan=PlanOptions(sm=(86,)))
-    manifest = build_engine(fp32_file, tmp_path / "engine", options=options).manifest
-    story = manifest["story"]
-    assert story["convolutions_int8"] == len(convolutions(fp32_file))
-    assert story["convolutions_float"] == 0 and manifest["kept_float"] == []
-    assert manifest["layers"] and (tmp_path / "engine" / "model.plan").stat().st_size == story["plan_bytes"]
-    assert story["fp32_plan_bytes"] > 0  # the fp32 plan was compiled beside it
+    options = {"target": "tensorrt-rtx", "precision": "int8", "calib": str(table_file), "plan": PlanOptions(sm=(86,))}
+    manifest = build_engine(fp32_file, tmp_path / "engine", **options)
+    report = manifest.layer_report
+    assert report.convolutions_int8 == len(convolutions(fp32_file))
+    assert report.convolutions_float == 0 and manifest.kept_float == ()
+    assert manifest.layers and manifest.plan.stat().st_size == report.plan_bytes
+    assert report.fp32_plan_bytes > 0  # the fp32 plan was compiled beside it
 
 
 @compiles_rtx

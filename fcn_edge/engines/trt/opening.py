@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import require_file, sha256_of_file
 from fcn_edge.engines.base import FRAMES_IN_FLIGHT, EngineOptions
+from fcn_edge.engines.manifest import Manifest
 from fcn_edge.engines.trt.cache import cached_plan
 from fcn_edge.engines.trt.cuda import Cuda, open_cuda
 from fcn_edge.engines.trt.execution import PlanEngine
 from fcn_edge.engines.trt.network import RunnablePlan
 from fcn_edge.engines.trt.plan import plan_from_onnx
 from fcn_edge.engines.trt.plan_options import NvidiaTarget, PlanOptions, ShapeRange, options_from_flags
-from fcn_edge.engines.trt.provenance import Here, Stored
+from fcn_edge.engines.trt.provenance import Here, StoredPlan
 from fcn_edge.engines.trt.vendor import missing_gpu, vendor_module
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.onnxmodel import OnnxModel
@@ -38,7 +38,7 @@ class _PlanMachine:
         return Here(f"{self.target} {self.trt.__version__}", self.cuda.gpu)
 
 
-def engine_from_directory(path: Path, manifest: Mapping[str, Any], options: EngineOptions) -> PlanEngine:
+def engine_from_directory(manifest: Manifest, options: EngineOptions) -> PlanEngine:
     """Open an engine directory. A plan of another GPU or TensorRT is built anew from the ONNX file beside it.
 
     Raises:
@@ -46,17 +46,17 @@ def engine_from_directory(path: Path, manifest: Mapping[str, Any], options: Engi
             plan is not for this machine and the ONNX file is not at hand.
         BackendMissing: a package, the driver or the GPU is missing.
     """
-    stored = Stored(path, manifest)
+    stored = StoredPlan(manifest)
     stored.require_whole()
     spec = _spec_of(stored)
     stored.require_allowed(options.allow_host_code)
-    machine = _machine(stored.target, path, onnx=stored.onnx)
+    machine = _machine(stored.target, manifest.path, onnx=stored.onnx)
     try:
         plan = _fitting_plan(stored, machine)
     except BaseException:
         machine.cuda.close()
         raise
-    return _engine(machine, options, _runnable(plan, machine, spec, manifest["precision"], stored))
+    return _engine(machine, options, _runnable(plan, machine, spec, stored.precision, stored))
 
 
 def engine_from_onnx(model: OnnxModel, target: NvidiaTarget, options: EngineOptions) -> PlanEngine:
@@ -85,7 +85,7 @@ def _free_range(model: OnnxModel) -> ShapeRange | None:
 
 
 def _runnable(
-    plan: bytes, machine: _PlanMachine, spec: ModelSpec, precision: Precision, home: Path | Stored
+    plan: bytes, machine: _PlanMachine, spec: ModelSpec, precision: Precision, home: Path | StoredPlan
 ) -> RunnablePlan:
     """home: the engine directory that the plan lies in, or the ONNX file that it was compiled from."""
     return RunnablePlan(
@@ -94,8 +94,8 @@ def _runnable(
         spec,
         precision,
         execution="f16" if precision.endswith("fp16") else "f32",
-        path=home.plan if isinstance(home, Stored) else home,
-        allow_host_code=isinstance(home, Stored) and home.has_host_code,
+        path=home.file if isinstance(home, StoredPlan) else home,
+        allow_host_code=isinstance(home, StoredPlan) and home.has_host_code,
     )
 
 
@@ -129,26 +129,26 @@ def _machine(target: NvidiaTarget, path: Path, *, onnx: Path) -> _PlanMachine:
     raise BackendMissing(f"{path}: cannot run on this machine: {'; '.join(lacks)}{instead}")
 
 
-def _spec_of(stored: Stored) -> ModelSpec:
+def _spec_of(stored: StoredPlan) -> ModelSpec:
     file = require_file(stored.path / "spec.json", "the spec of the network")
     spec = spec_from_json(file.read_text(encoding="utf-8"), str(file))
-    if spec.sha256 != stored.manifest.get("spec_sha256"):
+    if spec.sha256 != stored.manifest.spec_sha256:
         raise BadInput(f"{file}: is of another network than manifest.json; rebuild: {stored.rebuild_line}")
     return spec
 
 
-def _fitting_plan(stored: Stored, machine: _PlanMachine) -> bytes:
+def _fitting_plan(stored: StoredPlan, machine: _PlanMachine) -> bytes:
     misfit = stored.misfit(machine.here)
     if not misfit:
-        return stored.plan.read_bytes()
+        return stored.file.read_bytes()
     if not stored.onnx.is_file():
         raise BadInput(f"{misfit}. Rebuild it here from its ONNX file, which is not beside it: {stored.rebuild_line}")
-    if sha256_of_file(stored.onnx) != stored.manifest.get("onnx_sha256"):
+    if sha256_of_file(stored.onnx) != stored.manifest.onnx_sha256:
         raise BadInput(f"{misfit}; and {stored.onnx.name} is not the file that it was built from: restore that one")
     log.warning("%s; building it anew for this machine, once: the plan is kept in the cache", misfit)
     known = getattr(machine.trt, "ComputeCapability", None)
     sm = (machine.cuda.gpu.sm,) if hasattr(known, f"SM{machine.cuda.gpu.sm}") else ()
-    options = replace(options_from_flags(stored.manifest["flags"], sm=sm), version_compatible=False)
+    options = replace(options_from_flags(stored.manifest.flags, sm=sm), version_compatible=False)
     return _plan_for(OnnxModel.from_file(stored.onnx), options, machine)
 
 

@@ -1,4 +1,4 @@
-"""Where a plan belongs: its manifest held against this machine, before any byte of the plan is loaded.
+"""A plan is checked against this machine by its manifest, before any byte of it is loaded.
 
 A plan runs by the TensorRT that built it, on the kind of GPU that it was built for. The vendor says
 so with a number; here it is said in words, with what to do. No vendor package and no GPU is needed
@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import require_file, sha256_of_file
+from fcn_edge.engines.manifest import Manifest
 from fcn_edge.engines.trt.cuda import Gpu
 from fcn_edge.engines.trt.plan_options import NvidiaTarget
 from fcn_edge.errors import BadInput
+from fcn_edge.spec import Precision
 
 RTX_MARK = b"vtrt"  # how a TensorRT-RTX plan begins; TensorRT's begin otherwise
-TOLD = ("precision", "runtime", "plan_sha256", "spec_sha256")  # without these nothing can be said of a plan
+NEEDED = ("precision", "runtime", "plan_sha256", "spec_sha256")  # without these nothing can be said of a plan
 PORTABLE_SM = 80  # what TensorRT-RTX's portable plan and TensorRT's "ampere+" begin with
 REBUILD = "`build_engine({onnx!r}, {out!r}, target={target!r}, precision={precision!r})`"
 
@@ -32,28 +34,39 @@ class Here:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredPlan:
     """An engine directory with a plan in it."""
 
-    path: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
     @property
-    def plan(self) -> Path:
-        return self.path / "model.plan"
+    def path(self) -> Path:
+        return self.manifest.path
 
     @property
-    def target(self) -> NvidiaTarget:
-        return "tensorrt-rtx" if self.manifest["target"] == "tensorrt-rtx" else "tensorrt"
+    def file(self) -> Path:
+        """The plan."""
+        return self.manifest.plan
 
     @property
     def onnx(self) -> Path:
         """The file that the plan was compiled from, which lies beside it."""
-        return self.path / f"model.{self.manifest.get('precision')}.onnx"
+        return self.manifest.onnx
+
+    @property
+    def target(self) -> NvidiaTarget:
+        return "tensorrt-rtx" if self.manifest.target == "tensorrt-rtx" else "tensorrt"
+
+    @property
+    def precision(self) -> Precision:
+        """Raises BadInput where the manifest names none."""
+        if self.manifest.precision is None:
+            raise BadInput(f"{self.path}: the manifest names no precision; build the engine again")
+        return self.manifest.precision
 
     @property
     def rebuild_line(self) -> str:
-        names = {"target": self.target, "precision": self.manifest.get("precision"), "out": str(self.path)}
+        names = {"target": self.target, "precision": self.manifest.precision, "out": str(self.path)}
         return REBUILD.format(onnx=str(self.onnx), **names)
 
     @property
@@ -62,14 +75,14 @@ class Stored:
 
     @property
     def _flags(self) -> Mapping[str, Any]:
-        return self.manifest.get("flags") or {}
+        return self.manifest.flags
 
     def require_whole(self) -> None:
         """Raises BadInput where the plan is not the file that the manifest tells of."""
-        if lacking := [key for key in TOLD if key not in self.manifest]:
-            raise BadInput(f"{self.path}: the manifest does not tell {', '.join(lacking)}; build the engine anew")
-        plan = require_file(self.plan, "a TensorRT plan")
-        told, size = self.manifest.get("plan_bytes"), plan.stat().st_size
+        if lacking := [key for key in NEEDED if not getattr(self.manifest, key)]:
+            raise BadInput(f"{self.path}: the manifest does not name {', '.join(lacking)}; build the engine again")
+        plan = require_file(self.file, "a TensorRT plan")
+        told, size = self.manifest.plan_bytes, plan.stat().st_size
         again = f"copy it again, or rebuild: {self.rebuild_line}"
         if told is not None and size < told:
             raise BadInput(f"{plan}: is cut off, {size} of {told} bytes; {again}")
@@ -78,28 +91,28 @@ class Stored:
         if is_rtx != (self.target == "tensorrt-rtx"):
             found = "a" if is_rtx else "no"
             raise BadInput(f"{plan}: holds {found} plan of tensorrt-rtx, and the manifest says {self.target}; {again}")
-        if sha256_of_file(plan) != self.manifest["plan_sha256"]:
+        if sha256_of_file(plan) != self.manifest.plan_sha256:
             raise BadInput(f"{plan}: is not the plan that manifest.json tells of, but another file; {again}")
 
     def require_allowed(self, allow_host_code: bool) -> None:
         """Raises BadInput where loading the plan would run programs out of it, and nobody asked for that."""
         if self.has_host_code and not allow_host_code:
             raise BadInput(
-                f"{self.plan}: was built version compatible and so carries host code, which loading it runs on this"
+                f"{self.file}: was built version compatible and so carries host code, which loading it runs on this"
                 " machine; if you trust where it comes from, open it with `allow_host_code=True`"
             )
 
     def misfit(self, here: Here) -> str:
         """Why the plan cannot run here, in words; empty where nothing speaks against it."""
-        built, reasons = str(self.manifest.get("runtime")), []
+        built, reasons = self.manifest.runtime, []
         if not self._is_of_version(built, here.runtime):
             reasons.append(f"by {built}")
-        sm = (self.manifest.get("device") or {}).get("sm")
+        sm = self.manifest.device.sm
         if not self._is_for_sm(sm, here.gpu.sm):
             reasons.append(f"for SM {_dotted(sm)}")
         if not reasons:
             return ""
-        return f"{self.plan}: built {' and '.join(reasons)}; this is SM {_dotted(here.gpu.sm)} with {here.runtime}"
+        return f"{self.file}: built {' and '.join(reasons)}; this is SM {_dotted(here.gpu.sm)} with {here.runtime}"
 
     def _is_of_version(self, built: str, here: str) -> bool:
         one, other = _numbers(built), _numbers(here)
