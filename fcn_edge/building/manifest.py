@@ -73,6 +73,6 @@ def _warnings(network: Calibrated, data: Dataset | None) -> list[str]:
 
 def _miou_note(request: BuildRequest, accuracy: Accuracy) -> str | None:
     if accuracy.miou is None:
-        return "not measured: no labelled data was given"
+        return "not measured: `data` was not given"
     reference = "of the reference run of the same file: this engine was compiled ahead of time and was not run"
     return reference if request.is_nvidia else None

@@ -22,7 +22,7 @@ from fcn_edge.cli._options import (
     ThreadsOption,
 )
 from fcn_edge.cli._parse import shapes_from_text, sm_from_text
-from fcn_edge.cli._print import emit, progress_bar
+from fcn_edge.cli._print import emit, progress_bar, with_option_names
 
 if TYPE_CHECKING:
     from fcn_edge.engines.manifest import LayerReport, Manifest
@@ -201,7 +201,7 @@ def _print_plan(report: LayerReport) -> None:
 
 def _miou_words(manifest: Manifest) -> str:
     if manifest.miou is None:
-        return str(manifest.miou_note)
+        return with_option_names(str(manifest.miou_note))
     reached = f"{100 * manifest.miou:.2f}"
     note = f", {manifest.miou_note}" if manifest.miou_note else ""
     if manifest.drop is None or manifest.miou_reference is None:
