@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -230,30 +230,3 @@ def _has_labels(item: Item) -> bool:
     except BadInput:
         return False
     return True
-
-
-class _Reports:
-    """A callback of (images done, of how many) as progress."""
-
-    def __init__(self, on_image: Callable[[int, int], None]) -> None:
-        self._on_image = on_image
-
-    def update(self, task: str, done: int, total: int | None = None) -> None:
-        self._on_image(done, total or 0)
-
-    def note(self, text: str) -> None:
-        """Drop it."""
-
-
-def evaluate_engine(
-    engine: Engine,
-    dataset: Dataset,
-    *,
-    limit: int | None = None,
-    trimap: int | None = None,
-    may_be_empty: bool = False,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
-) -> Evaluation:
-    """The former name of `evaluate`, until its callers have changed."""
-    progress = _Reports(on_image)
-    return evaluate(engine, dataset, limit=limit, trimap=trimap, may_be_empty=may_be_empty, progress=progress)

@@ -49,6 +49,12 @@ class EngineOptions:
     allow_host_code: bool = False
     cuda_graph: bool = True
 
+    def __post_init__(self) -> None:
+        """Raises BadInput where a number is below 1."""
+        for name in ("threads", "in_flight"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise BadInput(f"`{name}` is {number}; at least 1 is possible, or None for the library's choice")
+
 
 @dataclass(frozen=True)
 class Layer:

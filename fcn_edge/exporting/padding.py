@@ -8,11 +8,11 @@ from pathlib import Path
 from fcn_edge.data import Dataset
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput
-from fcn_edge.evaluation import Evaluation, evaluate_engine
+from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.exporting.checkpoints import GraphOptions, onnx_from_checkpoint
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxmodel import OnnxModel
-from fcn_edge.progress import Progress
+from fcn_edge.progress import NamedTask, Progress
 from fcn_edge.registry import Recipe
 
 
@@ -39,20 +39,17 @@ def effect_of_padding(
 ) -> PaddingEffect:
     """Evaluate `padded`, which was exported with `options`, and the checkpoint's original padding on `data`.
 
-    Raises BadInput as `onnx_from_checkpoint` and `evaluate_engine` do, and for a file without contract, which no
+    Raises BadInput as `onnx_from_checkpoint` and `evaluate` do, and for a file without contract, which no
     engine takes as it is.
     """
     if options.io == "plain":
         raise BadInput("`io` plain leaves the contract out, by which frames are fed: evaluate the contract's file")
     original, _ = onnx_from_checkpoint(checkpoint, options=replace(options, same_padding=False), recipe=recipe)
     runs = []
-    for number, model in enumerate((padded, original)):
-
-        def done(count: int, total: int, number: int = number) -> None:
-            progress.update("evaluating both", number * total + count, 2 * total)
-
+    for part, model in enumerate((padded, original)):
         with open_engine(model) as engine:
-            runs.append(evaluate_engine(engine, data, on_image=done))
+            task = NamedTask(progress, "evaluating both", part=part, parts=2)
+            runs.append(evaluate(engine, data, progress=task))
     ours, theirs = runs
     difference = difference_from_images(ours.images, theirs.images, len(data.classes))
     miou, miou_original = _miou(ours, data), _miou(theirs, data)

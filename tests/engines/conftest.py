@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from fcn_edge.engines.trt import kernels as kernels_module
@@ -16,6 +18,7 @@ from fcn_edge.engines.trt.cuda import Cuda
 from fcn_edge.errors import BackendMissing
 from tests.engines.fake_tensorrt import FakeTensorRT
 from tests.engines.numpy_cuda import AMPERE, NumpyDriver
+from tests.engines.tiny_network import tiny_model
 
 
 class FakeGpu:
@@ -69,3 +72,18 @@ def gpu(monkeypatch: Any, tmp_path: Any) -> Callable[..., FakeGpu]:
         return found
 
     return install
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the tiny network in a precision, changed by `change(model)`."""
+
+    def make(precision: str = "fp32", *, change: Any = None, **options: Any) -> Path:
+        model = tiny_model(precision, **options)
+        if change is not None:
+            change(model)
+        path = tmp_path / f"tiny.{precision}.onnx"
+        onnx.save(model, path)
+        return path
+
+    return make

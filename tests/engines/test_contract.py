@@ -1,7 +1,7 @@
 """What every engine does, whatever runs beneath it. A backend is a subclass that names its target.
 
 A backend that is installed and has no subclass here is a failure (see the last test), except the
-TensorRT targets, which need a GPU and have test_trt.py.
+TensorRT targets, which need a GPU and have test_plan_engine.py.
 """
 
 from __future__ import annotations
@@ -375,6 +375,6 @@ def openvino_capabilities():
 
 def test_every_installed_backend_has_its_contract():
     covered = {kind.target for kind in (TestPyTorch, TestOnnxRuntime, TestReference, TestOpenVino)}
-    with_gpu = {"tensorrt", "tensorrt-rtx"}  # test_trt.py
+    with_gpu = {"tensorrt", "tensorrt-rtx"}  # test_plan_engine.py
     assert set(available_targets()) - with_gpu <= covered
     assert covered | with_gpu == set(PACKAGES)

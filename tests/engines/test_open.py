@@ -40,6 +40,12 @@ def directory(tmp_path, onnx_file):
     return write
 
 
+@pytest.mark.parametrize("name", ["threads", "in_flight"])
+def test_number_below_one_is_refused(name):
+    with refused(BadInput, name, 0, 1):
+        EngineOptions(**{name: 0})
+
+
 def test_automatic_target_prefers_openvino(onnx_file):
     pytest.importorskip("openvino", reason="openvino is not installed")
     with open_engine(str(onnx_file)) as engine:
