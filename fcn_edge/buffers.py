@@ -7,13 +7,16 @@ import functools
 import math
 import weakref
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fcn_edge.device import usable_cpus
 from fcn_edge.kernels import native_kernels
+
+if TYPE_CHECKING:
+    from fcn_edge.kernels import NativeWorkspace
 
 ARRAYS = 8  # of one size: those in the queues at both ends and under way
 SIZES = 8  # folders hold pictures of many sizes
@@ -66,7 +69,7 @@ class Buffers(ArrayPool):
         self.threads = threads or usable_cpus()
 
     @functools.cached_property
-    def kernels(self) -> Any:
+    def kernels(self) -> NativeWorkspace | None:
         """The native workspace, or None where the kernels were not built."""
         native = native_kernels()
         return None if native is None else native.Workspace(min(self.threads, 256))

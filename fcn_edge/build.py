@@ -109,7 +109,7 @@ def build_engine(
         Path(out),
         chosen,
         precision or default_precision(chosen),
-        calib if calib is None or isinstance(calib, (str, Path)) else list(calib),
+        calib if calib is None or isinstance(calib, (str, Path, Dataset)) else list(calib),
         calib_images,
         method,
         placement,

@@ -51,6 +51,16 @@ class Times:
     age_ns: int
     capture_ns: int = 0
 
+    @property
+    def total_ms(self) -> float:
+        """From `Engine.start` to the result, in milliseconds."""
+        return (self.input_ns + self.infer_ns + self.view_ns) / 1e6
+
+    @property
+    def age_ms(self) -> float:
+        """How old the frame was when its result was there, in milliseconds."""
+        return self.age_ns / 1e6
+
 
 @dataclass(frozen=True)
 class Style:

@@ -15,7 +15,7 @@ from fcn_edge.onnxfile import Quantization
 from fcn_edge.onnxgraph import operator
 from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.progress import SILENT, Progress
-from fcn_edge.registry import Recipe
+from fcn_edge.registry import Recipe, recipe_from_shelf
 from fcn_edge.spec import ModelSpec
 
 
@@ -23,7 +23,7 @@ def facts_from_artefact(
     model: str | Path | None = None,
     *,
     spec: Path | None = None,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Plain facts about an artefact, ready for JSON.
@@ -32,7 +32,7 @@ def facts_from_artefact(
         model: a checkpoint, ONNX file, engine directory, packaged name or None (the packaged network); or a
             calibration table, benchmark record or manifest.
         spec: TOML file that describes an ONNX file made elsewhere.
-        recipe: the network of a plain state dict.
+        recipe: the network of a plain state dict, by name, TOML file or value.
         progress: takes warnings about a file made elsewhere.
 
     Raises:
@@ -49,7 +49,7 @@ def facts_from_artefact(
     if suffix == ".onnx":
         return _onnx_facts(path, spec, progress)
     if suffix in CHECKPOINT_SUFFIXES:
-        return _checkpoint_facts(path, recipe)
+        return _checkpoint_facts(path, recipe_from_shelf(recipe) if isinstance(recipe, str) else recipe)
     if suffix == ".json":
         return _json_facts(path)
     raise BadInput(f"{path}: no kind of file that can be inspected (ONNX, checkpoint, engine directory, JSON)")

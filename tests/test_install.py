@@ -63,7 +63,7 @@ def test_without_a_compiler_the_wheel_is_pure(pure_wheel: Path):
 def test_with_a_compiler_the_wheel_holds_the_kernels_and_the_same_files(pure_wheel: Path, tmp_path: Path):
     two = "cmake.define.FCN_EDGE_CUDA_ARCHITECTURES=75;89"  # all would take a while; where there is no nvcc, none
     names = names_in(build_wheel(tmp_path, "-C", two))
-    kernels = {name for name in names if name.startswith("fcn_edge/_native.")}
+    kernels = {name for name in names if name.startswith("fcn_edge/_native.") and not name.endswith(".pyi")}
     cuda = {"fcn_edge/kernels.fatbin"} & names
     assert len(kernels) == 1
     assert bool(cuda) == (shutil.which("nvcc") is not None)
@@ -106,3 +106,30 @@ def test_installed_package_finds_its_shelves(pure_wheel: Path, tmp_path: Path):
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout
     assert printed.split()[0].startswith(str(tmp_path))
     assert printed.split()[1:] == sorted(path.stem for path in (ROOT / "export").glob("*.toml"))
+
+
+def test_program_with_the_public_api_is_clean_under_mypy_strict(pure_wheel: Path, tmp_path: Path):
+    """Checked from outside: the package is an installed wheel, and its types are what py.typed promises."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    with zipfile.ZipFile(pure_wheel) as archive:
+        archive.extractall(packages)
+    for name in ("numpy", "cv2", "onnx"):  # and nothing else of this environment, which may hold the checkout
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.origin is not None
+        (packages / name).symlink_to(Path(spec.origin).parent)
+    shutil.copy(ROOT / "tests" / "api_snippet.py", tmp_path / "program.py")
+    python = tmp_path / "venv" / "bin" / "python"
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file",
+        "",
+        "--python-executable",
+        python,
+        "program.py",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -28,7 +29,8 @@ from fcn_edge.streaming.sources.video import VIDEO_SUFFIXES
 DEFAULT_COUNT = 100
 NAMED = 5  # so many names stand in a message; the rest are counted
 T = TypeVar("T")
-ImagesLike: TypeAlias = "str | Path | Iterable[np.ndarray]"
+ARRAY = "array "  # how images without a name are called: array 0, array 1, ...
+ImagesLike: TypeAlias = "str | Path | Dataset | Iterable[np.ndarray]"
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,14 @@ def images_from_source(source: ImagesLike, count: int | None = None) -> Calibrat
     """Choose `count` pictures of `source`, evenly spread over it: by default 100, or all arrays.
 
     Args:
-        source: folder, glob, video, data set or TOML by name or path; or (H, W, 3) uint8 BGR arrays.
+        source: folder, glob, video, data set or TOML by name or path; a data set; or (H, W, 3) uint8 BGR arrays.
 
     Raises:
         BadInput: nothing there, no pictures in it, or pictures that are not those the TOML lists.
     """
+    if isinstance(source, Dataset):
+        found = _from_dataset(source)
+        return replace(found, images=spread(found.images, count))
     if not isinstance(source, (str, Path)):
         return _from_arrays(source, count)
     source = str(source)
@@ -88,7 +93,7 @@ def images_from_source(source: ImagesLike, count: int | None = None) -> Calibrat
 
 def _all_images(source: str) -> CalibrationImages:
     if is_dataset_name(source):
-        return _from_dataset(source)
+        return replace(_from_dataset(dataset_from_name(source)), source=source)
     path = Path(source)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return CalibrationImages(source, _from_video(path))
@@ -149,8 +154,16 @@ def save_recipe(path: Path, source: str, hashes: Mapping[str, str]) -> None:
 
 
 def shared_images(calibration: Mapping[str, str], data: Dataset) -> list[str]:
-    """Names of the images (name -> hash) that `data` holds too, by content."""
-    held = {data.items[number].sha256() for number in range(len(data.items))}
+    """Names of the images (name -> hash) that `data` holds too, by content.
+
+    Files are compared by their bytes; arrays, which have none, by pixels with what the files of `data` decode to.
+    """
+    items = [data.items[number] for number in range(len(data.items))]
+    held = {item.sha256() for item in items}
+    if any(name.startswith(ARRAY) for name in calibration):
+        for item in items:
+            with suppress(BadInput):  # evaluation names those that do not decode
+                held.add(sha256_of_pixels(item.image()))
     return [name for name, sha256 in calibration.items() if sha256 in held]
 
 
@@ -179,25 +192,24 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _from_dataset(source: str) -> CalibrationImages:
-    data = dataset_from_name(source)
+def _from_dataset(data: Dataset) -> CalibrationImages:
     items = [data.items[number] for number in range(len(data.items))]
     images = [CalibrationImage(item.name, item.image, item.sha256, item.labels) for item in items]
-    return CalibrationImages(source, images, data.classes, data.notes)
+    return CalibrationImages(data.name, images, data.classes, data.notes)
 
 
 def _from_arrays(arrays: Iterable[np.ndarray], count: int | None) -> CalibrationImages:
     images = [_image_from_array(number, array) for number, array in enumerate(arrays)]
     if not images:
-        raise BadInput("no calibration images: the arrays given are none")
+        raise BadInput("no images: the iterable of arrays is empty")
     return CalibrationImages(f"{len(images)} arrays", spread(images, count or len(images)))
 
 
 def _image_from_array(number: int, array: np.ndarray) -> CalibrationImage:
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         found = f"{array.dtype}{array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise BadInput(f"calibration image {number} is {found}; expected a uint8 array (H, W, 3), BGR")
-    return CalibrationImage(f"array {number}", lambda: array, lambda: sha256_of_pixels(array))
+        raise BadInput(f"image {number} is {found}; expected a uint8 array (H, W, 3), BGR")
+    return CalibrationImage(f"{ARRAY}{number}", lambda: array, lambda: sha256_of_pixels(array))
 
 
 def _from_file(path: Path, name: str, notes: Notes) -> CalibrationImage:

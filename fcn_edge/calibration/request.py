@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcn_edge.calibration.collect import table_from_images
-from fcn_edge.calibration.images import ImagesLike, images_from_source, require_disjoint
+from fcn_edge.calibration.images import CalibrationImages, ImagesLike, images_from_source, require_disjoint
 from fcn_edge.calibration.methods import Method
 from fcn_edge.calibration.table import CalibrationTable, require_same_images, table_from_file, with_method
 from fcn_edge.data import Dataset
+from fcn_edge.data.arrays import PairInMemory
+from fcn_edge.data.base import sha256_of_pixels
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.progress import SILENT, Progress
@@ -48,7 +50,7 @@ class TableRequest:
             raise BadInput(f"{name}: not a table, so `verify` has nothing to compare with its images; leave it out")
         images = images_from_source(self.source, self.count)
         if self.held_out is not None:
-            require_disjoint({image.name: image.sha256() for image in images.images}, self.held_out)
+            require_disjoint(hashes_comparable_with(self.held_out, images), self.held_out)
         table = table_from_images(model, images, method=self.method or "percentile", progress=progress)
         for line in images.notes.lines:
             progress.note(f"calibration images: {line}")
@@ -71,3 +73,15 @@ class TableRequest:
         if self.held_out is not None:
             require_disjoint(table.hashes, self.held_out)
         return table if self.method is None else with_method(table, self.method)
+
+
+def hashes_comparable_with(data: Dataset, images: CalibrationImages) -> dict[str, str]:
+    """Name -> hash of each image: of its pixels where `data` is in memory and has no files."""
+    in_memory = len(data.items) > 0 and isinstance(data.items[0], PairInMemory)
+    hashes = {}
+    for image in images.images:
+        try:
+            hashes[image.name] = sha256_of_pixels(image.read()) if in_memory else image.sha256()
+        except BadInput:  # calibrating names it, and skips it
+            continue
+    return hashes

@@ -10,14 +10,6 @@ from fcn_edge.errors import BadInput
 
 if TYPE_CHECKING:
     from fcn_edge.engines.trt import ShapeRange
-    from fcn_edge.registry import Recipe
-
-
-def recipe_of(name: str | None) -> Recipe | None:
-    """The recipe of the export shelf, or None."""
-    from fcn_edge.registry import recipe_from_shelf
-
-    return None if name is None else recipe_from_shelf(name)
 
 
 def size_from_text(text: str | None) -> tuple[int, int] | None:

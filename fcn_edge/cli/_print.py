@@ -53,6 +53,11 @@ def say(text: str) -> None:
     print(redacted(with_option_names(text)), file=sys.stderr, flush=True)
 
 
+def show(text: str) -> None:
+    """One line of a verb's result, on stdout, where a sentence of the library is a part of it."""
+    print(redacted(with_option_names(text)))
+
+
 def warn(text: str) -> None:
     """One warning for people, on stderr."""
     say(f"warning: {text}")
@@ -78,7 +83,7 @@ def print_skipped(names: Sequence[str]) -> None:
     if names:
         print(f"{len(names)} skipped, because they cannot be read:")
     for text in names:
-        print(f"  {text}")
+        show(f"  {text}")
 
 
 def stage_runs_in_words(stages: Sequence[StageRuns]) -> str:

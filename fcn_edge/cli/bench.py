@@ -12,7 +12,7 @@ import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import AllowOverlapOption, JsonOption, RecipeOption, SpecOption, ThreadsOption
-from fcn_edge.cli._print import emit, print_table, progress_bar, say
+from fcn_edge.cli._print import emit, print_table, progress_bar, say, show
 from fcn_edge.errors import BadInput
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def print_record(record: Record) -> None:
     if any(row.miou_ci for row in record.rows):
         print("±: half the 95 % interval; all rows use the same images: compare two with evaluate --against")
     for text in record.skipped:
-        print(f"skipped: {text}")
+        show(f"skipped: {text}")
 
 
 def _standing(row: RecordRow) -> str:

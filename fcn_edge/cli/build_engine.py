@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,7 @@ from fcn_edge.cli._options import (
     ThreadsOption,
 )
 from fcn_edge.cli._parse import shapes_from_text, sm_from_text
-from fcn_edge.cli._print import emit, progress_bar, with_option_names
+from fcn_edge.cli._print import emit, progress_bar, show
 
 if TYPE_CHECKING:
     from fcn_edge.engines.manifest import LayerReport, Manifest
@@ -96,8 +96,8 @@ def build_engine(
     """Build an engine from a checkpoint or ONNX file.
 
     A checkpoint is exported, INT8 is calibrated on the images of --calib, the engine is compiled and compared
-    with a reference run of its own file; mIoU is measured on --data. The engine directory
-    --out holds the engine, its ONNX file and manifest.json.
+    with a reference run of its own file; mIoU is measured on --data. The engine directory --out holds the
+    engine, its ONNX file and manifest.json.
 
     With --max-miou-drop as few layers as possible stay in float so that INT8 loses at most that many points
     of mIoU. Results of earlier attempts are read from OUT.budget.json. If no choice of layers is within the
@@ -145,7 +145,12 @@ def build_engine(
             recipe=recipe,
             progress=progress,
         )
-    result = {
+    emit(_summary(manifest), as_json=json, human=lambda: _print_build(manifest))
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    """What other programs read of a build."""
+    return {
         "engine": str(manifest.path),
         "manifest": str(manifest.path / "manifest.json"),
         "target": manifest.target,
@@ -157,7 +162,6 @@ def build_engine(
         "kept_float": list(manifest.kept_float),
         "seconds": round(manifest.seconds or 0.0, 2),
     }
-    emit(result, as_json=json, human=lambda: _print_build(manifest))
 
 
 def _print_build(manifest: Manifest) -> None:
@@ -171,21 +175,22 @@ def _print_build(manifest: Manifest) -> None:
     if manifest.kept_float:
         print(f"  kept in float: {', '.join(manifest.kept_float)}")
     for name, reason in manifest.kept_fp32.items():
-        print(f"  kept in FP32: {name}: {reason}")
+        show(f"  kept in FP32: {name}: {reason}")
     for sentence in manifest.calibration:
-        print(f"  calibration: {sentence}")
+        show(f"  calibration: {sentence}")
     for warning in manifest.warnings:
-        print(f"  warning: {warning}")
-    print(f"  mIoU: {_miou_words(manifest)}")
+        show(f"  warning: {warning}")
+    show(f"  mIoU: {_miou_words(manifest)}")
     if check := manifest.reference:
         ratio = "" if check.sqnr_db is None else f"{check.sqnr_db:.1f} dB, "
-        print(f"  against the reference run: {ratio}{100 * check.agreement:.2f} % equal pixels, {check.images} images")
+        equal = f"{100 * check.agreement:.2f} % equal pixels"
+        print(f"  compared with the reference run: {ratio}{equal}, {check.images} images")
     for tool, line in (manifest.trtexec or {}).items():
         print(f"  {tool}: {line}")
 
 
 def _print_plan(report: LayerReport) -> None:
-    """What the TensorRT compiler made of the file, by its own account."""
+    """The plan as the TensorRT compiler reports it."""
     size = f"{report.plan_bytes / 1e6:.1f} MB"
     if report.fp32_plan_bytes:
         size += f" (the fp32 plan: {report.fp32_plan_bytes / 1e6:.1f} MB)"
@@ -201,7 +206,7 @@ def _print_plan(report: LayerReport) -> None:
 
 def _miou_words(manifest: Manifest) -> str:
     if manifest.miou is None:
-        return with_option_names(str(manifest.miou_note))
+        return str(manifest.miou_note)
     reached = f"{100 * manifest.miou:.2f}"
     note = f", {manifest.miou_note}" if manifest.miou_note else ""
     if manifest.drop is None or manifest.miou_reference is None:

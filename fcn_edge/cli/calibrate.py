@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,11 @@ from fcn_edge.cli._options import (
     SpecOption,
 )
 from fcn_edge.cli._parse import require_suffix
-from fcn_edge.cli._print import emit, progress_bar
+from fcn_edge.cli._print import emit, progress_bar, show
+
+if TYPE_CHECKING:
+    from fcn_edge.calibration.quantized import Calibrated
+    from fcn_edge.calibration.table import CalibrationTable
 
 
 @verb
@@ -69,23 +73,21 @@ def calibrate(
       fcn-edge calibrate net.onnx --calib images/ --out net.int8.onnx --dla-cache net.dla.cache
     """
     from fcn_edge import calibration
-    from fcn_edge.calibration.dla import dla_line, tensorrt_number, write_dla_cache
-    from fcn_edge.calibration.images import save_recipe
+    from fcn_edge.calibration.dla import tensorrt_number
     from fcn_edge.engines import model_path
     from fcn_edge.outputs import require_apart, require_outputs
-    from fcn_edge.schema import to_mapping
 
     require_suffix(out, ".onnx", "an ONNX file")
     if save_set is not None:
         require_suffix(save_set, ".toml", "a calibration set", option="--save-set")
     if dla_cache is not None:
         tensorrt_number(dla_tensorrt)  # before minutes of calibrating
-    table = out.with_suffix(".table.json")
     read: list[Path | str | None] = [model_path(model), images, verify, spec, data]
     require_outputs([save_set], read)
-    require_apart([path for path in (out, table, save_set, dla_cache) if path is not None], read)
+    written = (out, out.with_suffix(".table.json"), save_set, dla_cache)
+    require_apart([path for path in written if path is not None], read)
     with progress_bar() as progress:
-        made = calibration.calibrate(
+        calibrated = calibration.calibrate(
             model,
             images,
             out,
@@ -95,31 +97,54 @@ def calibrate(
             data=data,
             allow_overlap=allow_overlap,
             verify=verify,
-            table=table,
             spec=spec,
             recipe=recipe,
             progress=progress,
         )
-    assert made.table is not None and made.coverage is not None
+    result = _result(calibrated, out) | {"dla": _write_for_dla(calibrated, dla_cache, dla_tensorrt)}
     if save_set is not None:
-        save_recipe(save_set, made.table.source, made.table.hashes)
-    for_dla = None
-    if dla_cache is not None:
-        tensors = write_dla_cache(made.table, dla_cache, tensorrt=dla_tensorrt)
-        for_dla = {"cache": str(dla_cache), "tensors": tensors, "trtexec": dla_line(dla_cache)}
-    result: dict[str, Any] = {
-        "onnx": str(out),
-        "table": str(table),
-        "tensors": len(made.table.tensors),
-        "method": made.table.method,
-        "images": len(made.table.images_sha256),
-        "skipped": list(made.table.skipped),
-        "placement": placement,
-        "kept_float": list(made.quantization.kept_float),
-        "coverage": to_mapping(made.coverage),
-        "dla": for_dla,
-    }
+        _write_set(calibrated, save_set)
     emit(result, as_json=json, human=lambda: _print_calibration(result))
+
+
+def _result(calibrated: Calibrated, out: Path) -> dict[str, Any]:
+    """What other programs read of a calibration."""
+    from fcn_edge.schema import to_mapping
+
+    table = _table_of(calibrated)
+    return {
+        "onnx": str(out),
+        "table": str(calibrated.table_path),
+        "tensors": len(table.tensors),
+        "method": table.method,
+        "images": len(table.images_sha256),
+        "skipped": list(table.skipped),
+        "placement": calibrated.quantization.placement,
+        "kept_float": list(calibrated.quantization.kept_float),
+        "coverage": to_mapping(calibrated.coverage),
+    }
+
+
+def _write_set(calibrated: Calibrated, save_set: Path) -> None:
+    from fcn_edge.calibration.images import save_recipe
+
+    table = _table_of(calibrated)
+    save_recipe(save_set, table.source, table.hashes)
+
+
+def _write_for_dla(calibrated: Calibrated, cache: Path | None, tensorrt: str) -> dict[str, Any] | None:
+    """The cache, and trtexec's command line that reads it."""
+    from fcn_edge.calibration.dla import dla_line, write_dla_cache
+
+    if cache is None:
+        return None
+    tensors = write_dla_cache(_table_of(calibrated), cache, tensorrt=tensorrt)
+    return {"cache": str(cache), "tensors": tensors, "trtexec": dla_line(cache)}
+
+
+def _table_of(calibrated: Calibrated) -> CalibrationTable:
+    assert calibrated.table is not None  # None only of fp16 files
+    return calibrated.table
 
 
 def _print_calibration(result: dict[str, Any]) -> None:
@@ -134,7 +159,7 @@ def _print_calibration(result: dict[str, Any]) -> None:
         print(f"  for DLA: {dla['cache']}, {dla['tensors']} tensors; not from the Q/DQ file: {dla['trtexec']}")
     coverage = result["coverage"]
     for sentence in coverage["verdict"]:
-        print(f"  {sentence}")
+        show(f"  {sentence}")
     print("  hardest tensors:")
     for name in coverage["worst"]:
         print(f"    {name}: {_tensor_words(coverage['tensors'][name])}")

@@ -9,7 +9,7 @@ import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption
-from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, say
+from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, say, show
 
 if TYPE_CHECKING:
     from fcn_edge.comparison import Comparison
@@ -119,7 +119,7 @@ def _print_comparison(found: Comparison) -> None:
     )
     print_skipped(found.skipped)
     for note in found.notes:
-        print(f"note: {note}")
+        show(f"note: {note}")
 
 
 def _print_layers(found: Comparison) -> None:

@@ -20,7 +20,7 @@ from fcn_edge.cli._options import (
     TargetOption,
     ThreadsOption,
 )
-from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, stage_runs_in_words, warn
+from fcn_edge.cli._print import emit, print_skipped, print_table, progress_bar, show, stage_runs_in_words, warn
 
 
 @verb
@@ -115,7 +115,7 @@ def _print_evaluation(report: dict[str, Any]) -> None:
     if against:
         _print_difference(against, report)
     if reason := report["interval"]["reason"]:
-        print(f"no interval: {reason}")
+        show(f"no interval: {reason}")
     _print_labels(report)
     print_skipped(report["skipped"])
 
@@ -128,7 +128,7 @@ def _print_labels(report: dict[str, Any]) -> None:
         if report[key]:
             print(f"{words}: {', '.join(report[key])}")
     for note in report["notes"]:
-        print(f"note: {note}")
+        show(f"note: {note}")
 
 
 def _print_difference(against: dict[str, Any], report: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
-from fcn_edge.cli._print import NOTES, emit
+from fcn_edge.cli._print import NOTES, emit, show
 
 if TYPE_CHECKING:
     from fcn_edge.deploy import DeepStreamFolder
@@ -49,7 +49,7 @@ def export_deepstream(
 def _print_deepstream(made: DeepStreamFolder) -> None:
     print(f"{made.config}: configuration of nvinfer, with model.onnx and labels.txt beside it")
     for text in made.warnings:
-        print(f"  warning: {text}")
+        show(f"  warning: {text}")
     print("  on the device, in that folder, before the first start (without an engine nvinfer builds one itself):")
     for version, line in made.trtexec.items():
         print(f"    {version}: {line}")

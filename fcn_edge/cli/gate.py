@@ -11,7 +11,7 @@ import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption
-from fcn_edge.cli._print import emit, print_table, say
+from fcn_edge.cli._print import emit, print_table, say, show, with_option_names
 
 if TYPE_CHECKING:
     from fcn_edge.gating import Verdict
@@ -114,10 +114,10 @@ def _print_verdict(verdict: Verdict) -> None:
     for check in verdict.checks:
         mark = {True: "ok", False: "FAIL", None: "?"}[check.ok]
         figures = (_figure(value) for value in (check.value, check.baseline, check.limit))
-        table.add_row(mark, check.name, *figures, check.reason, power_of(check))
+        table.add_row(mark, check.name, *figures, with_option_names(check.reason), power_of(check))
     print_table(table)
     for note in verdict.notes:
-        print(note)
+        show(note)
     print(f"baseline: {verdict.baseline}; latency is relative to the reference workload")
     print("detectable: the smallest loss that would fail with a probability of 80 % (power)")
     if verdict.verdict == "undecidable":

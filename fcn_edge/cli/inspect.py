@@ -8,7 +8,6 @@ import typer
 
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption, RecipeOption, SpecOption
-from fcn_edge.cli._parse import recipe_of
 from fcn_edge.cli._print import NOTES, emit
 
 
@@ -36,7 +35,7 @@ def inspect(
     """
     from fcn_edge.inspection import facts_from_artefact
 
-    facts = facts_from_artefact(model, spec=spec, recipe=recipe_of(recipe), progress=NOTES)
+    facts = facts_from_artefact(model, spec=spec, recipe=recipe, progress=NOTES)
 
     def human() -> None:
         for key, value in facts.items():

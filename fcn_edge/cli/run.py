@@ -23,7 +23,7 @@ from fcn_edge.cli._options import (
     TargetOption,
     ThreadsOption,
 )
-from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, stage_runs_in_words
+from fcn_edge.cli._print import emit, print_skipped, progress_bar, say, show, stage_runs_in_words
 from fcn_edge.errors import BadInput, SourceLost
 
 if TYPE_CHECKING:
@@ -176,5 +176,5 @@ def _print_summary(summary: Summary) -> None:
     if summary.not_finite:
         print(f"warning: the scores of {summary.not_finite} frames hold NaN or infinity; their class maps mean nothing")
     for text in (*summary.outputs, *summary.notes):
-        print(text)
+        show(text)
     print_skipped(summary.skipped)

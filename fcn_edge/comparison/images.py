@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
-
-import numpy as np
 
 from fcn_edge.calibration.images import (
     CalibrationImage,
     CalibrationImages,
+    ImagesLike,
     images_from_source,
     spread_indices,
 )
 from fcn_edge.data import Dataset, is_dataset_name, open_dataset
 
 
-def compared_images(
-    images: str | Path | Dataset | Iterable[np.ndarray], count: int, classes: tuple[str, ...]
-) -> CalibrationImages:
+def compared_images(images: ImagesLike, count: int, classes: tuple[str, ...]) -> CalibrationImages:
     """At most `count` of them, evenly spread. Labels are left out where their classes are not these.
 
     Raises BadInput where there is nothing, or no images.
     """
     if isinstance(images, Dataset) or (isinstance(images, str) and is_dataset_name(images)):
         return _of_dataset(open_dataset(images), count, classes)
-    found = images_from_source(str(images), count)
+    found = images_from_source(images, count)
     return replace(found, images=[replace(image, labels=None) for image in found.images])
 
 

@@ -20,7 +20,8 @@ from fcn_edge.calibration.images import (
     shared_images,
     spread_indices,
 )
-from fcn_edge.data import dataset_from_name
+from fcn_edge.calibration.request import hashes_comparable_with
+from fcn_edge.data import dataset_from_name, open_dataset
 from fcn_edge.data.pictures import TURNED
 from fcn_edge.errors import BadInput
 from tests.labelfiles import RGB, png_from_samples
@@ -251,3 +252,21 @@ def test_no_file_makes_a_set_of_arrays_again(tmp_path):
     images = images_from_source([np.zeros((2, 2, 3), np.uint8)])
     with refused(BadInput, "set.toml", "1 arrays"):
         save_recipe(tmp_path / "set.toml", images.source, {image.name: image.sha256() for image in images.images})
+
+
+def test_arrays_and_files_of_the_same_pictures_are_found_to_be_shared(image_folder, tmp_path):
+    """Arrays have no files: their pixels are compared with what the files of the other side decode to."""
+    root = tmp_path / "set"
+    for part in ("images", "labels"):
+        (root / part).mkdir(parents=True)
+    shutil.copy(image_folder / "street1.jpg", root / "images")
+    cv2.imwrite(str(root / "labels" / "street1.png"), np.zeros((64, 96), np.uint8))
+    (root / "classes.json").write_text('{"names": ["all"]}')
+    on_disk = dataset_from_name(f"folder:{root}")
+    picture, other = on_disk.items[0].image(), np.zeros((64, 96, 3), np.uint8)
+    assert shared_images(hashes_of(images_from_source([other, picture])), on_disk) == ["array 1"]
+    in_memory = open_dataset([(picture, on_disk.items[0].labels())], classes=["all"])
+    files = images_from_source(str(image_folder))
+    hashes = hashes_comparable_with(in_memory, files)
+    assert shared_images(hashes, in_memory) == ["street1.jpg"]
+    assert hashes_comparable_with(on_disk, files) == hashes_of(files)

@@ -74,6 +74,13 @@ def test_error_of_the_library_names_the_option_of_the_verb_that_runs(command, mo
     assert done.json["code"] == "bad-input"
 
 
+def test_sentences_of_the_library_on_stdout_name_options_too(capsys):
+    from fcn_edge.cli._print import show
+
+    show("not measured: `max_miou_drop` was not given")
+    assert capsys.readouterr().out == "not measured: --max-miou-drop was not given\n"
+
+
 def test_option_names_of_one_verb_do_not_reach_the_next(command, monkeypatch):
     def refuse():
         raise BadInput("`source` is unknown")
