@@ -237,7 +237,7 @@ def test_all_of_many_arrays_are_taken():
 @pytest.mark.parametrize(
     ("arrays", "facts"),
     [
-        ([], ("calibration",)),
+        ([], ("images", "arrays")),
         ([np.zeros((4, 4, 3), np.float32)], ("image 0", "float32", "(4, 4, 3)", "uint8")),
         ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)], ("image 1", "(4, 4)", "(H, W, 3)")),
         (["a.png"], ("image 0", "str")),
