@@ -80,6 +80,7 @@ def bench(
             rows there. None writes nothing.
         pictures: show sample pictures in the HTML report.
         command: the command that is being run, for the record.
+        progress: receives each step.
 
     Returns:
         The record: a row for each file, engine and execution.

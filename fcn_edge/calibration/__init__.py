@@ -71,10 +71,12 @@ def calibrate(
         count: how many of the images, evenly spread; by default 100, or all arrays.
         placement: where Q/DQ pairs go: "any" for every runtime, "x86" for CPUs with VNNI, "nvidia" for TensorRT.
         data: labelled images that none of the images may be in, unless `allow_overlap`.
+        allow_overlap: images may be in `data`; mIoU on it is then optimistic.
         verify: images that a table must have been made of.
         table: where the table is written, by default `out` with the suffix .table.json; one that lies there and is
             given as `images` stays as it is.
-        spec: TOML file that describes an ONNX file made elsewhere. recipe: the network of a plain state dict.
+        spec: TOML file that describes an ONNX file of another tool.
+        recipe: network of a plain state dict.
         progress: takes images calibrated, notes and warnings.
 
     Returns:

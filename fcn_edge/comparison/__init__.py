@@ -56,8 +56,10 @@ def compare(
             data set are used where its classes are the networks'.
         count: at most so many, evenly spread.
         limits: what still counts as agreement; by default what the less exact of both precisions allows.
-        spec_a, spec_b: TOML of an ONNX file made elsewhere. recipe_a, recipe_b: network of a plain state dict.
+        spec_a, spec_b: TOML of an ONNX file of another tool.
+        recipe_a, recipe_b: network of a plain state dict.
         out: folder for compare.json and disagreement.png; None writes nothing.
+        progress: receives each step.
 
     Returns:
         The comparison: its verdict, the stages, and what was counted.
