@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from fcn_edge.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Artefact:
-    """A network to compare. model: its onnx.ModelProto; begin: the tensor that its first layer reads.
+    """A network to compare. begin: the tensor that its first layer reads.
 
     A checkpoint's or ONNX file's graph is run node by node as it is written; an engine directory
     runs in its own `engine`, which shows no tensors inside.
@@ -31,7 +30,7 @@ class Artefact:
     name: str
     path: Path
     spec: ModelSpec
-    model: Any
+    model: OnnxModel
     begin: str
     engine: Engine | None
     precision: str
@@ -40,7 +39,7 @@ class Artefact:
     @property
     def output(self) -> str:
         """The tensor that the graph yields."""
-        return str(self.model.graph.output[0].name)
+        return str(self.model.outputs[0].name)
 
     @cached_property
     def _taps(self) -> Taps:
@@ -76,5 +75,5 @@ def open_artefact(
 
 def _artefact(name: str, path: Path, model: OnnxModel, engine: Engine | None) -> Artefact:
     execution = engine.execution if engine else "f32"
-    begin = network_input(model.proto, str(path))
-    return Artefact(name, path, model.spec, model.proto, begin, engine, model.precision, execution)
+    begin = network_input(model, str(path))
+    return Artefact(name, path, model.spec, model, begin, engine, model.precision, execution)
