@@ -105,6 +105,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classes = {"names": list(dataset.classes), "palette_rgb": [list(colour) for colour in dataset.palette]}
     (folder / "street/classes.json").write_text(json.dumps(classes))
 
+    write_labels_of_tools(folder, [items[number] for number in range(4)])
+
     shutil.copy(packaged_file(".safetensors"), folder / "net.safetensors")
     fcn_edge("fcn-edge export net.safetensors --size 96x128 --out net.onnx", folder)
     fcn_edge("fcn-edge calibrate net.onnx --calib images/ --out net.int8.onnx", folder)
@@ -130,6 +132,32 @@ def write_pair(folder: Path, number: int, image, labels) -> None:
     for kind, pixels in (("images", image), ("labels", labels)):
         (folder / kind).mkdir(exist_ok=True)
         cv2.imwrite(str(folder / kind / f"{number}.png"), pixels)
+
+
+def write_labels_of_tools(folder: Path, items) -> None:
+    """Two COCO files with a polygon for each image, and a folder in which files are paired by patterns."""
+    import cv2
+
+    for name, part in (("train", range(3)), ("val", range(3, 6))):
+        images = [{"id": n, "file_name": f"{n}.png", "height": 208, "width": 272} for n in part]
+        shapes = [
+            {
+                "id": n,
+                "image_id": n,
+                "category_id": 1,
+                "segmentation": [[10, 100, 200, 100, 200, 200, 10, 200]],
+                "iscrowd": 0,
+            }
+            for n in part
+        ]
+        coco = {"images": images, "annotations": shapes, "categories": [{"id": 1, "name": "road"}]}
+        (folder / f"{name}.json").write_text(json.dumps(coco))
+    for kind in ("photos", "masks"):
+        (folder / "clothes" / kind).mkdir(parents=True)
+    for number, item in enumerate(items):
+        cv2.imwrite(str(folder / f"clothes/photos/img_{number}.jpg"), item.image())
+        cv2.imwrite(str(folder / f"clothes/masks/seg_{number}.png"), three_classes(item.labels()))
+    shutil.copy(folder / "data/classes.json", folder / "clothes/classes.json")
 
 
 def three_classes(labels):
