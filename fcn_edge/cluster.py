@@ -117,7 +117,8 @@ def run_on_ray(
     """What `run_feeds` does with several recordings, each segmented by one worker of a Ray cluster (`evaluate_on_ray`).
 
     Their files are named as `sinks_of_sources` names them. A recording whose worker died is begun again, and its
-    files are written over. Ctrl-C ends the run: of those under way stays what was recorded, and no summary tells of it.
+    files are written over. Ctrl-C ends the run: what recordings in flight had written stays, and the summary leaves
+    them out.
 
     Raises BackendMissing without Ray or where its cluster is not there, and what `run_feeds` raises.
     """
@@ -198,7 +199,7 @@ def _result_of(ray: Any, reference: Any) -> Any:
 
 @contextmanager
 def _cluster() -> Iterator[Any]:
-    """The Ray package, connected; it tells nobody of its use, and one of our own listens on this machine only."""
+    """The Ray package, connected, without usage reports; a cluster started here listens on this machine only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     before = signal.getsignal(signal.SIGTERM)
     address = os.environ.get("RAY_ADDRESS")

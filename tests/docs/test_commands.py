@@ -105,7 +105,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classes = {"names": list(dataset.classes), "palette_rgb": [list(colour) for colour in dataset.palette]}
     (folder / "street/classes.json").write_text(json.dumps(classes))
 
-    write_labels_of_tools(folder, [items[number] for number in range(4)])
+    write_sets_of_tools(folder, items)
 
     shutil.copy(packaged_file(".safetensors"), folder / "net.safetensors")
     fcn_edge("fcn-edge export net.safetensors --size 96x128 --out net.onnx", folder)
@@ -134,30 +134,28 @@ def write_pair(folder: Path, number: int, image, labels) -> None:
         cv2.imwrite(str(folder / kind / f"{number}.png"), pixels)
 
 
-def write_labels_of_tools(folder: Path, items) -> None:
-    """Two COCO files with a polygon for each image, and a folder in which files are paired by patterns."""
+def write_sets_of_tools(folder: Path, items) -> None:
+    """COCO files train.json and val.json of images/, and clothes/ whose files are paired by patterns."""
     import cv2
 
-    for name, part in (("train", range(3)), ("val", range(3, 6))):
-        images = [{"id": n, "file_name": f"{n}.png", "height": 208, "width": 272} for n in part]
-        shapes = [
-            {
-                "id": n,
-                "image_id": n,
-                "category_id": 1,
-                "segmentation": [[10, 100, 200, 100, 200, 200, 10, 200]],
-                "iscrowd": 0,
-            }
-            for n in part
-        ]
-        coco = {"images": images, "annotations": shapes, "categories": [{"id": 1, "name": "road"}]}
-        (folder / f"{name}.json").write_text(json.dumps(coco))
-    for kind in ("photos", "masks"):
-        (folder / "clothes" / kind).mkdir(parents=True)
-    for number, item in enumerate(items):
-        cv2.imwrite(str(folder / f"clothes/photos/img_{number}.jpg"), item.image())
-        cv2.imwrite(str(folder / f"clothes/masks/seg_{number}.png"), three_classes(item.labels()))
-    shutil.copy(folder / "data/classes.json", folder / "clothes/classes.json")
+    height, width = items[0].image().shape[:2]
+    road = [0, height / 2, width, height / 2, width, height, 0, height]
+    for name, numbers in (("train", range(8)), ("val", range(8, 10))):
+        sizes = {"width": width, "height": height}
+        content = {
+            "images": [{"id": number, "file_name": f"{number}.png", **sizes} for number in numbers],
+            "categories": [{"id": 1, "name": "road"}],
+            "annotations": [
+                {"id": number, "image_id": number, "category_id": 1, "iscrowd": 0, "segmentation": [road]}
+                for number in numbers
+            ],
+        }
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    for part in ("photos", "masks"):
+        (folder / "clothes" / part).mkdir(parents=True)
+    cv2.imwrite(str(folder / "clothes/photos/img_1.jpg"), items[0].image())
+    cv2.imwrite(str(folder / "clothes/masks/seg_1.png"), three_classes(items[0].labels()))
+    (folder / "clothes/classes.json").write_text(json.dumps({"names": ["other", "shirt", "skirt"]}))
 
 
 def three_classes(labels):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fcn_edge.engines.base import Layer
-from fcn_edge.onnxgraph import attributes, operator, producers, source_node
+from fcn_edge.onnxgraph import attributes, operator, producers, source_node, stored_tensors
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -141,7 +141,7 @@ def _type(text: str) -> str:
 def convolutions_from_onnx(model: ModelProto) -> tuple[Convolution, ...]:
     """The Conv nodes of a ModelProto; quantized: data and weights both come from DequantizeLinear, Casts aside."""
     makers = producers(model.graph)
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    shapes = {name: tuple(tensor.dims) for name, tensor in stored_tensors(model.graph).items()}
     return tuple(_convolution(node, makers, shapes) for node in model.graph.node if operator(node) == "Conv")
 
 
@@ -202,7 +202,7 @@ def kinds_of_kernels(kernels: tuple[Kernel, ...]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def story_from_kernels(kernels: tuple[Kernel, ...], convolutions: tuple[Convolution, ...]) -> dict[str, int]:
+def counts_from_kernels(kernels: tuple[Kernel, ...], convolutions: tuple[Convolution, ...]) -> dict[str, int]:
     """Counts that tell how well a plan was fused.
 
     pointwise: kernels that only move, scale, add or clip. requantizing: those of them that read
