@@ -21,11 +21,6 @@ REFERENCE = ROOT / "docs" / "reference"
 VARIABLE = re.compile(r"\bFCN_EDGE_[A-Z]+(?:_[A-Z]+)*\b")
 OF_THE_BUILD = {"FCN_EDGE_CUDA_ARCHITECTURES"}  # an option of CMake
 VALUES = {"pass", "fail", "undecidable"}  # of keys, not keys
-    "FCN_EDGE_CUDA",
-    "FCN_EDGE_CUDA_ARCHITECTURES",
-    "FCN_EDGE_CLONES",
-    "FCN_EDGE_AXES",
-}  # not of the environment
 
 
 def text_of(page: str) -> str:
