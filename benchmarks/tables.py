@@ -16,7 +16,8 @@ from typing import Any
 
 from fcn_edge.atomic_io import read_json, whole_file
 from fcn_edge.benchmark.report import device_words, miou_in_points
-from fcn_edge.records import REFERENCE, Record, RecordRow, require_plausible
+from fcn_edge.gating.plausibility import require_plausible
+from fcn_edge.records import REFERENCE, Record, RecordRow
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (

@@ -88,7 +88,8 @@ def build_engine(
         plan: builder options of the TensorRT targets.
         threads: of the engine's compute.
         allow_overlap: calibration images may be among those of `data`.
-        spec: TOML file that describes an ONNX file made elsewhere. recipe: the network of a plain state dict.
+        spec: TOML file that describes an ONNX file of another tool.
+        recipe: network of a plain state dict.
         progress: takes steps, counts and warnings.
 
     Returns:

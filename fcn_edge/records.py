@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,6 @@ from fcn_edge.schema import StoredValue, from_mapping, to_mapping
 SCHEMA = 2
 CHECKSUM = "sha256"
 PERCENTS = (50, 90, 95, 99)
-FASTEST_MS, SLOWEST_MS = 0.01, 600_000.0  # what a network's p50 may be without being a slip of units
 REFERENCE = "reference"  # the target that is accurate and not fast: it competes with no other row
 
 
@@ -240,7 +238,7 @@ class Record(StoredValue):
     Args:
         data: name of the labelled set. classes: its names, in order. images: how many were scored.
         skipped: images that do not decode, each with the reason.
-        rows: one or more, no two of one key. protocol: the `BenchOptions`.
+        rows: one or more. protocol: the `BenchOptions`.
         reference_workload: what was timed beside each frame. energy_source: what reported energy, if anything.
         suite, command, calibration: of how the files were chosen and made.
         conditions: of the device, before and after. versions: of the packages. date: ISO 8601.
@@ -285,24 +283,28 @@ class Record(StoredValue):
         """The record in a JSON object; `where` names its origin in errors.
 
         Raises:
-            BadInput: another schema, no rows, a row without its key or without raw figures, two rows of one key,
-                counts outside the confusion matrix, or a checksum that is not that of the content.
+            BadInput: another schema, no rows, a row without its key or without raw figures, counts outside the
+                confusion matrix, or a checksum that is not that of the content.
         """
         _require_schema(mapping, where)
         rows = tuple(_row(row, f"{where}: row {number}") for number, row in enumerate(mapping["rows"], 1))
         record = replace(from_mapping(cls, {**mapping, "rows": []}, where), rows=rows, stored=mapping)
-        if len(record.by_key) < len(record.rows):
-            keys = [row.key for row in record.rows]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise BadInput(f"{where}: two rows are {twice.name}; a row is known by these words alone")
         if mapping.get(CHECKSUM) != _checksum_of(mapping):
             raise BadInput(f"{where}: was edited after it was measured (its {CHECKSUM} does not match); measure again")
         return record
 
     @cached_property
     def by_key(self) -> dict[RowKey, RecordRow]:
-        """The rows by what identifies them."""
-        return {row.key: row for row in self.rows}
+        """The rows by what identifies them.
+
+        Raises BadInput where two rows are of one key, as those of two networks that have one name.
+        """
+        rows: dict[RowKey, RecordRow] = {}
+        for row in self.rows:
+            if row.key in rows:
+                raise BadInput(f"{self}: two rows are {row.name}; give one of the networks another name")
+            rows[row.key] = row
+        return rows
 
     @property
     def competing_rows(self) -> tuple[RecordRow, ...]:
@@ -323,7 +325,7 @@ class Record(StoredValue):
         """Write it as JSON, whole or not at all.
 
         Args:
-            replaces: whatever stands at `path`, since the caller has read it.
+            replaces: whatever is at `path`, since the caller has read it.
 
         Raises:
             BadInput: `path` cannot be written, or holds what fcn-edge did not write.
@@ -338,21 +340,6 @@ class Record(StoredValue):
 def precision_label(precision: str, execution: str) -> str:
     """The precision as people say it: bf16 is an execution of the fp32 file."""
     return "bf16" if execution == "bf16" and precision == "fp32" else precision
-
-
-def require_plausible(record: Record, where: str) -> None:
-    """Raises BadInput naming the first figure that no measurement gives."""
-    if record.device is None or not record.versions or not _is_date(record.date):
-        raise BadInput(f"{where}: names no device, no versions or no date; make it with `bench`")
-    for row in record.rows:
-        latency = row.latency_ms
-        rising = [latency.p50, latency.p90, latency.p95, latency.p99]
-        if not FASTEST_MS <= latency.p50 <= SLOWEST_MS or rising != sorted(rising):
-            raise BadInput(f"{where}: {row.name}: latencies of {rising} ms cannot be")
-        if not min(latency.raw) <= latency.p50 <= max(latency.raw):
-            raise BadInput(f"{where}: {row.name}: a p50 of {latency.p50} ms is not among its raw values")
-        if row.miou is not None and not 0 <= row.miou <= 1:
-            raise BadInput(f"{where}: {row.name}: a mIoU of {row.miou} is no fraction")
 
 
 def _require_schema(mapping: Mapping[str, Any], where: str) -> None:
@@ -389,10 +376,3 @@ def _checksum_of(table: Mapping[str, Any]) -> str:
 
 def _rounded(values: Sequence[float] | np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(value), 3) for value in values)
-
-
-def _is_date(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).year >= 2020
-    except ValueError:
-        return False

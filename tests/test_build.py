@@ -346,3 +346,29 @@ def test_other_folders_are_not_replaced(onnx_file, tmp_path, manifest):
     with refused(BadInput, "photos"):
         build_engine(onnx_file, out, target="onnxruntime", precision="fp32")
     assert (out / "holiday.jpg").is_file()
+
+
+@pytest.mark.slow
+def test_arrays_and_pairs_in_memory_are_calibration_images_and_labelled_data(onnx_file, street, tmp_path):
+    pairs = [street(number) for number in range(3)]
+    images = (street(number)[0] for number in range(10, 12))
+    built = build_engine(
+        onnx_file, tmp_path / "engine", target="onnxruntime", precision="int8", calib=images, data=pairs
+    )
+    assert 0 < built.miou <= 1 and built.drop == pytest.approx(100 * (built.miou_reference - built.miou))
+    assert built.reference.images == 3 and built.seconds > 0
+    assert json.loads((built.path / "table.json").read_text())["images"] == ["array 0", "array 1"]
+
+
+def test_target_and_precision_are_chosen_for_this_machine(monkeypatch):
+    from fcn_edge.building import request
+
+    monkeypatch.setattr(request, "available_targets", lambda: ("tensorrt-rtx", "onnxruntime", "openvino"))
+    assert request.chosen_target("auto") == "onnxruntime", "TensorRT-RTX runs on a GPU only"
+    monkeypatch.setattr(request, "available_targets", lambda: ("tensorrt", "openvino"))
+    monkeypatch.setattr("fcn_edge.engines.trt.require_target", lambda target: None)
+    assert request.chosen_target("auto") == "tensorrt"
+    assert [request.default_precision(target) for target in request.ON_TARGET] == ["fp32", "fp32", "fp16", "fp16"]
+    monkeypatch.setattr(request, "available_targets", lambda: ())
+    with refused(BackendMissing, "fcn-edge[cpu]", "fcn-edge[gpu]"):
+        request.chosen_target("auto")

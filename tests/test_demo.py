@@ -93,7 +93,7 @@ def test_demo_ends_in_engines_figures_a_video_and_a_report(tiny, tmp_path):
     assert ("pytorch" in {row.target for row in result.record.rows}) == (find_spec("torch") is not None)
     if find_spec("tensorrt_rtx") is None:
         pytest.skip("tensorrt_rtx is not installed: the demo compiled no NVIDIA engine, the rest was checked")
-    assert [manifest["precision"] for manifest in result.nvidia] == ["fp16", "int8"]
+    assert [manifest.precision for manifest in result.nvidia] == ["fp16", "int8"]
     assert (out / "street.int8.rtx" / "model.plan").stat().st_size > 0
     assert_names((out / "report.md").read_text(), "52 of 52 convolutions", "INT8")
 

@@ -13,7 +13,8 @@ import pytest
 
 from fcn_edge.errors import BadInput, CheckFailed, Undecidable
 from fcn_edge.gating import Limits, gate, limits_from, update_baseline
-from fcn_edge.records import Record, require_plausible
+from fcn_edge.gating.plausibility import require_plausible
+from fcn_edge.records import Record
 from tests.benchrecords import DEVICE, drawn_images, record, record_table, row, sealed
 from tests.refusals import assert_names, refused
 
@@ -255,9 +256,9 @@ BAD = {
     "no rows": (lambda: record_table() | {"rows": []}, ("benchmark record",)),
     "no row": (lambda: record_table("fast"), ("row 1", "str")),
     "no model": (lambda: record_table({"target": "openvino"}), ("row 1", "model", "precision")),
-    "two of a kind": (lambda: record_table(row(), row()), ("two rows", "fcn8s openvino int8 f32")),
 }
 NOT_COMPARABLE = {
+    "two of a kind": (lambda: record(row(), row()), ("two rows", "fcn8s openvino int8 f32")),
     "another model": (lambda: record(row(model="fcn16s")), ("fcn8s", "fcn16s")),
     "another data set": (lambda: record(row(images=drawn_images(50))), (60, 50, "images")),
     "other labels": (lambda: record(row(images=drawn_images(seed=9))), ("labels", "60 of 60")),

@@ -43,7 +43,16 @@ def check(words: list[str]) -> None:
     name, *rest = words
     if "--config" in rest:  # read at once; tests/docs/test_commands.py runs these
         del rest[rest.index("--config") : rest.index("--config") + 2]
-    typer.main.get_command(app).commands[name].make_context(name, rest)
+    command, rest = command_of([name, *rest])
+    command.make_context(name, rest)
+
+
+def command_of(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]:
+    """The verb that the words begin with, such as `data check`, and the words behind it."""
+    command, rest = typer.main.get_command(app).commands[words[0]], words[1:]
+    while rest and rest[0] in getattr(command, "commands", {}):
+        command, rest = command.commands[rest[0]], rest[1:]
+    return command, rest
 
 
 def is_help(words: list[str]) -> bool:
@@ -72,7 +81,7 @@ def test_verbs_and_options_in_running_text_exist(path):
         if not words or words[0].startswith("-") or words[0].isupper() or words[0] == "…":
             continue
         assert words[0] in group.commands, line
-        known = {option for parameter in group.commands[words[0]].params for option in parameter.opts}
+        known = {option for parameter in command_of(words)[0].params for option in parameter.opts}
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known | {"--help"}, line
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fcn_edge.errors import BadInput
-from fcn_edge.records import Record, require_plausible
+from fcn_edge.gating.plausibility import require_plausible
+from fcn_edge.records import Record
 from tests.benchrecords import record, record_table, row
 from tests.refusals import refused
 

@@ -119,17 +119,26 @@ def command_reference() -> str:
     register_verbs()
     group: Any = typer.main.get_command(app)
     context = group.make_context("fcn-edge", [], resilient_parsing=True)
-    parts = []
+    parts: list[str] = []
     for name in group.list_commands(context):
-        command = group.commands[name]
-        text, _, examples = (command.help or "").partition("Examples:\n")
-        if not examples:
-            text, _, examples = text.partition("Example:\n")
-        parts += [f"## {name}", unwrapped(text), f"```sh\n{dedented(examples)}\n```"]
-        with command.make_context(name, [], resilient_parsing=True) as inner:
-            rows = [option_row(parameter, inner) for parameter in command.params]
-        parts += ["| argument or option | meaning |\n|---|---|\n" + "\n".join(rows)]
+        parts += sections_of(group.commands[name], name, "##")
     return "\n\n".join(parts)
+
+
+def sections_of(command: Any, name: str, level: str) -> list[str]:
+    """Heading, help, examples and options of a command, and below it of the commands of a group."""
+    text, _, examples = (command.help or "").partition("Examples:\n")
+    if not examples:
+        text, _, examples = text.partition("Example:\n")
+    parts = [f"{level} {name}", unwrapped(text), f"```sh\n{dedented(examples)}\n```"]
+    with command.make_context(name, [], resilient_parsing=True) as inner:
+        rows = [option_row(parameter, inner) for parameter in command.params]
+        for below in command.list_commands(inner) if hasattr(command, "commands") else ():
+            parts += sections_of(command.commands[below], f"{name} {below}", f"{level}#")
+    if rows:
+        table = "| argument or option | meaning |\n|---|---|\n" + "\n".join(rows)
+        parts.insert(3, table)
+    return parts
 
 
 def unwrapped(text: str) -> str:

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from fcn_edge.benchmark.measurement import measured_record
 from fcn_edge.benchmark.report import files_of_report, report_folder, write_report
-from fcn_edge.benchmark.suite import BenchPlan, Size, bench_options, plan_from
+from fcn_edge.benchmark.suite import BenchModel, BenchPlan, Size, bench_options, plan_from
 from fcn_edge.benchmark.timing import BenchOptions
 from fcn_edge.benchmark.variants import Label, Variant, variants_from_files, with_schedules
 from fcn_edge.choices import TargetOrAuto
 from fcn_edge.data import DataLike, Dataset
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.outputs import require_apart
 from fcn_edge.progress import SILENT, Progress
 from fcn_edge.records import Record
 from fcn_edge.registry import BenchSuite
+
+if TYPE_CHECKING:
+    from fcn_edge.calibration.images import ImagesLike
 
 __all__ = [
     "BenchOptions",
@@ -32,15 +36,14 @@ __all__ = [
     "write_report",
 ]
 
-BenchModel: TypeAlias = "str | Path | Variant"
-
 
 def bench(
     models: BenchModel | Sequence[BenchModel] | None = None,
     data: DataLike | None = None,
     *,
     suite: BenchSuite | Path | str | None = None,
-    calib: str | None = None,
+    calib: ImagesLike | None = None,
+    calib_images: int | None = None,
     allow_overlap: bool = False,
     target: TargetOrAuto | Sequence[TargetOrAuto] | None = None,
     precision: Label | Sequence[Label] | None = None,
@@ -62,11 +65,12 @@ def bench(
     with another day's.
 
     Args:
-        models: names, paths of checkpoints, ONNX files and engine directories, or variants; None for those of the
-            suite, else the packaged network.
+        models: names, paths of checkpoints, ONNX files and engine directories, `OnnxModel` values or variants; None
+            for those of the suite, else the packaged network.
         data: the labelled set that mIoU is measured on (`open_dataset`); None for the suite's.
-        suite: name on the benchmarks shelf, TOML file or value; other arguments override what it says.
-        calib: images or table from which INT8 of each fp32 file is made and measured too.
+        suite: name in the benchmarks folder, TOML file or value; other arguments override what it says.
+        calib: calibration images or a table, as of `calibrate`: INT8 of each fp32 file is made and measured too.
+        calib_images: how many of them, evenly spread.
         allow_overlap: calibration images may be in `data`; mIoU is then optimistic.
         target: only these; None for all that run here.
         precision: only these; None for all that run here.
@@ -80,6 +84,7 @@ def bench(
             rows there. None writes nothing.
         pictures: show sample pictures in the HTML report.
         command: the command that is being run, for the record.
+        progress: receives each step.
 
     Returns:
         The record: a row for each file, engine and execution.
@@ -92,7 +97,17 @@ def bench(
         >>> record = bench(["net.onnx", "net.int8.onnx"], "camvid:camvid#val", options=BenchOptions(rounds=3))
         >>> [(row.name, row.latency_ms.p50, row.miou) for row in record.rows]
     """
-    plan = plan_from(models, data, suite, calib=calib, target=target, precision=precision, schedule=schedule, size=size)
+    plan = plan_from(
+        models,
+        data,
+        suite,
+        calib=calib,
+        calib_images=calib_images,
+        target=target,
+        precision=precision,
+        schedule=schedule,
+        size=size,
+    )
     folder = None if out is None else Path(out)
     with ExitStack() as stack:
         if folder is not None:
@@ -118,12 +133,13 @@ def bench(
 
 
 def prepare(
-    models: str | Path | Sequence[str | Path] | None = None,
+    models: str | Path | OnnxModel | Sequence[str | Path | OnnxModel] | None = None,
     data: DataLike | None = None,
     *,
     files: Path,
     suite: BenchSuite | Path | str | None = None,
-    calib: str | None = None,
+    calib: ImagesLike | None = None,
+    calib_images: int | None = None,
     allow_overlap: bool = False,
     size: Size | str | Sequence[Size | str] | None = None,
     spec: Path | None = None,
@@ -140,7 +156,7 @@ def prepare(
     Raises:
         BadInput: as `bench`.
     """
-    plan = plan_from(models, data, suite, calib=calib, size=size)
+    plan = plan_from(models, data, suite, calib=calib, calib_images=calib_images, size=size)
     with ExitStack() as stack:
         return _prepared(plan, stack, files, spec, recipe, allow_overlap, progress)[0]
 

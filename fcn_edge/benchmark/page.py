@@ -18,7 +18,7 @@ PLACE = "/*RECORD*/"
 
 
 def write_page(record: Record, path: Path) -> None:
-    """Write the report, with the sample pictures that stand beside it."""
+    """Write the report, with the sample pictures beside it."""
     text = json.dumps(_shown(record, path.parent), allow_nan=False, separators=(",", ":"))
     text = text.replace("<", "\\u003c")  # a name of the user's must not end the script element
     with whole_file(path) as part:

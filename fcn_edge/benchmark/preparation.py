@@ -13,17 +13,19 @@ from fcn_edge.atomic_io import sha256_of_file
 from fcn_edge.benchmark.suite import BenchPlan, Size
 from fcn_edge.calibration import calibrate
 from fcn_edge.calibration.coverage import Coverage
+from fcn_edge.calibration.images import ImagesLike
 from fcn_edge.calibration.placement import placement_for
+from fcn_edge.calibration.request import is_table_name
 from fcn_edge.data import Dataset
 from fcn_edge.device import this_device
 from fcn_edge.engines import CHECKPOINT_SUFFIXES
 from fcn_edge.errors import BadInput
-from fcn_edge.exporting import export
-from fcn_edge.exporting.runnable import runnable_file
+from fcn_edge.exporting import export, onnx_model, runnable_file
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.outputs import require_outputs
 from fcn_edge.progress import SILENT, Progress
-from fcn_edge.registry import PACKAGED_NETWORK, packaged_file, table_names
+from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
 from fcn_edge.schema import to_mapping
 
 
@@ -51,14 +53,17 @@ class Preparation:
 
         Raises BadInput where two models would share a name in `kept`.
         """
-        names = [Path(model or PACKAGED_NETWORK).stem for model in self.plan.models]
+        names = [_name(model) for model in self.plan.models]
         if self.kept is not None and (twice := {name for name in names if names.count(name) > 1}):
             raise BadInput(f"`files` {self.kept}: two models are called {', '.join(sorted(twice))}; rename one")
         if self.plan.sizes:
             return [self._exported(model, size) for model in self.plan.models for size in self.plan.sizes]
         return [self._runnable(model) for model in self.plan.models]
 
-    def _runnable(self, model: str | Path | None) -> Path:
+    def _runnable(self, model: str | Path | OnnxModel | None) -> Path:
+        if isinstance(model, OnnxModel):
+            net = onnx_model(model, spec=self.spec, recipe=self.recipe, progress=self.progress)
+            return self.stack.enter_context(net.on_disk())
         named = runnable_file(model, spec=self.spec, recipe=self.recipe, progress=self.progress)
         return self.stack.enter_context(named)
 
@@ -74,9 +79,11 @@ class Preparation:
                 found.append(self._int8(path, self.plan.calib, held_out))
         return found
 
-    def _exported(self, model: str | Path | None, size: Size) -> Path:
+    def _exported(self, model: str | Path | OnnxModel | None, size: Size) -> Path:
         """At that size; the kept file where it is of the same weights."""
-        path = packaged_file(".safetensors") if model in (None, PACKAGED_NETWORK) else Path(str(model))
+        path = model.path if isinstance(model, OnnxModel) else Path(model or PACKAGED_NETWORK)
+        if str(path) == PACKAGED_NETWORK:
+            path = packaged_file(".safetensors")
         if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
             raise BadInput(f"{path}: `size` exports again, which takes a checkpoint; an ONNX file has the size it has")
         task = f"exporting {path.stem} {size[0]}x{size[1]}"
@@ -89,33 +96,37 @@ class Preparation:
             self.progress.update(task, 1, 1)
         return out
 
-    def _int8(self, path: Path, calib: str, held_out: Dataset | None) -> Path:
+    def _int8(self, path: Path, calib: ImagesLike, held_out: Dataset | None) -> Path:
         """From the table that is kept, which must be of these images; else from the images, and the table is kept."""
         copy = self._folder() / path.name
         out, table = copy.with_suffix(".int8.onnx"), _table_of(copy)
         require_outputs([out, table], self.plan.read)
-        is_table = calib in table_names() or calib.endswith(".json")
-        is_kept = table.is_file() and not is_table
+        is_kept = table.is_file() and not is_table_name(calib)
+        is_new = not is_kept and not is_table_name(calib)
         made = calibrate(
             path,
             table if is_kept else calib,
             out,
             verify=calib if is_kept else None,
             count=None if is_kept else self.plan.calib_images,
-            table=table,
+            table=table if is_new else self._scratch() / table.name,
             placement=placement_for("openvino", this_device()),
             data=held_out,
             progress=self.progress,
         )
         spec = contract_from_onnx(path).spec
         name = f"{spec.name} {spec.preprocess.height}x{spec.preprocess.width}"
-        self.coverage[name] = {"calib": calib, **_covered(made.coverage)}
+        self.coverage[name] = {
+            "calib": str(calib) if isinstance(calib, (str, Path)) else "arrays",
+            **_covered(made.coverage),
+        }
         return made.path
 
     def _folder(self) -> Path:
         """The kept one, else one of its own for each file, since two models may have one name."""
-        if self.kept is not None:
-            return self.kept
+        return self._scratch() if self.kept is None else self.kept
+
+    def _scratch(self) -> Path:
         return Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="fcn-edge-")))
 
 
@@ -123,6 +134,11 @@ def _is_fp32_onnx(path: Path) -> bool:
     if not path.is_file() or path.suffix.lower() in CHECKPOINT_SUFFIXES:
         return False
     return contract_from_onnx(path).quantization.precision == "fp32"
+
+
+def _name(model: str | Path | OnnxModel | None) -> str:
+    path = model.path if isinstance(model, OnnxModel) else Path(model or PACKAGED_NETWORK)
+    return path.stem
 
 
 def _table_of(model: Path) -> Path:

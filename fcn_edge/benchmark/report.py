@@ -50,7 +50,7 @@ COLUMNS = (
 COLOURS = {"openvino": "#2463a8", "onnxruntime": "#c4541c", "pytorch": "#6b6b6b"}
 NETWORK_COLOURS = ("#2463a8", "#c4541c", "#2b8a5b", "#7b5ea7", "#b08400", "#c2417c", "#4a8f9b", "#6b6b6b")
 MOST_LABELS = 24  # with more rows only those on the front are named; the legend explains the rest
-MOST_STEPS = 24  # places that are tried for a label, above and below its mark in turn
+MOST_STEPS = 24  # places that are tried for a label, above and below its mark
 MARKERS = {"fp32": "o", "bf16": "s", "int8": "^", "fp16": "D", "int8-fp16": "v"}
 
 

@@ -60,7 +60,7 @@ def _middle_of(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sample_file(folder: Path, name: str) -> Path:
-    """Where the picture of a row stands."""
+    """The picture of a row."""
     return folder / FOLDER / f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', name)}.jpg"
 
 

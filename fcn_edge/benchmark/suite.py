@@ -1,4 +1,4 @@
-"""What is measured, and how long: a suite of the benchmarks shelf with what the caller chooses otherwise."""
+"""What is measured, and how long: a suite of the benchmarks folder, and what the caller chooses otherwise."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from fcn_edge.benchmark.timing import BenchOptions
 from fcn_edge.benchmark.variants import LABELS, Label, Variant, variants_from_files, with_schedules
 from fcn_edge.choices import TargetOrAuto
-from fcn_edge.data import DataLike, Dataset, open_dataset
+from fcn_edge.data import DataLike, Dataset, labelled_for, open_dataset
 from fcn_edge.engines import open_engine
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.registry import BenchSuite, suite_from_shelf
 from fcn_edge.schema import nearest
 from fcn_edge.targets import TARGETS, Target
 
+if TYPE_CHECKING:
+    from fcn_edge.calibration.images import ImagesLike
+
 Size = tuple[int, int]
+BenchModel: TypeAlias = "str | Path | OnnxModel | Variant"
 QUICK_ROUNDS, QUICK_FRAMES = 3, 5
 
 
@@ -41,9 +46,9 @@ class BenchPlan:
     data: DataLike
     read: tuple[str | Path, ...] = ()
     suite: str | None = None
-    models: tuple[str | Path | None, ...] = (None,)
+    models: tuple[str | Path | OnnxModel | None, ...] = (None,)
     variants: tuple[Variant, ...] = ()
-    calib: str | None = None
+    calib: ImagesLike | None = None
     calib_images: int | None = None
     sizes: tuple[Size, ...] = ()
     targets: tuple[Target, ...] = ()
@@ -62,15 +67,16 @@ class BenchPlan:
         if isinstance(self.data, (str, Path, Dataset)):
             return open_dataset(self.data)
         with open_engine((*(variant.path for variant in self.variants), *files)[0]) as engine:
-            return open_dataset(self.data, classes=engine.spec.classes, palette=engine.spec.palette)
+            return labelled_for(engine.spec, self.data)
 
 
 def plan_from(
-    models: str | Path | Variant | Sequence[str | Path | Variant] | None,
+    models: BenchModel | Sequence[BenchModel] | None,
     data: DataLike | None,
     suite: BenchSuite | Path | str | None,
     *,
-    calib: str | None = None,
+    calib: ImagesLike | None = None,
+    calib_images: int | None = None,
     target: TargetOrAuto | Sequence[TargetOrAuto] | None = None,
     precision: Label | Sequence[Label] | None = None,
     schedule: str | Sequence[str] | None = None,
@@ -82,7 +88,7 @@ def plan_from(
         BadInput: no data, no such suite, or a name that is unknown.
     """
     opened = open_suite(suite)
-    given: tuple[str | Path | Variant, ...] = listed(models)
+    given: tuple[BenchModel, ...] = listed(models)
     source = data if data is not None or opened is None else opened.data
     if source is None:
         raise BadInput("bench needs labelled images: give `data` KIND:PATH#SPLIT or a `suite`")
@@ -93,16 +99,19 @@ def plan_from(
     for each in chosen.sizes_of:
         require_known(f"{suite}: sizes_of:", each, TARGETS)
     named = tuple(model for model in given if not isinstance(model, Variant))
-    chosen_calib = chosen.calib if calib is None else calib
-    read = (*(named or chosen.models), chosen_calib, source if isinstance(source, (str, Path)) else None)
+    images: ImagesLike | None = chosen.calib if calib is None else calib
+    if images is not None and not isinstance(images, (str, Path, Dataset)):
+        images = list(images)  # each network is calibrated on them
+    read = [model.path if isinstance(model, OnnxModel) else model for model in named or chosen.models]
+    read += [given for given in (images, source) if isinstance(given, (str, Path))]
     return BenchPlan(
         data=open_dataset(source) if isinstance(source, (str, Path)) else source,
-        read=tuple(name for name in read if name is not None),
+        read=tuple(read),
         suite=str(suite) if isinstance(suite, (str, Path)) else None,
         models=named or (() if given else chosen.models or (None,)),
         variants=tuple(model for model in given if isinstance(model, Variant)),
-        calib=chosen_calib,
-        calib_images=chosen.calib_images,
+        calib=images,
+        calib_images=calib_images or chosen.calib_images,
         sizes=tuple(size_from(each) for each in _sizes(size)) or tuple(map(size_from, chosen.sizes)),
         targets=targets,
         precisions=tuple(_label(each) for each in listed(precision) or chosen.precisions),
@@ -112,7 +121,7 @@ def plan_from(
 
 
 def open_suite(suite: BenchSuite | Path | str | None) -> BenchSuite | None:
-    """A suite of the benchmarks shelf by its name, or from a TOML file. Raises BadInput."""
+    """A suite of the benchmarks folder by its name, or from a TOML file. Raises BadInput."""
     return suite_from_shelf(str(suite)) if isinstance(suite, (str, Path)) else suite
 
 

@@ -73,7 +73,7 @@ def interleaved_rounds(
     meter: EnergyMeter,
     progress: Progress,
 ) -> list[Rounds]:
-    """The rounds of each engine. The reference run, which nobody ships, has one."""
+    """The rounds of each engine. The reference run, which is not for use, has one."""
     style = Style()
     measured = [Rounds(warmed_up(engine, images, options.warmup)) for engine in engines]
     with ReferenceWorkload(options.threads or engines[0].workspace.threads) as workload:

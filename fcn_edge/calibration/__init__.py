@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from fcn_edge.calibration.images import CalibrationImages, ImagesLike, images_fr
 from fcn_edge.calibration.methods import METHODS, Method
 from fcn_edge.calibration.placement import PlacementName
 from fcn_edge.calibration.quantized import Calibrated, quantized_file, quantized_model
-from fcn_edge.calibration.request import TableRequest
+from fcn_edge.calibration.request import TableRequest, is_table_name
 from fcn_edge.calibration.table import CalibrationTable, table_from_file
 from fcn_edge.data import DataLike, labelled_for
 from fcn_edge.data.probes import probe_pictures
@@ -70,9 +71,12 @@ def calibrate(
         count: how many of the images, evenly spread; by default 100, or all arrays.
         placement: where Q/DQ pairs go: "any" for every runtime, "x86" for CPUs with VNNI, "nvidia" for TensorRT.
         data: labelled images that none of the images may be in, unless `allow_overlap`.
+        allow_overlap: images may be in `data`; mIoU on it is then optimistic.
         verify: images that a table must have been made of.
-        table: where the table is written, by default `out` with the suffix .table.json.
-        spec: TOML file that describes an ONNX file made elsewhere. recipe: the network of a plain state dict.
+        table: where the table is written, by default `out` with the suffix .table.json; one that lies there and is
+            given as `images` stays as it is.
+        spec: TOML file that describes an ONNX file of another tool.
+        recipe: network of a plain state dict.
         progress: takes images calibrated, notes and warnings.
 
     Returns:
@@ -90,8 +94,9 @@ def calibrate(
     out = Path(out)
     table_path = Path(table) if table is not None else out.with_suffix(".table.json")
     path = model.path if isinstance(model, OnnxModel) else model_path(model)
+    is_there = is_table_name(images) and os.path.realpath(str(images)) == os.path.realpath(table_path)
     read = [source for source in (path, images, verify, spec, data) if isinstance(source, (str, Path))]
-    require_outputs([out, table_path], read)
+    require_outputs([out, None if is_there else table_path], read)
     net = onnx_model(model, spec=spec, recipe=recipe, progress=progress)
     if net.precision != "fp32":
         raise BadInput(f"{net.path}: is {net.precision} already; calibrate the fp32 file")
@@ -101,7 +106,8 @@ def calibrate(
     quantized_near(made.model.named(out), net, probe_pictures(*found.preprocess.size)[:1])
     made = replace(made.save(out), table_path=table_path)
     try:
-        found.save(table_path)
+        if not is_there:
+            found.save(table_path)
     except BadInput:  # both or none
         out.unlink()
         raise

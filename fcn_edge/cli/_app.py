@@ -42,6 +42,7 @@ VERBS = (  # in the order of --help; each is a module of this package
     "train",
     "export",
     "calibrate",
+    "data",
     "export-deepstream",
     "export-triton",
     "inspect",
@@ -77,6 +78,11 @@ app = typer.Typer(
 def verb(function: Function) -> Function:
     """Register a function as the verb of its name: `build_engine` is `fcn-edge build-engine`."""
     return app.command(function.__name__.replace("_", "-"), cls=_Verb)(function)
+
+
+def verb_of(group: typer.Typer) -> Callable[[Function], Function]:
+    """As `verb`, of a group: `check` of the group `data` is `fcn-edge data check`."""
+    return lambda function: group.command(function.__name__.replace("_", "-"), cls=_Verb)(function)
 
 
 def register_verbs() -> None:

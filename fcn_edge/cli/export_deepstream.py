@@ -35,10 +35,9 @@ def export_deepstream(
       fcn-edge export-deepstream net.int8.onnx --out deepstream
     """
     from fcn_edge.deploy import deepstream_from_onnx
-    from fcn_edge.exporting import onnx_model
     from fcn_edge.schema import to_mapping
 
-    made = deepstream_from_onnx(onnx_model(model, spec=spec, recipe=recipe, progress=NOTES), out)
+    made = deepstream_from_onnx(model, out, spec=spec, recipe=recipe, progress=NOTES)
     emit(
         {**to_mapping(made), "path": str(made.path), "config": str(made.config)},
         as_json=json,

@@ -10,7 +10,6 @@ import typer
 from fcn_edge.cli._app import verb
 from fcn_edge.cli._options import JsonOption, ModelArgument, RecipeOption, SpecOption
 from fcn_edge.cli._print import NOTES, emit
-from fcn_edge.errors import BadInput
 
 if TYPE_CHECKING:
     from fcn_edge.deploy import TritonModel
@@ -36,17 +35,10 @@ def export_triton(
       fcn-edge export-triton net.onnx --out models
       fcn-edge export-triton engine --out models --name street
     """
-    from fcn_edge.deploy import triton_from_engine, triton_from_onnx
-    from fcn_edge.exporting import onnx_model
+    from fcn_edge.deploy import triton_from_onnx
     from fcn_edge.schema import to_mapping
 
-    if model is not None and Path(model).is_dir():
-        if spec is not None or recipe is not None:
-            raise BadInput(f"{model}: an engine directory holds its own spec; leave --spec and --recipe out")
-        made = triton_from_engine(Path(model), out, name=name)
-    else:
-        net = onnx_model(model, spec=spec, recipe=recipe, progress=NOTES)
-        made = triton_from_onnx(net, out, name=name)
+    made = triton_from_onnx(model, out, name=name, spec=spec, recipe=recipe, progress=NOTES)
     emit(
         {**to_mapping(made), "path": str(made.path), "config": str(made.config)},
         as_json=json,

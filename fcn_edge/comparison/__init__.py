@@ -6,20 +6,17 @@ wrong layer on the mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
+from fcn_edge.calibration.images import ImagesLike
 from fcn_edge.comparison.artefact import open_artefact
 from fcn_edge.comparison.counting import ComparedRun
 from fcn_edge.comparison.images import compared_images
 from fcn_edge.comparison.result import ComparedSide, Comparison, files_of_comparison
 from fcn_edge.comparison.stages import StageLimits
-from fcn_edge.data import Dataset
-from fcn_edge.exporting.runnable import runnable_file
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.outputs import require_apart, require_outputs
 from fcn_edge.progress import SILENT, Progress
 from fcn_edge.registry import PACKAGED_NETWORK
@@ -31,9 +28,9 @@ DEFAULT_COUNT = 8
 
 
 def compare(
-    a: str | Path | None,
-    b: str | Path | None,
-    images: str | Path | Dataset | Iterable[np.ndarray],
+    a: str | Path | OnnxModel | None,
+    b: str | Path | OnnxModel | None,
+    images: ImagesLike,
     *,
     count: int = DEFAULT_COUNT,
     limits: StageLimits = StageLimits(),  # noqa: B008 - frozen
@@ -56,8 +53,10 @@ def compare(
             data set are used where its classes are the networks'.
         count: at most so many, evenly spread.
         limits: what still counts as agreement; by default what the less exact of both precisions allows.
-        spec_a, spec_b: TOML of an ONNX file made elsewhere. recipe_a, recipe_b: network of a plain state dict.
+        spec_a, spec_b: TOML of an ONNX file of another tool.
+        recipe_a, recipe_b: network of a plain state dict.
         out: folder for compare.json and disagreement.png; None writes nothing.
+        progress: receives each step.
 
     Returns:
         The comparison: its verdict, the stages, and what was counted.
@@ -76,21 +75,23 @@ def compare(
         require_outputs(files_of_comparison(folder).values(), read)
         require_apart([folder], [images] if isinstance(images, (str, Path)) else [])
     with ExitStack() as stack:
-        opened = []
-        for name, model, spec, recipe in (("A", a, spec_a, recipe_a), ("B", b, spec_b, recipe_b)):
-            path = stack.enter_context(runnable_file(model, spec=spec, recipe=recipe, progress=progress))
-            opened.append(stack.enter_context(open_artefact(path, name)))
-        first, second = opened
+        first = stack.enter_context(open_artefact(a, "A", spec=spec_a, recipe=recipe_a, progress=progress))
+        second = stack.enter_context(open_artefact(b, "B", spec=spec_b, recipe=recipe_b, progress=progress))
         ours, theirs = first.spec, second.spec
         require_same_classes(f"A ({ours.name})", ours.classes, f"B ({theirs.name})", theirs.classes)
         chosen = compared_images(images, count, ours.classes)
         run = ComparedRun(first, second, limits).over(chosen.images, chosen.source, progress)
     found = replace(
         run,
-        a=replace(run.a, file=str(a or PACKAGED_NETWORK)),
-        b=replace(run.b, file=str(b or PACKAGED_NETWORK)),
+        a=replace(run.a, file=_shown(a)),
+        b=replace(run.b, file=_shown(b)),
         notes=tuple(chosen.notes.lines),
     )
     if folder is not None:
         found.save(folder)
     return found
+
+
+def _shown(model: str | Path | OnnxModel | None) -> str:
+    """The model as the caller named it."""
+    return str(model.path if isinstance(model, OnnxModel) else model or PACKAGED_NETWORK)

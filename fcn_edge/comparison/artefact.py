@@ -7,21 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fcn_edge.comparison.graph import held_model, layer_tensors, network_input
 from fcn_edge.engines import Engine, model_path, open_engine, require_package
 from fcn_edge.engines.ort import Taps
-from fcn_edge.exporting import onnx_model
+from fcn_edge.exporting import onnx_model, runnable_file
 from fcn_edge.onnxmodel import OnnxModel
+from fcn_edge.progress import SILENT, Progress
 from fcn_edge.spec import ModelSpec
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """A network to compare. model: its onnx.ModelProto; begin: the tensor that its first layer reads.
+    """A network to compare. begin: the tensor that its first layer reads.
 
     A checkpoint's or ONNX file's graph is run node by node as it is written; an engine directory
     runs in its own `engine`, which shows no tensors inside.
@@ -30,7 +30,7 @@ class Artefact:
     name: str
     path: Path
     spec: ModelSpec
-    model: Any
+    model: OnnxModel
     begin: str
     engine: Engine | None
     precision: str
@@ -39,7 +39,7 @@ class Artefact:
     @property
     def output(self) -> str:
         """The tensor that the graph yields."""
-        return str(self.model.graph.output[0].name)
+        return str(self.model.outputs[0].name)
 
     @cached_property
     def _taps(self) -> Taps:
@@ -51,22 +51,29 @@ class Artefact:
 
 
 @contextmanager
-def open_artefact(given: str | Path | None, name: str) -> Iterator[Artefact]:
-    """Open a checkpoint (exported here, parity checked), ONNX file with contract, engine directory or packaged name.
+def open_artefact(
+    given: str | Path | OnnxModel | None,
+    name: str,
+    *,
+    spec: Path | str | None = None,
+    recipe: str | None = None,
+    progress: Progress = SILENT,
+) -> Iterator[Artefact]:
+    """Open a checkpoint (exported here, parity checked), ONNX file, engine directory or packaged name.
 
     Raises:
         BadInput: none of these. BackendMissing: ONNX Runtime is not installed, or the engine cannot run here.
     """
     require_package("onnxruntime")
-    path = model_path(given)
-    if path.is_dir():
-        with open_engine(path) as engine:
-            yield _artefact(name, path, OnnxModel.from_file(engine.path), engine)
+    path = given.path if isinstance(given, OnnxModel) else model_path(given)
+    if not path.is_dir():
+        yield _artefact(name, path, onnx_model(given, spec=spec, recipe=recipe, progress=progress), None)
         return
-    yield _artefact(name, path, onnx_model(path), None)
+    with runnable_file(path, spec=spec, recipe=recipe) as folder, open_engine(folder) as engine:
+        yield _artefact(name, path, OnnxModel.from_file(engine.path), engine)
 
 
 def _artefact(name: str, path: Path, model: OnnxModel, engine: Engine | None) -> Artefact:
     execution = engine.execution if engine else "f32"
-    begin = network_input(model.proto, str(path))
-    return Artefact(name, path, model.spec, model.proto, begin, engine, model.precision, execution)
+    begin = network_input(model, str(path))
+    return Artefact(name, path, model.spec, model, begin, engine, model.precision, execution)

@@ -1,6 +1,6 @@
 """What a graph does to a frame before its first layer, found out by showing it colours.
 
-The spec says how a network is to be fed; the graph does it. Frames of one colour tell what a graph
+The spec says how a network is to be fed; the graph does it. Frames of one colour show what a graph
 truly subtracts, divides by and swaps, whatever its nodes are called and whatever its spec says.
 """
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from onnx import NodeProto
 
 from fcn_edge.comparison.artefact import Artefact
 from fcn_edge.comparison.graph import (
@@ -23,7 +24,8 @@ from fcn_edge.comparison.graph import (
 )
 from fcn_edge.engines.fidelity import decibels
 from fcn_edge.engines.ort import Taps
-from fcn_edge.onnxgraph import attributes, operator, producers
+from fcn_edge.onnxgraph import attributes, operator
+from fcn_edge.onnxmodel import OnnxModel
 
 SAME_WEIGHTS = 0.03  # relative: INT8 rounding of weights stays below
 FLOATS = (np.float32, np.float16)
@@ -72,7 +74,7 @@ class LayerRuns:
 
     def sqnr(self) -> tuple[LayerSqnr, ...]:
         """Of all images so far, in A's order."""
-        writer, upsampling = producers(self.a.model.graph), upsampling_tensors(self.a.model)
+        writer, upsampling = self.a.model.producers, upsampling_tensors(self.a.model)
         rows = []
         for name, (signal, carried, alone) in self._sums.items():
             node = writer[name]
@@ -83,8 +85,8 @@ class LayerRuns:
 
     def why(self, layer: LayerSqnr) -> str:
         """What differs between the two nodes of a layer: their weights, attributes or operators; "" if nothing does."""
-        ours = producers(self.a.model.graph)[layer.tensor]
-        theirs = producers(self.b.model.graph)[self.shared[layer.tensor]]
+        ours = self.a.model.producers[layer.tensor]
+        theirs = self.b.model.producers[self.shared[layer.tensor]]
         if operator(ours) != operator(theirs):
             return f"A's is a {operator(ours)}, B's a {operator(theirs)}"
         return _other_constants(self.a.model, ours, self.b.model, theirs) or _other_attributes(ours, theirs)
@@ -94,7 +96,7 @@ def _alike(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and a.dtype in FLOATS and b.dtype in FLOATS
 
 
-def _other_constants(a: Any, ours: Any, b: Any, theirs: Any) -> str:
+def _other_constants(a: OnnxModel, ours: NodeProto, b: OnnxModel, theirs: NodeProto) -> str:
     for place, (left, right) in enumerate(zip(ours.input, theirs.input)):
         x, y = stored_value(a, left), stored_value(b, right)
         if x is None or y is None:
@@ -112,7 +114,7 @@ def _other_constants(a: Any, ours: Any, b: Any, theirs: Any) -> str:
     return ""
 
 
-def _other_attributes(ours: Any, theirs: Any) -> str:
+def _other_attributes(ours: NodeProto, theirs: NodeProto) -> str:
     a, b = _readable_attributes(ours), _readable_attributes(theirs)
     for name in sorted(a.keys() | b.keys()):
         if a.get(name) != b.get(name):
@@ -120,6 +122,6 @@ def _other_attributes(ours: Any, theirs: Any) -> str:
     return ""
 
 
-def _readable_attributes(node: Any) -> dict[str, Any]:
+def _readable_attributes(node: NodeProto) -> dict[str, Any]:
     given = attributes(node)
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in given.items()}

@@ -85,7 +85,7 @@ def resize_stage(
 def colour_stage(a: Front, b: Front, slots: tuple[int, ...] | None, levels: float) -> Stage:
     """slots: of B's first layer for each of A's. levels: between red and blue of the frames."""
     if slots is None:
-        return Stage("colour", "unknown", "the first layers are unrelated, so nothing tells which order B's expects")
+        return Stage("colour", "unknown", "the first layers are unrelated, so the order that B's expects is unknown")
     ours, theirs = a.colours, tuple(b.colours[slot] for slot in slots)
     if ours != theirs:
         found = f"where A's filters read {', '.join(ours)}, B's read {', '.join(theirs)}"
@@ -135,7 +135,7 @@ def network_stage(
 ) -> Stage:
     """The first layer that, fed A's tensors, yields something else than A's."""
     if runs is None:
-        return Stage(name, "unknown", f"layers were not looked into: {why_not}")
+        return Stage(name, "unknown", f"layers were not compared: {why_not}")
     mine = [layer for layer in layers if layer.stage == name]
     low = [layer for layer in mine if layer.alone_db < limit_db]
     if not mine:

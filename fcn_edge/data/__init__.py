@@ -83,6 +83,9 @@ def open_dataset(
         palette: of pairs in memory, RGB, one colour a class; empty for the VOC colours.
         ignore_index: of pairs in memory, the label that does not count.
 
+    Returns:
+        The data set: names, palette and items; images are read when they are asked for.
+
     Raises:
         BadInput: unknown kind, missing folder or split, an image without labels, pairs without `classes`.
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path, PurePath
 
+from fcn_edge.atomic_io import whole_file
 from fcn_edge.data.base import IMAGE_SUFFIXES, Dataset, Item
 from fcn_edge.errors import BadInput
+from fcn_edge.outputs import MARK, require_outputs
 from fcn_edge.schema import nearest
 
 SELECTIONS = ("only", "without", "list", "train", "val", "seed", "by")
+PARTS = ("train", "test", "val")  # in the order of their places: train from below, val from above
 UNITS = ("name", "sequence")  # what is drawn as a whole
 SCALE = 2**64
 NUMBERED = re.compile(r"[-_. ]*(?:frame[-_]?)?\d+$", re.IGNORECASE)
@@ -115,6 +118,59 @@ def _drawn(items: list[Item], word: str, draw: dict[str, str], name: str) -> lis
     if not chosen:
         raise BadInput(f"{name}: leaves no image of {len(items)}; take another share or seed")
     return chosen
+
+
+def lists_from_shares(
+    dataset: Dataset, shares: Mapping[str, Fraction], *, seed: int = 0, by: str = "name"
+) -> dict[str, list[str]]:
+    """Names of the items of train, test and val, the same that `#train=SHARE,seed=…` and `#val=SHARE,seed=…` choose.
+
+    Args:
+        dataset: whose items are divided.
+        shares: of train and val, and of test if there is one; together 1.
+        seed: of the draw.
+        by: what stays together: nothing ("name"), or the frames of a "sequence".
+
+    Raises:
+        BadInput: other shares, or a list that would be empty.
+
+    Example:
+        >>> from fcn_edge.data import open_dataset
+        >>> streets = open_dataset("synthetic:street,images=20,size=64x96")
+        >>> {name: len(names) for name, names in lists_from_shares(streets, {"train": Fraction("0.8"),
+        ...     "val": Fraction("0.2")}, seed=1).items()}
+        {'train': 16, 'val': 4}
+    """
+    if not set(shares) <= set(PARTS) or sum(shares.values()) != 1:
+        given = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
+        raise BadInput(f"the shares {given or 'none'}; expected some of {', '.join(PARTS)}, together 1")
+    items = [dataset.items[number] for number in range(len(dataset.items))]
+    places = places_of_items(items, seed, by)
+    lists, low = dict[str, list[str]](), Fraction(0)
+    for part in PARTS:
+        high = low + shares.get(part, 0)
+        if part in shares:
+            lists[part] = [item.name for item, place in zip(items, places) if low <= place < high]
+            if not lists[part]:
+                raise BadInput(
+                    f"{dataset.name}: none of {len(items)} images for {part}; another `seed` or share may do"
+                )
+        low = high
+    return lists
+
+
+def write_lists(out: Path, lists: Mapping[str, Sequence[str]], source: str) -> list[Path]:
+    """Write OUT/train.txt and so on, a name a line; gives their paths.
+
+    Raises:
+        BadInput: a file stands there that fcn-edge did not write.
+    """
+    paths = {out / f"{part}.txt": names for part, names in lists.items()}
+    require_outputs(paths)
+    for path, names in paths.items():
+        with whole_file(path) as file:
+            file.write_text("\n".join([f"# {MARK} from {source}", *names]) + "\n", encoding="utf-8")
+    return list(paths)
 
 
 def share_from_text(text: str, where: str) -> Fraction:

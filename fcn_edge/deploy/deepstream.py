@@ -14,9 +14,12 @@ from fcn_edge.atomic_io import whole_folder
 from fcn_edge.deploy.planar import PROBABILITIES, planar_from_contract
 from fcn_edge.engines.trt import PlanOptions, trtexec_lines
 from fcn_edge.errors import BadInput
+from fcn_edge.exporting import onnx_model
 from fcn_edge.onnxfile import save_onnx
 from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.onnxpairs import require_signed_pairs
+from fcn_edge.progress import SILENT, Progress
+from fcn_edge.registry import Recipe
 from fcn_edge.spec import ModelSpec, Precision
 
 NETWORK_MODES: dict[Precision, tuple[int, str]] = {"fp32": (0, "fp32"), "int8": (1, "int8"), "fp16": (2, "fp16")}
@@ -38,29 +41,49 @@ class DeepStreamFolder:
     warnings: tuple[str, ...]
 
 
-def deepstream_from_onnx(given: OnnxModel | Path, out: Path) -> DeepStreamFolder:
-    """Write `out` from an ONNX file with a contract; it is whole or not there.
+def deepstream_from_onnx(
+    model: str | Path | OnnxModel | None,
+    out: str | Path,
+    *,
+    spec: str | Path | None = None,
+    recipe: Recipe | str | None = None,
+    progress: Progress = SILENT,
+) -> DeepStreamFolder:
+    """Write a folder that DeepStream's nvinfer runs; it is whole or not there.
+
+    Args:
+        model: an ONNX file, a checkpoint (exported first), a packaged name, or None for the packaged network.
+        out: folder to write, which must not be there.
+        spec: TOML file that describes an ONNX file made elsewhere. recipe: the network of a plain state dict.
+        progress: takes warnings about a file made elsewhere.
+
+    Returns:
+        What was written, with the commands that build its engine and try it.
 
     Raises:
-        BadInput: `out` exists, or the file is none that nvinfer can run (`planar_from_contract` says why).
+        BadInput: `out` exists, or nvinfer cannot run the network (`planar_from_contract` says why).
+
+    Example:
+        >>> deepstream_from_onnx("net.fp16.onnx", "deepstream").config
+        PosixPath('deepstream/nvinfer.txt')
     """
-    model = OnnxModel.of(given)
-    spec, precision = model.spec, model.precision
+    net, out = onnx_model(model, spec=spec, recipe=recipe, progress=progress), Path(out)
+    contract, precision = net.spec, net.precision
     if precision not in NETWORK_MODES:
-        raise BadInput(f"{model.path}: {precision} has no network-mode in nvinfer; take the fp16 or the int8 file")
-    require_signed_pairs(model.graph, str(model.path))
+        raise BadInput(f"{net.path}: {precision} has no network-mode in nvinfer; take the fp16 or the int8 file")
+    require_signed_pairs(net.graph, str(net.path))
     if out.exists():
         raise BadInput(f"{out}: exists already; choose another `out`, or take it away first")
     mode, suffix = NETWORK_MODES[precision]
     engine = f"model.onnx_b1_gpu0_{suffix}.engine"  # the name that nvinfer gives to what it builds
-    planar = planar_from_contract(model.copy(), spec, str(model.path))
-    warnings = _warnings(spec, precision)
+    planar = planar_from_contract(net.copy(), contract, str(net.path))
+    warnings = _warnings(contract, precision)
     with whole_folder(out) as part:
         save_onnx(planar, part / "model.onnx")
-        (part / "labels.txt").write_text("".join(f"{name}\n" for name in spec.classes), encoding="utf-8")
-        (part / "nvinfer.txt").write_text(_configuration(spec, mode, engine, warnings), encoding="utf-8")
+        (part / "labels.txt").write_text("".join(f"{name}\n" for name in contract.classes), encoding="utf-8")
+        (part / "nvinfer.txt").write_text(_configuration(contract, mode, engine, warnings), encoding="utf-8")
     lines = trtexec_lines("model.onnx", engine, target="tensorrt", precision=precision, options=PlanOptions())
-    return DeepStreamFolder(out, out / "nvinfer.txt", engine, lines, _pipeline(out, spec), warnings)
+    return DeepStreamFolder(out, out / "nvinfer.txt", engine, lines, _pipeline(out, contract), warnings)
 
 
 def _configuration(spec: ModelSpec, mode: int, engine: str, warnings: tuple[str, ...]) -> str:

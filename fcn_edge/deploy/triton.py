@@ -16,8 +16,11 @@ from typing import Any
 from fcn_edge.atomic_io import require_file, whole_folder
 from fcn_edge.engines.manifest import Manifest
 from fcn_edge.errors import BadInput
+from fcn_edge.exporting import onnx_model, runnable_file
 from fcn_edge.onnxfile import METADATA_KEY
 from fcn_edge.onnxmodel import OnnxModel
+from fcn_edge.progress import SILENT, Progress
+from fcn_edge.registry import Recipe
 
 TYPES = {1: "TYPE_FP32", 2: "TYPE_UINT8", 6: "TYPE_INT32", 7: "TYPE_INT64", 10: "TYPE_FP16"}  # of onnx.TensorProto
 PLATFORMS = {"model.onnx": "onnxruntime_onnx", "model.plan": "tensorrt_plan"}
@@ -25,7 +28,7 @@ PLATFORMS = {"model.onnx": "onnxruntime_onnx", "model.plan": "tensorrt_plan"}
 
 @dataclass(frozen=True)
 class TritonModel:
-    """What was written. serve: the command that serves the repository it is in."""
+    """What was written. serve: the command that serves its repository."""
 
     path: Path
     config: Path
@@ -33,23 +36,57 @@ class TritonModel:
     serve: str
 
 
-def triton_from_onnx(model: OnnxModel | Path, repository: Path, *, name: str | None = None) -> TritonModel:
-    """Write a model for ONNX Runtime from an ONNX file with a contract. Raises BadInput."""
-    return _write(None, OnnxModel.of(model), "model.onnx", repository, name)
+def triton_from_onnx(
+    model: str | Path | OnnxModel | None,
+    repository: str | Path,
+    *,
+    name: str | None = None,
+    spec: str | Path | None = None,
+    recipe: Recipe | str | None = None,
+    progress: Progress = SILENT,
+) -> TritonModel:
+    """Write a model of a Triton repository, for ONNX Runtime or for the TensorRT plan of an engine directory.
+
+    Args:
+        model: an ONNX file, a checkpoint (exported first), an engine directory, a packaged name, or None for the
+            packaged network.
+        repository: folder of models; the model's own folder in it must not be there.
+        name: of the model there; None for the network's.
+        spec: TOML file that describes an ONNX file made elsewhere. recipe: the network of a plain state dict.
+        progress: takes warnings about a file made elsewhere.
+
+    Returns:
+        What was written, with the command that serves it.
+
+    Raises:
+        BadInput: an engine for a target that Triton does not serve, a name that is none, or one that is taken.
+
+    Example:
+        >>> triton_from_onnx("net.onnx", "models", name="street").config
+        PosixPath('models/street/config.pbtxt')
+    """
+    if isinstance(model, (str, Path)) and Path(model).is_dir():
+        with runnable_file(model, spec=spec, recipe=recipe) as engine:
+            return triton_from_engine(engine, repository, name=name)
+    net = onnx_model(model, spec=spec, recipe=recipe, progress=progress)
+    return _write(None, net, "model.onnx", Path(repository), name)
 
 
-def triton_from_engine(engine: Path, repository: Path, *, name: str | None = None) -> TritonModel:
+def triton_from_engine(engine: str | Path, repository: str | Path, *, name: str | None = None) -> TritonModel:
     """Write a model from an engine directory: a TensorRT plan, or the ONNX file of ONNX Runtime.
+
+    Args: as of `triton_from_onnx`.
 
     Raises:
         BadInput: another target, or a file is missing.
     """
-    manifest = Manifest.from_file(engine)
+    manifest = Manifest.from_file(Path(engine))
     if manifest.target not in ("tensorrt", "onnxruntime"):
         raise BadInput(f"{engine}: built for {manifest.target}; Triton serves tensorrt and onnxruntime engines")
     onnx = require_file(manifest.onnx, "the ONNX file beside the plan, which names its inputs and outputs")
     plan = require_file(manifest.plan, "the engine") if manifest.is_nvidia else None
-    return _write(plan, OnnxModel.from_file(onnx), "model.plan" if plan else "model.onnx", repository, name)
+    file = "model.plan" if plan else "model.onnx"
+    return _write(plan, OnnxModel.from_file(onnx), file, Path(repository), name)
 
 
 def _write(plan: Path | None, model: OnnxModel, file: str, repository: Path, name: str | None) -> TritonModel:

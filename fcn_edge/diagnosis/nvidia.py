@@ -99,9 +99,9 @@ def _power(machine: Machine) -> Finding:
     said = machine.run(["nvpmodel", "-q"]) or ""
     mode = re.search(r"NV Power Mode: *(\S+)", said)
     if mode is None:
-        return Finding("power mode", "warning", "nvpmodel does not tell", f"sudo nvpmodel -q; {GUIDE}")
+        return Finding("power mode", "warning", "nvpmodel reports none", f"sudo nvpmodel -q; {GUIDE}")
     if mode[1].startswith("MAXN"):
-        return Finding("power mode", "ok", f"{mode[1]}; clocks are held at their highest only by sudo jetson_clocks")
+        return Finding("power mode", "ok", f"{mode[1]}; only sudo jetson_clocks keeps clocks at their highest")
     advice = f"its figures hold for this mode only; for the highest: sudo nvpmodel -m 0, sudo jetson_clocks; {GUIDE}"
     return Finding("power mode", "warning", mode[1], advice)
 
@@ -111,7 +111,7 @@ def _system_packages(machine: Machine) -> Iterator[Finding]:
     own = machine.package("libnvinfer10") or machine.package("libnvinfer8")
     ours = machine.versions(["tensorrt", "tensorrt-cu12", "tensorrt-cu13"])
     if own and (foreign := [f"{name} {version}" for name, version in ours.items() if not own.startswith(version)]):
-        found = f"{' and '.join(foreign)} of pip stands before JetPack's own {own}"
+        found = f"{' and '.join(foreign)} of pip hides JetPack's own {own}"
         yield Finding("jetpack tensorrt", "warning", found, f"pip uninstall {' '.join(ours)}; {JETPACK_PYTHON}")
     if machine.versions(["onnxruntime-gpu"]) and platform.machine() == "aarch64":
         found = "onnxruntime-gpu: the package index has none that is built for Jetson"
@@ -166,7 +166,7 @@ def _known_conflicts(machine: Machine, gpus: list[NvidiaGpu]) -> Iterator[Findin
             yield Finding("known pair", "warning", words, "update the driver, or take a version for CUDA 12")
     plugins = [name for name in found if name.startswith("onnxruntime-ep-")]
     if plugins and "onnxruntime-gpu" in found:
-        words = f"{plugins[0]} is a plugin of onnxruntime, and onnxruntime-gpu stands in its place"
+        words = f"{plugins[0]} is a plugin of onnxruntime, and onnxruntime-gpu is installed in its place"
         yield Finding("known pair", "warning", words, "pip uninstall onnxruntime-gpu; pip install onnxruntime")
 
 

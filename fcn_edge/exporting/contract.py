@@ -95,9 +95,10 @@ def _keeps_channels(node: NodeProto, graph: GraphProto) -> bool:
     """Whether a Pad leaves the channels of an (N, C, H, W) map where they are."""
     if operator(node) != "Pad" or len(node.input) < 2:
         return False
-    pads = next((numpy_helper.to_array(w) for w in graph.initializer if w.name == node.input[1]), None)
+    tensor = stored_tensors(graph).get(node.input[1])
+    pads = [] if tensor is None else numpy_helper.to_array(tensor).tolist()
     has_axes = len(node.input) > 3 and bool(node.input[3])
-    return pads is not None and len(pads) == 8 and not has_axes and not (pads[1] or pads[5])
+    return len(pads) == 8 and not has_axes and not (pads[1] or pads[5])
 
 
 def _is_shared(graph: GraphProto, name: str) -> bool:

@@ -32,7 +32,7 @@ def take_known_branches(graph: GraphProto) -> None:
         for value, name in zip(branch.output, node.output, strict=True):
             graph.node.insert(position, helper.make_node("Identity", [value.name], [name]))
         graph.initializer.extend(branch.initializer)
-        known |= {tensor.name: tensor for tensor in branch.initializer}
+        known |= stored_tensors(branch)
 
 
 def _rename_what_collides(branch: GraphProto, graph: GraphProto) -> None:

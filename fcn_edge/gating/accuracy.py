@@ -17,7 +17,7 @@ BASELINE = "the baseline"
 
 
 def accuracy_checks(row: RecordRow, base: RecordRow, limits: Limits, record: Record, same_device: bool) -> list[Check]:
-    """mIoU of a row, and the IoU of each class where asked, against the baseline's on the same images.
+    """mIoU of a row, and the IoU of each class where it has a limit, against the baseline's on the same images.
 
     On another device an engine computes otherwise where its instructions differ, so its row is compared with the
     record's own reference run of the same file, and that run with the baseline's. A row whose file has no

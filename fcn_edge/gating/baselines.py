@@ -13,7 +13,7 @@ from fcn_edge.gating.verdict import Verdict
 from fcn_edge.outputs import require_apart
 from fcn_edge.records import Acceptance, Record
 
-SHORTEST_REASON = 10  # characters that tell the next reader something
+SHORTEST_REASON = 10  # characters that explain something
 NO_SUITE = "bench"  # in the names of baselines whose record has no suite
 
 
@@ -75,7 +75,7 @@ def update_baseline(
     read = [part for part in (record, limits) if isinstance(part, (str, Path))]
     require_apart([path], read)
     before = judged_records(measured, Record.from_file(path), limits_from(limits)) if path.is_file() else None
-    accepted_record(measured, reason, before).save(path, replaces=True)  # what stands there was read as a record
+    accepted_record(measured, reason, before).save(path, replaces=True)  # what is there was read as a record
     return path
 
 

@@ -35,7 +35,7 @@ class Check:
 
 
 def judged(low: float, high: float, limit: float) -> bool | None:
-    """A loss of between `low` and `high` against the most that is allowed; None where the two cannot be told apart."""
+    """Whether a loss between `low` and `high` is within the limit; None where the limit is between the two."""
     if high <= limit:
         return True
     return False if low > limit else None

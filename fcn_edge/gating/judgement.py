@@ -55,7 +55,7 @@ def _why_times_do_not_compare(record: Record, baseline: Record) -> str:
     if not is_same_device(record, baseline):
         return "another device: its times do not compare"
     if record.reference_workload != baseline.reference_workload:
-        return "measured beside another reference workload: make a new baseline"
+        return "measured with another reference workload: make a new baseline"
     return ""
 
 

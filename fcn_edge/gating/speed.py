@@ -2,7 +2,7 @@
 
 The reference workload is a fixed piece of work timed beside each frame, so a slower day cancels. Where other processes
 used the CPU during one of the records, which preemptions show, times of frames depend more on them than on the
-network: then CPU times are compared. Added work shows either way; added waiting only where nobody else was busy.
+network: then CPU times are compared. Added work is seen either way; added waiting only on an idle machine.
 Source of the test: Yuen, "The two-sample trimmed t for unequal population variances", Biometrika 1974.
 """
 

@@ -55,6 +55,9 @@ def train(
         change: made to the network before it is trained; see `fcn_edge.experimental.qat`.
         progress: receives each step, and each finished epoch as a note.
 
+    Returns:
+        The checkpoint and its training record.
+
     Raises:
         BadInput: unfit data, recipe or weights, a state of another run, or a loss that is not finite; the best
             checkpoint so far is kept.

@@ -29,8 +29,9 @@ from fcn_edge.device import this_device
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.frame import Times
 from fcn_edge.gating import gate
+from fcn_edge.gating.plausibility import require_plausible
 from fcn_edge.progress import SILENT
-from fcn_edge.records import Record, RecordRow, require_plausible
+from fcn_edge.records import Record, RecordRow
 from fcn_edge.schema import from_mapping
 from tests.benchrecords import row as row_table
 from tests.refusals import refused

@@ -221,6 +221,39 @@ def test_unknown_calibration_set_is_named():
         images_from_source("none.toml")
 
 
+def test_arrays_are_calibration_images_in_their_order(street):
+    arrays = [street(number)[0] for number in range(3)]
+    images = images_from_source(iter(arrays))
+    assert [image.name for image in images.images] == ["array 0", "array 1", "array 2"]
+    assert all(np.array_equal(image.read(), array) for image, array in zip(images.images, arrays))
+    assert len({image.sha256() for image in images.images}) == 3
+    assert [image.name for image in images_from_source(arrays, 2).images] == ["array 0", "array 2"]
+
+
+def test_all_of_many_arrays_are_taken():
+    assert len(images_from_source([np.zeros((2, 2, 3), np.uint8)] * (DEFAULT_COUNT + 1)).images) == DEFAULT_COUNT + 1
+
+
+@pytest.mark.parametrize(
+    ("arrays", "facts"),
+    [
+        ([], ("images", "arrays")),
+        ([np.zeros((4, 4, 3), np.float32)], ("image 0", "float32", "(4, 4, 3)", "uint8")),
+        ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)], ("image 1", "(4, 4)", "(H, W, 3)")),
+        (["a.png"], ("image 0", "str")),
+    ],
+)
+def test_what_is_no_picture_is_refused(arrays, facts):
+    with refused(BadInput, *facts):
+        images_from_source(arrays)
+
+
+def test_no_file_makes_a_set_of_arrays_again(tmp_path):
+    images = images_from_source([np.zeros((2, 2, 3), np.uint8)])
+    with refused(BadInput, "set.toml", "1 arrays"):
+        save_recipe(tmp_path / "set.toml", images.source, {image.name: image.sha256() for image in images.images})
+
+
 def test_arrays_and_files_of_the_same_pictures_are_found_to_be_shared(image_folder, tmp_path):
     """Arrays have no files: their pixels are compared with what the files of the other side decode to."""
     root = tmp_path / "set"

@@ -28,7 +28,7 @@ def test_triton_models_stand_beside_each_other_and_are_not_written_over(command,
 @pytest.mark.parametrize(
     ("verb", "facts"),
     [
-        (["export-triton", "--recipe", "fcn8s_vgg16_voc"], ("--spec", "--recipe")),
+        (["export-triton", "--recipe", "fcn8s_vgg16_voc"], ("engine", "--recipe")),
         (["export-deepstream"], ("engine directory", "ONNX")),
     ],
 )

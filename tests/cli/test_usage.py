@@ -22,6 +22,7 @@ VERBS = (
     "train",
     "export",
     "calibrate",
+    "data",
     "export-deepstream",
     "export-triton",
     "inspect",
@@ -29,6 +30,7 @@ VERBS = (
     "doctor",
     "demo",
 )
+DATA_VERBS = ("check", "show", "split", "convert")
 HEAVY = (
     "numpy",
     "onnx",
@@ -91,9 +93,9 @@ def test_every_verb_is_listed_whole_and_in_the_order_that_one_meets_them(command
     assert not any(line.endswith("...") for line in lines)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, *(f"data {verb}" for verb in DATA_VERBS)])
 def test_examples_stand_as_they_are_typed(command, verb):
-    block = re.search(r"^  Examples?:\n((?:    .+\n)+)", command(verb, "--help").out, re.MULTILINE)
+    block = re.search(r"^  Examples?:\n((?:    .+\n)+)", command(*verb.split(), "--help").out, re.MULTILINE)
     assert block is not None
     assert all(line.startswith((f"    fcn-edge {verb}", "      --")) for line in block[1].splitlines())
 
@@ -211,8 +213,10 @@ def test_every_option_has_help():
     from fcn_edge.cli import app, register_verbs
 
     register_verbs()
-    parameters = [
-        (verb, parameter) for verb, command in get_command(app).commands.items() for parameter in command.params
-    ]
-    assert len({verb for verb, _ in parameters}) == len(VERBS)
+    commands = {}
+    for verb, command in get_command(app).commands.items():
+        below = getattr(command, "commands", None)
+        commands |= {f"{verb} {name}": each for name, each in below.items()} if below else {verb: command}
+    parameters = [(verb, parameter) for verb, command in commands.items() for parameter in command.params]
+    assert len({verb for verb, _ in parameters}) == len(VERBS) - 1 + len(DATA_VERBS)
     assert [(verb, parameter.name) for verb, parameter in parameters if not parameter.help] == []

@@ -19,6 +19,7 @@ from fcn_edge.evaluation import evaluate
 from fcn_edge.exporting import export, onnx_model
 from fcn_edge.geometry import Sampling, stretch, stride
 from fcn_edge.onnxfile import METADATA_KEY, contract_from_onnx
+from fcn_edge.registry import packaged_file
 from fcn_edge.spec import spec_from_json
 from fcn_edge.transforms import class_map_from_scores
 from tests.progress import RecordedProgress
@@ -373,3 +374,30 @@ def test_checkpoint_is_exported_in_memory_and_a_contract_is_left_alone(checkpoin
 def test_spec_for_a_file_that_has_its_own_is_refused(exported, tmp_path):
     with refused(BadInput, "tiny.onnx", "spec"):
         onnx_model(exported(), spec=tmp_path / "spec.toml")
+
+
+@pytest.mark.slow
+def test_packaged_network_is_exported_from_its_checkpoint(tmp_path):
+    made = export(None, tmp_path / "net.onnx", head="classes")
+    assert made.parity.agreement >= 0.999 and made.model.spec.head.kind == "classes"
+    assert made.model.spec.weights_sha256 == sha256_of_file(packaged_file(".safetensors"))
+
+
+def test_packaged_network_without_pytorch_is_its_onnx_file_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("fcn_edge.exporting.available_targets", lambda: ("onnxruntime",))
+    made = export("fcn4s_lite0_camvid", tmp_path / "net.onnx")
+    assert made.parity is None and made.path.read_bytes() == packaged_file(".onnx").read_bytes()
+    with refused(BadInput, "fcn4s_lite0_camvid.onnx", "head", "size", "checkpoints"):
+        export(None, tmp_path / "other.onnx", head="logits")
+    assert not (tmp_path / "other.onnx").exists()
+
+
+def test_file_with_a_contract_has_nothing_to_export(exported, tmp_path):
+    with refused(BadInput, "tiny.onnx", "contract"):
+        export(exported(), tmp_path / "a.onnx")
+
+
+def test_engine_directory_is_not_exported(tmp_path):
+    (tmp_path / "engine").mkdir()
+    with refused(BadInput, "engine", "checkpoint"):
+        export(tmp_path / "engine", tmp_path / "a.onnx")

@@ -1,129 +1,34 @@
-"""A foreign file means in its contract what it meant to ONNX Runtime, or it is refused.
-
-`cases`: files that once came out wrong, each with the class map that ONNX Runtime gives for it.
-"""
+"""A foreign file means in its contract what it meant to ONNX Runtime, or it is refused."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fcn_edge.engines import open_engine
-from fcn_edge.errors import BadInput, NotTaken
-from fcn_edge.exporting import foreign, onnx_model
-from fcn_edge.onnxfile import contract_from_onnx
+from fcn_edge.errors import BadInput
+from tests.exporting.foreign_networks import (
+    AGREEMENT,
+    FIVE,
+    FLOAT,
+    INT64,
+    NORMALISED,
+    SIZE,
+    TWO,
+    argmax,
+    class_map_of,
+    converter,
+    network,
+)
 from tests.progress import RecordedProgress
 from tests.refusals import refused
-from tests.shared_data import SHARED
-
-CASES = SHARED / "cases" / "onnx"
-NORMALISED = "mean = [123.675, 116.28, 103.53]\nstd = [58.395, 57.12, 57.375]\n"
-FIVE = 'classes = ["c0", "c1", "c2", "c3", "c4"]\n' + NORMALISED
-TWO = 'classes = ["c0", "c1"]\n' + NORMALISED
-AGREEMENT = 0.999
-SIZE = (32, 48)
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
-
-EQUAL = (
-    "flat_chw",
-    "func_conv",
-    "func_identity",
-    "name_frames",
-    "name_planar",
-    "op10_resize_linear",
-    "op8_upsample_linear",
-    "rs_tf_crop_and_resize_linear",
-    "squeezed_logits",
-)
 
 
 @pytest.fixture
 def convert(tmp_path):
-    """Writes model and spec, wraps them, and gives the contract's path."""
-
-    def run(model, spec, **options):
-        source = model if isinstance(model, Path) else tmp_path / "net.onnx"
-        if not isinstance(model, Path):
-            source.write_bytes(model.SerializeToString())
-        (tmp_path / "spec.toml").write_text(spec)
-        return onnx_model(source, spec=tmp_path / "spec.toml", **options).save(tmp_path / "out.onnx").path
-
-    return run
-
-
-def case(name):
-    path = CASES / f"{name}.onnx"
-    if not path.is_file():
-        pytest.skip(f"{path} is not here")
-    return path
-
-
-def class_map_of(path, image, target="onnxruntime"):
-    with open_engine(path, target=target) as engine:
-        return engine.segment(image).class_map
-
-
-@pytest.mark.parametrize("name", EQUAL)
-def test_case_gives_the_class_map_of_onnx_runtime(convert, name):
-    path = case(name)
-    image, wanted = cv2.imread(str(CASES / "input.png")), cv2.imread(str(path.with_suffix(".expected.png")), 0)
-    assert (class_map_of(convert(path, FIVE), image) == wanted).mean() >= AGREEMENT
-
-
-def test_output_of_a_case_is_chosen_by_the_spec(convert):
-    path = case("auxfirst")
-    image, wanted = cv2.imread(str(CASES / "input.png")), cv2.imread(str(path.with_suffix(".expected.png")), 0)
-    assert (class_map_of(convert(path, FIVE + 'output = "y"\n'), image) == wanted).mean() >= AGREEMENT
-
-
-@pytest.mark.parametrize(
-    ("name", "spec", "facts"),
-    [
-        ("auxfirst", FIVE, ("aux [1, 5, 256, 320]", "y [1, 5, 256, 320]", "output =")),
-        ("bin_sig255", TWO, ("0.5", "127.5")),
-        ("map1based", FIVE, ("holds 5", "first_class")),
-        ("mapminus1", FIVE, ("holds -1", "ignore_value")),
-        ("nan", FIVE, ("NaN",)),
-    ],
-)
-def test_case_without_one_right_answer_is_refused(convert, tmp_path, name, spec, facts):
-    with pytest.raises(BadInput) as refused:
-        convert(case(name), spec)
-    assert all(fact in str(refused.value) for fact in facts)
-    assert not (tmp_path / "out.onnx").exists()
-
-
-def test_openvinos_reason_names_the_file_and_the_engine_that_takes_it(convert, tmp_path):
-    path = convert(case("rs_tf_crop_and_resize_linear"), FIVE)
-    with pytest.raises(NotTaken) as refused:
-        open_engine(path, target="openvino")
-    text = str(refused.value)
-    assert "tf_crop_and_resize" in text and "onnxruntime" in text and ".cpp" not in text and "\n" not in text
-
-
-def network(tail=(), outputs=(("scores", FLOAT, 4),), *, weights=(), classes=5, opset=17, element=FLOAT, shape=None):
-    """A 1x1 convolution to `classes` random scores, `tail` behind it. outputs: (name, element, rank)."""
-    random = np.random.default_rng(1)
-    colours = 3 if shape is None else max(1, [n for n in shape if n in (1, 3)][-1])
-    kernel = random.normal(size=(classes, colours, 1, 1)).astype(helper.tensor_dtype_to_np_dtype(element))
-    shape = [1, 3, *SIZE] if shape is None else shape
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["x", "kernel"], ["scores"]), *tail],
-        "net",
-        [helper.make_tensor_value_info("x", element, shape)],
-        [helper.make_tensor_value_info(name, kind, [None] * rank) for name, kind, rank in outputs],
-        [numpy_helper.from_array(kernel, "kernel"), *(numpy_helper.from_array(v, n) for n, v in dict(weights).items())],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-
-
-def argmax(*more, axis=1):
-    return [helper.make_node("ArgMax", ["scores"], ["best"], axis=axis, keepdims=0), *more]
+    return converter(tmp_path)
 
 
 @pytest.fixture
@@ -347,104 +252,3 @@ def test_nodes_without_names_get_some(convert):
     path = convert(network([helper.make_node("Relu", ["scores"], ["y"])], [("y", FLOAT, 4)]), FIVE)
     names = [node.name for node in onnx.load(str(path)).graph.node]
     assert all(names) and len(set(names)) == len(names)
-
-
-# What a careless rewrite does, and the first tensor that it changes.
-
-
-def transposed_weight(model):
-    weight = next(w for w in model.graph.initializer if w.name == "kernel")
-    values = numpy_helper.to_array(weight)
-    weight.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values[::-1]), "kernel"))
-
-
-def changed_resize(model):
-    node = next(node for node in model.graph.node if node.op_type == "Resize")
-    mode = next(a for a in node.attribute if a.name == "coordinate_transformation_mode")
-    mode.s = b"half_pixel"
-
-
-def swapped_output(model):
-    model.graph.output[0].name = "big"
-
-
-FAULTS = [
-    ("tidy_model", transposed_weight, "scores"),
-    ("tidy_model", changed_resize, "big"),
-    ("attach_contract", swapped_output, "outputs differ"),
-]
-
-
-@pytest.mark.parametrize(("step", "fault", "named"), FAULTS)
-def test_rewrite_that_changes_the_meaning_is_refused_by_name(convert, tmp_path, monkeypatch, step, fault, named):
-    tail = [
-        helper.make_node("AveragePool", ["scores"], ["half"], kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node(
-            "Resize", ["half", "", "s"], ["big"], mode="linear", coordinate_transformation_mode="asymmetric"
-        ),
-        helper.make_node("Neg", ["big"], ["y"]),
-    ]
-    model = network(tail, [("y", FLOAT, 4)], weights={"s": np.array([1, 1, 2, 2], np.float32)})
-    careful = getattr(foreign, step)
-
-    def careless(*given):
-        made = careful(*given)
-        fault(made)
-        return made
-
-    monkeypatch.setattr(foreign, step, careless)
-    with pytest.raises(BadInput) as refused:
-        convert(model, FIVE)
-    assert named in str(refused.value) and "net.onnx" in str(refused.value)
-    assert not (tmp_path / "out.onnx").exists()
-
-
-def wrong_in_the_dark(model):
-    """Negate the scores of a picture without any light."""
-    for node in model.graph.node:
-        node.output[:] = ["true_scores" if name == "scores" else name for name in node.output]
-    stored = {"dark": np.float32(-1.7), "no_light_sign": np.float32(-1)}
-    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in stored.items())
-    model.graph.node.extend(
-        [
-            helper.make_node("ReduceMax", [model.graph.input[0].name], ["light"], "light", keepdims=0),
-            helper.make_node("Less", ["light", "dark"], ["is_dark"], "is_dark"),
-            helper.make_node("Mul", ["true_scores", "no_light_sign"], ["turned"], "turned"),
-            helper.make_node("Where", ["is_dark", "turned", "true_scores"], ["scores"], "chosen"),
-        ]
-    )
-
-
-def test_fault_that_only_a_picture_of_the_user_shows_is_found(convert, monkeypatch):
-    careful = foreign.tidy_model
-
-    def careless(model):
-        made = careful(model)
-        wrong_in_the_dark(made)
-        return made
-
-    monkeypatch.setattr(foreign, "tidy_model", careless)
-    assert convert(network(), FIVE).is_file(), "no picture of our own is dark"
-    with refused(BadInput, "net.onnx", "99.9%", "scores"):
-        convert(network(), FIVE, images=[np.zeros((20, 30, 3), np.uint8)])
-
-
-def test_network_keeps_its_contract_through_the_conversion(convert):
-    contract = contract_from_onnx(convert(network(), FIVE + 'name = "mine"\n'))
-    assert contract.spec.name == "mine" and contract.spec.preprocess.mean == (123.675, 116.28, 103.53)
-
-
-def test_node_that_fails_while_it_runs_is_an_error_of_the_file(convert):
-    """The row to gather depends on the picture: the pictures tried have it, a black one has not."""
-    tail = [
-        helper.make_node("ReduceMax", ["x"], ["light"], keepdims=0),
-        helper.make_node("Less", ["light", "dark"], ["is_dark"]),
-        helper.make_node("Cast", ["is_dark"], ["count"], to=INT64),
-        helper.make_node("Mul", ["count", "many"], ["row"]),
-        helper.make_node("Unsqueeze", ["row", "zero"], ["rows"]),
-        helper.make_node("Gather", ["scores", "rows"], ["y"], axis=0),
-    ]
-    weights = {"dark": np.float32(-1.7), "many": np.array(7), "zero": np.array([0])}
-    path = convert(network(tail, [("y", FLOAT, 4)], weights=weights), FIVE)
-    with open_engine(path, target="onnxruntime") as engine, refused(BadInput, "out.onnx", "Gather_y"):
-        engine.infer(np.zeros((1, *SIZE, 3), np.uint8))

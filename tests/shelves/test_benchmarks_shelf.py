@@ -8,7 +8,8 @@ from fcn_edge.calibration.images import images_from_source
 from fcn_edge.calibration.table import table_from_file
 from fcn_edge.data import dataset_from_name
 from fcn_edge.gating import gate
-from fcn_edge.records import Record, require_plausible
+from fcn_edge.gating.plausibility import require_plausible
+from fcn_edge.records import Record
 from fcn_edge.registry import shelf_folder, shelf_names, suite_from_shelf, table_file, table_names
 from tests.shared_data import SHARED
 

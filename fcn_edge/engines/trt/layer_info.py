@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fcn_edge.engines.base import Layer
-from fcn_edge.onnxgraph import attributes, operator, producers, source_node
+from fcn_edge.onnxgraph import attributes, operator, producers, source_node, stored_tensors
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -141,7 +141,7 @@ def _type(text: str) -> str:
 def convolutions_from_onnx(model: ModelProto) -> tuple[Convolution, ...]:
     """The Conv nodes of a ModelProto; quantized: data and weights both come from DequantizeLinear, Casts aside."""
     makers = producers(model.graph)
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    shapes = {name: tuple(tensor.dims) for name, tensor in stored_tensors(model.graph).items()}
     return tuple(_convolution(node, makers, shapes) for node in model.graph.node if operator(node) == "Conv")
 
 

@@ -1,4 +1,4 @@
-"""What tests may assert of messages: facts such as names and numbers, not sentences."""
+"""Messages: those of the library name arguments, and tests assert facts of them, not sentences."""
 
 from __future__ import annotations
 
@@ -8,11 +8,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "fcn_edge"
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*(?![\w=-])")
+OTHER_PROGRAMS = {"--show", "--system-site-packages", "--upgrade", "--version", "--int8", "--fp16"}  # trtexec, pip, …
+TRTEXEC = "engines/trt/plan_options.py"  # its strings are the options of trtexec
 MOST_WORDS = 2
 ASSERTING = {"refused", "refuses", "assert_names"}
 COLUMNS = {"fact", "facts"}  # parametrised values that are handed on to them
 COMMANDS = ("fcn-edge ", "pip ")  # what a user is to type is a fact as a whole
 DOCUMENTS = {"test_readme.py", "test_examples.py", "test_install.py", "test_rules.py"}  # they read documents
+
+
+def test_library_messages_name_arguments():
+    """`max_miou_drop`, not --max-miou-drop: the command line shows its own options (fcn_edge/cli/_print.py)."""
+    options = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}: {option}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if "cli" not in path.parts and not path.match(TRTEXEC)
+        for node in strings_but_docstrings(ast.parse(path.read_text(encoding="utf-8")))
+        for option in OPTION.findall(node.value)
+        if option not in OTHER_PROGRAMS
+    ]
+    assert options == []
+
+
+def strings_but_docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, documented) and node.body]
+    docstrings = {id(body[0].value) for body in bodies if isinstance(body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node
 
 
 def test_facts_are_no_sentences():
