@@ -58,13 +58,13 @@ def evaluate_on_ray(
     labelled = dataset_from_name(data)
     total = len(labelled.items)
     starts = range(0, total, PART)
-    found: dict[int, Evaluation] = {}
+    by_number: dict[int, Evaluation] = {}
     task = functools.partial(_evaluated, str(model.resolve()), target, options, data)
     with closing(_done_on_ray(task, starts)) as done:
         for number, part in done:
-            found[number] = part
-            progress.update("evaluating", sum(len(each.images) for each in found.values()), total)
-    whole = joined([found[number] for number in range(len(starts))])
+            by_number[number] = part
+            progress.update("evaluating", sum(len(each.images) for each in by_number.values()), total)
+    whole = joined([by_number[number] for number in range(len(starts))])
     if not whole.images:
         raise none_readable(labelled.name, total, whole.skipped[0])
     return whole
@@ -127,20 +127,20 @@ def run_on_ray(
         for number, uri in enumerate(recordings)
     ]
     require_apart(paths_of_sinks(sinks, total), [*drawn.read, *recordings])
-    found: dict[int, SummaryPart] = {}
+    by_number: dict[int, SummaryPart] = {}
     interrupted = False
     task = functools.partial(_segmented, str(model.resolve()), target, options, drawn, limit)
     began = time.monotonic()
     try:
         with closing(_done_on_ray(task, units, cores=options.threads or 1)) as done:
             for number, part in done:
-                found[number] = part
-                progress.update("videos", len(found), total)
+                by_number[number] = part
+                progress.update("videos", len(by_number), total)
     except KeyboardInterrupt:
-        if not found:
+        if not by_number:
             raise
         interrupted = True
-    parts = [found[number] for number in sorted(found)]
+    parts = [by_number[number] for number in sorted(by_number)]
     return summary_from_parts(parts, seconds=time.monotonic() - began, interrupted=interrupted)
 
 

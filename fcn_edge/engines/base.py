@@ -271,8 +271,8 @@ class Engine:
         fits = x.ndim == 4 and x.size > 0 and x.shape[3] == 3 and x.dtype == np.uint8
         if self.spec.dynamic:
             if not fits or x.shape[1] % FREE_SIZE_STEP or x.shape[2] % FREE_SIZE_STEP:
-                wanted = f"uint8 (N, H, W, 3) BGR, H and W multiples of {FREE_SIZE_STEP}"
-                raise BadInput(f"input is {x.dtype}{x.shape}; {self.spec.name} takes {wanted}")
+                expected = f"uint8 (N, H, W, 3) BGR, H and W multiples of {FREE_SIZE_STEP}"
+                raise BadInput(f"input is {x.dtype}{x.shape}; {self.spec.name} takes {expected}")
         elif not fits or x.shape[:3] != (1, height, width):
             raise BadInput(f"input is {x.dtype}{x.shape}; {self.spec.name} takes uint8 (1, {height}, {width}, 3) BGR")
 

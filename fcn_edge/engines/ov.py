@@ -215,7 +215,7 @@ def _require_execution(core: Any, execution: Execution) -> None:
 def _check_taken(compiled: Any, execution: Execution) -> None:
     import openvino
 
-    wanted = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}[execution]
+    expected = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}[execution]
     taken = compiled.get_property("INFERENCE_PRECISION_HINT")
-    if taken != wanted:
+    if taken != expected:
         raise BackendMissing(f"OpenVINO selected {taken.get_type_name()} instead of the requested {execution}")
