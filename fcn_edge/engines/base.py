@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from fcn_edge.atomic_io import sha256_of_file
 from fcn_edge.buffers import Buffers
 from fcn_edge.choices import Execution as Execution
 from fcn_edge.errors import BadInput
@@ -130,8 +131,17 @@ class Engine:
     schedule: str = EVERY
 
     def __init__(
-        self, spec: ModelSpec, *, precision: Precision, execution: Execution, path: Path, threads: int | None = None
+        self,
+        spec: ModelSpec,
+        *,
+        precision: Precision,
+        execution: Execution,
+        path: Path,
+        threads: int | None = None,
+        model_sha256: Callable[[], str] | None = None,
     ) -> None:
+        """model_sha256: of the network, where it is not that of the file `path`."""
+        self._model_sha256 = model_sha256 or partial(sha256_of_file, path)
         self.spec, self.precision, self.execution, self.path = spec, precision, execution, path
         self.workspace = Buffers(threads)
         use_threads(threads)
@@ -139,6 +149,11 @@ class Engine:
         self._last = Place(0, "", -1)
         self._ends = ExitStack()
         self._is_open = True
+
+    @property
+    def model_sha256(self) -> str:
+        """Hex SHA-256 of what runs: the file, or a network in memory as the bytes of a file."""
+        return self._model_sha256()
 
     def start(self, frame: Frame | np.ndarray, style: Style = Style()) -> None:  # noqa: B008 - frozen
         """Start a frame; `wait` returns its result. Do not change the frame's image until then.

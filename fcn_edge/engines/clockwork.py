@@ -70,7 +70,14 @@ class ClockworkEngine(Engine):
             if depth
         }
         whole = self._graphs[len(stages.strides)]
-        super().__init__(spec, precision=precision, execution=whole.execution, path=path, threads=options.threads)
+        super().__init__(
+            spec,
+            precision=precision,
+            execution=whole.execution,
+            path=path,
+            threads=options.threads,
+            model_sha256=model.sha256_later(),
+        )
         self.target, self.runtime, self.schedule = whole.target, whole.runtime, options.schedule
         self._looks = len(depths) > 1 and (self._schedule.moves or self._schedule.cells is not None)
         self._motion = Motion()

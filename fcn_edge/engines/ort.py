@@ -33,7 +33,12 @@ class OrtEngine(Engine):
         _require_f32(options)
         _require_pairs_of_provider(model.graph, model.path.name, options)
         super().__init__(
-            model.spec, precision=model.precision, execution="f32", path=model.path, threads=options.threads
+            model.spec,
+            precision=model.precision,
+            execution="f32",
+            path=model.path,
+            threads=options.threads,
+            model_sha256=model.sha256_later(),
         )
         self.runtime = _runtime(options)
         self._session = _session(

@@ -56,6 +56,7 @@ class OpenVinoEngine(Engine):
             execution=options.execution or "f32",
             path=model.path,
             threads=options.threads,
+            model_sha256=model.sha256_later(),
         )
         self.in_flight, self.runtime = options.in_flight or 1, _runtime()
         self._options, self._file = options, None if model.file is None else (model.file, _state_of(model.file))

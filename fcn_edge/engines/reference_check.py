@@ -19,7 +19,7 @@ from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
 LEAST_KEPT_DB, LEAST_KEPT = 3.0, 0.5  # below, half of a lower-precision file's output is noise
 
 
-def check_against_reference(
+def compare_with_reference(
     file: OnnxModel, fp32: OnnxModel | None, images: Sequence[np.ndarray], *, target: Target, options: EngineOptions
 ) -> ReferenceCheck:
     """Open `file` on `target` and compare it with the reference run. fp32: the file it was quantized from, if known.
@@ -60,7 +60,7 @@ def require_quantized(loss: Fidelity, file: OnnxModel, fp32: OnnxModel, image: n
     )
 
 
-def quantized_near(file: OnnxModel, fp32: OnnxModel, images: Sequence[np.ndarray]) -> None:
+def require_near_fp32(file: OnnxModel, fp32: OnnxModel, images: Sequence[np.ndarray]) -> None:
     """Run a lower-precision file and its fp32 file on images and compare: see `require_quantized`."""
     with (
         engine_on_target(file, "reference", EngineOptions()) as one,

@@ -154,6 +154,7 @@ WRONG_FILES = [
     (lambda content: content["images"][1].update(width=0), [101, "0x30"]),
     (in_first("category_id", 4), ["annotation", 4]),
     (in_first("image_id", 7), ["annotation", 7]),
+    (lambda content: [each.update(segments_info=[]) for each in content["annotations"]], ["panoptic"]),
     (lambda content: [each.update(segmentation=[]) for each in content["annotations"]], ["segmentation"]),
 ]
 

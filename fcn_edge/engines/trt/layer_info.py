@@ -202,7 +202,7 @@ def kinds_of_kernels(kernels: tuple[Kernel, ...]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def story_from_kernels(kernels: tuple[Kernel, ...], convolutions: tuple[Convolution, ...]) -> dict[str, int]:
+def counts_from_kernels(kernels: tuple[Kernel, ...], convolutions: tuple[Convolution, ...]) -> dict[str, int]:
     """Counts that show how well a plan was fused.
 
     pointwise: kernels that only move, scale, add or clip. requantizing: those of them that read

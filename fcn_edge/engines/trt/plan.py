@@ -16,10 +16,10 @@ from fcn_edge.engines.trt.layer_info import (
     Convolution,
     Int8Coverage,
     convolutions_from_onnx,
+    counts_from_kernels,
     int8_verdict,
     kernels_from_dump,
     kinds_of_kernels,
-    story_from_kernels,
 )
 from fcn_edge.engines.trt.plan_options import NvidiaTarget, PlanOptions
 from fcn_edge.engines.trt.vendor import Log, Progress, plain, recorded, require_target, stoppable, vendor_module
@@ -39,8 +39,8 @@ class Plan:
 
     runtime: name and version, such as "tensorrt-rtx 1.7.1.116". gpu: that TensorRT compiled on,
     None if CUDA could not be queried, and for TensorRT-RTX, which compiles without one.
-    kept_float: the file's quantized convolutions that the plan runs in float. story: counts, see
-    `story_from_kernels`; kinds: kernels by kind; these and `layers` are empty, with a warning in `warnings`, if
+    kept_float: the file's quantized convolutions that the plan runs in float. counts: of kernels, see
+    `counts_from_kernels`; kinds: kernels by kind; these and `layers` are empty, with a warning in `warnings`, if
     the compiler reports no layers.
     """
 
@@ -53,7 +53,7 @@ class Plan:
     seconds: float
     gpu: Gpu | None = None
     kept_float: tuple[str, ...] = ()
-    story: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
 
 
@@ -90,7 +90,7 @@ def plan_from_onnx(
     convolutions = convolutions_from_onnx(model.proto)
     kernels = kernels_from_dump(log.dump)
     verdict = int8_verdict(convolutions, kernels)
-    story = story_from_kernels(kernels, convolutions) if kernels else {}
+    counts = counts_from_kernels(kernels, convolutions) if kernels else {}
     if target == "tensorrt-rtx" and verdict.kept_float:
         raise CheckFailed(f"{path}: {_lost_int8(verdict, options)}. No engine was written")
     return Plan(
@@ -99,11 +99,11 @@ def plan_from_onnx(
         runtime=build.runtime,
         layers=tuple(kernel.layer for kernel in kernels),
         flags=flags,
-        warnings=(*build.notes, *_warnings(target, options, verdict, story, convolutions, log)),
+        warnings=(*build.notes, *_warnings(target, options, verdict, counts, convolutions, log)),
         seconds=seconds,
         gpu=gpu,
         kept_float=verdict.kept_float,
-        story=story,
+        counts=counts,
         kinds=kinds_of_kernels(kernels),
     )
 
@@ -159,17 +159,17 @@ def _warnings(
     target: NvidiaTarget,
     options: PlanOptions,
     verdict: Int8Coverage,
-    story: dict[str, int],
+    counts: dict[str, int],
     convolutions: tuple[Convolution, ...],
     log: Log,
 ) -> Iterable[str]:
-    if not story:
+    if not counts:
         yield "the compiler reported no layers: the precision of each one is unverified"
     elif verdict.unseen:
         yield f"the compiler's report does not contain {_some(verdict.unseen, len(verdict.quantized))}"
     if verdict.kept_float:
         yield _lost_int8(verdict, options)
-    yield from _prospects(target, story, convolutions)
+    yield from _prospects(target, counts, convolutions)
     kinds = Counter(plain(message) for message in log.warnings)
     for message, times in kinds.most_common(MAX_VENDOR_WARNINGS):
         yield f"{target}: {message}" + (f" ({times} times)" if times > 1 else "")
@@ -183,18 +183,18 @@ def _lost_int8(verdict: Int8Coverage, options: PlanOptions) -> str:
     return lost + (why if TURING in options.sm else "")
 
 
-def _prospects(target: NvidiaTarget, story: dict[str, int], convolutions: tuple[Convolution, ...]) -> Iterable[str]:
+def _prospects(target: NvidiaTarget, counts: dict[str, int], convolutions: tuple[Convolution, ...]) -> Iterable[str]:
     """Why INT8 may not be faster than FP16, and how to avoid it."""
-    int8 = story.get("convolutions_int8", 0)
-    if padded := story.get("depthwise_padded"):
+    int8 = counts.get("convolutions_int8", 0)
+    if padded := counts.get("depthwise_padded"):
         grouped = sum(convolution.group > 1 for convolution in convolutions)
         yield (
             f"{padded} of {grouped} depthwise convolutions are compiled with padded channels: their inputs are written"
             ' several times as large, and the plan grows; keep them in float (`placement="nvidia"`), or use fp16'
         )
-    if int8 and 2 * story["requantizing"] >= int8:
+    if int8 and 2 * counts["requantizing"] >= int8:
         yield (
-            f"{story['requantizing']} kernels, with {int8} INT8 convolutions, only scale, add, clip and quantize again"
+            f"{counts['requantizing']} kernels, with {int8} INT8 convolutions, only scale, add, clip and quantize again"
             " because they were not fused: this plan may not be faster than fp16; build both and measure"
         )
     if target == "tensorrt-rtx" and int8:
