@@ -127,7 +127,7 @@ def row_of_plan(name: str, file: Path, placement: str | None) -> dict[str, Any]:
         "build_seconds": round(plan.seconds, 2),
         "runtime": plan.runtime,
         "kinds": plan.kinds,
-        **plan.story,
+        **plan.counts,
         "warnings": list(plan.warnings),
         "layers": [[layer.name, layer.precision] for layer in plan.layers],
     }

@@ -32,7 +32,7 @@ from fcn_edge.device import this_device
 from fcn_edge.engines import PACKAGES, model_path, require_engine_directory
 from fcn_edge.engines.fidelity import ReferenceCheck
 from fcn_edge.engines.manifest import Manifest
-from fcn_edge.engines.reference_check import held_to_reference, require_quantized
+from fcn_edge.engines.reference_check import compare_with_reference, require_quantized
 from fcn_edge.engines.trt.plan_options import PlanOptions
 from fcn_edge.errors import BadInput
 from fcn_edge.evaluation import require_fit_labels
@@ -224,7 +224,7 @@ def _compared_with_reference(
     scenes = data or dataset_from_name(f"{SCENES},size={height}x{width}")
     images = readable_images(scenes, REFERENCE_IMAGES)
     exact = fp32 if fp32.precision == "fp32" and request.precision not in ("fp32", "bf16") else None
-    check = held_to_reference(model, exact, images, target=request.target, options=request.engine_options)
+    check = compare_with_reference(model, exact, images, target=request.target, options=request.engine_options)
     if exact is not None and check.from_fp32 is not None and request.max_miou_drop is None:  # else the budget judges
         require_quantized(check.from_fp32, model, exact, images[0])
     return replace(check, data=scenes.name)

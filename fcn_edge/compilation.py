@@ -80,7 +80,7 @@ def _compiled_plan(
         on_progress=lambda what, share: progress.update("compiling", round(100 * share), 100),
     )
     out.write_bytes(plan.data)
-    counts: dict[str, Any] = dict(plan.story)
+    counts: dict[str, Any] = dict(plan.counts)  # by the names of the report
     report = LayerReport(kinds=plan.kinds, **counts, plan_bytes=len(plan.data))
     if target == "tensorrt-rtx" and model.precision != "fp32" and fp32.precision == "fp32":
         report = replace(report, fp32_plan_bytes=len(plan_from_onnx(fp32, target=target, options=options).data))

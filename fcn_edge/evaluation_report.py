@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from fcn_edge.atomic_io import read_json, sha256_of_file
+from fcn_edge.atomic_io import read_json
 from fcn_edge.choices import TargetOrAuto
 from fcn_edge.cluster import evaluate_on_ray
 from fcn_edge.data import dataset_from_name
@@ -185,7 +185,7 @@ def scored_model(evaluation: Evaluation, engine: Engine) -> ScoredModel:
         "execution": engine.execution,
         "schedule": engine.schedule,
         "stage_runs": to_mapping(engine.stage_runs()),
-        "model_sha256": sha256_of_file(engine.path),
+        "model_sha256": engine.model_sha256,
         "ignored_share": evaluation.ignored_share,
         "classes_without_labels": [engine.spec.classes[index] for index in evaluation.without_labels],
         "classes_never_predicted": [engine.spec.classes[index] for index in evaluation.never_predicted],

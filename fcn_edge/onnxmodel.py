@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -124,6 +124,13 @@ class OnnxModel:
     def sha256(self) -> str:
         """Hex SHA-256 of the file, or of the serialized graph where there is none."""
         return sha256_of_file(self.file) if self.file else hashlib.sha256(self.serialized()).hexdigest()
+
+    def sha256_later(self) -> Callable[[], str]:
+        """A function that gives `sha256` and keeps no graph in memory."""
+        if self.file is not None:
+            return partial(sha256_of_file, self.file)
+        sha256 = self.sha256
+        return lambda: sha256
 
     def copy(self) -> ModelProto:
         """The graph and its metadata, to be changed; a changed graph is another `OnnxModel`."""

@@ -85,7 +85,15 @@ def test_engines_take_a_model_in_memory(onnx_file, frame, target):
         engine_on_target(model.changed(model.copy()), target, EngineOptions()) as other,
     ):
         assert np.array_equal(one.infer(frame[None]), other.infer(frame[None]))
-        assert other.path == onnx_file
+        assert other.path == onnx_file and other.model_sha256 == one.model_sha256 == sha256_of_file(onnx_file)
+
+
+def test_engine_of_a_changed_model_has_the_hash_of_what_runs(onnx_file):
+    proto = OnnxModel.from_file(onnx_file).copy()
+    proto.producer_name = "somebody"
+    changed = OnnxModel.from_file(onnx_file).changed(proto)
+    with open_engine(changed, target="onnxruntime") as engine:
+        assert engine.model_sha256 == changed.sha256 != sha256_of_file(onnx_file)
 
 
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime", "reference"])

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from fcn_edge.atomic_io import sha256_of_file
 from fcn_edge.benchmark.cold_start import fresh_process
 from fcn_edge.benchmark.partial import FinishedRow, Partial
 from fcn_edge.benchmark.reference_workload import NAME as REFERENCE_WORKLOAD
@@ -163,7 +162,7 @@ def _row(
         placement=_placement(variant.path),
         height=preprocess.height,
         width=preprocess.width,
-        model_sha256=sha256_of_file(engine.path),
+        model_sha256=engine.model_sha256,
         weights=engine.spec.weights_terms,
         miou=evaluation.scores.miou,
         miou_ci=intervals_from_images(evaluation.images, engine.spec.num_classes).miou,

@@ -17,7 +17,7 @@ from fcn_edge.calibration.table import CalibrationTable, table_from_file
 from fcn_edge.data import DataLike, labelled_for
 from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import model_path
-from fcn_edge.engines.reference_check import quantized_near
+from fcn_edge.engines.reference_check import require_near_fp32
 from fcn_edge.errors import BadInput
 from fcn_edge.exporting import onnx_model
 from fcn_edge.onnxmodel import OnnxModel
@@ -103,7 +103,7 @@ def calibrate(
     held_out = None if data is None or allow_overlap else labelled_for(net.spec, data)
     found = TableRequest(images, method, count, held_out, verify).table_for(net, progress)
     made = quantized_model(net, precision="int8", table=found, placement=placement)
-    quantized_near(made.model.named(out), net, probe_pictures(*found.preprocess.size)[:1])
+    require_near_fp32(made.model.named(out), net, probe_pictures(*found.preprocess.size)[:1])
     made = replace(made.save(out), table_path=table_path)
     try:
         if not is_there:

@@ -75,7 +75,7 @@ class Measurements:
     """mIoU by (images, layers kept), on disk after each measurement, so that a search goes on where it was stopped.
 
     `miou(kept, images)` builds and evaluates; key: hash of all else that the figures depend on. A file of
-    another key is started anew.
+    another key starts again.
     """
 
     def __init__(self, path: Path, key: str, miou: Callable[[frozenset[str], int | None], float]) -> None:
@@ -270,5 +270,5 @@ def layer_costs(model: OnnxModel) -> list[LayerCost]:
         reads = node.input[:1] if operator(node) == "Conv" else node.input
         costs.append(LayerCost(node.name, macs, count(node.output[0]) + sum(count(name) for name in reads)))
     if len({layer.name for layer in costs}) < len(costs):
-        raise BadInput("layers of this graph share names, so none can be kept in float by name; export it anew")
+        raise BadInput("layers of this graph share names, so none can be kept in float by name; export it again")
     return costs

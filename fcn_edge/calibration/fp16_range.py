@@ -48,7 +48,7 @@ def fp16_model(
 
     magnitudes: of the fp32 file's tensors over real images; None leaves their range unchecked.
     Q/DQ scales become half precision too, which needs opset 19; those too small for it are raised,
-    and what they scale is rounded anew. The first Cast writes half directly: frames are 0..255,
+    and what they scale is rounded again. The first Cast writes half directly: frames are 0..255,
     exact in half precision.
 
     Raises:
@@ -65,10 +65,10 @@ def fp16_model(
     for node in half.graph.node:
         if node.output[0] not in kept:
             _halve_attributes(node)
-    told = {node.name or node.output[0]: kept[node.output[0]] for node in half.graph.node if node.output[0] in kept}
+    reasons = {node.name or node.output[0]: kept[node.output[0]] for node in half.graph.node if node.output[0] in kept}
     _bridge(half.graph, kept, computed)
     del half.graph.value_info[:]
-    return half, told
+    return half, reasons
 
 
 def _kept_nodes(graph: GraphProto, unfit: dict[str, str]) -> dict[str, str]:

@@ -117,7 +117,7 @@ class _QdqWriter:
     def _activation(self, name: str) -> str:
         """The tensor to read instead; `name` itself where its pair stands earlier."""
         if name not in self.limits:
-            raise BadInput(f"the calibration table does not know tensor {name}; calibrate this file anew")
+            raise BadInput(f"the calibration table does not know tensor {name}; calibrate this file again")
         if name not in self.early:
             return self._pair(name, self.limits[name])
         source = self.early[name]

@@ -111,10 +111,10 @@ def table_from_file(path: Path) -> CalibrationTable:
     mapping = read_json(path)
     schema, written = mapping.get("schema"), mapping.pop("sha256", None)
     if isinstance(schema, int) and schema != SCHEMA:
-        raise BadInput(f"{path}: a calibration table of schema {schema}; this version reads {SCHEMA}: calibrate anew")
+        raise BadInput(f"{path}: a calibration table of schema {schema}; this version reads {SCHEMA}: calibrate again")
     table = from_mapping(CalibrationTable, mapping, str(path))
     if written != table.sha256:
-        raise BadInput(f"{path}: was changed after it was written (its own sha256 does not fit); calibrate anew")
+        raise BadInput(f"{path}: was changed after it was written (its own sha256 does not fit); calibrate again")
     return table
 
 
@@ -135,12 +135,12 @@ def require_same_origin(table: CalibrationTable, model: OnnxModel) -> None:
     changed = [f"{key} was {_plain(was[key])}, is {_plain(now[key])}" for key in was if was[key] != now[key]]
     if changed:
         raise BadInput(
-            f"the table was made for {table.model} with another preprocessing ({'; '.join(changed)}); calibrate anew"
+            f"the table was made for {table.model} with another preprocessing ({'; '.join(changed)}); calibrate again"
         )
     if table.graph_sha256 != graph_sha256(model.proto):
         what = "nodes" if table.weights_sha256 == weights_sha256(model.proto) else "weights"
         raise BadInput(
-            f"the table was made from another graph than this {model.spec.name}: its {what} differ; calibrate anew"
+            f"the table was made from another graph than this {model.spec.name}: its {what} differ; calibrate again"
         )
 
 
@@ -149,7 +149,7 @@ def require_same_images(table: CalibrationTable, images: CalibrationImages) -> N
     found = {image.name: image.sha256() for image in images.images if image.name not in table.skipped}
     wrong = difference(table.hashes, found)
     if wrong:
-        raise BadInput(f"the table was not made of {images.source}: {wrong}; calibrate anew")
+        raise BadInput(f"the table was not made of {images.source}: {wrong}; calibrate again")
 
 
 def with_method(table: CalibrationTable, method: Method) -> CalibrationTable:

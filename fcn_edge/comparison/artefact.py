@@ -12,6 +12,7 @@ import numpy as np
 
 from fcn_edge.comparison.graph import held_model, layer_tensors, network_input
 from fcn_edge.engines import Engine, model_path, open_engine, require_package
+from fcn_edge.engines.manifest import Manifest
 from fcn_edge.engines.ort import Taps
 from fcn_edge.exporting import onnx_model, runnable_file
 from fcn_edge.onnxmodel import OnnxModel
@@ -70,7 +71,7 @@ def open_artefact(
         yield _artefact(name, path, onnx_model(given, spec=spec, recipe=recipe, progress=progress), None)
         return
     with runnable_file(path, spec=spec, recipe=recipe) as folder, open_engine(folder) as engine:
-        yield _artefact(name, path, OnnxModel.from_file(engine.path), engine)
+        yield _artefact(name, path, OnnxModel.from_file(Manifest.from_file(path).onnx), engine)
 
 
 def _artefact(name: str, path: Path, model: OnnxModel, engine: Engine | None) -> Artefact:

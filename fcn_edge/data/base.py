@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +21,7 @@ from fcn_edge.data.labels import (
     unknown_value,
 )
 from fcn_edge.data.notes import Notes
-from fcn_edge.data.pictures import image_from_file, picture_from_file
+from fcn_edge.data.pictures import bytes_of_file, image_from_file, picture_from_file
 from fcn_edge.errors import BadInput
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
 ]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 HIDDEN = "hidden, passed over"
+NAMED = 5  # so many files stand in one message
 NO_VALUE = -1  # an ignore_index where every label value has to be a class
 
 
@@ -95,6 +97,10 @@ class FilePair:
     sequence: str
     image_path: Path
     label_path: Path
+
+    def image_bytes(self) -> bytes:
+        """The encoded picture."""
+        return bytes_of_file(self.image_path)
 
     def image(self) -> np.ndarray:
         raise NotImplementedError
@@ -202,10 +208,19 @@ def paired(images: Path, labels: Path, notes: Notes | None = None) -> list[tuple
     if notes is not None:
         note_hidden(images, notes)
     _require_one_of_a_stem([image for image, _ in pairs])
-    for image, label in pairs:
-        if not label.is_file():
-            raise BadInput(f"{image}: has no labels; expected {label}{_other_labels(label)}")
+    require_labels(pairs)
     return pairs
+
+
+def require_labels(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Raises BadInput, naming the first images whose label file is missing, and how many there are."""
+    missing = [(image, label) for image, label in pairs if not label.is_file()]
+    if missing:
+        image, label = missing[0]
+        others = [other.name for other, _ in missing[1:NAMED]]
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        also = f"; nor have {', '.join(others)}{more}" if others else ""
+        raise BadInput(f"{image}: has no labels; expected {label}{_other_labels(label)}{also}")
 
 
 def _require_one_of_a_stem(images: list[Path]) -> None:

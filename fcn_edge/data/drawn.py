@@ -11,8 +11,8 @@ import numpy as np
 from fcn_edge.data.base import FilePair
 from fcn_edge.data.labels import Layout, Samples, layout_from_bytes, other_size, placed_labels
 from fcn_edge.data.notes import Notes
-from fcn_edge.data.pictures import bytes_of_file, naming, picture_from_bytes
-from fcn_edge.data.shapes import OVERLAPPING, Overlap, Shape, drawn_shapes
+from fcn_edge.data.pictures import naming, picture_from_bytes
+from fcn_edge.data.shapes import Overlap, Shape, drawn_shapes
 from fcn_edge.errors import BadInput
 from fcn_edge.spec import MAX_CLASSES
 
@@ -41,10 +41,6 @@ class DrawnPair(FilePair):
     overlap: Overlap
     notes: Notes = field(default_factory=Notes, compare=False, repr=False)
 
-    def image_bytes(self) -> bytes:
-        """The encoded picture."""
-        return bytes_of_file(self.image_path)
-
     def image(self) -> np.ndarray:
         with naming(self.image_path):
             image, what = picture_from_bytes(self.image_bytes())
@@ -58,11 +54,11 @@ class DrawnPair(FilePair):
             drawing = self.read(layout)
             if drawing.size not in (layout.stored, layout.upright):
                 raise BadInput(f"{other_size(drawing.size, layout.upright)} {self.image_path.name}")
-            values, has_conflict = drawn_shapes(drawing.shapes, drawing.size, self.overlap)
+            values, notes = drawn_shapes(drawing.shapes, drawing.size, self.overlap)
         is_placed = drawing.is_upright and drawing.size == layout.upright
         samples = Samples(values, 1 if is_placed else None)
         labels, what = placed_labels(samples, self.label_path, layout, self.image_path.name)
-        for note in (what, OVERLAPPING[self.overlap] if has_conflict else "", "" if drawing.shapes else EMPTY):
+        for note in (what, *notes, "" if drawing.shapes else EMPTY):
             self.notes.add(note, self.image_path.name)
         return labels
 

@@ -46,6 +46,8 @@ def open_split(folder: Path, split: str, options: Mapping[str, str]) -> Dataset:
     """The pairs of DIR, or of DIR/SPLIT where a split is named. options: images and labels, two patterns."""
     root = folder / split if split else folder
     listing = root / "classes.json" if (root / "classes.json").is_file() else folder / "classes.json"
+    if not listing.is_file():
+        raise BadInput(f'{listing}: no such file; expected the classes in it, such as {{"names": ["other", "road"]}}')
     classes = from_mapping(ClassesFile, _without_notes(read_json(listing)), str(listing))
     palette = classes.palette_rgb or voc_palette(len(classes.names))
     if len(palette) != len(classes.names):

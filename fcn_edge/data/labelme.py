@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +57,9 @@ class LabelmePair(DrawnPair):
             return base64.b64decode(data or "", validate=True)
         except (TypeError, ValueError, binascii.Error) as error:
             raise BadInput("its imageData does not decode") from error
+
+    def sha256(self) -> str:
+        return hashlib.sha256(self.image_bytes()).hexdigest()
 
 
 def open_split(place: Path, split: str, options: Mapping[str, str]) -> Dataset:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from fcn_edge.data.base import HIDDEN, IMAGE_SUFFIXES, Notes, is_hidden
+from fcn_edge.data.base import HIDDEN, IMAGE_SUFFIXES, Notes, is_hidden, require_labels
 from fcn_edge.errors import BadInput
 
 OPTIONS = ("images", "labels")
@@ -37,7 +37,5 @@ def paired_by_patterns(root: Path, options: Mapping[str, str], notes: Notes) -> 
     pairs = [(name, path, root / labels.replace("*", name)) for name, path in found.items() if name not in hidden]
     if not pairs:
         raise BadInput(f"{root}: no image matches {images} that is no label file of {labels}")
-    for _name, image, label in pairs:
-        if not label.is_file():
-            raise BadInput(f"{image}: has no labels; expected {label}")
+    require_labels([(image, label) for _name, image, label in pairs])
     return pairs

@@ -10,7 +10,7 @@ import csv
 from pathlib import Path
 
 from fcn_edge.atomic_io import require_file
-from fcn_edge.data.base import NO_VALUE, Dataset, Notes, PairOnDisk, images_in, is_hidden, note_hidden
+from fcn_edge.data.base import NO_VALUE, Dataset, Notes, PairOnDisk, images_in, is_hidden, note_hidden, require_labels
 from fcn_edge.data.labels import UNLABELLED
 from fcn_edge.data.voc import voc_palette
 from fcn_edge.errors import BadInput
@@ -70,9 +70,7 @@ def _classes(listing: Path) -> dict[int, str]:
 def _pairs(root: Path) -> list[tuple[Path, Path]]:
     images = [path for path in images_in(root) if not path.stem.endswith(MASK)]
     pairs = [(image, root / f"{image.stem}{MASK}.png") for image in images]
-    for image, mask in pairs:
-        if not mask.is_file():
-            raise BadInput(f"{image}: has no labels; expected {mask}")
+    require_labels(pairs)
     masks = {mask for _, mask in pairs}
     alone = next((path for path in root.glob(f"*{MASK}.png") if path not in masks and not is_hidden(path)), None)
     if alone:

@@ -21,6 +21,7 @@ MAX_SHAPES = 20_000  # in one image
 MAX_POINTS = 100_000  # of one polygon
 MAX_CROSSINGS = 20_000_000  # of one polygon's outline with rows of pixels
 FARTHEST = 1e6  # pixels from the origin; no picture is that large
+COVERS_NOTHING = "a shape covers no pixel of the image"
 OVERLAPPING = {
     "later": "shapes of different classes overlap; the later one counts",
     "smaller": "shapes of different classes overlap; the smaller one counts",
@@ -58,8 +59,8 @@ def overlap_from_text(text: str, where: str) -> Overlap:
     raise BadInput(f"{where}: overlap={text}{nearest(text, get_args(Overlap))}")
 
 
-def drawn_shapes(shapes: Sequence[Shape], size: tuple[int, int], overlap: Overlap) -> tuple[np.ndarray, bool]:
-    """Class indices (H, W) uint8 where 0 is background, and whether shapes of different classes overlap.
+def drawn_shapes(shapes: Sequence[Shape], size: tuple[int, int], overlap: Overlap) -> tuple[np.ndarray, list[str]]:
+    """Class indices (H, W) uint8 where 0 is background, and what is worth a note.
 
     Args:
         shapes: in the order of their file.
@@ -70,19 +71,20 @@ def drawn_shapes(shapes: Sequence[Shape], size: tuple[int, int], overlap: Overla
     if len(shapes) > MAX_SHAPES:
         raise BadInput(f"{len(shapes)} shapes in one image; up to {MAX_SHAPES} are read")
     values, is_drawn = np.zeros(size, np.uint8), np.zeros(size, bool)
-    has_conflict = False
+    notes = set()
     for shape in _in_drawing_order(shapes, size, overlap):
         patch = shape.region(*size)
         rows, columns = (slice(at, at + length) for at, length in zip(patch[1:], patch.mask.shape))
         under, is_under = values[rows, columns], is_drawn[rows, columns]
         conflict = patch.mask & is_under & (under != shape.value)
-        has_conflict = has_conflict or bool(conflict.any())
+        notes |= {OVERLAPPING[overlap]} if conflict.any() else set()
+        notes |= set() if patch.mask.any() else {COVERS_NOTHING}
         under[patch.mask] = shape.value
         if overlap == "ignore":
             under[conflict] = UNLABELLED
         if not shape.is_crowd:
             is_under |= patch.mask
-    return values, has_conflict
+    return values, sorted(notes)
 
 
 def _in_drawing_order(shapes: Sequence[Shape], size: tuple[int, int], overlap: Overlap) -> list[Shape]:

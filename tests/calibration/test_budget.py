@@ -210,9 +210,8 @@ def test_planted_outlier_is_found_and_repaired(own_labels, tmp_path):
         "calib": CALIB,
         "method": "minmax",
         "placement": "any",
-        "max_miou_drop": 100,
     }
-    spoilt = build_engine(model, tmp_path / "spoilt", **options, data=data)
+    spoilt = build_engine(model, tmp_path / "spoilt", **options, data=data, max_miou_drop=100)
     assert spoilt.kept_float == () and spoilt.drop > 10
     built = build_engine(model, tmp_path / "engine", **options, data=data, max_miou_drop=spoilt.drop / 2)
     assert built.kept_float == (PLANTED,)

@@ -11,8 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from fcn_edge.comparison import compare
+from fcn_edge.data import dataset_from_name
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxfile import METADATA_KEY, save_onnx, with_metadata
+from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.spec import Preprocess
 from tests.comparison.planting import (
     LAYER,
@@ -114,3 +116,15 @@ def test_spec_knows_nearest():
     image = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
     small = input_from_frame(image, Preprocess(2, 2, (0, 0, 0), (1, 1, 1), interpolation="nearest"))
     assert np.array_equal(small[0], image[::2, ::2])
+
+
+@pytest.mark.slow
+def test_images_are_arrays_or_an_open_set_and_models_may_be_in_memory(onnx_file, tmp_path):
+    streets = dataset_from_name(STREETS)
+    labelled = compare(OnnxModel.from_file(onnx_file), onnx_file, streets, out=tmp_path / "diff")
+    assert labelled.first is None and labelled.scores[0] is not None
+    assert (labelled.error, labelled.exit_code, labelled.a.file) == (None, 0, str(onnx_file))
+    assert json.loads((tmp_path / "diff" / "compare.json").read_text()) == labelled.to_mapping()
+    arrays = (streets.items[number].image() for number in range(2))
+    bare = compare(onnx_file, onnx_file, arrays, count=1)
+    assert bare.images == 1 and bare.scores == (None, None)

@@ -145,3 +145,11 @@ def test_empty_and_missing_folders_are_named(tmp_path):
 
 def test_hash_of_pixels_knows_the_shape():
     assert sha256_of_pixels(np.zeros((2, 6, 3), np.uint8)) != sha256_of_pixels(np.zeros((3, 4, 3), np.uint8))
+
+
+def test_every_image_without_labels_is_named_up_to_five(tmp_path, write_pair):
+    labels = [write_pair(tmp_path, name)[1] for name in "abcdefgh"]
+    for path in labels[1:]:
+        path.unlink()
+    with refused(BadInput, "b.png", "c.png", "d.png", "e.png", "f.png", "2 more"):
+        paired(tmp_path / "images", tmp_path / "labels")

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from fcn_edge.data.run_lengths import mask_from_runs
 from fcn_edge.data.shapes import (
+    COVERS_NOTHING,
     MAX_CROSSINGS,
     MAX_POINTS,
     MAX_SHAPES,
+    OVERLAPPING,
     Shape,
     bitmap_region,
     circle_region,
@@ -113,20 +115,25 @@ SQUARE, DOT = rectangle_region(0, 0, 10, 10), rectangle_region(2, 2, 4, 4)
 )
 def test_which_class_counts_where_shapes_overlap(overlap, order, at_the_dot):
     shapes = {"square": Shape(1, SQUARE), "dot": Shape(2, DOT)}
-    values, overlaps = drawn_shapes([shapes[name] for name in order.split()], (12, 12), overlap)
-    assert overlaps and (values[2:4, 2:4] == at_the_dot).all()
+    values, notes = drawn_shapes([shapes[name] for name in order.split()], (12, 12), overlap)
+    assert notes == [OVERLAPPING[overlap]] and (values[2:4, 2:4] == at_the_dot).all()
     assert values[5, 5] == 1 and values[11, 11] == 0
 
 
 def test_shapes_of_one_class_do_not_conflict():
-    _, overlaps = drawn_shapes([Shape(1, SQUARE), Shape(1, DOT)], (12, 12), "ignore")
-    assert not overlaps
+    _, notes = drawn_shapes([Shape(1, SQUARE), Shape(1, DOT)], (12, 12), "ignore")
+    assert notes == []
+
+
+def test_shape_that_covers_no_pixel_is_noted():
+    outside = polygon_region(points_from_numbers([30, 30, 40, 30, 40, 40]))
+    assert drawn_shapes([Shape(1, outside), Shape(2, DOT)], (12, 12), "later")[1] == [COVERS_NOTHING]
 
 
 @pytest.mark.parametrize("overlap", ["later", "smaller", "ignore"])
 def test_object_inside_a_crowd_counts(overlap):
-    values, overlaps = drawn_shapes([Shape(1, SQUARE), Shape(255, DOT, is_crowd=True)], (12, 12), overlap)
-    assert not overlaps and (values[:10, :10] == 1).all()
+    values, notes = drawn_shapes([Shape(1, SQUARE), Shape(255, DOT, is_crowd=True)], (12, 12), overlap)
+    assert notes == [] and (values[:10, :10] == 1).all()
     values, _ = drawn_shapes([Shape(1, DOT), Shape(255, SQUARE, is_crowd=True)], (12, 12), overlap)
     assert values[2, 2] == 1 and values[0, 0] == 255
 

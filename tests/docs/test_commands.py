@@ -105,6 +105,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classes = {"names": list(dataset.classes), "palette_rgb": [list(colour) for colour in dataset.palette]}
     (folder / "street/classes.json").write_text(json.dumps(classes))
 
+    write_sets_of_tools(folder, items)
+
     shutil.copy(packaged_file(".safetensors"), folder / "net.safetensors")
     fcn_edge("fcn-edge export net.safetensors --size 96x128 --out net.onnx", folder)
     fcn_edge("fcn-edge calibrate net.onnx --calib images/ --out net.int8.onnx", folder)
@@ -130,6 +132,30 @@ def write_pair(folder: Path, number: int, image, labels) -> None:
     for kind, pixels in (("images", image), ("labels", labels)):
         (folder / kind).mkdir(exist_ok=True)
         cv2.imwrite(str(folder / kind / f"{number}.png"), pixels)
+
+
+def write_sets_of_tools(folder: Path, items) -> None:
+    """COCO files train.json and val.json of images/, and clothes/ whose files are paired by patterns."""
+    import cv2
+
+    height, width = items[0].image().shape[:2]
+    road = [0, height / 2, width, height / 2, width, height, 0, height]
+    for name, numbers in (("train", range(8)), ("val", range(8, 10))):
+        sizes = {"width": width, "height": height}
+        content = {
+            "images": [{"id": number, "file_name": f"{number}.png", **sizes} for number in numbers],
+            "categories": [{"id": 1, "name": "road"}],
+            "annotations": [
+                {"id": number, "image_id": number, "category_id": 1, "iscrowd": 0, "segmentation": [road]}
+                for number in numbers
+            ],
+        }
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    for part in ("photos", "masks"):
+        (folder / "clothes" / part).mkdir(parents=True)
+    cv2.imwrite(str(folder / "clothes/photos/img_1.jpg"), items[0].image())
+    cv2.imwrite(str(folder / "clothes/masks/seg_1.png"), three_classes(items[0].labels()))
+    (folder / "clothes/classes.json").write_text(json.dumps({"names": ["other", "shirt", "skirt"]}))
 
 
 def three_classes(labels):

@@ -24,7 +24,7 @@ def test_convolutions_run_in_the_precision_of_the_file(tiny, precision, runs_in)
     plan = plan_from_onnx(tiny(precision), target="tensorrt-rtx", options=AMPERE)
     assert convolution_precisions(plan) == dict.fromkeys(CONVOLUTIONS, runs_in)
     assert plan.kept_float == ()
-    assert plan.story["convolutions_int8" if runs_in == "int8" else "convolutions_float"] == len(CONVOLUTIONS)
+    assert plan.counts["convolutions_int8" if runs_in == "int8" else "convolutions_float"] == len(CONVOLUTIONS)
     assert plan.data and plan.runtime.startswith("tensorrt-rtx ")
     assert plan.flags["strongly_typed"] and plan.flags["sm"] == [86] and not plan.flags["builder_flags"]
 
@@ -39,7 +39,7 @@ def test_turing_in_the_list_turns_int8_off_which_is_an_error(tiny, sm):
 @compiles
 def test_int8_depthwise_padding_is_counted_and_told(tiny):
     plan = plan_from_onnx(tiny("int8"), target="tensorrt-rtx", options=AMPERE)
-    assert plan.story["depthwise_padded"] == 1 and plan.story["requantizing"] > 0
+    assert plan.counts["depthwise_padded"] == 1 and plan.counts["requantizing"] > 0
     told = " ".join(plan.warnings)
     assert_names(told, "1 of 1 depthwise", "placement", "nvidia", "fp16", "unproven")
 

@@ -5,10 +5,10 @@ from fcn_edge.engines.trt import (
 )
 from fcn_edge.engines.trt.layer_info import (
     convolutions_from_onnx,
+    counts_from_kernels,
     int8_verdict,
     kernels_from_dump,
     kinds_of_kernels,
-    story_from_kernels,
 )
 from tests.engines.layer_dumps import RTX_DUMP, tensorrt_line
 from tests.engines.tiny_network import CONVOLUTIONS, tiny_model
@@ -32,7 +32,7 @@ def test_dump_is_held_against_the_file():
     assert verdict.quantized == CONVOLUTIONS
     assert verdict.kept_float == ("score",) and verdict.unseen == ()
     assert int8_verdict(convolutions, kernels[:2]).unseen == ("depthwise", "score")
-    assert story_from_kernels(kernels, convolutions) == {
+    assert counts_from_kernels(kernels, convolutions) == {
         "kernels": 5,
         "convolutions_int8": 2,
         "convolutions_float": 1,

@@ -10,7 +10,7 @@ import pytest
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine, reference_check
 from fcn_edge.engines.fidelity import EXACT_DB, Fidelity, decibels
-from fcn_edge.engines.reference_check import fidelity, held_to_reference, require_faithful
+from fcn_edge.engines.reference_check import compare_with_reference, fidelity, require_faithful
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.onnxmodel import OnnxModel
 from tests.refusals import refused
@@ -84,7 +84,7 @@ def test_refusal_names_the_target_that_computes_what_the_file_says(int8_file, mo
     monkeypatch.setattr(reference_check, "engine_on_target", engine_on_target)
     wrong = min(broken)
     with pytest.raises(CheckFailed) as caught:
-        held_to_reference(OnnxModel.from_file(int8_file), None, IMAGES, target=wrong, options=EngineOptions())
+        compare_with_reference(OnnxModel.from_file(int8_file), None, IMAGES, target=wrong, options=EngineOptions())
     other = {"openvino": "onnxruntime", "onnxruntime": "openvino"}[wrong]
     assert (f'target="{other}"' in str(caught.value)) is (other not in broken)
 

@@ -121,7 +121,7 @@ def test_recipe_compiles_for_nvidia_in_half_precision(fp32_file, table_file, tmp
     plan = plan_from_onnx(file, target="tensorrt-rtx", options=PlanOptions(sm=(86,)))
     names = convolutions(fp32_file)
     guarded = made.left_fp32.keys() & names
-    assert plan.story["convolutions_int8"] >= (len(names) - len(guarded) if precision == "int8-fp16" else 0)
+    assert plan.counts["convolutions_int8"] >= (len(names) - len(guarded) if precision == "int8-fp16" else 0)
     in_fp32 = [layer for layer in plan.layers if (layer.op, layer.precision) == ("correlation", "fp32")]
     assert plan.kept_float == () and len(in_fp32) <= len(guarded)
 
