@@ -89,7 +89,7 @@ def _is_pattern(path: Path) -> bool:
 
 
 def _as_video(uri: str) -> str:
-    """Add the default `drive` to a synthetic street."""
+    """Make a synthetic street a video unless the address sets `video`."""
     return f"{uri},video=1" if uri.startswith("synthetic:") and "video=" not in uri else uri
 
 
