@@ -1,7 +1,7 @@
 """Open sinks by address.
 
-`display://0` a window · `out.mp4` (.mkv) a video · `masks/` a folder of class maps, `labels/*_mask.png` next to other files
-· `shares.jsonl` class shares of each frame · `http://127.0.0.1:8080` a live page · `null:`.
+`display://0` a window · `out.mp4` (.mkv) a video · `masks/` a folder of class maps, `labels/*_mask.png` the same in a
+folder with other files · `shares.jsonl` class shares of each frame · `http://127.0.0.1:8080` a live page · `null:`.
 """
 
 from __future__ import annotations
