@@ -230,7 +230,7 @@ def test_stamp_is_when_it_was_received():
         next(frames)
         time.sleep(0.1)
         asked = time.monotonic_ns()
-        assert next(frames)[0].captured_ns < asked  # waited, and was not stamped anew
+        assert next(frames).captured_ns < asked  # it was queued, with the time of its capture
     source.close()
 
 

@@ -270,7 +270,7 @@ def test_viewers_and_connections_have_a_limit(live, monkeypatch):
     with viewer(page) as first, viewer(page) as second:
         first(), second()
         answer = ask(page, "/live")
-        assert (answer.status, answer.read()) == (503, b"2 viewers already\n")
+        assert (answer.status, answer.read()) == (503, b"too many viewers (maximum 2)\n")
         idle = [socket.create_connection(("127.0.0.1", port_of(page))) for _ in range(4)]
         refused = socket.create_connection(("127.0.0.1", port_of(page)), timeout=PATIENCE_S)
         assert is_cut(refused)

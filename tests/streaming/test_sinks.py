@@ -187,7 +187,7 @@ def test_source_is_never_written_over(tmp_path, engine, write_video, write_image
 def test_folder_that_cannot_be_written_is_told_before_the_first_frame(tmp_path, engine, name):
     (tmp_path / "file").touch()
     for folder in ("/proc/nothing", tmp_path / "file"):  # also root may not write there
-        with refused(BadInput, folder, "written"):
+        with refused(BadInput, folder, "writable"):
             sink_from_uri(f"{folder}/{name}", engine, source=Drawn(1))
 
 
