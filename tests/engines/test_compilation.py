@@ -41,7 +41,7 @@ def test_int8_depthwise_padding_is_counted_and_told(tiny):
     plan = plan_from_onnx(tiny("int8"), target="tensorrt-rtx", options=AMPERE)
     assert plan.counts["depthwise_padded"] == 1 and plan.counts["requantizing"] > 0
     told = " ".join(plan.warnings)
-    assert_names(told, "1 of 1 depthwise", "placement", "nvidia", "fp16", "unproven")
+    assert_names(told, "1 of 1 depthwise", "placement", "nvidia", "fp16")
 
 
 @compiles
