@@ -4,7 +4,7 @@ The bindings' wheels (about 1 MB each) are taken from $FCN_EDGE_WHEELS, or downl
 imported beside stub libraries. Recorded are those names that our adapter's source mentions; the
 fake of `fake_tensorrt` has these and no others.
 
-    python -m tests.engines.record_tensorrt     writes tensorrt_record.json anew
+    python -m tests.engines.record_tensorrt     writes tensorrt_record.json again
 """
 
 from __future__ import annotations
