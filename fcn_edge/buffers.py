@@ -1,4 +1,4 @@
-"""What drawing keeps from one frame to the next: threads, and arrays that nobody holds any more."""
+"""Threads and a pool of arrays that drawing reuses between frames."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from fcn_edge.kernels import native_kernels
 if TYPE_CHECKING:
     from fcn_edge.kernels import NativeWorkspace
 
-ARRAYS = 8  # of one size: those in the queues at both ends and under way
-SIZES = 8  # folders hold pictures of many sizes
+ARRAYS = 8  # of one size: for frames in both queues and in flight
+SIZES = 8  # folders contain images of many sizes
 
 
 class ArrayPool:
-    """Arrays whose memory is used again once they have been freed.
+    """Arrays whose memory is reused after they are freed.
 
-    A view of an array refers to it, so whoever keeps a result, or a part of it, keeps it whole.
+    A view of an array holds a reference to it, so its memory is not reused while any part of it is in use.
     """
 
     def __init__(self) -> None:
         self._free: OrderedDict[int, list[Any]] = OrderedDict()  # number of bytes -> memory of freed arrays
 
     def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
-        """An array of that shape and type; its content is whatever was there."""
+        """An array of that shape and type, not initialised."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         free = self._free.setdefault(size, [])
         self._free.move_to_end(size)
@@ -45,9 +45,9 @@ class ArrayPool:
 
 
 def _memory_of(size: int) -> Any:
-    """So many bytes, as numpy allocates them (in huge pages where they are many).
+    """`size` bytes, allocated by numpy (large blocks in huge pages).
 
-    No array itself: views of an array in this memory then refer to that array, and keep it.
+    Not an array itself: so views of an array in this memory refer to that array and keep it alive.
     """
     memory: Any = np.empty(size, np.uint8)
     return (ctypes.c_ubyte * size).from_buffer(memory)
@@ -61,7 +61,7 @@ def _give_back(free: list[Any], memory: Any) -> None:
 class Buffers(ArrayPool):
     """Threads and arrays for drawing the views of one engine.
 
-    threads: that share a frame; None takes all that this process may run on.
+    threads: number of threads per frame; None for all cores that this process may use.
     """
 
     def __init__(self, threads: int | None = None) -> None:
@@ -70,6 +70,6 @@ class Buffers(ArrayPool):
 
     @functools.cached_property
     def kernels(self) -> NativeWorkspace | None:
-        """The native workspace, or None where the kernels were not built."""
+        """The native workspace, or None if the kernels were not built."""
         native = native_kernels()
         return None if native is None else native.Workspace(min(self.threads, 256))

@@ -1,8 +1,8 @@
-"""Labelled sets scored, and recordings segmented, by many processes or machines through Ray, with the same bits.
+"""Evaluate data sets and segment recordings on many processes or machines with Ray, with identical results.
 
-The unit of work is a run of images of a set, or a recording. What it yields depends on nothing else, and its files get
-their names once they are whole. A unit that is done again, because a worker died, therefore yields the same and is
-counted once. All machines see data, models and folders for results under the same paths.
+The unit of work is a range of images of a data set, or a recording. Its result depends on nothing else, and its files
+are renamed when they are complete. So a unit that is repeated because its worker died gives the same result and is
+counted once. All machines need data, models and result folders under the same paths.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from fcn_edge.streaming.summary import Summary, SummaryPart, summary_from_parts
 PART = 16  # images
 RETRIES = 5  # of a unit whose worker died
 LOOPBACK = "127.0.0.1"
-BEYOND_THIS_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray asks this on every system, once, at its import
+BEYOND_THIS_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray reads it on every system, once, at import
 
 
 def evaluate_on_ray(
@@ -49,29 +49,29 @@ def evaluate_on_ray(
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
     progress: Progress = SILENT,
 ) -> Evaluation:
-    """What `evaluate` gives for the whole set, computed by the workers of a Ray cluster.
+    """As `evaluate` for the complete data set, computed by the workers of a Ray cluster.
 
-    RAY_ADDRESS names the cluster; without it one of this machine's cores is started and stopped again.
+    RAY_ADDRESS is the address of the cluster; without it a cluster on this machine is started and stopped.
 
-    Raises BackendMissing without Ray or where its cluster is not there, and what `evaluate` raises.
+    Raises BackendMissing without Ray or if the cluster cannot be reached, and what `evaluate` raises.
     """
     labelled = dataset_from_name(data)
     total = len(labelled.items)
     starts = range(0, total, PART)
-    found: dict[int, Evaluation] = {}
+    by_number: dict[int, Evaluation] = {}
     task = functools.partial(_evaluated, str(model.resolve()), target, options, data)
     with closing(_done_on_ray(task, starts)) as done:
         for number, part in done:
-            found[number] = part
-            progress.update("evaluating", sum(len(each.images) for each in found.values()), total)
-    whole = joined([found[number] for number in range(len(starts))])
+            by_number[number] = part
+            progress.update("evaluating", sum(len(each.images) for each in by_number.values()), total)
+    whole = joined([by_number[number] for number in range(len(starts))])
     if not whole.images:
         raise none_readable(labelled.name, total, whole.skipped[0])
     return whole
 
 
 def _evaluated(model: str, target: Target, options: EngineOptions, data: str, start: int) -> Evaluation:
-    """In a worker: the images from `start` on."""
+    """In a worker: evaluate the images from `start` on."""
     whole = dataset_from_name(data)
     items = [whole.items[index] for index in range(start, min(start + PART, len(whole.items)))]
     return evaluate(_engine(model, target, options), replace(whole, items=items), may_be_empty=True)
@@ -79,12 +79,12 @@ def _evaluated(model: str, target: Target, options: EngineOptions, data: str, st
 
 @functools.lru_cache(maxsize=1)
 def _engine(model: str, target: Target, options: EngineOptions) -> Engine:
-    """Opened once a worker, and open as long as it lives."""
+    """Opened once per worker process."""
     return open_engine(Path(model), target=target, options=options)
 
 
 def joined(parts: list[Evaluation]) -> Evaluation:
-    """The evaluation of a set from those of its parts, in their order."""
+    """The evaluation of a data set from those of its parts, in order."""
     confusion = np.sum([part.confusion for part in parts], axis=0)
     predicted = np.sum([part.predicted for part in parts], axis=0)
     notes = Notes()
@@ -114,13 +114,12 @@ def run_on_ray(
     limit: int | None = None,
     progress: Progress = SILENT,
 ) -> Summary:
-    """What `run_feeds` does with several recordings, each segmented by one worker of a Ray cluster (`evaluate_on_ray`).
+    """As `run_feeds` for several recordings, each segmented by one worker of a Ray cluster (`evaluate_on_ray`).
 
-    Their files are named as `sinks_of_sources` names them. A recording whose worker died is begun again, and its
-    files are written over. Ctrl-C ends the run: what recordings in flight had written stays, and the summary leaves
-    them out.
+    Their files are named as `sinks_of_sources` names them. A recording whose worker died is restarted, and its
+    files are overwritten. Ctrl-C ends the run: unfinished recordings keep what was written, but are not in the summary.
 
-    Raises BackendMissing without Ray or where its cluster is not there, and what `run_feeds` raises.
+    Raises BackendMissing without Ray or if the cluster cannot be reached, and what `run_feeds` raises.
     """
     total = len(recordings)
     units = [
@@ -128,20 +127,20 @@ def run_on_ray(
         for number, uri in enumerate(recordings)
     ]
     require_apart(paths_of_sinks(sinks, total), [*drawn.read, *recordings])
-    found: dict[int, SummaryPart] = {}
+    by_number: dict[int, SummaryPart] = {}
     interrupted = False
     task = functools.partial(_segmented, str(model.resolve()), target, options, drawn, limit)
     began = time.monotonic()
     try:
         with closing(_done_on_ray(task, units, cores=options.threads or 1)) as done:
             for number, part in done:
-                found[number] = part
-                progress.update("videos", len(found), total)
+                by_number[number] = part
+                progress.update("videos", len(by_number), total)
     except KeyboardInterrupt:
-        if not found:
+        if not by_number:
             raise
         interrupted = True
-    parts = [found[number] for number in sorted(found)]
+    parts = [by_number[number] for number in sorted(by_number)]
     return summary_from_parts(parts, seconds=time.monotonic() - began, interrupted=interrupted)
 
 
@@ -153,7 +152,7 @@ def _segmented(
     limit: int | None,
     unit: tuple[str, Sequence[str]],
 ) -> SummaryPart:
-    """In a worker: one recording into its own sinks."""
+    """In a worker: segment one recording into its own sinks."""
     uri, sinks = unit
     with ExitStack() as ends:
         engine = ends.enter_context(open_engine(Path(model), target=target, options=options))
@@ -166,11 +165,12 @@ def _segmented(
 def _done_on_ray(
     task: Callable[[Any], Any], units: Sequence[Any], *, cores: int = 1
 ) -> Generator[tuple[int, Any], None, None]:
-    """(number, what `task` gives) of each unit, as they get ready; each task asks for so many cores."""
+    """(number, result of `task`) of each unit, as they finish; each task reserves `cores` cores."""
     if find_spec("ray") is None:
         raise BackendMissing("`cluster=\"ray\"`: Ray is not installed (pip install 'fcn-edge[cluster]')")
     with _cluster() as ray:
-        most = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes())  # more would be waited for without end
+        # A request for more would wait forever.
+        most = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes())
         work = ray.remote(max_retries=RETRIES, num_cpus=min(cores, most))(_worked)
         running = {work.remote(task, os.getcwd(), unit): number for number, unit in enumerate(units)}
         while running:
@@ -179,42 +179,42 @@ def _done_on_ray(
 
 
 def _worked(task: Callable[[Any], Any], folder: str, unit: Any) -> Any:
-    """In a worker, whose relative paths begin where the caller's do."""
+    """Run in a worker, in the caller's working directory."""
     try:
         os.chdir(folder)
     except OSError as error:
-        raise BadInput(f'`cluster="ray"`: {folder} is not there on every machine ({error.strerror})') from error
+        raise BadInput(f'`cluster="ray"`: {folder} does not exist on every machine ({error.strerror})') from error
     return task(unit)
 
 
 def _result_of(ray: Any, reference: Any) -> Any:
-    """Raises what the worker raised, where it is an error of ours."""
+    """Raises the worker's error if it is an FcnEdgeError."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
         if isinstance(cause := getattr(error, "cause", None), FcnEdgeError):
             raise cause from error
-        raise BackendMissing(f'`cluster="ray"`: a part of the work could not be done ({first_line(error)})') from error
+        raise BackendMissing(f'`cluster="ray"`: a task failed ({first_line(error)})') from error
 
 
 @contextmanager
 def _cluster() -> Iterator[Any]:
-    """The Ray package, connected, without usage reports; a cluster started here listens on this machine only."""
+    """The Ray package, connected. Usage statistics are off, and a local cluster listens on this machine only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     before = signal.getsignal(signal.SIGTERM)
     address = os.environ.get("RAY_ADDRESS")
-    if not address:  # Ray takes no LOOPBACK otherwise, and listens on all interfaces
+    if not address:  # otherwise Ray ignores LOOPBACK and listens on all interfaces
         os.environ[BEYOND_THIS_MACHINE] = "0"
     import ray
 
     own: dict[str, Any] = {} if address else {"_node_ip_address": LOOPBACK, "include_dashboard": False}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except Exception as error:  # Ray raises plain ones too
-        raise BackendMissing(f'`cluster="ray"`: not reached or not started ({first_line(error)})') from error
+    except Exception as error:  # Ray also raises plain exceptions
+        raise BackendMissing(f'`cluster="ray"`: cannot reach or start the cluster ({first_line(error)})') from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # Ray puts its own there
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # Ray installs its own handler
     try:
         yield ray
     finally:

@@ -1,4 +1,4 @@
-"""What goes through an engine: a frame and a style go in, a result comes out."""
+"""Input and output of an engine: frame, style, result."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
-    image: (H, W, 3) uint8 BGR, contiguous; owned by the frame and not written to. Leave it unchanged until the
-    frame's result is there: the overlay is drawn from it.
-    index: position in the source, from 0; gaps are frames that the source lost or dropped.
+    image: (H, W, 3) uint8 BGR, contiguous; owned by the frame and not written to. Do not change it until the
+    frame's result is ready: the overlay is drawn from it.
+    index: position in the source, from 0; frames that the source lost or dropped leave gaps.
     captured_ns: `time.monotonic_ns()` when it was received.
-    source: where it comes from, such as a file name or an address without credentials.
-    labels: (H, W) uint8 where the source is a labelled data set, else None.
-    stream: number of the source among those of a run, from 0.
-    sequence: frames of a stream follow each other while it stays the same.
-    presented_s: of a video, seconds from its first picture to this one by its own clock; None elsewhere.
-    capture_ns: how long the source took to give it, in nanoseconds; 0 where nobody measured it.
+    source: origin, such as a file name or an address without credentials.
+    labels: (H, W) uint8 if the source is a labelled data set, otherwise None.
+    stream: number of the source in the run, from 0.
+    sequence: name of a series of consecutive frames of a stream; changes where the series ends.
+    presented_s: for videos, presentation time in seconds from the first frame; otherwise None.
+    capture_ns: time that the source took to deliver it, in nanoseconds; 0 if not measured.
     """
 
     image: np.ndarray
@@ -40,8 +40,8 @@ class Frame:
 class Times:
     """Duration of each stage of one frame in nanoseconds.
 
-    input_ns: resizing the frame to the network's input. infer_ns: the network, with its wait for frames before it.
-    view_ns: class map, counts and overlay from the network's output. Together they are the time from `Engine.start`
+    input_ns: resizing the frame to the network's input. infer_ns: the network, including the wait for earlier frames.
+    view_ns: class map, counts and overlay from the network's output. Their sum is the time from `Engine.start`
     to the result. age_ns: from `Frame.captured_ns` to the result. capture_ns: that of the frame.
     """
 
@@ -58,7 +58,7 @@ class Times:
 
     @property
     def age_ms(self) -> float:
-        """How old the frame was when its result was there, in milliseconds."""
+        """Age of the frame when its result was ready, in milliseconds."""
         return self.age_ns / 1e6
 
 
@@ -66,8 +66,8 @@ class Times:
 class Style:
     """How a view is drawn. opacity: share of the class colour, 0..1; 0 draws nothing.
 
-    overlay: False where nobody looks at the picture, which saves drawing it. hidden_classes: indices of classes
-    that are left undrawn.
+    overlay: False skips drawing the overlay. hidden_classes: indices of classes
+    that are not drawn.
     """
 
     opacity: float = 0.5
@@ -77,14 +77,14 @@ class Style:
 
 @dataclass(frozen=True)
 class Result:
-    """What an engine gives for one frame. Its arrays belong to the caller, and no later frame writes to them.
+    """Result of an engine for one frame. The caller owns its arrays; later frames do not overwrite them.
 
     frame: the frame that was segmented.
     class_map: (H, W) uint8 class index of each pixel, at the frame's size.
-    overlay: (H, W, 3) uint8 BGR, the frame with the colours of its classes; None where the style has none.
+    overlay: (H, W, 3) uint8 BGR, the frame with the colours of its classes; None if the style has no overlay.
     pixels_per_class: (C,) int64 counts of class_map.
-    is_finite: False where scores held NaN or infinity, so that the class map means nothing.
-    times: of its stages.
+    is_finite: False if scores contain NaN or infinity; the class map is then invalid.
+    times: duration of each stage.
     """
 
     frame: Frame

@@ -1,4 +1,4 @@
-"""The compiled kernels, where they were built; the one place that loads them."""
+"""Load the compiled kernels, if they were built."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @functools.cache
 def native_kernels() -> ModuleType | None:
-    """The compiled `fcn_edge._native`, or None with one warning where it was not built."""
+    """The compiled `fcn_edge._native`, or None with one warning if it was not built."""
     if importlib.util.find_spec("fcn_edge._native") is None:
         log.warning("the native kernels are not built: class maps are drawn by numpy, which is slower")
         return None

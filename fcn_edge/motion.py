@@ -1,6 +1,6 @@
-"""How the picture moved from frame to frame, and maps of scores moved along with it.
+"""Optical flow between frames, and warping of score maps by it.
 
-Dense inverse search on a third of the network's input, as OpenCV has it. Source: Kroeger, Timofte, Dai, Van Gool,
+Dense inverse search (OpenCV) on a third of the network's input size. Source: Kroeger, Timofte, Dai, Van Gool,
 "Fast Optical Flow using Dense Inverse Search", ECCV 2016.
 """
 
@@ -13,18 +13,18 @@ from typing import cast
 import cv2
 import numpy as np
 
-SHRINK = 3  # of the network's input: a quarter is cheaper, and moved scores are 0.1 to 0.2 points of mIoU worse
+SHRINK = 3  # of the network's input: a quarter is faster, but warped scores lose 0.1 to 0.2 points of mIoU
 ITERATIONS = 25
-PATCH_STEP = 5  # pixels between patches of 8: at 4 the flow takes 1.4 times as long for 0.03 points of mIoU
+PATCH_STEP = 5  # pixels between patches of 8: 4 takes 1.4 times as long for 0.03 points of mIoU
 FINEST = 1  # pyramid level: the flow is computed at half the thumbnail's size
-CUT = 0.3  # in standard deviations of the picture. CamVid val: below 0.1 from frame to frame, below 0.3 over 10 frames;
+CUT = 0.3  # in standard deviations of the image. CamVid val: below 0.1 from frame to frame, below 0.3 over 10 frames;
 # frames of other drives differ by more than 0.36 in 95 of 100 cases
-SMALLEST = 16  # pixels a side, below which dense inverse search has no patch to look for
+SMALLEST = 16  # pixels per side: dense inverse search needs at least one patch
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where cells of a score map lie on the network's input: cell (i, j) is centred at (y + i * step, x + j * step)."""
+    """Cells of a score map on the network's input: cell (i, j) is centred at (y + i * step, x + j * step)."""
 
     step: float
     y: float
@@ -32,14 +32,14 @@ class Grid:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """(H / 3, W / 3) uint8, the green channel of (H, W, 3) BGR: what motion is looked up in."""
+    """(H / 3, W / 3) uint8, the green channel of (H, W, 3) BGR: input of the optical flow."""
     height, width = image.shape[:2]
     size = max(SMALLEST, width // SHRINK), max(SMALLEST, height // SHRINK)
     return np.asarray(cv2.resize(cv2.extractChannel(image, 1), size, interpolation=cv2.INTER_AREA))
 
 
 class Motion:
-    """Finds motion fields: (h, w, 2) float32, x and y, from a point of the newer thumbnail to the same thing before."""
+    """Computes flow fields: (h, w, 2) float32, x and y, from a point of the newer thumbnail to the older one."""
 
     def __init__(self) -> None:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
@@ -58,38 +58,38 @@ def chained(newer: np.ndarray, older: np.ndarray) -> np.ndarray:
 
 
 class Track:
-    """The motion of a stream's last frames, so that fields back to any of them are there when they are asked for."""
+    """The motion of a stream's last frames; gives the field back to any of them."""
 
     def __init__(self) -> None:
         self._steps: dict[int, np.ndarray] = {}  # frame -> field to the frame before it, in order
         self._known: dict[int, tuple[int, np.ndarray]] = {}  # frame -> (newer frame, field from there back to it)
 
     def add(self, index: int, field: np.ndarray) -> None:
-        """The field from this frame to the one that was added last, or that the track begins with."""
+        """Add the field from this frame to the one added before, or to the first frame of the track."""
         self._steps[index] = field
 
     def back_to(self, index: int) -> np.ndarray:
-        """The field from the frame that was added last to frame `index`."""
-        upto, found = self._known.get(index, (index, None))
+        """The field from the frame added last back to frame `index`."""
+        upto, total = self._known.get(index, (index, None))
         for newer in [newer for newer in self._steps if newer > upto]:
             step = self._steps[newer]
-            found = step if found is None else chained(step, found)
-            self._known[index] = newer, found
-        if found is None:
+            total = step if total is None else chained(step, total)
+            self._known[index] = newer, total
+        if total is None:
             raise ValueError(f"no motion was added after frame {index}")
-        return found
+        return total
 
     def forget_before(self, index: int) -> None:
-        """Nobody will ask for frames before this one."""
+        """Drop fields to frames before this one."""
         self._steps = {newer: field for newer, field in self._steps.items() if newer > index}
         self._known = {older: known for older, known in self._known.items() if older >= index}
 
 
 def is_cut(newer: np.ndarray, older: np.ndarray, field: np.ndarray) -> bool:
-    """Whether two thumbnails show different scenes: motion does not explain what differs, held against contrast."""
+    """Whether two thumbnails show different scenes: the difference after warping is large relative to the contrast."""
     limit = CUT * max(float(cv2.meanStdDev(newer)[1][0, 0]), 1.0) * newer.size
     if cv2.norm(newer, older, cv2.NORM_L1) <= limit:
-        return False  # nor would the rest of it be more, once moved
+        return False  # warping would only reduce the difference
     return cv2.norm(newer, _looked_up(older, field), cv2.NORM_L1) > limit
 
 
@@ -99,19 +99,19 @@ def pixels_moved(field: np.ndarray, width: int) -> float:
 
 
 def move(scores: np.ndarray, field: np.ndarray, grid: Grid, size: tuple[int, int], out: np.ndarray) -> None:
-    """Fill `out` with scores (C, h, w) float of an older frame, moved to where their things are now.
+    """Fill `out` with scores (C, h, w) float of an older frame, warped to the current frame.
 
-    field: from now to that frame. size: (height, width) of the network's input. out: of the scores'
+    field: from the current frame to that frame. size: (height, width) of the network's input. out: of the scores'
     shape and type.
     """
-    lying = _cells_in_thumbnail(scores.shape[1:], field.shape[:2], grid, size)
-    there = _looked_up_at(field, lying) * np.float32(size[1] / field.shape[1] / grid.step)
-    there += _places(*scores.shape[1:])
+    cells = _cells_in_thumbnail(scores.shape[1:], field.shape[:2], grid, size)
+    places = _looked_up_at(field, cells) * np.float32(size[1] / field.shape[1] / grid.step)
+    places += _places(*scores.shape[1:])
     for plane, moved in zip(scores.astype(np.float32, copy=False), out, strict=True):
         if moved.dtype == np.float32:
-            cv2.remap(plane, there, cast(np.ndarray, None), cv2.INTER_LINEAR, moved, cv2.BORDER_REPLICATE)
-        else:  # half precision, which OpenCV does not sample
-            moved[...] = _looked_up_at(plane, there)
+            cv2.remap(plane, places, cast(np.ndarray, None), cv2.INTER_LINEAR, moved, cv2.BORDER_REPLICATE)
+        else:  # half precision: cv2.remap does not support it
+            moved[...] = _looked_up_at(plane, places)
 
 
 def _looked_up(values: np.ndarray, field: np.ndarray) -> np.ndarray:
@@ -120,14 +120,14 @@ def _looked_up(values: np.ndarray, field: np.ndarray) -> np.ndarray:
 
 
 def _looked_up_at(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(h, w, ...) values at places (h, w, 2) float32, x and y; beyond the border its values are repeated."""
-    found = cv2.remap(values, places, cast(np.ndarray, None), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found)
+    """(h, w, ...) values at places (h, w, 2) float32, x and y; the border is replicated."""
+    sampled = cv2.remap(values, places, cast(np.ndarray, None), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled)
 
 
 @functools.lru_cache(maxsize=32)
 def _places(height: int, width: int) -> np.ndarray:
-    """(h, w, 2) float32: of each cell its own column and row."""
+    """(h, w, 2) float32: column and row of each cell."""
     rows, columns = np.indices((height, width), np.float32)
     return np.ascontiguousarray(np.dstack((columns, rows)))
 
@@ -136,7 +136,7 @@ def _places(height: int, width: int) -> np.ndarray:
 def _cells_in_thumbnail(
     cells: tuple[int, int], thumbnail_size: tuple[int, int], grid: Grid, size: tuple[int, int]
 ) -> np.ndarray:
-    """(h, w, 2) float32: where on a thumbnail the cells of a score map lie, column and row."""
+    """(h, w, 2) float32: column and row on a thumbnail of each cell of a score map."""
     scale = np.array((thumbnail_size[1] / size[1], thumbnail_size[0] / size[0]))
     pixels = _places(*cells) * grid.step + (grid.x, grid.y)
     return np.ascontiguousarray((pixels + 0.5) * scale - 0.5, np.float32)

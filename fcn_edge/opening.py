@@ -1,4 +1,4 @@
-"""Any model that a user names, opened as an engine."""
+"""Open any model, by path or packaged name, as an engine."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def open_engine(
     recipe: str | None = None,
     options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
 ) -> Engine:
-    """Open a network, ready to segment frames.
+    """Open a network for segmenting frames.
 
     Args:
-        model: a checkpoint, an ONNX file, an engine directory, a packaged name or an `OnnxModel`. None takes the
+        model: a checkpoint, an ONNX file, an engine directory, a packaged name or an `OnnxModel`. None selects the
             packaged file and execution that run fastest on this CPU.
-        target: what runs it. "auto" takes an engine directory's own, PyTorch for a checkpoint, otherwise the first of
-            OpenVINO and ONNX Runtime that is installed.
-        spec: TOML file that describes an ONNX file made elsewhere (docs/reference/spec.md).
-        recipe: name or file of the network of a plain state dict.
+        target: the runtime. "auto" is the target of an engine directory, PyTorch for a checkpoint, otherwise the first
+            of OpenVINO and ONNX Runtime that is installed.
+        spec: TOML file that describes an ONNX file not written by fcn-edge (docs/reference/spec.md).
+        recipe: name or file of the recipe that a plain state dict was trained with.
         options: threads, execution, frames in flight, schedule, …
 
     Returns:
-        The engine; close it, or use it in a `with` block. It serves one thread at a time.
+        The engine; close it, or use it in a `with` block. Use it from one thread at a time.
 
     Raises:
-        BadInput: `model` is none of these, `spec` or `recipe` are given for a file that needs none, or options do
-            not fit. BackendMissing: the target cannot run here. CheckFailed: the engine computes something else than
-            a file that was made elsewhere.
+        BadInput: `model` is none of these, `spec` or `recipe` is set for a file that does not need it, or options do
+            not fit. BackendMissing: the target cannot run here. CheckFailed: the engine's result differs from the
+            reference run of a file not written by fcn-edge.
 
     Example:
         with open_engine("engine") as net:

@@ -1,6 +1,6 @@
-"""When each stage of a network runs over the frames of a video: the text of a `schedule`.
+"""Which stages of a network run on which frames of a video: the text of a `schedule`.
 
-`every` · `fixed:K` · `fixed:1,2,4` · `adaptive:T`; `/still` behind one of them leaves old scores where they are.
+`every` · `fixed:K` · `fixed:1,2,4` · `adaptive:T`; the suffix `/still` does not warp old scores.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from fcn_edge.schema import nearest
 
 EVERY = "every"
 STILL = "/still"
-OLDEST = 30  # frames: no stage rests longer, however little moves
-GRAMMAR = "every, fixed:K, fixed:1,2,4 (a clock a stage, the deepest last), adaptive:T; /still behind it moves nothing"
+OLDEST = 30  # frames: a stage is skipped for at most this long, even without motion
+GRAMMAR = (
+    "every, fixed:K, fixed:1,2,4 (one clock per stage, deepest last), adaptive:T; the suffix /still turns warping off"
+)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When stages run. Stages are counted from the shallowest.
+    """Which stages run on which frames. Stages are numbered from the shallowest.
 
-    clocks: frames from one run of a stage to its next, for the deepest stages; those before run on
-    every frame. cells: a stage but the first runs when the picture has moved by more than so many of
-    its own cells since it ran last; None where clocks tell. moves: old scores go along with the picture.
+    clocks: frames between two runs of a stage, for the deepest stages; earlier stages run on
+    every frame. cells: each stage except the first runs when the image has moved by more than this number of
+    its own cells since it last ran; None if clocks are set. moves: old scores are warped by the motion.
     """
 
     text: str
@@ -33,7 +35,7 @@ class Schedule:
     moves: bool = True
 
     def clocks_of(self, stages: int) -> tuple[int, ...]:
-        """Of each stage, the longest rests for an adaptive schedule. BadInput where the network has fewer."""
+        """Clock of each stage; OLDEST for an adaptive schedule. Raises BadInput if the network has fewer stages."""
         if self.cells is not None:
             return (1, *[OLDEST] * (stages - 1))
         if len(self.clocks) > stages:
@@ -41,16 +43,16 @@ class Schedule:
         return (*[1] * (stages - len(self.clocks)), *self.clocks)
 
     def depths_of(self, stages: int) -> tuple[int, ...]:
-        """How many stages may run on a frame, all that ever happens; deepest first."""
+        """All numbers of stages that may run on a frame, largest first."""
         if self.cells is not None:
             return tuple(range(stages, 0, -1))
         clocks = (1, *self.clocks_of(stages))
         return (stages, *[depth for depth in range(stages - 1, -1, -1) if clocks[depth] < clocks[depth + 1]])
 
     def depth(self, ages: Sequence[int], moved: Sequence[float] = ()) -> int:
-        """How many stages run on this frame: all down to the deepest that is due.
+        """How many stages run on this frame: all up to the deepest that is due.
 
-        ages: frames since each stage ran. moved: own cells that the picture has moved since then,
+        ages: frames since each stage ran. moved: motion since then in cells of each stage,
         for adaptive schedules.
         """
         due = [age >= clock for age, clock in zip(ages, self.clocks_of(len(ages)), strict=True)]
@@ -60,7 +62,7 @@ class Schedule:
 
 
 def schedule_from_text(text: str) -> Schedule:
-    """The schedule in words. Raises BadInput that says what is possible."""
+    """Parse the text of a schedule. Raises BadInput with the grammar."""
     moves = not text.endswith(STILL)
     kind, colon, value = text.removesuffix(STILL).partition(":")
     if kind == EVERY and not colon and moves:
@@ -79,7 +81,9 @@ def _clocks(value: str, text: str) -> tuple[int, ...]:
     clocks = tuple(int(word) for word in words)
     if list(clocks) != sorted(clocks):
         fixed = ",".join(str(clock) for clock in sorted(clocks))
-        raise BadInput(f"schedule {text!r}: a deep stage needs the stages before it, so clocks grow: fixed:{fixed}")
+        raise BadInput(
+            f"schedule {text!r}: a stage needs the stages before it, so clocks must not decrease: fixed:{fixed}"
+        )
     return clocks
 
 
@@ -89,5 +93,7 @@ def _cells(value: str, text: str) -> float:
     except ValueError:
         cells = math.nan
     if not 0 <= cells < math.inf:
-        raise BadInput(f"schedule {text!r}: expected cells of the score map that may move, such as adaptive:0.5")
+        raise BadInput(
+            f"schedule {text!r}: expected the allowed motion in cells of the score map, such as adaptive:0.5"
+        )
     return cells

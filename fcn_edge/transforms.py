@@ -1,7 +1,7 @@
-"""Frames to network input, scores to class maps, class maps to pictures.
+"""Frames to network input, scores to class maps, class maps to overlays.
 
-The numpy code here is the reference: the native kernels must give the same class maps.
-Where the native library is missing the same functions run slower and say so once.
+The numpy code is the reference: the native kernels must give the same class maps. Without the native library the same
+functions run in numpy, which is slower and logged once.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fcn_edge.geometry import Axis, Sampling, frame_sampling, letterbox_content
 from fcn_edge.spec import ModelSpec, Preprocess
 
 INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST}
-ROWS_AT_ONCE = 32  # keeps the reference's working memory to a few megabytes at any frame size
+ROWS_AT_ONCE = 32  # limits the reference's working memory to a few megabytes at any frame size
 Palette = tuple[tuple[int, int, int], ...]
 
 
 class View(NamedTuple):
-    """What is drawn of one frame: the last stage's part of a `Result`, whose fields have the same names."""
+    """Output of the last stage for one frame; the fields have the names of those of `Result`."""
 
     class_map: np.ndarray
     overlay: np.ndarray | None
@@ -33,7 +33,7 @@ class View(NamedTuple):
 
 
 def use_threads(count: int | None) -> None:
-    """Let OpenCV take so many threads in this process; None leaves it as it is."""
+    """Set OpenCV's number of threads in this process; None leaves it unchanged."""
     if count is not None:
         cv2.setNumThreads(count)
 
@@ -41,7 +41,7 @@ def use_threads(count: int | None) -> None:
 def input_from_frame(
     image: np.ndarray, preprocess: Preprocess, out: np.ndarray | None = None, workspace: Buffers | None = None
 ) -> np.ndarray:
-    """(1, height, width, 3) uint8 BGR for the network from a frame (H, W, 3) uint8 BGR, or from a part of one.
+    """(1, height, width, 3) uint8 BGR for the network from a frame (H, W, 3) uint8 BGR, or from a view of one.
 
     Raises:
         BadInput: the frame is not (H, W, 3) uint8.
@@ -82,19 +82,19 @@ def _border(preprocess: Preprocess) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def fixed_taps(source: int, pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of an axis resized from `source` to `pixels` as OpenCV does it on uint8: lower pixel (n,) and weights (n, 2).
+    """Taps of an axis resized from `source` to `pixels` like OpenCV on uint8: lower pixel (n,) and weights (n, 2).
 
-    Both int32, read-only; weights are 2048ths of the lower pixel and of the next one. Behind the last pixel the
-    next one is the last one itself, and before the first (-1) the lower one is the first.
+    Both int32, read-only; weights are 2048ths of the lower pixel and of the next one. Indices are clamped to the image:
+    after the last pixel the next one is the last, and before the first (-1) the lower one is the first.
     """
     position = ((np.arange(pixels) + 0.5) * (1 / (pixels / source)) - 0.5).astype(np.float32)
     low = np.floor(position)
     weight = position - low
     weights = np.rint(np.stack([1 - weight, weight], 1) * np.float32(2048)).astype(np.int32)
-    found = low.clip(-1, source - 1).astype(np.int32), weights
-    for array in found:
+    lower = low.clip(-1, source - 1).astype(np.int32)
+    for array in (lower, weights):
         array.flags.writeable = False
-    return found
+    return lower, weights
 
 
 @functools.lru_cache(maxsize=64)
@@ -124,7 +124,7 @@ def class_map_from_scores(scores: np.ndarray, sampling: Sampling) -> np.ndarray:
 def reference_class_map(
     scores: np.ndarray, y_taps: tuple[np.ndarray, np.ndarray], x_taps: tuple[np.ndarray, np.ndarray], out: np.ndarray
 ) -> np.ndarray:
-    """The arithmetic that every kernel must reproduce: rows first, then columns, all in float32."""
+    """The reference for all kernels: rows first, then columns, all in float32."""
     (y_low, y_weight), (x_low, x_weight) = y_taps, x_taps
     y_next = np.minimum(y_low + 1, scores.shape[1] - 1)
     x_next = np.minimum(x_low + 1, scores.shape[2] - 1)
@@ -144,7 +144,7 @@ def check_scores(scores: np.ndarray) -> None:
 
 
 def is_finite(output: np.ndarray) -> bool:
-    """Whether no value is NaN or infinite. One sum tells, and where that overflows, every value is looked at."""
+    """Whether no value is NaN or infinite. Tests the sum first, and each value only if the sum overflows."""
     if output.dtype.kind != "f":
         return True
     with np.errstate(over="ignore", invalid="ignore"):
@@ -158,7 +158,7 @@ def class_map_from_output(output: np.ndarray, spec: ModelSpec, frame_size: tuple
 
 
 def output_sampling(spec: ModelSpec, frame_size: tuple[int, int]) -> Sampling:
-    """Pixel of a frame -> cell of the network's output for it."""
+    """Mapping from pixels of a frame to cells of the network's output."""
     return frame_sampling(frame_size, spec.preprocess.size, spec.preprocess.resize).then(spec.head.sampling)
 
 
@@ -179,7 +179,7 @@ def view_from_scores(
 ) -> View:
     """The view of one frame: `output` is the network's (C, h, w) scores or (h, w) classes for it.
 
-    The view's arrays are the caller's for as long as it keeps them; then `workspace` uses them again.
+    The caller owns the view's arrays; `workspace` reuses their memory after they are freed.
     """
     workspace = workspace or _workspace()
     sampling = output_sampling(spec, (image.shape[0], image.shape[1]))
@@ -197,7 +197,7 @@ def view_from_scores(
 
 
 class _Ink(NamedTuple):
-    """A frame (H, W, 3), what to blend it with, and where the picture goes."""
+    """A frame (H, W, 3), the blending table, and the output overlay."""
 
     image: np.ndarray
     table: np.ndarray
@@ -207,7 +207,7 @@ class _Ink(NamedTuple):
 def _draw_scores(
     scores: np.ndarray, sampling: Sampling, class_map: np.ndarray, ink: _Ink | None, workspace: Buffers
 ) -> np.ndarray:
-    """Fill `class_map` and the overlay; (256,) int64, pixels of each class."""
+    """Fill `class_map` and the overlay; returns (256,) int64, pixels per class."""
     scores = np.ascontiguousarray(scores, np.float32)
     y, x = taps(sampling.y, scores.shape[1]), taps(sampling.x, scores.shape[2])
     if workspace.kernels is None:
@@ -218,7 +218,7 @@ def _draw_scores(
 
 
 def _draw_classes(class_map: np.ndarray, ink: _Ink | None, workspace: Buffers) -> np.ndarray:
-    """Fill the overlay; (256,) int64, pixels of each class."""
+    """Fill the overlay; returns (256,) int64, pixels per class."""
     if workspace.kernels is None:
         if ink is not None:
             reference_overlay(class_map, ink.image, ink.table, ink.overlay)
@@ -229,7 +229,7 @@ def _draw_classes(class_map: np.ndarray, ink: _Ink | None, workspace: Buffers) -
 
 
 def reference_overlay(class_map: np.ndarray, image: np.ndarray, table: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The arithmetic that every kernel must reproduce: `(pixel * weight + bias) >> 8` in 16 bits."""
+    """The reference for all kernels: `(pixel * weight + bias) >> 8` in 16 bits."""
     for start in range(0, len(class_map), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
         inks = table[class_map[part]]  # (rows, W, 4)
@@ -239,9 +239,9 @@ def reference_overlay(class_map: np.ndarray, image: np.ndarray, table: np.ndarra
 
 @functools.lru_cache(maxsize=16)
 def ink_table(palette: Palette, style: Style) -> np.ndarray:
-    """(256, 4) uint16, a row a class: weight of the frame in 256ths, then what is added for B, G and R.
+    """(256, 4) uint16, one row per class: weight of the frame in 256ths, then the terms added for B, G and R.
 
-    palette is RGB. Hidden classes show the frame as it is; values beyond the palette are black.
+    palette is RGB. Hidden classes show the unchanged frame; values outside the palette are black.
     """
     colours = np.zeros((256, 3), np.uint16)
     colours[: len(palette)] = np.array(palette, np.uint16)[:, ::-1]
@@ -254,12 +254,12 @@ def ink_table(palette: Palette, style: Style) -> np.ndarray:
 
 @functools.cache
 def _workspace() -> Buffers:
-    """For callers that keep none."""
+    """Shared default for callers without their own."""
     return Buffers()
 
 
 def colours_from_class_map(class_map: np.ndarray, palette: Palette) -> np.ndarray:
-    """(H, W, 3) uint8 BGR picture of a class map; values beyond the palette are black."""
+    """(H, W, 3) uint8 BGR image of a class map; values outside the palette are black."""
     table = np.zeros((256, 1, 3), np.uint8)
     table[: len(palette), 0] = np.array(palette, np.uint8)[:, ::-1]
     return cv2.LUT(cv2.merge([class_map] * 3), table)

@@ -119,26 +119,27 @@ def command_reference() -> str:
     register_verbs()
     group: Any = typer.main.get_command(app)
     context = group.make_context("fcn-edge", [], resilient_parsing=True)
-    parts: list[str] = []
-    for name in group.list_commands(context):
-        parts += sections_of(group.commands[name], name, "##")
-    return "\n\n".join(parts)
+    return "\n\n".join(
+        part for name in group.list_commands(context) for part in sections_of(group.commands[name], name)
+    )
 
 
-def sections_of(command: Any, name: str, level: str) -> list[str]:
-    """Heading, help, examples and options of a command, and below it of the commands of a group."""
-    text, _, examples = (command.help or "").partition("Examples:\n")
-    if not examples:
-        text, _, examples = text.partition("Example:\n")
-    parts = [f"{level} {name}", unwrapped(text), f"```sh\n{dedented(examples)}\n```"]
-    with command.make_context(name, [], resilient_parsing=True) as inner:
-        rows = [option_row(parameter, inner) for parameter in command.params]
-        for below in command.list_commands(inner) if hasattr(command, "commands") else ():
-            parts += sections_of(command.commands[below], f"{name} {below}", f"{level}#")
-    if rows:
-        table = "| argument or option | meaning |\n|---|---|\n" + "\n".join(rows)
-        parts.insert(3, table)
-    return parts
+def sections_of(command: Any, name: str) -> Iterator[str]:
+    """Heading, text, examples and options of a command; of a group, those of each of its commands."""
+    for inner, verb in getattr(command, "commands", {}).items():
+        yield from sections_of(verb, f"{name} {inner}")
+    if hasattr(command, "commands"):
+        return
+    text, _, examples = re.sub(r"^ *Example:\n", "Examples:\n", command.help or "", flags=re.MULTILINE).partition(
+        "Examples:\n"
+    )
+    yield f"## {name}"
+    yield unwrapped(text)
+    if examples:
+        yield f"```sh\n{dedented(examples)}\n```"
+    with command.make_context(name, [], resilient_parsing=True) as context:
+        rows = [option_row(parameter, context) for parameter in command.params]
+    yield "| argument or option | meaning |\n|---|---|\n" + "\n".join(rows)
 
 
 def unwrapped(text: str) -> str:

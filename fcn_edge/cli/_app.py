@@ -119,7 +119,7 @@ def main() -> None:
     try:
         with _terminated_like_interrupted():
             code = app(prog_name="fcn-edge", standalone_mode=False)
-        sys.stdout.flush()  # here, where a closed pipe can be told from a defect
+        sys.stdout.flush()  # here, where BrokenPipeError is caught
     except FcnEdgeError as error:
         _fail(str(error), error.code, error.exit_code)
     except ImportError as error:

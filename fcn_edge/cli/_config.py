@@ -16,7 +16,7 @@ NOT_IN_A_FILE = {"config", "help", "json"}
 
 
 def take_config(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Callback of an eager --config: what the file says becomes the default of each option."""
+    """Callback of an eager --config: values of the file become the defaults of the options."""
     if path is not None:
         ctx.default_map = _defaults_from_file(path, ctx.command.params)
     return path

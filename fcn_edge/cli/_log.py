@@ -22,7 +22,7 @@ OLD_LOGS = 3  # with the current one at most 16 MB
 def logged(path: Path | None) -> Iterator[Callable[[str], None]]:
     """Also log to `path` inside the block, what ends it included; the oldest lines give way to new ones.
 
-    Yields a function for what is told elsewhere on the terminal. Raises BadInput where the file cannot be made.
+    Yields a function that logs what the terminal shows without logging. Raises BadInput where the file cannot be made.
     """
     if path is None:
         yield lambda text: None
@@ -54,7 +54,7 @@ def logged(path: Path | None) -> Iterator[Callable[[str], None]]:
 
 
 class _Lines(logging.Formatter):
-    converter = time.gmtime  # type: ignore[assignment]  # typeshed knows one way to call it
+    converter = time.gmtime  # type: ignore[assignment]  # typeshed has one of its signatures
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; what looks like a credential is left out once more, whoever forgot it."""
@@ -65,7 +65,7 @@ class _LogFile(RotatingFileHandler):
     is_broken = False
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A log that cannot be written is said once and stops nothing."""
+        """Report once that the log cannot be written; the run goes on."""
         if not self.is_broken:
             self.is_broken = True
             say(f"the log {self.baseFilename} cannot be written any more")

@@ -49,6 +49,6 @@ def sm_from_text(text: str | None) -> tuple[int, ...]:
 
 
 def require_suffix(out: Path, suffix: str, what: str, *, option: str = "--out") -> None:
-    """Raises BadInput where `out` would not be found again by its name."""
+    """Raises BadInput where the name of `out` does not end in `suffix`."""
     if out.suffix != suffix:
         raise BadInput(f"{option} {out}: {what} ends in {suffix}, such as {out.stem or 'net'}{suffix}")

@@ -23,11 +23,13 @@ _options: dict[str, str] = {}  # of the verb that runs: name of the parameter ->
 
 
 def use_option_names(parameters: Sequence[Any]) -> None:
-    """From now on `with_option_names` knows these click parameters, and no others."""
+    """Set the click parameters of the verb that runs, for `with_option_names`."""
     _options.clear()
     for parameter in parameters:
         is_option = parameter.param_type_name == "option"
         _options[parameter.name] = parameter.opts[0] if is_option else parameter.name.upper()
+    for option in list(_options.values()):  # one of another function's arguments may have the option's own name
+        _options.setdefault(option.removeprefix("--").replace("-", "_"), option)
 
 
 def with_option_names(text: str) -> str:

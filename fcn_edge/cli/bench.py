@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @verb
 def bench(
-    model: Annotated[
+    models: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="MODEL...", help="Checkpoints, ONNX files, engine directories or packaged names [packaged network]."
@@ -108,14 +108,14 @@ def bench(
     }
     with progress_bar() as progress:
         if prepare and files is not None:
-            paths = benchmark.prepare(model, data, files=files, progress=progress, **made_from)
+            paths = benchmark.prepare(models, data, files=files, progress=progress, **made_from)
             _emit_files(paths, files, as_json=json)
             return
         options = benchmark.bench_options(
             suite, quick=quick, rounds=rounds, frames=frames, camera_fps=camera_fps, threads=threads
         )
         record = benchmark.bench(
-            model,
+            models,
             data,
             target=cast("list[TargetOrAuto] | None", target),  # unknown names are refused there
             precision=cast("list[Label] | None", precision),

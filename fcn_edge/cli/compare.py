@@ -100,42 +100,44 @@ def _both_sides(a: str | None, b: str | None) -> tuple[str, str]:
     return a, b or PACKAGED_INT8
 
 
-def _print_comparison(found: Comparison) -> None:
+def _print_comparison(comparison: Comparison) -> None:
     from rich.table import Table
 
-    print(found.verdict)
+    print(comparison.verdict)
     stages = Table("stage", "", "found")
-    for stage in found.stages:
+    for stage in comparison.stages:
         mark = {"same": "same", "differs": "DIFFERS", "unknown": "?"}[stage.state]
         stages.add_row(stage.name, mark, stage.finding)
     print_table(stages)
-    if found.layers:
-        _print_layers(found)
-    _print_classes(found)
-    limits = found.limits
+    if comparison.layers:
+        _print_layers(comparison)
+    _print_classes(comparison)
+    limits = comparison.limits
     print(
         f"limits: {limits.levels:g} levels of input (--max-levels), {limits.sqnr_db:g} dB a layer (--min-sqnr),"
         f" {100 * (limits.agreement or 0):g} % of pixels (--min-agreement)"
     )
-    print_skipped(found.skipped)
-    for note in found.notes:
+    print_skipped(comparison.skipped)
+    for note in comparison.notes:
         show(f"note: {note}")
 
 
-def _print_layers(found: Comparison) -> None:
+def _print_layers(comparison: Comparison) -> None:
     """The layers that lose most, in the network's order; the three lowest of them marked."""
     from rich.table import Table
 
     from fcn_edge.engines.fidelity import EXACT_DB
 
-    lowest = sorted((layer for layer in found.layers if layer.alone_db < EXACT_DB), key=lambda layer: layer.alone_db)
+    different = [layer for layer in comparison.layers if layer.alone_db < EXACT_DB]
+    lowest = sorted(different, key=lambda layer: layer.alone_db)
+    shared, of_a = comparison.matched
     if not lowest:
-        print(f"{found.matched[0]} tensors that both have, of A's {found.matched[1]}: all equal")
+        print(f"{shared} tensors that both have, of A's {of_a}: all equal")
         return
     shown, marked = lowest[:SHOWN], lowest[:MARKED]
-    title = f"SQNR of {found.matched[0]} tensors that both have, of A's {found.matched[1]}; the {len(shown)} lowest"
+    title = f"SQNR of {shared} tensors that both have, of A's {of_a}; the {len(shown)} lowest"
     table = Table("", "layer", "op", "alone dB", "carried dB", title=title)
-    for layer in found.layers:
+    for layer in comparison.layers:
         if layer in shown:
             mark = "<" if layer in marked else ""
             table.add_row(mark, layer.name, layer.op, f"{layer.alone_db:.1f}", f"{layer.carried_db:.1f}")
@@ -143,28 +145,28 @@ def _print_layers(found: Comparison) -> None:
     print("alone: fed A's tensors; carried: from A's network input on; 200 dB: no difference at all")
 
 
-def _print_classes(found: Comparison) -> None:
+def _print_classes(comparison: Comparison) -> None:
     """Which classes move where, and the IoU of both where there are labels."""
     moved = sorted(
         (
-            (int(found.confusion[i, j]), a, b)
-            for i, a in enumerate(found.classes)
-            for j, b in enumerate(found.classes)
-            if i != j and found.confusion[i, j]
+            (int(comparison.confusion[i, j]), a, b)
+            for i, a in enumerate(comparison.classes)
+            for j, b in enumerate(comparison.classes)
+            if i != j and comparison.confusion[i, j]
         ),
         reverse=True,
     )
-    total = found.confusion.sum()
+    total = comparison.confusion.sum()
     if moved:
         words = (f"{a} -> {b} {n / total:.2%}" for n, a, b in moved[:SHOWN])
-        print(f"pixels of {found.images} images that change class from A to B: {', '.join(words)}")
-    a, b = found.scores
+        print(f"pixels of {comparison.images} images that change class from A to B: {', '.join(words)}")
+    a, b = comparison.scores
     if a is None or b is None:
         return
     from rich.table import Table
 
     table = Table("class", "IoU of A", "IoU of B", "delta")
-    for name, x, y in [*zip(found.classes, a.iou, b.iou), ("mean", a.miou, b.miou)]:
+    for name, x, y in [*zip(comparison.classes, a.iou, b.iou), ("mean", a.miou, b.miou)]:
         delta = "" if x is None or y is None else f"{100 * (y - x):+.2f}"
         table.add_row(name, *("absent" if v is None else f"{100 * v:.2f}" for v in (x, y)), delta)
     print_table(table)

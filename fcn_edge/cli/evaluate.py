@@ -95,8 +95,8 @@ def _print_evaluation(report: dict[str, Any]) -> None:
     from fcn_edge.engines.base import StageRuns
 
     named = (("mIoU", "miou"), ("pixel acc.", "pixel_acc"), ("mean acc.", "mean_acc"), ("f.w. IoU", "fw_iou"))
-    said = [f"{name} {_points(report[key])}{_between(report.get(f'{key}_ci'))}" for name, key in named]
-    print(f"{report['data']}, {report['images']} images: " + ", ".join(said))
+    scores = [f"{name} {_points(report[key])}{_between(report.get(f'{key}_ci'))}" for name, key in named]
+    print(f"{report['data']}, {report['images']} images: " + ", ".join(scores))
     against = report.get("against")
     table = Table("class", "IoU", "95 % interval", *(("other", "difference", "95 % interval") if against else ()))
     for name, value in report["iou"].items():

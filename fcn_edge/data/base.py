@@ -21,7 +21,7 @@ from fcn_edge.data.labels import (
     unknown_value,
 )
 from fcn_edge.data.notes import Notes
-from fcn_edge.data.pictures import image_from_file, picture_from_file
+from fcn_edge.data.pictures import bytes_of_file, image_from_file, picture_from_file
 from fcn_edge.errors import BadInput
 
 __all__ = [
@@ -97,6 +97,10 @@ class FilePair:
     sequence: str
     image_path: Path
     label_path: Path
+
+    def image_bytes(self) -> bytes:
+        """The encoded picture."""
+        return bytes_of_file(self.image_path)
 
     def image(self) -> np.ndarray:
         raise NotImplementedError

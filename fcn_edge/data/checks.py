@@ -12,7 +12,9 @@ import numpy as np
 
 from fcn_edge.data import DataLike, open_dataset
 from fcn_edge.data.base import Dataset, FilePair, Item
+from fcn_edge.data.drawn import BACKGROUND
 from fcn_edge.data.near_duplicates import ImageHashes, hash_of_image
+from fcn_edge.data.notes import names_in_words
 from fcn_edge.errors import BadInput
 from fcn_edge.progress import SILENT, Progress
 
@@ -26,6 +28,7 @@ class SetCheck:
 
     pixels: of each class. images_with: how many images show each class. sizes: (height, width) of the upright images.
     unreadable: a sentence for each pair that cannot be read. unlabelled: names of images whose pixels are all ignored.
+    empty: of those that are all background.
     twice: of each image that looks like an earlier one of the set, both names. contradicting: as `twice`, with the same
     bytes and other labels.
     """
@@ -39,6 +42,7 @@ class SetCheck:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
     twice: list[tuple[str, str]] = field(default_factory=list)
     contradicting: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -96,10 +100,14 @@ class DataCheck:
             rare = [name for name, share in zip(each.classes, each.shares) if share and share < RARE]
             for words, names in (("in no label", absent), (f"below {RARE:.1%} of the pixels", rare)):
                 if names:
-                    lines.append(f"{each.name}: {words}: {listed(names)}")
+                    lines.append(f"{each.name}: {words}: {names_in_words(names, NAMED)}")
+            if each.empty:
+                lines.append(f"{each.name}: {len(each.empty)} all background: {names_in_words(each.empty, NAMED)}")
             if each.twice:
                 pairs = [f"{name} like {other}" for name, other in each.twice]
-                lines.append(f"{each.name}: {len(pairs)} images look like an earlier one: {listed(pairs)}")
+                lines.append(
+                    f"{each.name}: {len(pairs)} images look like an earlier one: {names_in_words(pairs, NAMED)}"
+                )
         return lines
 
     def to_mapping(self) -> dict[str, Any]:
@@ -142,12 +150,6 @@ def check_datasets(data: Sequence[DataLike], *, progress: Progress = SILENT) -> 
     return DataCheck(tuple(check for check, _, _ in checked), tuple(in_two_sets))
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
 def file_name(item: Item) -> str:
     """What an item is called in messages: the path of its image, or its name."""
     return str(item.image_path) if isinstance(item, FilePair) else item.name
@@ -178,7 +180,7 @@ def _checked(dataset: Dataset, progress: Progress) -> tuple[SetCheck, list[str],
             _note_contradiction(check, item, labels, first)
         progress.update(f"checking {dataset.name}", number + 1, total)
     check.twice += [(names[one], names[other]) for one, other in hashes.nearest_in(hashes).items()]
-    check.notes += dataset.notes.lines
+    check.notes += dataset.notes.named(NAMED)
     return check, names, hashes
 
 
@@ -190,6 +192,8 @@ def _count(check: SetCheck, item: Item, image: np.ndarray, labels: np.ndarray) -
     check.ignored += labels.size - int(counts.sum())
     if not counts.any():
         check.unlabelled.append(file_name(item))
+    elif check.classes[0] == BACKGROUND and counts[0] == labels.size:
+        check.empty.append(file_name(item))
 
 
 def _note_contradiction(check: SetCheck, item: Item, labels: np.ndarray, first: dict[str, tuple[str, bytes]]) -> None:
@@ -212,6 +216,7 @@ def _mapping_of_set(check: SetCheck) -> dict[str, Any]:
         "sizes": {f"{width}x{height}": count for (height, width), count in check.sizes.most_common()},
         "unreadable": check.unreadable,
         "unlabelled": check.unlabelled,
+        "all_background": check.empty,
         "near_duplicates": [list(pair) for pair in check.twice],
         "contradicting": [list(pair) for pair in check.contradicting],
         "notes": check.notes,

@@ -54,6 +54,10 @@ def open_split(place: Path, split: str, options: Mapping[str, str]) -> Dataset:
         raise BadInput(f"coco:{place}#{split}: an annotation file is one split; name another file, or #list=FILE.txt")
     content = read_json(file, limit_mb=LIMIT_MB)
     entries, categories, annotations = (_table(content, key, file) for key in ("images", "categories", "annotations"))
+    if "segments_info" in annotations[0]:
+        raise BadInput(
+            f"{file}: panoptic annotations; coco: reads instances. Convert them, or open their masks as colours"
+        )
     categories = sorted(categories, key=lambda category: category["id"])
     classes, indices = classes_with_background((_name(category, file) for category in categories), str(file))
     by_image = _by_image(annotations, dict(zip((each["id"] for each in categories), indices)), entries, file)

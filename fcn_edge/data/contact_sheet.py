@@ -21,6 +21,7 @@ INK, PAPER, PALE, ALARM = (32, 32, 32), (255, 255, 255), (96, 96, 96), (0, 0, 19
 OPACITY = 0.5
 STRIPE = 4  # pixels: how wide the stripes of ignored regions are, measured along a row
 MOST_IMAGES = 400
+MOST_COLUMNS = 20
 
 
 class Sheet(NamedTuple):
@@ -52,8 +53,8 @@ def contact_sheet(
         >>> contact_sheet(streets, images=4, columns=2, width=96).names
         ['street1_000000', 'street1_000001', 'street1_000002', 'street1_000003']
     """
-    if not (1 <= images <= MOST_IMAGES and 1 <= columns <= images and 32 <= width <= 2048):
-        limits = f"`images` from 1 to {MOST_IMAGES}, `columns` from 1 to `images`, `width` from 32 to 2048"
+    if not (1 <= images <= MOST_IMAGES and 1 <= columns <= MOST_COLUMNS and 32 <= width <= 2048):
+        limits = f"`images` from 1 to {MOST_IMAGES}, `columns` from 1 to {MOST_COLUMNS}, `width` from 32 to 2048"
         raise BadInput(f"{images} images in {columns} columns of {width} pixels; expected {limits}")
     total = len(dataset.items)
     chosen = sorted({round(n * (total - 1) / max(1, min(images, total) - 1)) for n in range(min(images, total))})

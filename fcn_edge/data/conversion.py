@@ -11,7 +11,6 @@ import numpy as np
 
 from fcn_edge.atomic_io import read_json, require_file, whole_folder
 from fcn_edge.data.base import Dataset, FilePair, Item
-from fcn_edge.data.drawn import DrawnPair
 from fcn_edge.data.headers import header_from_bytes
 from fcn_edge.data.labels import UNLABELLED
 from fcn_edge.errors import BadInput
@@ -40,7 +39,10 @@ def convert_dataset(dataset: Dataset, out: Path, *, progress: Progress = SILENT)
         BadInput: a pair that cannot be read, two items whose names would be the same, or `out` holds other files.
     """
     items = [dataset.items[number] for number in range(len(dataset.items))]
-    require_apart([out], [item.image_path for item in items if isinstance(item, FilePair)], whole=True)
+    folders = {
+        path.parent for item in items if isinstance(item, FilePair) for path in (item.image_path, item.label_path)
+    }
+    require_apart([out], folders, whole=True)
     stems: dict[str, Item] = {}
     for item in items:
         other = stems.setdefault(_stem(item), item)
@@ -62,18 +64,9 @@ def _stem(item: Item) -> str:
 
 
 def _write_image(folder: Path, stem: str, item: Item) -> None:
-    data = _stored(item)
-    item.image()  # what is copied can be read
-    if data is None:
-        data = cv2.imencode(".png", item.image())[1].tobytes()
+    image = item.image()  # also where the file is copied: so that it can be read
+    data = item.image_bytes() if isinstance(item, FilePair) else cv2.imencode(".png", image)[1].tobytes()
     (folder / f"{stem}{SUFFIXES[header_from_bytes(data).kind]}").write_bytes(data)
-
-
-def _stored(item: Item) -> bytes | None:
-    """The image file's bytes; None where there is no file."""
-    if isinstance(item, DrawnPair):
-        return item.image_bytes()
-    return item.image_path.read_bytes() if isinstance(item, FilePair) else None
 
 
 def _label_file(labels: np.ndarray, dataset: Dataset) -> bytes:

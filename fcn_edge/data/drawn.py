@@ -11,7 +11,7 @@ import numpy as np
 from fcn_edge.data.base import FilePair
 from fcn_edge.data.labels import Layout, Samples, layout_from_bytes, other_size, placed_labels
 from fcn_edge.data.notes import Notes
-from fcn_edge.data.pictures import bytes_of_file, naming, picture_from_bytes
+from fcn_edge.data.pictures import naming, picture_from_bytes
 from fcn_edge.data.shapes import Overlap, Shape, drawn_shapes
 from fcn_edge.errors import BadInput
 from fcn_edge.spec import MAX_CLASSES
@@ -40,10 +40,6 @@ class DrawnPair(FilePair):
     read: Callable[[Layout], ImageShapes]
     overlap: Overlap
     notes: Notes = field(default_factory=Notes, compare=False, repr=False)
-
-    def image_bytes(self) -> bytes:
-        """The encoded picture."""
-        return bytes_of_file(self.image_path)
 
     def image(self) -> np.ndarray:
         with naming(self.image_path):

@@ -19,6 +19,9 @@ class RelabelledPair(FilePair):
     pair: FilePair
     table: tuple[int, ...]
 
+    def image_bytes(self) -> bytes:
+        return self.pair.image_bytes()
+
     def image(self) -> np.ndarray:
         return self.pair.image()
 

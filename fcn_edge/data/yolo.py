@@ -36,6 +36,10 @@ SLACK = 0.01  # how far beyond 0 and 1 rounding may take a coordinate
 def open_split(place: Path, split: str, options: Mapping[str, str]) -> Dataset:
     """The images of one split of data.yaml."""
     content = _yaml(place)
+    if content.get("masks_dir"):
+        raise BadInput(
+            f"{place}: its masks_dir has masks, no polygons; open them as folder:DIR#images=A*,labels=B*.png"
+        )
     if not split:
         given = [name for name in SPLITS if content.get(name)]
         raise BadInput(f"yolo:{place}: which split? It has {', '.join(given) or 'none'}; write yolo:{place}#train")

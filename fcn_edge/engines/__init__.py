@@ -1,4 +1,4 @@
-"""Engines by name. `open_engine` is the one door; a vendor's package is imported only when asked for."""
+"""Open engines by target name. A vendor's package is imported only when its target is used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fcn_edge.targets import PACKAGES, TARGETS, Target
 
 __all__ = ["PACKAGES", "Engine", "EngineOptions", "Target", "available_targets", "open_engine"]
 
-WRITTEN_HERE = ("manifest.json", "spec.json", "table.json", "model.*")  # all that stands in an engine directory
+WRITTEN_HERE = ("manifest.json", "spec.json", "table.json", "model.*")  # everything in an engine directory
 CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
@@ -31,15 +31,15 @@ def open_engine(
 ) -> Engine:
     """Open a checkpoint, an ONNX file with a contract, an engine directory or the packaged network.
 
-    model: a path or a packaged name; None takes the packaged file and execution that run fastest here.
-    target "auto": the engine directory's own, PyTorch for a checkpoint, otherwise the first
-    of OpenVINO and ONNX Runtime that is installed; ONNX Runtime where a provider is chosen.
+    model: a path or a packaged name; None selects the packaged file and execution that run fastest on this CPU.
+    target "auto": the target of the engine directory, PyTorch for a checkpoint, otherwise the first of OpenVINO and
+    ONNX Runtime that is installed; ONNX Runtime if a provider is set.
 
-    An ONNX file that was made elsewhere is run by ONNX Runtime too, with optimisation off, and compared.
+    An ONNX file not written by fcn-edge is compared with ONNX Runtime's result with optimisation off.
 
     Raises:
-        BadInput: the file is none of these. BackendMissing: the target cannot run here. CheckFailed: the engine
-            computes something else than a file that was made elsewhere says.
+        BadInput: the file is none of these. BackendMissing: the target cannot run here. CheckFailed: the engine's
+            result differs from the reference run of a file not written by fcn-edge.
     """
     if model is None:
         model, options = fastest_packaged(None, target, options)
@@ -64,7 +64,7 @@ def open_engine(
 
 
 def _require_computed_right(engine: Engine, model: OnnxModel, options: EngineOptions) -> None:
-    """Closes the engine where it computes something else than the file, which was made elsewhere, says."""
+    """Compare the engine of a file not written by fcn-edge with the reference run; close it if they differ."""
     from fcn_edge.engines.reference_check import require_as_reference
 
     try:
@@ -75,14 +75,16 @@ def _require_computed_right(engine: Engine, model: OnnxModel, options: EngineOpt
 
 
 def model_path(model: str | Path | None) -> Path:
-    """The file or folder behind MODEL: None and the packaged names give the packaged ONNX files."""
+    """The file or folder of MODEL: None and the packaged names give the packaged ONNX files."""
     if model is None or str(model) == PACKAGED_NETWORK:
         return packaged_file(".onnx")
     if str(model) == PACKAGED_INT8:
         return packaged_file(".int8.onnx")
     path = Path(model)
     if not path.exists():
-        raise BadInput(f"{model}: no such file; MODEL is a checkpoint, an ONNX file, an engine directory or a name")
+        raise BadInput(
+            f"{model}: no such file; MODEL is a checkpoint, an ONNX file, an engine directory or a packaged name"
+        )
     return path
 
 
@@ -108,19 +110,19 @@ def engine_on_target(model: OnnxModel | Path, target: Target, options: EngineOpt
 
 
 def _require_fit(path: Path, target: Target, options: EngineOptions) -> None:
-    """Raises BadInput where options, target and kind of file do not go together, BackendMissing without the package."""
+    """Raises BadInput if options, target and file type do not fit together, BackendMissing without the package."""
     if options.provider != "cpu" and target != "onnxruntime":
-        raise BadInput(f'{path}: provider {options.provider} is one of ONNX Runtime; pass `target="onnxruntime"`')
+        raise BadInput(f'{path}: provider {options.provider} needs ONNX Runtime; pass `target="onnxruntime"`')
     if options.schedule != EVERY and target not in ("openvino", "onnxruntime"):
-        raise BadInput(f"schedule {options.schedule}: stages run apart on openvino and onnxruntime, not on {target}")
-    if target not in ("tensorrt", "tensorrt-rtx"):  # which say in one error all that is missing
+        raise BadInput(f"schedule {options.schedule}: schedules run on openvino and onnxruntime, not on {target}")
+    if target not in ("tensorrt", "tensorrt-rtx"):  # they report everything that is missing in one error
         require_package(target)
     elif path.suffix == ".plan":
-        raise BadInput(f"{path}: a bare plan tells neither classes nor sizes; open the engine directory that it is of")
+        raise BadInput(f"{path}: a plan file has no class names or sizes; open its engine directory instead")
 
 
 def _openvino(model: OnnxModel, options: EngineOptions) -> Engine:
-    """Raises NotTaken with OpenVINO's reason, and names ONNX Runtime where that takes the file."""
+    """Raises NotTaken with OpenVINO's reason; suggests ONNX Runtime if it can load the file."""
     from fcn_edge.engines.ov import OpenVinoEngine
 
     try:
@@ -128,7 +130,7 @@ def _openvino(model: OnnxModel, options: EngineOptions) -> Engine:
     except NotTaken as error:
         if not _is_taken_by_onnxruntime(model):
             raise
-        raise NotTaken(f'{error}; ONNX Runtime takes it: pass `target="onnxruntime"`') from error
+        raise NotTaken(f'{error}; ONNX Runtime can run it: pass `target="onnxruntime"`') from error
 
 
 def _is_taken_by_onnxruntime(model: OnnxModel) -> bool:
@@ -156,12 +158,12 @@ def _clockwork(model: OnnxModel, target: Target, options: EngineOptions) -> Engi
 
 
 def available_targets() -> tuple[Target, ...]:
-    """Targets whose package is installed; whether a GPU is there to run them is another matter."""
+    """Targets whose package is installed. Does not check for a GPU."""
     return tuple(target for target in TARGETS if find_spec(PACKAGES[target][0]) is not None)
 
 
 def require_package(target: Target) -> None:
-    """Raises BadInput for an unknown target, BackendMissing where its package is not installed."""
+    """Raises BadInput for an unknown target, BackendMissing if its package is not installed."""
     if target not in PACKAGES:
         raise BadInput(f"unknown target {target!r}{nearest(target, TARGETS)}")
     module, extra = PACKAGES[target]
@@ -195,7 +197,9 @@ def _open_directory(path: Path, target: Target | Literal["auto"], options: Engin
 def require_engine_directory(out: Path) -> None:
     """Raises BadInput unless `out` holds an engine directory and nothing else, so that it may be replaced."""
     if not is_engine_directory(out):
-        raise BadInput(f"{out}: exists and is no engine directory; choose another name")
+        raise BadInput(f"{out}: exists and is not an engine directory; choose another name")
     others = [path.name for path in sorted(out.iterdir()) if not any(path.match(name) for name in WRITTEN_HERE)]
     if others:
-        raise BadInput(f"{out}: an engine directory that also holds {others[0]}; move it away, or choose another name")
+        raise BadInput(
+            f"{out}: this engine directory also contains {others[0]}; move that file, or choose another name"
+        )

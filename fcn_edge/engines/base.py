@@ -1,4 +1,4 @@
-"""What every engine is: frames in, results out. No vendor type leaves an engine's file."""
+"""The interface of all engines: frames in, results out. Vendor types are private to each engine's file."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ from fcn_edge.targets import Provider
 from fcn_edge.targets import Target as Target
 from fcn_edge.transforms import input_from_frame, use_threads, view_from_scores
 
-FRAMES_IN_FLIGHT = 3  # of recordings, where throughput counts and no frame grows old
+FRAMES_IN_FLIGHT = 3  # for recordings: throughput matters, latency does not
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How to open an engine. threads: of its compute, OpenCV's and ours; None for the runtime's own choice.
+    """How to open an engine.
 
-    execution: arithmetic of the float parts; None takes f32, which is then asked for
-    explicitly, because OpenVINO picks bf16 by itself where the CPU has it.
-    in_flight: frames that may be in flight at once; more than one for throughput, where the
-    runtime can. Each then takes longer. None lets the library choose: one, and FRAMES_IN_FLIGHT of a recording.
-    provider: of ONNX Runtime; other targets have none to choose from.
-    schedule: when which stages run (`fcn_edge.schedule`).
-    allow_host_code: load TensorRT plans that bring programs of their own along.
-    cuda_graph: run TensorRT plans as one recorded graph where CUDA has them.
+    threads: for inference, OpenCV and fcn-edge's kernels; None for the runtime's default.
+
+    execution: arithmetic of the float parts; None sets f32 explicitly, because OpenVINO's default is bf16 on CPUs
+    that support it.
+    in_flight: frames in flight at once; more than one raises throughput and latency, if the runtime supports it.
+    None is 1, and FRAMES_IN_FLIGHT for a recording.
+    provider: execution provider of ONNX Runtime; other targets have none.
+    schedule: which stages run on which frames (`fcn_edge.schedule`).
+    allow_host_code: load TensorRT plans that contain host code.
+    cuda_graph: run TensorRT plans as one CUDA graph if CUDA supports it.
     """
 
     execution: Execution | None = None
@@ -51,15 +53,15 @@ class EngineOptions:
     cuda_graph: bool = True
 
     def __post_init__(self) -> None:
-        """Raises BadInput where a number is below 1."""
+        """Raises BadInput if a number is below 1."""
         for name in ("threads", "in_flight"):
             if (number := getattr(self, name)) is not None and number < 1:
-                raise BadInput(f"`{name}` is {number}; at least 1 is possible, or None for the library's choice")
+                raise BadInput(f"`{name}` is {number}; expected at least 1, or None for the default")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One node or kernel of a compiled network. op: as the compiler calls it. precision: "" if untold."""
+    """One node or kernel of a compiled network. op: the compiler's name for it. precision: "" if not reported."""
 
     name: str
     op: str
@@ -68,9 +70,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class StageRuns:
-    """How often a stage of a network ran. stride: input pixels a cell of its scores.
+    """How often a stage of a network ran. stride: input pixels per cell of its scores.
 
-    runs: of so many frames. oldest: frames that its scores were old, at most, when they were used.
+    runs: out of `frames`. oldest: greatest age of its scores when they were used, in frames.
     """
 
     stride: int
@@ -80,47 +82,47 @@ class StageRuns:
 
 
 class Place(NamedTuple):
-    """Which frame of which stream. number: its index; frames of one stream and sequence follow each other by it."""
+    """Which frame of which stream. number: its index, which orders the frames of one stream and sequence."""
 
     stream: int
     sequence: str
     number: int
 
 
-Take = Callable[[tuple[int, ...], np.dtype[Any]], np.ndarray]  # an array of that shape and type to write to
+Take = Callable[[tuple[int, ...], np.dtype[Any]], np.ndarray]  # allocates an array of that shape and type
 
 
 class CompiledGraph(Protocol):
-    """A compiled graph of any inputs and outputs, for engines that are made of several."""
+    """A compiled graph with any inputs and outputs, for engines that run several graphs."""
 
     target: Target
     runtime: str
     execution: Execution
 
     def run(self, arrays: Sequence[np.ndarray], take: Take) -> list[np.ndarray]:
-        """Outputs for inputs, both in the graph's order; the caller's own, from `take` where they need a place."""
+        """Outputs for inputs, both in the graph's order. The caller owns the outputs; `take` allocates them."""
         ...
 
 
 def filled(take: Take, array: np.ndarray) -> np.ndarray:
-    """A copy in an array that `take` gives."""
+    """A copy in an array allocated by `take`."""
     out = take(array.shape, array.dtype)
     out[...] = array
     return out
 
 
 class Engine:
-    """A compiled network with the stages around it. One engine serves one thread at a time.
+    """A compiled network with pre- and postprocessing. Use an engine from one thread at a time.
 
     A frame passes three stages: it is resized to the network's input, the network runs, and class map, counts and
-    overlay are drawn from its output. `start` and `wait` are the one path for frames; `infer` runs the network alone.
+    overlay are computed from its output. `start` and `wait` process frames; `infer` runs the network alone.
 
-    target, precision, execution, runtime: what really runs, for records; runtime is
-    name and version, such as "openvino 2026.4.1". in_flight: how many frames may be in flight.
+    target, precision, execution, runtime: what actually runs, for records; runtime is
+    name and version, such as "openvino 2026.4.1". in_flight: maximum number of frames in flight.
     workspace: threads and arrays for its inputs and views.
 
-    Subclasses fill `_run`, or `_begin_input` where the network runs on threads of its own, or `_begin_frame` where
-    the other stages do not run on the CPU.
+    Subclasses implement `_run`, or `_begin_input` if the network runs asynchronously, or `_begin_frame` if the other
+    stages do not run on the CPU.
     """
 
     target: Target
@@ -154,7 +156,7 @@ class Engine:
         return self._model_sha256()
 
     def start(self, frame: Frame | np.ndarray, style: Style = Style()) -> None:  # noqa: B008 - frozen
-        """Begin with a frame; `wait` gives its result. Leave the frame's image unchanged until then.
+        """Start a frame; `wait` returns its result. Do not change the frame's image until then.
 
         Args:
             frame: a `Frame`, or its image alone, (H, W, 3) uint8 BGR of any size. An image alone follows the frame
@@ -163,11 +165,13 @@ class Engine:
 
         Raises:
             BadInput: the image is of another type or shape, `in_flight` frames are in flight already, or the engine
-                is closed. The engine can go on after each of these.
+                is closed. The engine remains usable after each of these.
         """
         self._require_open()
         if len(self._started) == self.in_flight:
-            raise BadInput(f"{self.path.name}: {self.in_flight} frames are in flight, the most it takes; wait first")
+            raise BadInput(
+                f"{self.path.name}: {self.in_flight} frames are in flight, which is its maximum; call `wait` first"
+            )
         if not isinstance(frame, Frame):
             stream, sequence, number = self._last
             frame = Frame(frame, number + 1, time.monotonic_ns(), "", stream=stream, sequence=sequence)
@@ -175,7 +179,7 @@ class Engine:
         self._last = Place(frame.stream, frame.sequence, frame.index)
 
     def wait(self) -> Result:
-        """The result of the frame that was started first; its arrays belong to the caller.
+        """The result of the frame that was started first; the caller owns its arrays.
 
         Raises:
             BadInput: no frame was started, the network failed on this frame, or the engine is closed. Frames that
@@ -183,11 +187,11 @@ class Engine:
         """
         self._require_open()
         if not self._started:
-            raise BadInput(f"{self.path.name}: no frame is in flight; start one first")
+            raise BadInput(f"{self.path.name}: no frame is in flight; call `start` first")
         return self._started.popleft()()
 
     def segment(self, image: Frame | np.ndarray, style: Style = Style()) -> Result:  # noqa: B008 - frozen
-        """Segment one frame: `start` and `wait` in a row.
+        """Segment one frame: `start`, then `wait`.
 
         Args:
             image: (H, W, 3) uint8 BGR of any size, or a `Frame`.
@@ -209,14 +213,14 @@ class Engine:
         return self.wait()
 
     def infer(self, x: np.ndarray) -> np.ndarray:
-        """Run the network alone, without the stages around it: numbers for checks and comparisons.
+        """Run the network alone, without pre- and postprocessing, for checks and comparisons.
 
         Args:
-            x: (N, H, W, 3) uint8 BGR; N is 1, and H and W the spec's, unless the file is dynamic. It counts as the
-                frame that follows the one before it.
+            x: (N, H, W, 3) uint8 BGR; N is 1, and H and W are those of the spec, unless the file is dynamic. It counts
+                as the next frame of the stream.
 
         Returns:
-            (N, C, h, w) float32 scores, or (N, H, W) uint8 classes for a `classes` head; the caller's own.
+            (N, C, h, w) float32 scores, or (N, H, W) uint8 classes for a `classes` head, owned by the caller.
 
         Raises:
             BadInput: wrong shape or type, frames are in flight, or the engine is closed.
@@ -228,12 +232,12 @@ class Engine:
         return self._begin_input(np.ascontiguousarray(x), place)()
 
     def prepare(self, in_flight: int) -> int:
-        """Prepare for up to so many frames in flight, where the engine was opened without a number of its own.
+        """Prepare for up to `in_flight` frames in flight, if the engine was opened with `in_flight` None.
 
-        The first change may compile the network once more; both are kept.
+        The first change may compile the network again; both compiled networks are kept.
 
         Returns:
-            How many frames the engine takes now; fewer where its runtime cannot.
+            The maximum number of frames in flight now; fewer if the runtime does not support more.
 
         Raises:
             BadInput: frames are in flight, or the engine is closed.
@@ -242,16 +246,16 @@ class Engine:
         return self.in_flight
 
     def stage_runs(self) -> tuple[StageRuns, ...]:
-        """Of an engine with a schedule: each stage since it was opened, the shallowest first; else empty."""
+        """Runs of each stage since the engine was opened, shallowest first; empty without a schedule."""
         return ()
 
     def layers(self) -> tuple[Layer, ...]:
-        """The layers that the runtime reports of the compiled graph; empty where it reports none."""
+        """The layers of the compiled graph as the runtime reports them; empty if it reports none."""
         self._require_open()
         return ()
 
     def close(self) -> None:
-        """Free what the engine holds; calling it again does nothing."""
+        """Free the engine's resources; calling it again does nothing."""
         if self._is_open:
             self._is_open = False
             self._started.clear()
@@ -259,7 +263,7 @@ class Engine:
                 self._release()
 
     def close_with(self, ends: ExitStack) -> None:
-        """Close `ends` once the engine is closed: what its file lies in."""
+        """Close `ends` after the engine, such as the temporary folder of its file."""
         self._ends.push(ends)
 
     def __enter__(self) -> Engine:
@@ -275,20 +279,20 @@ class Engine:
     def _require_idle(self) -> None:
         self._require_open()
         if self._started:
-            raise BadInput(f"{self.path.name}: {len(self._started)} frames are in flight; wait for them first")
+            raise BadInput(f"{self.path.name}: {len(self._started)} frames are in flight; call `wait` for them first")
 
     def _check_input(self, x: np.ndarray) -> None:
         height, width = self.spec.preprocess.size
         fits = x.ndim == 4 and x.size > 0 and x.shape[3] == 3 and x.dtype == np.uint8
         if self.spec.dynamic:
             if not fits or x.shape[1] % FREE_SIZE_STEP or x.shape[2] % FREE_SIZE_STEP:
-                wanted = f"uint8 (N, H, W, 3) BGR, H and W multiples of {FREE_SIZE_STEP}"
-                raise BadInput(f"input is {x.dtype}{x.shape}; {self.spec.name} takes {wanted}")
+                expected = f"uint8 (N, H, W, 3) BGR, H and W multiples of {FREE_SIZE_STEP}"
+                raise BadInput(f"input is {x.dtype}{x.shape}; {self.spec.name} takes {expected}")
         elif not fits or x.shape[:3] != (1, height, width):
             raise BadInput(f"input is {x.dtype}{x.shape}; {self.spec.name} takes uint8 (1, {height}, {width}, 3) BGR")
 
     def _begin_frame(self, frame: Frame, style: Style) -> Callable[[], Result]:
-        """Start a frame; returns what waits for its result. The first and the last stage run on the CPU here."""
+        """Start a frame; returns a function that waits for its result. Pre- and postprocessing run on the CPU."""
         begun_ns = time.monotonic_ns()
         buffer = self.workspace.take((1, *self.spec.preprocess.size, 3), np.dtype(np.uint8))
         x = input_from_frame(frame.image, self.spec.preprocess, buffer, self.workspace)
@@ -313,12 +317,12 @@ class Engine:
         return Result(frame, *view, times=times)
 
     def _begin_input(self, x: np.ndarray, place: Place) -> Callable[[], np.ndarray]:
-        """Start the network; returns what waits for its output, the caller's own. Here it runs only then."""
+        """Start the network; returns a function that waits for its output. This default runs it in that function."""
         return partial(self._run, x, place)
 
     def _run(self, x: np.ndarray, place: Place) -> np.ndarray:
-        """The network's output for x, which is that frame of its stream."""
+        """The network's output for x, the frame of the stream given by `place`."""
         raise NotImplementedError
 
     def _release(self) -> None:
-        """Subclasses drop their vendor objects here."""
+        """Subclasses release their vendor objects here."""

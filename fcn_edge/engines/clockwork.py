@@ -1,7 +1,7 @@
-"""A network whose stages run by a schedule: deep scores of earlier frames are added to fresh shallow ones.
+"""A network whose stages run by a schedule: deep scores of earlier frames are added to current shallow scores.
 
 Source: Shelhamer, Rakelly, Hoffman, Darrell, "Clockwork Convnets for Video Semantic Segmentation", 2016.
-Moving the old scores along with the picture is ours.
+Warping the old scores by optical flow is an addition of fcn-edge.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 Compile = Callable[["ModelProto", str, Precision], CompiledGraph]
 
-STREAMS_KEPT = 64  # whose frames were seen last
+STREAMS_KEPT = 64  # the most recently used
 
 
 @dataclass
 class Past:
-    """What is kept of a stream's earlier frames.
+    """State of a stream: what is kept of its earlier frames.
 
-    index: of the last frame. small: its thumbnail. ran: index of the frame that each stage ran on last.
-    carried: the sum of all scores deeper than so many stages, as of the frame that the next stage ran on.
+    index: of the last frame. small: its thumbnail. ran: for each stage, index of the frame it last ran on.
+    carried: number of stages -> sum of all scores deeper than these, of the frame that the next stage last ran on.
     """
 
     size: tuple[int, int]
@@ -46,11 +46,10 @@ class Past:
 
 
 class ClockworkEngine(Engine):
-    """An ONNX file as graphs that run the first stages, all of one runtime.
+    """An ONNX file split into graphs that run its first stages, all on one runtime.
 
-    A stream begins with all stages; so does it where its sequence changes, where a frame does not
-    come after the last one, where the size changes, and after a cut. Results are those of frames in
-    their order.
+    All stages run on the first frame of a stream, if its sequence or size changes, if a frame does not follow the last
+    one, and after a scene cut. Results are in frame order.
     """
 
     def __init__(self, model: OnnxModel, options: EngineOptions, compile_graph: Compile) -> None:
@@ -60,7 +59,9 @@ class ClockworkEngine(Engine):
         self._strides = stages.strides
         depths = self._schedule.depths_of(len(stages.strides))
         if 0 in depths and spec.head.kind == "classes":
-            raise BadInput(f"{path}: ends in a class map, which does not move; begin the schedule with clock 1")
+            raise BadInput(
+                f"{path}: its output is a class map, which cannot be warped; use clock 1 for the first stage"
+            )
         self._needed = sorted(depth for depth in depths if 0 < depth < len(stages.strides))
         self._keeps_result = 0 in depths
         self._graphs = {
@@ -81,11 +82,11 @@ class ClockworkEngine(Engine):
         self._looks = len(depths) > 1 and (self._schedule.moves or self._schedule.cells is not None)
         self._motion = Motion()
         self._pasts: OrderedDict[tuple[int, str], Past] = OrderedDict()
-        self._place = Place(0, "", 0)  # of the frame that runs
+        self._place = Place(0, "", 0)  # of the current frame
         self._frames, self._runs, self._oldest = 0, [0] * len(self._strides), [0] * len(self._strides)
 
     def stage_runs(self) -> tuple[StageRuns, ...]:
-        """How often each stage ran since the engine was opened, and how old its scores were at most."""
+        """How often each stage ran since the engine was opened, and the greatest age of its scores."""
         rows = zip(self._strides, self._runs, self._oldest, strict=True)
         return tuple(StageRuns(stride, runs, self._frames, oldest) for stride, runs, oldest in rows)
 
@@ -104,7 +105,7 @@ class ClockworkEngine(Engine):
         return result
 
     def _past(self, size: tuple[int, int]) -> Past | None:
-        """What is kept of this stream, if its next frame goes on from there."""
+        """The state of this stream, if the current frame continues it."""
         key = self._place.stream, self._place.sequence
         past = self._pasts.get(key)
         if past is None or past.size != size or past.index >= self._place.number:
@@ -123,7 +124,7 @@ class ClockworkEngine(Engine):
         return past
 
     def _depth(self, past: Past, small: np.ndarray | None) -> int:
-        """How many stages run. The track of the picture's motion goes on to this frame where that is less than all."""
+        """How many stages run. If not all do, the motion of this frame is added to the stream's track."""
         whole = len(self._strides)
         ages = [self._place.number - ran for ran in past.ran]
         depth = self._schedule.depth(ages) if self._schedule.cells is None else 0
@@ -139,21 +140,21 @@ class ClockworkEngine(Engine):
         return self._schedule.depth(ages, [moved / stride for moved, stride in zip(pixels, self._strides, strict=True)])
 
     def _result(self, depth: int, x: np.ndarray, past: Past) -> np.ndarray:
-        """Of this frame from its first `depth` stages, and what is kept of deeper ones."""
+        """The result of this frame: its first `depth` stages, and the kept scores of deeper ones."""
         if depth == 0:
-            return self._brought_up(0, past)
-        deeper = [self._brought_up(depth, past)] if depth < len(self._strides) else []
+            return self._warped_scores(0, past)
+        deeper = [self._warped_scores(depth, past)] if depth < len(self._strides) else []
         result, *sums = self._graphs[depth].run([x, *deeper], self.workspace.take)
         past.ran[:depth] = [past.index] * depth
         past.track.forget_before(min(past.ran))
         keep = [k for k in self._needed if k < depth]
         past.carried.update(zip(keep, sums, strict=True))
-        if self._keeps_result:  # a copy, since the caller may write to what is his
+        if self._keeps_result:  # a copy: the caller may write to the result
             past.carried[0] = filled(self.workspace.take, result)
         return result
 
-    def _brought_up(self, depth: int, past: Past) -> np.ndarray:
-        """The sum of all scores deeper than `depth` stages, where its things are on this frame."""
+    def _warped_scores(self, depth: int, past: Past) -> np.ndarray:
+        """The sum of all scores deeper than `depth` stages, warped to this frame."""
         kept = past.carried[depth]
         if not self._schedule.moves:
             return kept if depth else filled(self.workspace.take, kept)
@@ -162,7 +163,7 @@ class ClockworkEngine(Engine):
         return out
 
     def _grid(self, depth: int, size: tuple[int, int]) -> Grid:
-        """Of the sum deeper than `depth` stages; its first cell begins where that of the result does."""
+        """Grid of the sum deeper than `depth` stages; its first cell starts at the same pixel as that of the result."""
         own = self.spec.head.sampling.with_size(*size)
         step = float(self._strides[depth - 1]) if depth else 1 / own.x.scale
         half = (step - 1 / own.x.scale) / 2

@@ -1,4 +1,4 @@
-"""The manifest of an engine directory: a value that is parsed once, written once, and shows later edits."""
+"""The manifest of an engine directory: parsed once, written once; a checksum detects later edits."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from fcn_edge.targets import TARGETS, Target
 
 SCHEMA = 1
 FILE, PLAN = "manifest.json", "model.plan"
-CHECKSUM = "seal"  # its key: the SHA-256 of all the rest
+CHECKSUM = "seal"  # its key: the SHA-256 of all other keys
 OMIT_DEFAULT = {"omit_default": True}
 
 
 @dataclass(frozen=True)
 class BuildDevice(StoredValue):
-    """What an engine was built for.
+    """The device that an engine was built for.
 
-    cpu, instruction_sets: of a CPU. sm: compute capabilities of an NVIDIA plan as its compiler takes them: a number
-    (86 is 8.6), a list, words for a portable plan, None where unknown. memory_bytes, cuda_driver: of the GPU.
+    cpu, instruction_sets: of a CPU. sm: compute capabilities of an NVIDIA plan in its compiler's format: a number
+    (86 is 8.6), a list, text for a portable plan, None if unknown. memory_bytes, cuda_driver: of the GPU.
     """
 
     name: str = ""
@@ -39,10 +39,10 @@ class BuildDevice(StoredValue):
 
 @dataclass(frozen=True)
 class LayerReport(StoredValue):
-    """What the TensorRT compiler reports of a plan; counts are None where it gives no account.
+    """What the TensorRT compiler reports about a plan; counts are None if it does not report layers.
 
     kinds: kernels by kind. requantizing: kernels that only scale, add, clip and quantize. depthwise_padded:
-    convolutions compiled with more channels than they have. fp32_plan_bytes: of the fp32 network, to compare.
+    convolutions compiled with padded channels. fp32_plan_bytes: of the fp32 network, for comparison.
     """
 
     kinds: Mapping[str, int] = field(default_factory=dict)
@@ -60,21 +60,21 @@ class LayerReport(StoredValue):
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(StoredValue):
-    """What an engine is, what it was made of, and what was measured when it was built.
+    """An engine's target and files, its source network, and the measurements of its build.
 
     Args:
-        model_sha256: of the network before it was quantized. onnx_sha256: of the file that was compiled.
-        plan_sha256, plan_bytes: of what runs: the plan, or the ONNX file.
+        model_sha256: of the network before quantization. onnx_sha256: of the file that was compiled.
+        plan_sha256, plan_bytes: of the file that runs: the plan, or the ONNX file.
         precision: of the file. execution: arithmetic of its float parts. runtime: name and version.
-        flags: how the runtime was asked to build. layer_report, layers: what the compiler says of the result.
-        kept_fp32: node -> why half precision cannot hold it; range_images: how many images that was looked up on.
+        flags: build options of the runtime. layer_report, layers: what the compiler reports about the result.
+        kept_fp32: node -> why half precision cannot represent it; range_images: number of images measured for it.
         kept_float: layers of an INT8 engine that compute in float. calibration: what its images cover, in sentences.
-        refined: of files of earlier versions, how their weights were adjusted.
-        miou, miou_reference: of the engine and of fp32, 0..1; None where not measured, as miou_note says.
+        refined: in files of earlier versions, how their weights were adjusted.
+        miou, miou_reference: of the engine and of fp32, 0..1; None if not measured; miou_note has the reason.
         drop, interval: points of mIoU lost, and their 95 % interval.
-        reference: how near the engine is to the reference run of its file; None where it does not run here.
+        reference: agreement with the reference run of its file; None if the engine does not run on this machine.
         trtexec: tool or version -> the command that builds the same plan.
-        path: the engine directory. seconds: that the build took; not in the file.
+        path: the engine directory. seconds: build time; not in the file.
     """
 
     schema: int = SCHEMA
@@ -117,7 +117,7 @@ class Manifest(StoredValue):
         """The manifest of an engine directory.
 
         Raises:
-            BadInput: the folder is none, or its manifest was edited.
+            BadInput: the folder is not an engine directory, or its manifest was edited.
         """
         file = Path(directory) / FILE
         if not file.is_file():
@@ -126,14 +126,16 @@ class Manifest(StoredValue):
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], where: str) -> Manifest:
-        """A manifest from its JSON object, also of other versions. where: names the origin in errors.
+        """A manifest from its JSON object, of this or another version. where: its origin, for errors.
 
-        Raises BadInput where the target is unknown, a value has another type, or the checksum does not fit.
+        Raises BadInput if the target is unknown, a value has the wrong type, or the checksum does not match.
         """
         if mapping.get("target") not in TARGETS:
-            raise BadInput(f"{where}: names no known target ({mapping.get('target')!r})")
+            raise BadInput(f"{where}: unknown target {mapping.get('target')!r}; expected one of {', '.join(TARGETS)}")
         if CHECKSUM in mapping and dict(mapping) != with_checksum(mapping, CHECKSUM):
-            raise BadInput(f"{where}: was edited after it was written; restore it, or build the engine again")
+            raise BadInput(
+                f"{where}: edited after it was written (checksum mismatch); restore it, or build the engine again"
+            )
         return from_mapping(cls, {key: value for key, value in mapping.items() if key not in NOT_STORED}, where)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -142,7 +144,7 @@ class Manifest(StoredValue):
         return with_checksum(values, CHECKSUM)
 
     def save(self, directory: Path) -> Manifest:
-        """Write it into an engine directory, whole or not at all, and give the manifest of that directory."""
+        """Write it atomically into an engine directory; returns the manifest with that path."""
         write_json(directory / FILE, self.to_mapping())
         return replace(self, path=directory)
 
@@ -152,12 +154,12 @@ class Manifest(StoredValue):
 
     @property
     def plan(self) -> Path:
-        """The TensorRT plan, where the target is NVIDIA's."""
+        """The TensorRT plan, if the target is TensorRT or TensorRT-RTX."""
         return self.path / PLAN
 
     @property
     def onnx(self) -> Path:
-        """The ONNX file in the directory: what runs, or what the plan was compiled from."""
+        """The ONNX file in the directory: the file that runs, or that the plan was compiled from."""
         return self.path / (f"model.{self.precision}.onnx" if self.is_nvidia else "model.onnx")
 
 
@@ -165,6 +167,6 @@ NOT_STORED = ("path", "seconds")  # fields of a Manifest
 
 
 def is_engine_directory(folder: Path) -> bool:
-    """Whether fcn-edge built what lies there, even if the rest of its manifest cannot be read."""
+    """Whether fcn-edge built this folder, even if the rest of its manifest cannot be parsed."""
     file = folder / FILE
     return file.is_file() and "plan_sha256" in read_json(file)

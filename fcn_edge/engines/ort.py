@@ -1,4 +1,4 @@
-"""ONNX Runtime, and the taps: intermediate tensors of a graph run exactly as written."""
+"""ONNX Runtime engines, and taps: intermediate tensors of a graph run without optimisation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REASON_LENGTH = 400
 
 
 class OrtEngine(Engine):
-    """An ONNX file in a session of the provider that was asked for; that it was taken is checked."""
+    """An ONNX file in a session of the requested provider; raises if the session uses another one."""
 
     target: Target = "onnxruntime"
     optimises = True
@@ -60,7 +60,7 @@ class OrtEngine(Engine):
 
 
 class OrtGraph:
-    """A graph of any inputs and outputs. precision: of the file that it was cut from."""
+    """A graph with any inputs and outputs. precision: of the file that it is part of."""
 
     target: Target = "onnxruntime"
     execution: Execution = "f32"
@@ -79,14 +79,14 @@ class OrtGraph:
         self._inputs = [value.name for value in self._session.get_inputs()]
 
     def run(self, arrays: Sequence[np.ndarray], take: Take) -> list[np.ndarray]:
-        """Outputs for inputs, both in the graph's order, in arrays of ONNX Runtime's own."""
+        """Outputs for inputs, both in the graph's order, in arrays allocated by ONNX Runtime."""
         return list(_run(self._session, dict(zip(self._inputs, arrays, strict=True)), self._name))
 
 
 class ReferenceEngine(OrtEngine):
-    """The file's own semantics: node by node as written, nothing fused, Q/DQ pairs in float arithmetic.
+    """The reference semantics of a file: node by node, nothing fused, Q/DQ pairs in float arithmetic.
 
-    Slow, and what every other engine of the same file is held against.
+    Slow. All other engines of the same file are validated against it.
     """
 
     target = "reference"
@@ -94,7 +94,7 @@ class ReferenceEngine(OrtEngine):
 
 
 class Taps:
-    """Every output of a serialized graph, run with optimisation disabled: each node as the file says it."""
+    """All outputs of a serialized graph, run with optimisation disabled."""
 
     def __init__(self, model: bytes, name: str) -> None:
         self._session, self._name = _session(model, name, optimise=False), name
@@ -105,14 +105,14 @@ class Taps:
         """Output name -> array for one input."""
         return self.run_with({self._input: x})
 
-    def run_with(self, given: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Output name -> array; `given` holds every input by name, and what is no input is left out."""
-        feeds = {value.name: given[value.name] for value in self._session.get_inputs()}
+    def run_with(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Output name -> array. arrays: all inputs by name; other names are ignored."""
+        feeds = {value.name: arrays[value.name] for value in self._session.get_inputs()}
         return dict(zip(self.names, _run(self._session, feeds, self._name), strict=True))
 
 
 def _run(session: Any, feeds: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
-    """All outputs. Raises BadInput with ONNX Runtime's reason where a node fails."""
+    """All outputs. Raises BadInput with ONNX Runtime's reason if a node fails."""
     try:
         return list(session.run(None, dict(feeds)))
     except Exception as error:  # its pybind exceptions share no base class but Exception
@@ -120,7 +120,7 @@ def _run(session: Any, feeds: Mapping[str, np.ndarray], name: str) -> list[np.nd
 
 
 def _reason(error: Exception) -> str:
-    """ONNX Runtime's own words, without the code that it puts before them."""
+    """ONNX Runtime's error message without its code prefix."""
     text = " ".join(str(error).split())
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)[:REASON_LENGTH]
 
@@ -128,13 +128,13 @@ def _reason(error: Exception) -> str:
 def _runtime(options: EngineOptions) -> str:
     import onnxruntime
 
-    through = "" if options.provider == "cpu" else f" with {options.provider}"
-    return f"onnxruntime {onnxruntime.__version__}{through}"
+    suffix = "" if options.provider == "cpu" else f" with {options.provider}"
+    return f"onnxruntime {onnxruntime.__version__}{suffix}"
 
 
 def _require_f32(options: EngineOptions) -> None:
     if options.execution not in (None, "f32"):
-        raise BadInput(f"ONNX Runtime executes f32, not {options.execution}; OpenVINO may have it")
+        raise BadInput(f"ONNX Runtime executes f32, not {options.execution}; OpenVINO may support it")
 
 
 def _require_pairs_of_provider(graph: GraphProto, name: str, options: EngineOptions) -> None:
@@ -151,12 +151,12 @@ def _session(
     fuse_pairs: bool = True,
     provider: Provider = "cpu",
 ) -> Any:
-    """fuse_pairs: let Q/DQ pairs become integer nodes. Where scales are half precision, ONNX Runtime (1.31) then
-    quantizes biases in half precision too, where they overflow: another class map, without a word."""
+    """fuse_pairs: fuse Q/DQ pairs into integer nodes. If scales are half precision, ONNX Runtime (1.31) then also
+    quantizes biases in half precision, where they overflow: a wrong class map without a warning."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # nothing: errors are raised as well, and its warnings name no file
+    options.log_severity_level = 4  # no log: errors are raised, and its warnings do not name the file
     if threads is not None:
         options.intra_op_num_threads = threads
     if not fuse_pairs:
@@ -171,5 +171,5 @@ def _session(
     except Exception as error:  # its pybind exceptions share no base class but Exception
         raise NotTaken(f"{name}: ONNX Runtime cannot load this file ({_reason(error)})") from error
     if session.get_providers() != [CPU]:
-        raise BackendMissing(f"ONNX Runtime took {session.get_providers()} instead of {CPU}")
+        raise BackendMissing(f"ONNX Runtime selected {session.get_providers()} instead of {CPU}")
     return session

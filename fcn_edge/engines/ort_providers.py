@@ -1,8 +1,8 @@
-"""ONNX Runtime's ways to an NVIDIA GPU. Left to itself it runs on the CPU where one fails, and says nothing.
+"""ONNX Runtime's providers for NVIDIA GPUs. By default it falls back to the CPU without an error.
 
-So the provider is looked for before a session is made, no node may fall back to the CPU, and the session is
-asked afterwards what it took. Providers come in three packages: `onnxruntime-gpu` has CUDA and TensorRT inside,
-and `onnxruntime-ep-nv-tensorrt-rtx` is a plugin of the plain `onnxruntime`.
+So availability is checked before a session is created, CPU fallback is disabled, and the providers of the session
+are read back. `onnxruntime-gpu` contains CUDA and TensorRT; `onnxruntime-ep-nv-tensorrt-rtx` is a plugin of the
+plain `onnxruntime`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _GPU_PACKAGE = "pip uninstall onnxruntime, then pip install onnxruntime-gpu (bot
 _INSTALL: dict[Provider, str] = {
     "cuda": _GPU_PACKAGE,
     "tensorrt": f"{_GPU_PACKAGE} and tensorrt",
-    "nv-tensorrt-rtx": "pip install onnxruntime-ep-nv-tensorrt-rtx (beside onnxruntime 1.24 or later, not -gpu)",
+    "nv-tensorrt-rtx": "pip install onnxruntime-ep-nv-tensorrt-rtx (with onnxruntime 1.24 or later, not -gpu)",
 }
 _NEEDS: dict[Provider, str] = {
     "cuda": "the CUDA and cuDNN that this onnxruntime-gpu was built for",
     "tensorrt": "the TensorRT, CUDA and cuDNN that this onnxruntime-gpu was built for",
     "nv-tensorrt-rtx": "an RTX GPU, Ampere or later, its driver, and the CUDA runtime library (libcudart)",
 }
-# CUDA would otherwise multiply fp32 with 10-bit mantissas.
+# The default multiplies fp32 with 10-bit mantissas.
 _OPTIONS: dict[Provider, dict[str, str]] = {"cuda": {"use_tf32": "0"}}
 _NO_FALLBACK = "session.disable_cpu_ep_fallback"
 
@@ -42,8 +42,8 @@ def gpu_session(model: str | bytes, name: str, options: Any, provider: Provider)
     """A session in which every node runs with `provider`.
 
     Raises:
-        BackendMissing: this installation has no such provider, or it does not start here.
-        BadInput: it starts, and cannot run the file, or some of its nodes.
+        BackendMissing: this installation does not have the provider, or it does not start.
+        BadInput: it starts, but cannot run the file or some of its nodes.
     """
     import onnxruntime
 
@@ -61,28 +61,28 @@ def gpu_session(model: str | bytes, name: str, options: Any, provider: Provider)
         raise _refusal(name, provider, first_line(error)) from error
     if wanted not in session.get_providers():
         raise BackendMissing(
-            f"ONNX Runtime took {', '.join(session.get_providers())} instead of {wanted}, which did not start here: it"
+            f"ONNX Runtime selected {', '.join(session.get_providers())} instead of {wanted}, which did not start: it"
             f" needs {_NEEDS[provider]}; see fcn-edge doctor"
         )
     return session
 
 
 def _refusal(name: str, provider: Provider, reason: str) -> BackendMissing | BadInput:
-    """Which error a failed session is: nothing to run on, or a file that does not run there."""
-    if "CPU EP" in reason:  # what it says where fallback is forbidden; also where the provider did not start
+    """The error for a failed session: the provider does not start, or it cannot run the file."""
+    if "CPU EP" in reason:  # the message if fallback is disabled, also if the provider did not start
         return BackendMissing(
-            f"{name}: ONNX Runtime would run it on the CPU and not with {NAMES[provider]}: either that did not start"
-            f" (it needs {_NEEDS[provider]}) or it cannot run some nodes ({reason}); see fcn-edge doctor"
+            f"{name}: ONNX Runtime would run it on the CPU, not with {NAMES[provider]}: the provider did not start"
+            f" (it needs {_NEEDS[provider]}) or cannot run some nodes ({reason}); see fcn-edge doctor"
         )
     if any(word in reason for word in ("CUDA", "cuda", "libcu", "libnv", "driver")):
         return BackendMissing(
-            f"{NAMES[provider]} does not start here ({reason}): it needs {_NEEDS[provider]}; see fcn-edge doctor"
+            f"{NAMES[provider]} does not start ({reason}): it needs {_NEEDS[provider]}; see fcn-edge doctor"
         )
     return BadInput(f"{name}: ONNX Runtime cannot load this file with {NAMES[provider]} ({reason})")
 
 
 def _plugin_devices(provider: Provider) -> list[Any]:
-    """The devices that a provider in a package of its own finds here."""
+    """The devices of a provider that is a separate package."""
     import onnxruntime
 
     missing = f"this ONNX Runtime ({onnxruntime.__version__}) has no {NAMES[provider]}; {_INSTALL[provider]}"
@@ -95,9 +95,9 @@ def _plugin_devices(provider: Provider) -> list[Any]:
         if not any(device.ep_name == name for device in onnxruntime.get_ep_devices()):
             onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
         devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
-    except Exception as error:  # as above; older versions of onnxruntime lack these functions
-        reason = str(error).rpartition("with error: ")[2]  # before it stands the long path of its library
+    except Exception as error:  # as above; older versions of onnxruntime do not have these functions
+        reason = str(error).rpartition("with error: ")[2]  # drop the long path of its library
         raise BackendMissing(f"{module} does not load ({reason.strip()}); it needs {_NEEDS[provider]}") from error
     if not devices:
-        raise BackendMissing(f"{name} finds no device here: it needs {_NEEDS[provider]}; see fcn-edge doctor")
+        raise BackendMissing(f"{name} finds no device: it needs {_NEEDS[provider]}; see fcn-edge doctor")
     return devices

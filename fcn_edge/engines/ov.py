@@ -1,4 +1,4 @@
-"""OpenVINO on CPUs. Execution is asked for and read back: left alone it runs bf16 where the CPU has it."""
+"""OpenVINO on CPUs. Execution is set and read back: the default is bf16 on CPUs that support it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 REASON_LENGTH = 400
-SAYS_NOTHING = (
+BOILERPLATE = (
     "Exception from ",
     "FrontEnd API failed",
     "Model wasn't fully converted",
@@ -35,7 +35,7 @@ SAYS_NOTHING = (
 
 
 class _Graph(NamedTuple):
-    """The network compiled for so many frames at once. requests: one a frame, the next first."""
+    """The network compiled for a number of frames in flight. requests: one per frame, the next one first."""
 
     compiled: Any
     requests: deque[Any]
@@ -44,7 +44,7 @@ class _Graph(NamedTuple):
 class OpenVinoEngine(Engine):
     """An ONNX file compiled for this CPU: all threads on one frame, or streams for several.
 
-    From three frames in flight on there is one more than streams, so that no stream waits while a frame is drawn.
+    With three or more frames in flight there is one stream less, so that no stream is idle while a frame is drawn.
     """
 
     target = "openvino"
@@ -64,14 +64,14 @@ class OpenVinoEngine(Engine):
         self._graphs = {self.in_flight: self._graph}
 
     def prepare(self, in_flight: int) -> int:
-        """As `Engine.prepare`. The file is read again; where it has changed since, the engine stays as it is."""
+        """As `Engine.prepare`. The file is read again; if it has changed, the engine stays as it is."""
         self._require_idle()
         if self._options.in_flight is not None or self._file is None:
             return self.in_flight
         if in_flight not in self._graphs:
             file, state = self._file
             if _state_of(file) != state:
-                log.warning("%s: has changed since it was opened; frames are segmented one at a time", self.path)
+                log.warning("%s: file changed after it was opened; frames are segmented one at a time", self.path)
                 return self.in_flight
             self._graphs[in_flight] = self._graph_for(OnnxModel.from_file(file), in_flight)
         self.in_flight, self._graph = in_flight, self._graphs[in_flight]
@@ -82,15 +82,15 @@ class OpenVinoEngine(Engine):
         return _Graph(compiled, deque(compiled.create_infer_request() for _ in range(in_flight)))
 
     def layers(self) -> tuple[Layer, ...]:
-        """Every node of the compiled graph with the precision it runs in, as OpenVINO tells it."""
+        """Every node of the compiled graph with its precision, as OpenVINO reports it."""
         self._require_open()
-        found = []
+        layers = []
         for node in self._graph.compiled.get_runtime_model().get_ops():
             info = node.get_rt_info()
             kind, precision = (str(info[key].astype(str)) for key in ("layerType", "runtimePrecision"))
             if kind not in ("Input", "Output", "Const"):
-                found.append(Layer(node.get_friendly_name(), kind, precision))
-        return tuple(found)
+                layers.append(Layer(node.get_friendly_name(), kind, precision))
+        return tuple(layers)
 
     def _begin_input(self, x: np.ndarray, place: Place) -> Callable[[], np.ndarray]:
         request = self._graph.requests[0]
@@ -100,23 +100,23 @@ class OpenVinoEngine(Engine):
         return partial(self._output_of, request, x)
 
     def _output_of(self, request: Any, x: np.ndarray) -> np.ndarray:
-        """x: what the request reads, kept until it is done."""
+        """x: input of the request, kept alive until it is done."""
         with _run_errors(self.path.name):
             request.wait()
-        found = request.get_output_tensor(0).data
-        result = self.workspace.take(found.shape, found.dtype)
-        result[...] = found
+        output = request.get_output_tensor(0).data
+        result = self.workspace.take(output.shape, output.dtype)
+        result[...] = output
         return result
 
     def _release(self) -> None:
         for request in self._graph.requests:
-            with suppress(RuntimeError):  # of a frame whose result nobody wants
+            with suppress(RuntimeError):  # of a frame whose result is dropped
                 request.wait()
         del self._graph, self._graphs
 
 
 class OpenVinoGraph:
-    """A graph of any inputs and outputs, all threads on one run."""
+    """A graph with any inputs and outputs, all threads on one run."""
 
     target: Target = "openvino"
 
@@ -131,23 +131,23 @@ class OpenVinoGraph:
         self._request = compiled.create_infer_request()
 
     def run(self, arrays: Sequence[np.ndarray], take: Take) -> list[np.ndarray]:
-        """Outputs for inputs, both in the graph's order, in arrays that `take` gives."""
+        """Outputs for inputs, both in the graph's order, in arrays allocated by `take`."""
         import openvino
 
-        if self._shapes is None:  # known only once it has run
+        if self._shapes is None:  # known only after a run
             with _run_errors(self._name):
                 self._request.infer(list(arrays), share_inputs=True)
             return [filled(take, tensor.data) for tensor in self._request.output_tensors]
-        found = [take(shape, kind) for shape, kind in self._shapes]
-        for index, array in enumerate(found):
+        outputs = [take(shape, kind) for shape, kind in self._shapes]
+        for index, array in enumerate(outputs):
             self._request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
         with _run_errors(self._name):
             self._request.infer(list(arrays), share_inputs=True)
-        return found
+        return outputs
 
 
 def _source_of(model: OnnxModel) -> Path | bytes:
-    """What OpenVINO reads: the file, or bytes where it is changed for it."""
+    """OpenVINO's input: the file, or bytes if the graph had to be changed."""
     if not model.precision.startswith("int8"):
         return model.runtime_source()
     shifted = model_with_shifted_pairs(model.proto)
@@ -161,7 +161,7 @@ def _runtime() -> str:
 
 
 def _state_of(path: Path) -> tuple[int, int]:
-    """What changes when somebody writes a file: its size and the time of its last change."""
+    """Size and modification time of a file, to detect changes."""
     try:
         status = path.stat()
     except OSError:  # it was removed
@@ -170,7 +170,7 @@ def _state_of(path: Path) -> tuple[int, int]:
 
 
 def _compiled(model: Path | bytes, name: str, options: EngineOptions, in_flight: int = 1) -> Any:
-    """A file, or a serialized graph of that name, compiled for so many frames at once on this CPU."""
+    """A file, or a serialized graph of that name, compiled for this CPU."""
     import openvino
 
     execution: Execution = options.execution or "f32"
@@ -192,7 +192,7 @@ def _compiled(model: Path | bytes, name: str, options: EngineOptions, in_flight:
 
 @contextmanager
 def _run_errors(name: str) -> Iterator[None]:
-    """A node that fails while it runs is an error of the file, in OpenVINO's words."""
+    """Turn a failure of a node at run time into BadInput with OpenVINO's reason."""
     try:
         yield
     except RuntimeError as error:
@@ -200,10 +200,10 @@ def _run_errors(name: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What OpenVINO says of the file; the first and last lines of its message name its own sources and pages."""
+    """OpenVINO's message without the lines that name its own source files and help pages."""
     lines = [line.removeprefix("-- ").strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(SAYS_NOTHING) and "failed at src/" not in line]
-    return " ".join(told)[:REASON_LENGTH] or type(error).__name__
+    reasons = [line for line in lines if line and not line.startswith(BOILERPLATE) and "failed at src/" not in line]
+    return " ".join(reasons)[:REASON_LENGTH] or type(error).__name__
 
 
 def _require_execution(core: Any, execution: Execution) -> None:
@@ -216,7 +216,7 @@ def _require_execution(core: Any, execution: Execution) -> None:
 def _check_taken(compiled: Any, execution: Execution) -> None:
     import openvino
 
-    wanted = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}[execution]
+    expected = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}[execution]
     taken = compiled.get_property("INFERENCE_PRECISION_HINT")
-    if taken != wanted:
-        raise BackendMissing(f"OpenVINO was asked for {execution} and took {taken.get_type_name()}")
+    if taken != expected:
+        raise BackendMissing(f"OpenVINO selected {taken.get_type_name()} instead of the requested {execution}")

@@ -1,4 +1,4 @@
-"""Which of the packaged files runs fastest here."""
+"""Which packaged file runs fastest on this CPU."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fcn_edge.targets import PACKAGES
 def fastest_packaged(
     model: str | None, target: TargetOrAuto, options: EngineOptions
 ) -> tuple[str | None, EngineOptions]:
-    """The packaged file and the execution that run fastest, where `model` and `options` leave them open.
+    """The packaged file and the execution that run fastest, if `model` and `options` do not set them.
 
-    That is INT8 for None on a CPU with VNNI, else bf16 where the CPU has it, and both on OpenVINO only. Either is
-    within the interval of fp32 (docs/benchmarks/int8.md). Other models, and what `options` say, stay as they are.
+    With OpenVINO: INT8 for None on a CPU with VNNI, otherwise bf16 if the CPU supports it. The mIoU of both is within
+    the interval of fp32 (docs/benchmarks/int8.md). Other models and options that are set stay unchanged.
     """
     is_openvino = target in ("auto", "openvino") and find_spec(PACKAGES["openvino"][0]) is not None
     if options.execution is not None or options.provider != "cpu" or not is_openvino:

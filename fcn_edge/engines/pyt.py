@@ -1,4 +1,4 @@
-"""PyTorch on the CPU: the reference that every export is held against."""
+"""PyTorch on the CPU: the reference that exports are validated against."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fcn_edge.models.fcn import padded
 
 
 class TorchEngine(Engine):
-    """A checkpoint run as it is: `scores`, or `logits` where its last layer is learned."""
+    """A checkpoint in PyTorch: gives `scores`, or `logits` if its last layer is learned."""
 
     target = "pytorch"
 

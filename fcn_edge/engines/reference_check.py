@@ -1,4 +1,4 @@
-"""Whether an engine computes what its file says, compared with the reference run of the same file."""
+"""Compare an engine with the reference run of the same file."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ from fcn_edge.frame import Style
 from fcn_edge.onnxmodel import OnnxModel
 from fcn_edge.transforms import input_from_frame, is_finite, view_from_scores
 
-LEAST_KEPT_DB, LEAST_KEPT = 3.0, 0.5  # below, half of what a lower-precision file gives is noise
+LEAST_KEPT_DB, LEAST_KEPT = 3.0, 0.5  # below, half of a lower-precision file's output is noise
 
 
 def compare_with_reference(
     file: OnnxModel, fp32: OnnxModel | None, images: Sequence[np.ndarray], *, target: Target, options: EngineOptions
 ) -> ReferenceCheck:
-    """Open `file` on `target` and hold it against the reference run. fp32: what the file was quantized from, if known.
+    """Open `file` on `target` and compare it with the reference run. fp32: the file it was quantized from, if known.
 
-    Raises CheckFailed where the engine computes something else than its file says; names a target that does not.
+    Raises CheckFailed if the engine differs from the reference run; suggests a target that does not.
     """
     with engine_on_target(file, "reference", EngineOptions(threads=options.threads)) as reference:
-        price = None
+        loss = None
         if fp32 is not None:
             with engine_on_target(fp32, "reference", EngineOptions(threads=options.threads)) as exact:
-                price = fidelity(reference, exact, images)
+                loss = fidelity(reference, exact, images)
 
-        def judged(target: Target, options: EngineOptions) -> tuple[Fidelity, ReferenceLimits]:
+        def checked(target: Target, options: EngineOptions) -> tuple[Fidelity, ReferenceLimits]:
             with engine_on_target(file, target, options) as engine:
-                found = fidelity(engine, reference, images)
-                return found, require_faithful(found, engine, price)
+                scores = fidelity(engine, reference, images)
+                return scores, require_faithful(scores, engine, loss)
 
         try:
-            found, limits = judged(target, options)
+            scores, limits = checked(target, options)
         except CheckFailed as error:
-            raise CheckFailed(f"{error}{_advice(target, options, judged)}") from error
-    return ReferenceCheck(**vars(found), runtime=reference.runtime, limits=limits, from_fp32=price)
+            raise CheckFailed(f"{error}{_advice(target, options, checked)}") from error
+    return ReferenceCheck(**vars(scores), runtime=reference.runtime, limits=limits, from_fp32=loss)
 
 
-def require_quantized(price: Fidelity, file: OnnxModel, fp32: OnnxModel, image: np.ndarray) -> None:
-    """Raises CheckFailed where a lower-precision file is no longer the network it was made from, with the first tensor.
+def require_quantized(loss: Fidelity, file: OnnxModel, fp32: OnnxModel, image: np.ndarray) -> None:
+    """Raises CheckFailed if a lower-precision file does not compute its fp32 network; names the first wrong tensor.
 
-    price: how far it is from fp32, both as reference runs. A budget is stricter; this finds files that are broken.
+    loss: its agreement with fp32, both as reference runs. A budget is stricter; this detects broken files.
     """
-    is_near = price.agreement >= LEAST_KEPT if price.sqnr_db is None else price.sqnr_db >= LEAST_KEPT_DB
+    is_near = loss.agreement >= LEAST_KEPT if loss.sqnr_db is None else loss.sqnr_db >= LEAST_KEPT_DB
     if is_near:
         return
-    ratio = "" if price.sqnr_db is None else f"{price.sqnr_db:.1f} dB (at least {LEAST_KEPT_DB:g}) and "
+    ratio = "" if loss.sqnr_db is None else f"{loss.sqnr_db:.1f} dB (at least {LEAST_KEPT_DB:g}) and "
     raise CheckFailed(
-        f"{file.path.name} does not compute what its fp32 file does: {ratio}{price.agreement:.1%} equal pixels; the"
-        f" first tensor that is lost is {_first_lost(file, fp32, image)}. Calibrate on more pictures, or keep layers in"
-        " float by a budget (`max_miou_drop`)"
+        f"{file.path.name} differs too much from its fp32 file: {ratio}{loss.agreement:.1%} equal pixels; the"
+        f" first wrong tensor is {_first_lost(file, fp32, image)}. Calibrate on more images, or keep layers in"
+        " float with a budget (`max_miou_drop`)"
     )
 
 
@@ -70,87 +70,89 @@ def require_near_fp32(file: OnnxModel, fp32: OnnxModel, images: Sequence[np.ndar
 
 
 def _first_lost(file: OnnxModel, fp32: OnnxModel, image: np.ndarray) -> str:
-    """The first tensor, in the fp32 graph's order, of which the other file keeps less than the least that is asked."""
+    """The first tensor, in the fp32 graph's order, whose ratio is below LEAST_KEPT_DB."""
     from fcn_edge.engines.ort import Taps
 
     x = input_from_frame(image, fp32.spec.preprocess)
     names = [name for node in fp32.graph.node for name in node.output if name in file.producers]
-    wanted, found = (Taps(model.tapped(names), fp32.path.name).run(x) for model in (fp32, file))
+    expected, actual = (Taps(model.tapped(names), fp32.path.name).run(x) for model in (fp32, file))
     for name in names:
-        signal, lost = wanted[name].astype(np.float64), found[name] - wanted[name].astype(np.float64)
-        if decibels(float(np.square(signal).sum()), float(np.square(lost).sum())) < LEAST_KEPT_DB:
+        signal, noise = expected[name].astype(np.float64), actual[name] - expected[name].astype(np.float64)
+        if decibels(float(np.square(signal).sum()), float(np.square(noise).sum())) < LEAST_KEPT_DB:
             return name
     return names[-1]
 
 
 def require_as_reference(engine: Engine, file: OnnxModel, options: EngineOptions) -> None:
-    """Compare an open engine of `file` with the reference run on drawn pictures of the network's size.
+    """Compare an open engine of `file` with the reference run on synthetic images of the network's size.
 
-    Raises CheckFailed where the engine computes something else; nothing is compared without ONNX Runtime.
+    Raises CheckFailed if they differ; skipped if ONNX Runtime is not installed.
     """
     if find_spec(PACKAGES["reference"][0]) is None:
         return
     pictures = probe_pictures(*engine.spec.preprocess.size)
-    if engine.precision != "fp32":  # noise lies beyond the ranges that a quantized file was made for
+    if engine.precision != "fp32":  # noise exceeds the ranges of a quantized file
         pictures = pictures[:1]
     with engine_on_target(file, "reference", EngineOptions(threads=options.threads)) as reference:
 
-        def judged(target: Target, options: EngineOptions) -> None:
+        def checked(target: Target, options: EngineOptions) -> None:
             with engine_on_target(file, target, options) as other:
                 require_faithful(fidelity(other, reference, pictures), other)
 
         try:
             require_faithful(fidelity(engine, reference, pictures), engine)
         except CheckFailed as error:
-            raise CheckFailed(f"{error}{_advice(engine.target, options, judged)}") from error
+            raise CheckFailed(f"{error}{_advice(engine.target, options, checked)}") from error
 
 
-def _advice(target: Target, options: EngineOptions, judged: Callable[[Target, EngineOptions], object]) -> str:
-    """Which other target for CPUs computes the same file right; "" where none does, or bf16 is asked for."""
+def _advice(target: Target, options: EngineOptions, checked: Callable[[Target, EngineOptions], object]) -> str:
+    """Another CPU target that computes the same file correctly; "" if there is none, or for bf16."""
     other: Target = "onnxruntime" if target == "openvino" else "openvino"
     if options.execution == "bf16" or options.provider != "cpu":
         return ""
     try:
-        judged(other, options)
+        checked(other, options)
     except FcnEdgeError:
         return ""
-    return f'; {other} computes it as the file says: pass `target="{other}"`'
+    return f'; {other} agrees with the reference run: pass `target="{other}"`'
 
 
 def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) -> Fidelity:
-    """Run frames (H, W, 3) uint8 BGR through both. Raises BadInput where there are none,
-    outputs differ in form, or scores are not finite."""
+    """Run frames (H, W, 3) uint8 BGR through both. Raises BadInput if there are none, output shapes differ, or scores
+    are not finite."""
     signal = noise = 0.0
     shares = []
     for image in images:
         x = input_from_frame(image, reference.spec.preprocess)
-        found, wanted = engine.infer(x), reference.infer(x)
-        if found.shape != wanted.shape:
-            raise BadInput(f"outputs are {found.shape} and {wanted.shape}; only engines of one file can be compared")
-        for one, output in ((reference, wanted), (engine, found)):
+        actual, expected = engine.infer(x), reference.infer(x)
+        if actual.shape != expected.shape:
+            raise BadInput(f"outputs are {actual.shape} and {expected.shape}; compare engines of the same file")
+        for one, output in ((reference, expected), (engine, actual)):
             if not is_finite(output):
                 raise BadInput(
-                    f"{one.path}: on {one.runtime} its scores hold NaN or infinity; no engine is built of it"
+                    f"{one.path}: scores contain NaN or infinity on {one.runtime}; no engine is built from it"
                 )
-        if wanted.dtype != np.uint8:
-            signal += float(np.square(wanted, dtype=np.float64).sum())
-            noise += float(np.square(np.subtract(found, wanted, dtype=np.float64)).sum())
-        maps = [view_from_scores(y[0], image, reference.spec, Style(overlay=False)).class_map for y in (found, wanted)]
+        if expected.dtype != np.uint8:
+            signal += float(np.square(expected, dtype=np.float64).sum())
+            noise += float(np.square(np.subtract(actual, expected, dtype=np.float64)).sum())
+        style = Style(overlay=False)
+        maps = [view_from_scores(y[0], image, reference.spec, style).class_map for y in (actual, expected)]
         shares.append(float((maps[0] == maps[1]).mean()))
     if not shares:
-        raise BadInput("no images to hold an engine against the reference with")
+        raise BadInput("no images to compare the engine with the reference run on")
     has_scores = reference.spec.head.kind != "classes"
     return Fidelity(len(shares), decibels(signal, noise) if has_scores else None, float(np.mean(shares)), min(shares))
 
 
-def require_faithful(found: Fidelity, engine: Engine, price: Fidelity | None = None) -> ReferenceLimits:
-    """The limits that `found` keeps. Raises CheckFailed where it does not: the engine computes something else."""
-    limits = limits_for(engine.precision, engine.execution, price)
-    is_near = found.sqnr_db is None or found.sqnr_db >= limits.sqnr_db
-    if is_near and found.agreement >= limits.agreement:
+def require_faithful(scores: Fidelity, engine: Engine, loss: Fidelity | None = None) -> ReferenceLimits:
+    """The limits that `scores` meets. Raises CheckFailed if it does not: the engine's result is wrong."""
+    limits = limits_for(engine.precision, engine.execution, loss)
+    is_near = scores.sqnr_db is None or scores.sqnr_db >= limits.sqnr_db
+    if is_near and scores.agreement >= limits.agreement:
         return limits
-    ratio = "" if found.sqnr_db is None else f"{found.sqnr_db:.1f} dB (at least {limits.sqnr_db:.3g}) and "
+    ratio = "" if scores.sqnr_db is None else f"{scores.sqnr_db:.1f} dB (at least {limits.sqnr_db:.3g}) and "
     raise CheckFailed(
-        f"{engine.runtime} does not compute what {engine.path.name} says: against the reference run {ratio}"
-        f"{100 * found.agreement:.2f} % equal pixels (at least {100 * limits.agreement:.4g}) on {found.images} images"
+        f"{engine.runtime} computes {engine.path.name} wrong: compared with the reference run {ratio}"
+        f"{100 * scores.agreement:.2f} % equal pixels (at least {100 * limits.agreement:.4g})"
+        f" on {scores.images} images"
     )

@@ -1,10 +1,10 @@
 // Class map from a score map: bilinear sampling, rows first, then columns, then arg-max.
 //
-// Gives the bits of `reference_class_map` in fcn_edge/transforms.py; arithmetic.hpp says how.
+// Bit-identical to `reference_class_map` in fcn_edge/transforms.py (see arithmetic.hpp).
 //
-// Most of a picture lies between cells of one class, and there nothing is interpolated: along a
-// line two classes keep their order where they have it at both ends. `margin` keeps that true of
-// the rounded values, which may tie where the exact ones do not.
+// Most pixels lie between cells of the same class; these are not interpolated: if one class is above
+// another at both ends of a line, it is above it along the line. `margin` ensures this for rounded
+// values, which may tie where the exact ones do not.
 #pragma once
 
 #include <algorithm>
@@ -38,10 +38,10 @@ struct Scores {
 };
 
 constexpr int lanes = 16;      // pixels or cells compared at once: one register of AVX-512, two of AVX2, four of NEON
-constexpr int unsure = -1;     // no class stands out at a cell
-constexpr float tame = 1e37f;  // beyond it sums may overflow, and nothing is sure
+constexpr int unsure = -1;     // no class exceeds the others by the margin at a cell
+constexpr float tame = 1e37f;  // above it sums may overflow, so every cell is unsure
 
-// By how much, relative to the best, lower classes must fall behind. `between` errs by less than 2^-22 of it.
+// Margin relative to the best score. The relative error of `between` is below 2^-22.
 constexpr float margin = 1.0f / (1 << 19);
 
 inline void runs_from_taps(const Taps& taps, int cells, std::vector<Run>& runs) {
@@ -62,7 +62,7 @@ FCN_EDGE_INLINE bool is_tame(const float* scores, std::size_t count) {
 }
 
 // `count` cells of one row, all classes: the scores at a height between map rows `first` and `second`, into
-// row (C, w), and each cell's class into `winner`, or `unsure` where a lower class comes near it.
+// row (C, w), and each cell's class into `winner`, or `unsure` if another class is within the margin.
 FCN_EDGE_INLINE void cells_from_scores(const float* first, const float* second, const Scores& scores, float weight,
                                        int count, float* row, std::int32_t* winner) {
     const std::size_t map = static_cast<std::size_t>(scores.height) * scores.width;
@@ -102,8 +102,8 @@ FCN_EDGE_INLINE void row_from_scores(const Scores& scores, int low, float weight
         cells_from_scores(first + x, second + x, scores, weight, scores.width - x, row + x, winner + x);
 }
 
-// `lanes` pixels of one run. weight and out have room for all lanes, also past the run's end.
-// `omp simd` (-fopenmp-simd, no OpenMP library) keeps `best` and `winner` in registers: 7 times quicker (GCC 12).
+// `lanes` pixels of one run. weight and out have space for all lanes, also past the run's end.
+// `omp simd` (-fopenmp-simd, no OpenMP library) keeps `best` and `winner` in registers: 7 times faster (GCC 12).
 FCN_EDGE_INLINE void block_from_row(const float* row, int classes, int width, const Run& run, const float* weight,
                                     std::uint8_t* out) {
     float best[lanes];
@@ -128,7 +128,8 @@ FCN_EDGE_INLINE void block_from_row(const float* row, int classes, int width, co
     for (int i = 0; i < lanes; ++i) out[i] = static_cast<std::uint8_t>(winner[i]);
 }
 
-// One row of pixels. weight and line have room for `lanes` more; blocks overhang a run, the next writes over that.
+// One row of pixels. weight and line have space for `lanes` more; the next run overwrites what a block writes past its
+// run.
 FCN_EDGE_INLINE void line_from_row(const float* row, const std::int32_t* winner, const Scores& scores,
                                    const std::vector<Run>& runs, const float* weight, std::uint8_t* line) {
     for (const Run& run : runs) {

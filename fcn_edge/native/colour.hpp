@@ -1,4 +1,4 @@
-// Class map to picture: each class's colour over the frame, and how many pixels each class has.
+// Class map to overlay: blends each class's colour with the frame and counts the pixels of each class.
 //
 // The arithmetic of `reference_overlay` in fcn_edge/transforms.py, in 16-bit integers.
 #pragma once
@@ -14,7 +14,7 @@ namespace fcn_edge {
 constexpr int channels = 3;
 constexpr int block = lanes * channels;  // bytes of `lanes` pixels
 
-// What `lanes` pixels of one class are multiplied by, and what is added (see `blended`).
+// Factors and summands for `lanes` pixels of one class (see `blended`).
 struct Ink {
     std::uint16_t weight;
     std::uint16_t bias[block];
@@ -28,7 +28,7 @@ inline void ink_from_table(const std::uint16_t* table, int classes, Ink* ink) {
     }
 }
 
-// The first pixel from `start` on that is of another class than `start`, or `end`.
+// The first pixel after `start` with another class than `start`, or `end`.
 FCN_EDGE_INLINE int end_of_class(const std::uint8_t* line, int start, int end) {
     const std::uint8_t own = line[start];
     int i = start + 1;
@@ -48,8 +48,9 @@ FCN_EDGE_INLINE void blend_pixels(const std::uint8_t* image, const Ink& ink, int
     for (int i = 0; i < bytes; ++i) out[i] = blended(image[i], weight, ink.bias[i]);
 }
 
-// One row: counts += pixels of each class; where `image` is given, the picture into `out`, run by run.
-// Blocks overhang a run and the next run writes over that; none leaves the row, which others may be writing.
+// One row: counts += pixels of each class; if `image` is set, the overlay into `out`, run by run.
+// The next run overwrites what a block writes past its run; no block writes past the row, since other threads
+// write other rows.
 FCN_EDGE_INLINE void colour_line(const std::uint8_t* line, int pixels, const std::uint8_t* image, const Ink* ink,
                                  std::uint8_t* out, std::int64_t* counts) {
     for (int start = 0, end; start < pixels; start = end) {

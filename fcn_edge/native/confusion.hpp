@@ -1,4 +1,4 @@
-// Confusion matrix of two class maps: how often each label meets each prediction.
+// Confusion matrix of two class maps: pixels per pair of label and prediction.
 #pragma once
 
 #include <algorithm>
@@ -7,8 +7,8 @@
 
 namespace fcn_edge {
 
-// out (256, 256). Neighbours are mostly equal pairs, so a run of them is counted at once: adding one by one
-// would wait for the sum before.
+// out (256, 256). Neighbouring pairs are mostly equal, so a run of them is added at once: single additions
+// to the same sum would depend on each other.
 inline void count_pairs(const std::uint8_t* labels, const std::uint8_t* predicted, std::size_t pixels,
                         std::int64_t* out) {
     std::fill_n(out, 256 * 256, 0);

@@ -1,7 +1,7 @@
 # cmake -DNVCC= -DARCHITECTURES= -DSOURCE= -DFATBIN= -P fatbin.cmake
 #
-# Compiles SOURCE for ARCHITECTURES, or for all from 7.0 on that NVCC knows, and as PTX for the GPUs to come.
-# A failure is a warning: the rest of fcn-edge works without.
+# Compiles SOURCE for ARCHITECTURES, or for all from 7.0 on that NVCC supports, and as PTX for newer GPUs.
+# A failure is a warning: fcn-edge works without the CUDA kernels.
 if(NOT ARCHITECTURES)
   execute_process(COMMAND ${NVCC} --list-gpu-arch OUTPUT_VARIABLE known ERROR_QUIET TIMEOUT 60)
   string(REGEX MATCHALL "compute_[0-9]+" known "${known}")
@@ -17,7 +17,7 @@ foreach(architecture IN LISTS ARCHITECTURES)
 endforeach()
 file(REMOVE ${FATBIN})
 if(codes)
-  # -fmad=false: class maps must be numpy's, bit for bit.
+  # -fmad=false: class maps must be bit-identical to numpy's.
   execute_process(
     COMMAND ${NVCC} -fatbin -std=c++17 -O3 -fmad=false --threads 0 ${codes}
             -gencode arch=compute_${oldest},code=compute_${oldest} ${SOURCE} -o ${FATBIN}

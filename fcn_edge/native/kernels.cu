@@ -1,8 +1,8 @@
 // A frame to the network's input, and the network's output to class map and overlay, on the device.
 //
-// One thread a pixel of the input, or a short column of the frame. Frames are (H, W, 3) uint8 BGR, or NV12:
-// H rows of Y, then H / 2 rows of U and V by turns, H and W even; `pitch` is bytes from row to row. Taps are
-// those of fcn_edge/transforms.py: taps, computed on the host once for each size of frame.
+// One thread per pixel of the input, or per short column of the frame. Frames are (H, W, 3) uint8 BGR, or NV12:
+// H rows of Y, then H / 2 rows of interleaved U and V, H and W even; `pitch` is bytes from row to row. Taps are
+// those of fcn_edge/transforms.py: taps, computed on the host once per frame size.
 // Launch: block (x, y, 1) of any size; grid (width / x, ceil(rows / y), 1), rounded up.
 
 #include "launch.hpp"
@@ -12,7 +12,7 @@ using namespace fcn_edge;
 namespace {
 
 constexpr int column = 8;  // pixels of one thread in a view: fewer additions to the same count
-constexpr int not_finite = 256;  // place behind the counts of the classes
+constexpr int not_finite = 256;  // index after the counts of the classes
 
 struct BgrFrame {
     const std::uint8_t* data;
@@ -62,7 +62,7 @@ __device__ inline Bgr input_pixel(const Frame& frame, int width, const Content& 
             resized(a.r, b.r, c.r, d.r, down, right)};
 }
 
-// out (1, input_height, input_width, 3) uint8 BGR: what files with a contract take.
+// out (1, input_height, input_width, 3) uint8 BGR: the input of files with a contract.
 template <typename Frame>
 __device__ inline void input_frames(const Frame& frame, int width, const Content& content, std::uint32_t border,
                                     int input_height, int input_width, std::uint8_t* out) {
@@ -75,7 +75,7 @@ __device__ inline void input_frames(const Frame& frame, int width, const Content
     out[0] = pixel.b, out[1] = pixel.g, out[2] = pixel.r;
 }
 
-// Where the pixels of a frame lie on the map (h, w) of the network's output.
+// Positions of a frame's pixels on the network's output (h, w).
 struct Map {
     int classes, height, width;
     const std::int32_t* y_low;
@@ -84,7 +84,7 @@ struct Map {
     const float* x_weight;
 };
 
-// scores (C, h, w): the class that is largest at pixel (y, x), rows interpolated first.
+// scores (C, h, w): the class with the highest score at pixel (y, x), rows interpolated first.
 template <typename Value>
 __device__ inline int class_at(const Value* scores, const Map& map, int y, int x) {
     const int up = map.y_low[y], left = map.x_low[x];
@@ -103,13 +103,13 @@ __device__ inline int class_at(const Value* scores, const Map& map, int y, int x
     return winner;
 }
 
-// classes (h, w): that of the nearest cell, which y_low and x_low name.
+// classes (h, w): the class of the nearest cell, given by y_low and x_low.
 __device__ inline int class_at(const std::uint8_t* classes, const Map& map, int y, int x) {
     return classes[static_cast<std::size_t>(map.y_low[y]) * map.width + map.x_low[x]];
 }
 
-// Fills class_map (H, W) uint8 and, unless it is null, overlay (H, W, 3) uint8 BGR, and adds to counts, a place a class.
-// table (256, 4) uint16: weight of the frame in 256ths, then what is added for B, G and R.
+// Fills class_map (H, W) uint8 and, unless it is null, overlay (H, W, 3) uint8 BGR, and adds to counts, one per class.
+// table (256, 4) uint16: weight of the frame in 256ths, then the terms added for B, G and R.
 template <typename Frame, typename Value>
 __device__ inline void view(const Value* output, const Map& map, const Frame& frame, int width,
                             const std::uint16_t* table, std::uint8_t* class_map, std::uint8_t* overlay,
@@ -137,14 +137,14 @@ __device__ inline void view(const Value* output, const Map& map, const Frame& fr
 
 }  // namespace
 
-// Before each view: counts (257,) to zero. One block of 256.
+// Before each view: set counts (257,) to zero. One block of 256.
 KERNEL clear_counts(std::uint32_t* counts) {
     counts[threadIdx.x] = 0;
     if (threadIdx.x == 0) counts[not_finite] = 0;
 }
 LAUNCHABLE(clear_counts)
 
-// Adds to counts[256] how many of the values (total,) are NaN or infinite. Blocks of any size, one thread a value.
+// Adds the number of NaN or infinite values (total,) to counts[256]. Blocks of any size, one thread per value.
 #define COUNT_NOT_FINITE(name, Value)                                                                               \
     KERNEL name(const Value* values, int total, std::uint32_t* counts) {                                            \
         const int place = blockIdx.x * blockDim.x + threadIdx.x;                                                    \

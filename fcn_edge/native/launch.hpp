@@ -1,7 +1,7 @@
-// Kernels for a GPU, or, where another compiler than nvcc reads them, for a loop over their threads on a CPU.
+// Kernels for a GPU or, with a compiler other than nvcc, as a loop over their threads on the CPU.
 //
-// There `launch_NAME(grid, block, arguments)` takes what cuLaunchKernel takes, and `sizes_NAME` holds the size
-// of each argument, ended by 0. It shows indexing, bounds and arithmetic; it cannot show races.
+// On the CPU `launch_NAME(grid, block, arguments)` takes the arguments of cuLaunchKernel, and `sizes_NAME` has the
+// size of each argument, ended by 0. This tests indexing, bounds and arithmetic, but not races.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// fcn_edge._native: the compiled kernels. Every array is checked here; the headers trust their caller.
+// fcn_edge._native: the compiled kernels. Every array is checked here; the headers do not check their arguments.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -85,7 +85,7 @@ void view(Workspace& workspace, const Array<const float, 3>& scores, const Array
 void draw(Workspace& workspace, const Array<const std::uint8_t, 2>& class_map, const Array<std::int64_t, 1>& counts,
           const Maybe<const std::uint8_t, 3>& image, const Maybe<const std::uint16_t, 2>& table,
           const Maybe<std::uint8_t, 3>& overlay) {
-    auto* read_only = const_cast<std::uint8_t*>(class_map.data());  // Workspace::draw writes the overlay alone
+    auto* read_only = const_cast<std::uint8_t*>(class_map.data());  // Workspace::draw writes only the overlay
     const auto canvas =
         canvas_from_arrays(read_only, class_map.shape(0), class_map.shape(1), image, table, overlay, counts);
     const nb::gil_scoped_release unlocked;
@@ -140,7 +140,7 @@ void confusion(const Array<const std::uint8_t, 1>& labels, const Array<const std
 
 NB_MODULE(_native, module) {
     using namespace nb::literals;
-    nb::set_leak_warnings(false);  // a workspace that lives as long as the program is none
+    nb::set_leak_warnings(false);  // a workspace that lives until the program ends is not a leak
     module.doc() = "Compiled kernels; fcn_edge.transforms and fcn_edge.metrics hold the references and the callers.";
     nb::class_<Workspace>(module, "Workspace", "Threads and memory that drawing frames keeps from one to the next.")
         .def(

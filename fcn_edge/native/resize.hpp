@@ -1,7 +1,7 @@
 // A frame to the network's input: resized bilinearly in fixed point, rows of the border filled, in one pass.
 //
-// Gives the bits of OpenCV's INTER_LINEAR on uint8: along rows with weights of 11 bits, kept in 15 bits, then down
-// columns, the order in which it rounds. fcn_edge/transforms.py makes the weights.
+// Bit-identical to OpenCV's INTER_LINEAR on uint8: along rows with 11-bit weights, kept in 15 bits, then along
+// columns, with the same order of rounding. fcn_edge/transforms.py computes the weights.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +32,7 @@ struct Picture {
     const std::uint8_t* row(int y) const { return data + std::clamp(y, 0, height - 1) * stride; }
 };
 
-// What is written: all of (height, width), the resized picture at (top, left), a colour around it.
+// The output (height, width): the resized image at (top, left), a border colour around it.
 struct Letter {
     std::uint8_t* out;
     int height, width, top, left;
@@ -41,7 +41,7 @@ struct Letter {
     std::uint8_t* row(int y) const { return out + static_cast<std::ptrdiff_t>(y) * width * pixel_bytes; }
 };
 
-// One thread's own: source rows resized along x, a pixel's three values after another's, and which rows they are.
+// Per thread: source rows resized along x, three values per pixel, and the indices of these rows.
 struct RowPair {
     std::vector<std::int16_t> values[2];
     int row[2];
@@ -51,12 +51,12 @@ FCN_EDGE_INLINE std::int16_t along_row(std::int32_t low, std::int32_t next, std:
     return static_cast<std::int16_t>((low * first + next * second) >> 4);
 }
 
-// Four bytes, of which the first three are a pixel.
+// Four bytes; the first three are a pixel.
 FCN_EDGE_INLINE void widened(const std::uint8_t* pixel, std::int32_t* out) {
     for (int c = 0; c < 4; ++c) out[c] = pixel[c];
 }
 
-// Pixels of a resized row, all from within one, whose source may be read four bytes at a time.
+// Pixels of a resized row whose source pixels can be read four bytes at a time.
 struct Wide {
     int start, end;
 };
@@ -78,8 +78,8 @@ FCN_EDGE_INLINE void resize_edge(const std::uint8_t* source, int source_width, c
     }
 }
 
-// One source row along x. Loads and stores are of four values, the fourth of which the next pixel overwrites;
-// `out` has room for it behind its last.
+// One source row along x. Loads and stores are four values wide; the next pixel overwrites the fourth, and
+// `out` has space for one more after the last.
 FCN_EDGE_INLINE void resize_row(const std::uint8_t* source, int source_width, const FixedTaps& x, const Wide& wide,
                                 std::int16_t* out) {
     const std::int32_t *lows = x.low, *weights = x.weights;
@@ -98,7 +98,7 @@ FCN_EDGE_INLINE void resize_row(const std::uint8_t* source, int source_width, co
     resize_edge(source, source_width, x, wide.end, x.pixels, out);
 }
 
-// `count` values between two rows of 15 bits.
+// Interpolate `count` values between two rows of 15 bits.
 FCN_EDGE_INLINE void mix_rows(const std::int16_t* first, const std::int16_t* second, int first_weight,
                               int second_weight, int count, std::uint8_t* out) {
     const auto a = static_cast<std::int16_t>(first_weight), b = static_cast<std::int16_t>(second_weight);

@@ -1,4 +1,4 @@
-// Threads that wait for work: as many as asked for, the caller among them.
+// Thread pool: `count` threads including the caller.
 #pragma once
 
 #include <unistd.h>
@@ -35,7 +35,7 @@ class Team {
 
     int size() const { return static_cast<int>(threads_.size()) + 1; }
 
-    // Calls work(part, worker) for every part, each once; returns when all are done. One caller at a time.
+    // Calls work(part, worker) once for every part; returns when all are done. One caller at a time.
     void share(int parts, const std::function<void(int, int)>& work) {
         const bool alone = parts < 2 || threads_.empty() || getpid() != process_;
         next_ = 0;

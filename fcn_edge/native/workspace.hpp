@@ -1,4 +1,4 @@
-// Frame to input and scores to display, in one pass each, shared among threads, a band of rows each; memory is kept
+// Frame to input and scores to overlay, one pass each, split into bands of rows among threads; memory is reused
 // between frames.
 #pragma once
 
@@ -11,7 +11,7 @@
 #include "resize.hpp"
 #include "team.hpp"
 
-// FCN_EDGE_CLONES (CMakeLists.txt): instruction sets of which the best is taken when the module is loaded.
+// FCN_EDGE_CLONES (CMakeLists.txt): instruction sets; the best is selected when the module is loaded.
 #if defined(FCN_EDGE_CLONES)
 #define FCN_EDGE_MULTIVERSION __attribute__((target_clones(FCN_EDGE_CLONES)))
 #else
@@ -20,7 +20,7 @@
 
 namespace fcn_edge {
 
-// One thread's own.
+// Per thread.
 struct Scratch {
     std::vector<float> row;
     std::vector<std::int32_t> winner;
@@ -28,7 +28,7 @@ struct Scratch {
     std::array<std::int64_t, 256> counts;
 };
 
-// What is drawn on: class_map (H, W); image and overlay (H, W, 3), or both null.
+// Arrays to draw: class_map (H, W); image and overlay (H, W, 3), or both null.
 struct Canvas {
     std::uint8_t* class_map;
     const std::uint8_t* image;
@@ -117,7 +117,7 @@ class Workspace {
         });
     }
 
-    // Fills canvas.overlay, where there is one, from canvas.class_map; counts (256,): pixels of each class.
+    // Fills canvas.overlay, if not null, from canvas.class_map; counts (256,): pixels of each class.
     void draw(const Canvas& canvas, const std::uint16_t* table, std::int64_t* counts) {
         const std::lock_guard<std::mutex> lock(mutex_);
         draw_bands(canvas, table, counts, [&](int first, int last, Scratch& own) {
@@ -138,7 +138,7 @@ class Workspace {
     }
 
   private:
-    static constexpr int band = 16;  // rows a thread takes at once
+    static constexpr int band = 16;  // rows per unit of work
 
     template <typename Draw>
     void draw_bands(const Canvas& canvas, const std::uint16_t* table, std::int64_t* counts, const Draw& draw) {

@@ -1,6 +1,6 @@
-"""Frames from a source through an engine: `stream` yields the results, `run` gives them to sinks.
+"""Segment the frames of a source: `stream` yields the results, `run` writes them to sinks.
 
-Importing this loads nothing heavy; OpenCV and the sources are imported by the functions.
+Importing this package is cheap; the functions import OpenCV and the sources.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ def stream(
     limit: int | None = None,
     style: Style = Style(),  # noqa: B008 - frozen
 ) -> Iterator[Result]:
-    """Results of a source's frames as they come.
+    """Yield the results of a source's frames.
 
     Args:
-        net: an open engine. Of recordings several frames are in it at once, where its runtime gains by that.
+        net: an open engine. For recordings several frames are in flight if that is faster on its runtime.
         source: camera number, address or path (docs/reference/sources.md lists them), an open `Source` or `Dataset`, or
-            any iterable of images (H, W, 3) uint8 BGR; a list of sources, which then take turns. An open source that
-            is live is used up by it.
-        policy: "every" frame, or always the "newest" one, where older ones are dropped. None takes "newest" of live
-            sources and "every" of others.
-        limit: end after so many frames of each source.
+            any iterable of images (H, W, 3) uint8 BGR; a list of sources, which are then interleaved. An open live
+            source can be used only once.
+        policy: "every" frame, or only the "newest" one, which drops older ones. None is "newest" for live
+            sources and "every" for others.
+        limit: stop after this many frames of each source.
         style: how overlays are drawn; Style(overlay=False) draws none.
 
     Returns:
-        Results in the order of their frames. Leaving the loop early closes what was opened here.
+        Results in frame order. Leaving the loop early closes what was opened here.
 
     Raises:
-        BadInput: nothing in the source can be read. SourceLost: after the last result, where more was promised.
+        BadInput: nothing in the source can be read. SourceLost: after the last result, if the source ended early.
 
     Example:
         with open_engine("engine") as net:
@@ -74,28 +74,28 @@ def run(
     patience: Patience | None = None,
     progress: Progress = SILENT,
 ) -> Summary:
-    """Segment sources into sinks until all sources end, a window is closed or Ctrl-C.
+    """Segment sources and write to sinks until all sources end, a window is closed or Ctrl-C.
 
     Args:
-        net: an open engine. Of recordings several frames are in it at once, where its runtime gains by that.
-        source: as of `stream`.
-        sinks: where results go: addresses and paths (`out.mp4`, `masks/`, `http://127.0.0.1:8080`, `null:`, …), open
-            `Sink` objects, or functions that take a `Result`; these are called in this thread. Of several sources
-            each has files of its own: `out.mp4` becomes `out-0.mp4`, `out-1.mp4`.
-        policy: as of `stream`.
-        limit: as of `stream`.
-        style: how overlays are drawn, where a sink shows them.
+        net: an open engine. For recordings several frames are in flight if that is faster on its runtime.
+        source: as in `stream`.
+        sinks: outputs: addresses and paths (`out.mp4`, `masks/`, `http://127.0.0.1:8080`, `null:`, …), open
+            `Sink` objects, or functions that take a `Result`, called in this thread. With several sources
+            each has its own files: `out.mp4` becomes `out-0.mp4`, `out-1.mp4`.
+        policy: as in `stream`.
+        limit: as in `stream`.
+        style: how overlays are drawn, if a sink shows them.
         options: legend, regions, rules and logs of the sinks.
-        patience: how long live sources are waited for, and how often they are opened again.
-        progress: told of each frame, and of what people have to know before the first one.
+        patience: how long to wait for live sources, and how often to open them again.
+        progress: receives each frame count, and notes for the user before the first frame.
 
     Returns:
-        What was done: frames, drops, times, what the sinks wrote. A sink that cannot write ends the run, and
-        `failed` says why; `lost` says why a source ended before it should.
+        Counts of frames and drops, times, and outputs of the sinks. A sink that cannot write ends the run:
+        `failed` has the reason; `lost` has the reason for a source that ended early.
 
     Raises:
         BadInput: an unknown source or sink, or nothing in a source can be read. BackendMissing: a sink or source
-            needs a package or device that is not here. SourceLost: no source gave even one frame.
+            needs a package or device that is missing. SourceLost: no source gave a frame.
 
     Example:
         with open_engine("engine") as net:

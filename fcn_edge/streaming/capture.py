@@ -1,6 +1,6 @@
-"""The front end of the pipeline: a thread that reads each source, and whose turn it is.
+"""First stage of the pipeline: one thread per source reads frames; frames of several sources are interleaved.
 
-Knows nothing of networks. The queues are bounded, and what is dropped is counted.
+Independent of networks. Queues are bounded, and dropped frames are counted.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from fcn_edge.streaming.clock import StreamClock
 from fcn_edge.streaming.sources.base import Source
 
 State = Literal["open", "stale", "retrying", "lost", "ended"]
-DEPTH = 2  # frames that wait at either end: enough to overlap, too few to grow old
+DEPTH = 2  # queued frames at either end: enough to overlap stages, few enough for low latency
 JOIN_S = 2.0
 GAP_PERIODS = 3  # frame periods without a frame that count as a gap
-GAP_S = 1.0  # the same where nothing is known of its speed
-SMOOTHING = 0.1  # of the period between frames, where the source does not tell it
+GAP_S = 1.0  # the same if its frame rate is unknown
+SMOOTHING = 0.1  # of the measured frame period, if the source does not give a frame rate
 
 
 class Capture:
-    """Reads a source in a thread of its own; iterate for its frames, each with the time that it took to come.
+    """Reads a source in its own thread; iterate for its frames, each with its capture time.
 
     policy "every": the reader waits for the caller, nothing is dropped. "newest": only the
-    newest frame waits, older ones count as `dropped`; a recording is then played at its own
-    speed, like a camera, and its frames are received when they are due.
-    `duplicated` counts frames with the pixels of the frame before.
-    `gaps` counts times that frames were missing: indices that the source skipped, or, on a live
-    source, nothing for three frame periods, or a new connection; `longest_gap_ns` is between two frames.
-    What the source raises is raised in the caller, after the frames that came before it.
+    newest frame is queued, older ones count as `dropped`; a recording is then played at its own
+    frame rate, like a camera.
+    `duplicated` counts frames with the same pixels as the frame before.
+    `gaps` counts interruptions: indices that the source skipped, or, on a live source, no frame for three
+    frame periods, or a new connection; `longest_gap_ns` is between two frames.
+    Exceptions of the source are raised in the caller, after the frames before them.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Capture:
         stream: int = 0,
         changed: threading.Condition | None = None,
     ) -> None:
-        """stream: the number that its frames get; changed: notified of each frame, for who waits for several."""
+        """stream: number of its frames' stream; changed: notified of each frame, to wait for several captures."""
         self.source, self.policy = source, policy
         self.taken = self.dropped = self.duplicated = self.gaps = self.longest_gap_ns = 0
         self.last_ns: int | None = None
@@ -66,8 +66,8 @@ class Capture:
         self._thread.start()
 
     def __iter__(self) -> Iterator[Frame]:
-        while (held := self._awaited()) is not None:
-            yield held
+        while (frame := self._awaited()) is not None:
+            yield frame
         if self.error is not None:
             raise self.error
 
@@ -75,7 +75,7 @@ class Capture:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the thread; one that hangs in a driver is left to time out by itself."""
+        """Stop the thread; one that hangs in a driver is left until the driver times out."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
@@ -85,17 +85,17 @@ class Capture:
 
     @property
     def has_frame(self) -> bool:
-        """Whether a frame waits to be taken."""
+        """Whether a frame is queued."""
         return bool(self._held) and not self._is_at_limit
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing waits, and nothing will come."""
+        """Whether no frame is queued and none will follow."""
         return self._is_at_limit or (self._is_finished and not self._held)
 
     @property
     def state(self) -> State:
-        """open · stale: no frame for a while · retrying: opened again · lost: given up · ended."""
+        """open · stale: no recent frame · retrying: being opened again · lost: given up · ended."""
         if self._is_finished:
             return "lost" if isinstance(self.error, SourceLost) else "ended"
         if self.source.is_retrying:
@@ -104,7 +104,7 @@ class Capture:
         return "stale" if is_stale and self.source.is_live else "open"
 
     def take(self) -> Frame:
-        """The frame that waits; only where `has_frame`."""
+        """The queued frame; call only if `has_frame`."""
         with self._changed:
             self.taken += 1
             self._changed.notify_all()
@@ -165,7 +165,7 @@ class Capture:
         return GAP_PERIODS * self._mean_ns or 1e9 * GAP_S
 
     def _wait_until(self, due: float) -> None:
-        """Wait as a camera would; not once the caller has gone."""
+        """Wait until a frame is due, unless the caller has stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_closing, max(0.0, due - time.monotonic()))
 
@@ -180,14 +180,14 @@ class Capture:
 
 
 class Captures:
-    """Several captures at once, served in turn: next is the first with a frame behind the one served last.
+    """Several captures, served round-robin: the next one with a frame after the one served last.
 
-    A source that is lost ends alone, and `lost` tells of it; another error of a source is raised
-    when its turn comes.
+    A lost source ends alone and is reported in `lost`; any other error of a source is raised
+    when it is served.
     """
 
     def __init__(self, sources: Sequence[Source], policies: Sequence[Policy], limit: int | None = None) -> None:
-        """limit: frames taken of each source."""
+        """limit: maximum number of frames of each source."""
         self._changed = threading.Condition()
         self._turn = 0
         self.each = [
@@ -196,8 +196,8 @@ class Captures:
         ]
 
     def __iter__(self) -> Iterator[Frame]:
-        while (held := self._next()) is not None:
-            yield held
+        while (frame := self._next()) is not None:
+            yield frame
 
     def __enter__(self) -> Captures:
         return self
@@ -208,12 +208,12 @@ class Captures:
 
     @property
     def has_frame(self) -> bool:
-        """Whether a frame waits, so that the next one comes without waiting."""
+        """Whether a frame is queued, so that the next one needs no wait."""
         return any(capture.has_frame for capture in self.each)
 
     @property
     def lost(self) -> list[SourceLost]:
-        """Why sources ended before they should."""
+        """The errors of sources that ended early."""
         return [capture.error for capture in self.each if isinstance(capture.error, SourceLost)]
 
     def _next(self) -> Frame | None:
@@ -237,10 +237,10 @@ class Captures:
 
 
 def policy_for(source: Source, policy: Policy | None) -> Policy:
-    """`policy`, or what suits the source: the newest frame of a live one, every frame of a recording."""
+    """`policy`, or its default: "newest" for a live source, "every" for a recording."""
     return policy or ("newest" if source.is_live else "every")
 
 
 def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two pictures are equal; a coarse grid decides nearly always, and cheaply."""
+    """Whether two images are equal; compares a coarse grid first, which is fast."""
     return np.array_equal(one[::16, ::16], other[::16, ::16]) and np.array_equal(one, other)

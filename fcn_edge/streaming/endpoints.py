@@ -1,4 +1,4 @@
-"""Sources and sinks from what a caller names: addresses, paths, objects, arrays and functions."""
+"""Open sources and sinks from addresses, paths, objects, arrays and functions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def opened_sources(
     ends: ExitStack,
     patience: Patience = Patience(),  # noqa: B008 - frozen
 ) -> list[Source]:
-    """The sources that `source` names, one or several; what is opened here is closed with `ends`.
+    """Open one or several sources; what is opened here is closed with `ends`.
 
     Raises:
-        BadInput: what it names is no source. SourceLost: a camera or stream gives no picture.
+        BadInput: not a source. SourceLost: a camera or stream gives no image.
     """
     if isinstance(source, (list, tuple)):
         if not source:
-            raise BadInput("`source` is empty; give a camera number, a file, a folder, an address or images")
+            raise BadInput("`source` is empty; pass a camera number, a file, a folder, an address or images")
         if all(isinstance(one, (int, str, Path, Source, Dataset)) for one in source):
             return [_opened_source(one, ends, patience) for one in source]
     return [_opened_source(source, ends, patience)]
@@ -50,7 +50,7 @@ def _opened_source(source: object, ends: ExitStack, patience: Patience) -> Sourc
     if isinstance(source, Dataset):
         return ends.enter_context(source_from_dataset(source))
     if isinstance(source, np.ndarray) and source.ndim != 4:
-        raise BadInput(f"`source` is {source.dtype}{source.shape}, not images (N, H, W, 3); give one image as [image]")
+        raise BadInput(f"`source` is {source.dtype}{source.shape}, not images (N, H, W, 3); pass one image as [image]")
     if isinstance(source, Iterable) and not isinstance(source, (dict, bytes)):
         return ends.enter_context(ArraySource(source))
     expected = "a camera number, an address, a path, a data set or an iterable of images (H, W, 3) uint8"
@@ -64,25 +64,27 @@ def opened_sinks(
     ends: ExitStack,
     options: SinkOptions,
 ) -> tuple[list[list[Sink]], list[Sink]]:
-    """(those opened for each source, which are closed with `ends`, those given open or as functions, for all sources).
+    """(sinks opened for each source and closed with `ends`, open sinks and functions shared by all sources).
 
     Raises:
-        BadInput: an unknown sink, or one that writes over what is read. BackendMissing: it cannot be opened here.
+        BadInput: an unknown sink, or one that would overwrite an input. BackendMissing: it cannot be opened here.
     """
     each = list(sinks) if isinstance(sinks, (list, tuple)) else [sinks]
     names = [_uri_from_path(sink) if isinstance(sink, Path) else sink for sink in each if isinstance(sink, (str, Path))]
-    given = [_given_sink(sink, number) for number, sink in enumerate(each) if not isinstance(sink, (str, Path))]
+    given = [_open_sink(sink, number) for number, sink in enumerate(each) if not isinstance(sink, (str, Path))]
     return sinks_of_sources(names, engine, sources, ends, options=options), given
 
 
 def _uri_from_path(path: Path) -> str:
-    """As `sinks` names it: a path without a suffix is a folder, which ends in a slash."""
+    """The address of a path in `sinks`: without a suffix it is a folder, which ends in a slash."""
     return str(path) if path.suffix else f"{path}/"
 
 
-def _given_sink(sink: object, number: int) -> Sink:
+def _open_sink(sink: object, number: int) -> Sink:
     if isinstance(sink, Sink):
         return sink
     if callable(sink):
         return Callback(sink, number)
-    raise BadInput(f"`sinks` has {type(sink).__name__}; expected an address, a path, a Sink or a function of a Result")
+    raise BadInput(
+        f"`sinks` contains {type(sink).__name__}; expected an address, a path, a Sink or a function of a Result"
+    )

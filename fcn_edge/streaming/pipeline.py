@@ -1,6 +1,6 @@
-"""The loop that `run`, `stream` and `evaluate` drive: capture, engine, sinks.
+"""The loop of `run`, `stream` and `evaluate`: capture, engine, sinks.
 
-Capture and sinks have threads of their own (`capture`, `writer`); all computing is done in the caller's.
+Capture and sinks have their own threads (`capture`, `writer`); the engine runs in the caller's thread.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from fcn_edge.streaming.writer import Writer
 
 @dataclass(frozen=True)
 class Feed:
-    """A source, and the sinks that its results go to.
+    """A source and the sinks of its results.
 
-    policy: "every" frame, or always the "newest" (see `capture.Capture`); None takes "newest"
-    for live sources. open_sinks: get the results too, and are not closed at the end.
+    policy: "every" frame, or only the "newest" (see `capture.Capture`); None is "newest"
+    for live sources. open_sinks: also get the results, but are not closed at the end.
     """
 
     source: Source
@@ -41,9 +41,9 @@ class Feed:
 def results_of_sources(
     sources: Sequence[Source], engine: Engine, *, style: Style, policy: Policy | None = None, limit: int | None = None
 ) -> Iterator[Result]:
-    """Results of frames of all sources as they come; `limit` ends each source after so many.
+    """Yield the results of all sources; `limit` is the maximum number of frames of each.
 
-    Errors of a source are raised here, after the results of the frames before them.
+    Errors of a source are raised here, after the results of earlier frames.
     """
     policies = [policy_for(source, policy) for source in sources]
     with (
@@ -64,21 +64,21 @@ def run_feeds(
     limit: int | None = None,
     progress: Progress = SILENT,
 ) -> Summary:
-    """Stream sources into their sinks until all end, `limit` frames of each are done, a window is closed or Ctrl-C.
+    """Stream sources to their sinks until all end, `limit` frames of each are done, a window is closed or Ctrl-C.
 
-    The sources take turns on the engine, and each sink of each has a thread that writes, so that a
-    slow one delays no other. A sink may serve several feeds. Sinks are closed in any case, but `Feed.open_sinks`;
-    one that cannot write ends the run, and `Summary.failed` tells of it. progress: told of each frame.
+    The frames of the sources are interleaved on the engine. Each sink writes in its own thread, so that a
+    slow one does not delay others. Feeds can share a sink. All sinks except `Feed.open_sinks` are closed at the end;
+    one that cannot write ends the run with `Summary.failed`. progress: receives each frame count.
 
     Raises:
         BadInput: nothing in a source can be read.
-        SourceLost: no source gave even one frame; later losses are told in `Summary.lost`.
+        SourceLost: no source gave a frame; later losses are in `Summary.lost`.
     """
     return _run(feeds, engine, style, limit, progress)[0]
 
 
 def run_part(feeds: Sequence[Feed], engine: Engine, *, style: Style, limit: int | None = None) -> SummaryPart:
-    """As `run_feeds`, for a run that is a part of a larger one, with the times of its frames."""
+    """As `run_feeds` for a part of a larger run, with the times of its frames."""
     return part_from_logs(*_run(feeds, engine, style, limit, SILENT))
 
 
@@ -123,7 +123,7 @@ def _run(
 
 
 class _Closing:
-    """Closes sinks at the end of a block, whatever one of them says; their errors stay in `errors`."""
+    """Closes all sinks at the end of a block, even if one fails; collects their errors in `errors`."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.errors: list[Exception] = []
@@ -141,20 +141,20 @@ class _Closing:
 
 
 def _failure_of(errors: Sequence[Exception | None]) -> str:
-    """The first failure in words, "" if there was none. Raises what is a defect."""
-    found = [error for error in errors if error is not None]
-    for error in found:
+    """The first failure as text, "" if none. Raises errors that are not FcnEdgeError."""
+    failures = [error for error in errors if error is not None]
+    for error in failures:
         if not isinstance(error, FcnEdgeError):
             raise error
-    return str(found[0]) if found else ""
+    return str(failures[0]) if failures else ""
 
 
 def segmented(
     frames: Iterable[Frame], engine: Engine, style: Style, in_flight: int = 1
 ) -> Generator[Result, None, None]:
-    """Results of frames, in order; up to `in_flight` frames are in the engine at once.
+    """Results of frames, in order, with up to `in_flight` frames in the engine.
 
-    What `frames` raises is raised after the results of the frames that came before it.
+    Exceptions of `frames` are raised after the results of earlier frames.
     """
     coming = iter(frames)
     waiting = 0
@@ -176,42 +176,42 @@ def segmented(
                 yield engine.wait()
     finally:
         for _ in range(waiting):
-            with suppress(FcnEdgeError):  # of a frame whose result nobody wants
+            with suppress(FcnEdgeError):  # of a frame whose result is dropped
                 engine.wait()
     if lost is not None:
         raise lost
 
 
 def frames_in_flight(sources: Sequence[Source], policies: Sequence[Policy]) -> int:
-    """How many frames an engine should take at once: several only of recordings of which every frame counts."""
+    """How many frames to keep in flight: several only for recordings with policy "every"."""
     is_recorded = all(source.is_recorded and not source.is_live for source in sources)
     return FRAMES_IN_FLIGHT if is_recorded and all(policy == "every" for policy in policies) else 1
 
 
 @contextmanager
 def _prepared(engine: Engine, sources: Sequence[Source], policies: Sequence[Policy]) -> Iterator[int]:
-    """The engine is prepared for these sources inside; yields how many frames are to be in flight."""
-    wanted = frames_in_flight(sources, policies)
-    taken = engine.prepare(wanted)
+    """Prepare the engine for these sources inside the block; yields the number of frames in flight."""
+    requested = frames_in_flight(sources, policies)
+    available = engine.prepare(requested)
     try:
-        yield taken if wanted > 1 else 1
+        yield available if requested > 1 else 1
     finally:
-        with suppress(BadInput):  # it was closed meanwhile
+        with suppress(BadInput):  # it was closed in the block
             engine.prepare(1)
 
 
 def _checked(limit: int | None) -> int | None:
     if limit is not None and limit < 1:
-        raise BadInput(f"`limit` is {limit} frames; at least 1 is possible")
+        raise BadInput(f"`limit` is {limit} frames; expected at least 1")
     return limit
 
 
 def _distinct_sinks(feeds: Sequence[Feed]) -> list[Sink]:
-    """The sinks of all feeds, each once. Raises BadInput where two write to the same place."""
+    """The sinks of all feeds, each once. Raises BadInput if two write to the same place."""
     sinks = list(dict.fromkeys(sink for feed in feeds for sink in feed.all_sinks))
     shared = [sink.uri for sink in sinks if sink.uri != "null:"]
     groups = [shared, *([sink.uri for sink in feed.all_sinks] for feed in feeds)]
     twice = {name for group in groups for name in group if group.count(name) > 1}
     if twice:
-        raise BadInput(f"{', '.join(sorted(twice))}: given twice as a sink")
+        raise BadInput(f"{', '.join(sorted(twice))}: passed twice as a sink")
     return sinks

@@ -1,4 +1,4 @@
-"""The figures of a run as Prometheus reads them.
+"""The figures of a run in Prometheus' text format.
 
 Source: the text exposition format, version 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats).
 """
@@ -14,37 +14,37 @@ from fcn_edge.streaming.window import Quantiles
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ("open", "stale", "retrying", "lost", "ended")
 
-# name, kind, help, value of one source (None where there is none)
+# name, kind, help, value of one source (None if there is none)
 _PLAIN: tuple[tuple[str, str, str, Callable[[StreamFigures], float | None]], ...] = (
-    ("frames_received_total", "counter", "Frames that the source gave.", lambda f: f.frames_in),
+    ("frames_received_total", "counter", "Frames received from the source.", lambda f: f.frames_in),
     ("frames_out_total", "counter", "Frames that went through the network and the sinks.", lambda f: f.frames_out),
-    ("frames_dropped_total", "counter", "Frames left out for a newer one.", lambda f: f.dropped),
-    ("frames_duplicated_total", "counter", "Frames with the pixels of the one before.", lambda f: f.duplicated),
+    ("frames_dropped_total", "counter", "Frames dropped for a newer one.", lambda f: f.dropped),
+    ("frames_duplicated_total", "counter", "Frames with the same pixels as the one before.", lambda f: f.duplicated),
     ("frames_skipped_total", "counter", "Frames that could not be decoded.", lambda f: f.skipped),
     ("frames_not_finite_total", "counter", "Frames whose scores were not finite numbers.", lambda f: f.not_finite),
-    ("gaps_total", "counter", "Times that frames were missing.", lambda f: f.gaps),
-    ("reconnects_total", "counter", "Times that the source was opened again.", lambda f: f.reconnects),
-    ("source_up", "gauge", "1 while frames come.", lambda f: float(f.state == "open")),
-    ("frames_per_second", "gauge", "Of the last frames.", lambda f: f.fps),
-    ("last_frame_seconds", "gauge", "Since the last frame came.", lambda f: _seconds(f.last_frame_ms)),
+    ("gaps_total", "counter", "Interruptions of the stream of frames.", lambda f: f.gaps),
+    ("reconnects_total", "counter", "Number of times the source was opened again.", lambda f: f.reconnects),
+    ("source_up", "gauge", "1 while frames arrive.", lambda f: float(f.state == "open")),
+    ("frames_per_second", "gauge", "Frame rate over the last frames.", lambda f: f.fps),
+    ("last_frame_seconds", "gauge", "Time since the last frame.", lambda f: _seconds(f.last_frame_ms)),
     (
         "longest_gap_seconds",
         "gauge",
-        "Longest time between two frames where some were missing.",
+        "Longest interruption.",
         lambda f: f.longest_gap_ms / 1000,
     ),
 )
 
 
 def metrics_text(streams: Sequence[StreamFigures]) -> str:
-    """One line a figure and source; frame ages and stage times are quantiles of the last frames, in seconds."""
+    """One line per figure and source; frame ages and stage times are quantiles of the last frames, in seconds."""
     lines: list[str] = []
     for name, kind, about, value in _PLAIN:
         _add(lines, name, kind, about, ((_labels(stream), value(stream)) for stream in streams))
     states = ((_labels(s, state=state), float(s.state == state)) for s in streams for state in STATES)
-    _add(lines, "source_state", "gauge", "1 for the state that the source is in.", states)
+    _add(lines, "source_state", "gauge", "1 for the current state of the source.", states)
     ages = (pair for s in streams for pair in _quantiles(s, s.frame_age_ms))
-    _add(lines, "frame_age_seconds", "gauge", "From receiving a frame to its view being ready.", ages)
+    _add(lines, "frame_age_seconds", "gauge", "From receiving a frame until its view is ready.", ages)
     ends = (pair for s in streams for pair in _quantiles(s, s.end_to_end_ms))
     _add(lines, "end_to_end_seconds", "gauge", "From receiving a frame to the end of its last sink.", ends)
     stages = (pair for s in streams for stage, q in s.stages_ms.items() for pair in _quantiles(s, q, stage=stage))
@@ -67,9 +67,9 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _quantiles(stream: StreamFigures, found: Quantiles, **more: str) -> Iterable[tuple[str, float | None]]:
-    yield _labels(stream, **more, quantile="0.5"), _seconds(found.p50)
-    yield _labels(stream, **more, quantile="0.99"), _seconds(found.p99)
+def _quantiles(stream: StreamFigures, values: Quantiles, **more: str) -> Iterable[tuple[str, float | None]]:
+    yield _labels(stream, **more, quantile="0.5"), _seconds(values.p50)
+    yield _labels(stream, **more, quantile="0.99"), _seconds(values.p99)
 
 
 def _seconds(milliseconds: float | None) -> float | None:
@@ -77,7 +77,7 @@ def _seconds(milliseconds: float | None) -> float | None:
 
 
 def _resident_bytes() -> float | None:
-    """What /proc tells; None where there is no /proc."""
+    """From /proc; None on systems without it."""
     status = Path("/proc/self/status")
     if not status.is_file():
         return None

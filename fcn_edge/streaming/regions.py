@@ -1,4 +1,4 @@
-"""Regions of the picture, what covers them, and rules about it that hold for a while."""
+"""Regions of the image, shares of classes in them, and rules on these shares."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ RULE = re.compile(
     r"(?P<classes>.+?)(?:\s+in\s+(?P<region>\S+))?\s*(?P<sign>[<>])\s*(?P<percent>\d+(?:\.\d+)?)\s*%"
     r"(?:(?:\s+for\s+|\s*@\s*)(?P<seconds>\d+(?:\.\d+)?)\s*s)?"
 )
-GAP_S = 2.0  # nothing came of a live stream for longer: what held before need not have held on
+GAP_S = 2.0  # without a frame of a live stream for longer, a rule's duration starts again
 
 
 @dataclass(frozen=True)
 class Region:
-    """A polygon. points: (x, y) as shares of the picture's width and height, 0..1."""
+    """A polygon. points: (x, y) as fractions of the image's width and height, 0..1."""
 
     name: str
     points: tuple[tuple[float, float], ...]
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
-        """(H, W) bool: pixels whose centre lies inside (even-odd), for a picture of this size."""
+        """(H, W) bool: pixels whose centre is inside (even-odd rule), for an image of this size."""
         height, width = size
         inside = np.zeros(size, bool)
         rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
         for (x0, y0), (x1, y1) in zip(self.points, (*self.points[1:], self.points[0])):
             crossed = (y0 * height <= rows) != (y1 * height <= rows)  # rows that this edge crosses
             slope = (x1 - x0) * width / ((y1 - y0) * height or 1)
-            at = x0 * width + (rows - y0 * height) * slope  # (H,) where it does
+            at = x0 * width + (rows - y0 * height) * slope  # (H,) x of the crossing
             inside ^= crossed[:, None] & (columns < at[:, None])
         return inside
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A share of a region, above or below a limit for some seconds. text: as it was given; region: None for all."""
+    """A limit on a share in a region for some seconds. text: its source text; region: None for the complete image."""
 
     text: str
     classes: tuple[int, ...]
@@ -57,7 +57,7 @@ def region_from_text(text: str) -> Region:
     """A region from "NAME=x,y x,y x,y". Raises BadInput."""
     name, equals, corners = text.partition("=")
     wanted = (
-        f"region {text!r}: write NAME=x,y x,y x,y with shares of width and height, such as door=0.1,0.2 0.5,0.2 0.5,1"
+        f"region {text!r}: write NAME=x,y x,y x,y as fractions of width and height, e.g. door=0.1,0.2 0.5,0.2 0.5,1"
     )
     if not equals or not re.fullmatch(r"\w[\w-]*", name):
         raise BadInput(wanted)
@@ -69,27 +69,27 @@ def region_from_text(text: str) -> Region:
 
 
 def region_from_points(name: str, points: Sequence[Sequence[float]]) -> Region:
-    """A region from its corners. Raises BadInput unless they make an area within the picture."""
+    """A region from its corners. Raises BadInput unless they enclose an area within the image."""
     if len(points) < 3 or any(len(point) != 2 for point in points):
         raise BadInput(f"region {name}: {len(points)} corners; a region needs three or more, each x,y")
     outside = [point for point in points if not all(0 <= value <= 1 for value in point)]
     if outside:
         x, y = outside[0]
         raise BadInput(
-            f"region {name}: {x:g},{y:g} lies outside the picture; corners are shares of its width and height, 0..1"
-            " (pixel x of a picture W wide is x / W)"
+            f"region {name}: {x:g},{y:g} is outside the image; corners are fractions of its width and height, 0..1"
+            " (pixel x of an image of width W is x / W)"
         )
     if abs(cv2.contourArea(np.array(points, np.float32))) < 1e-6:
-        raise BadInput(f"region {name}: its corners enclose nothing")
+        raise BadInput(f"region {name}: its corners enclose no area")
     return Region(name, tuple((float(x), float(y)) for x, y in points))
 
 
 def require_distinct(regions: Sequence[Region]) -> None:
-    """Raises BadInput where two regions have one name."""
+    """Raises BadInput if two regions have the same name."""
     names = [region.name for region in regions]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise BadInput(f"region {', '.join(twice)}: given twice")
+        raise BadInput(f"region {', '.join(twice)}: defined twice")
 
 
 def rule_from_text(text: str, spec: ModelSpec, regions: Sequence[Region]) -> Rule:
@@ -99,7 +99,7 @@ def rule_from_text(text: str, spec: ModelSpec, regions: Sequence[Region]) -> Rul
         raise BadInput(f"rule {text!r}: write CLASS > PERCENT%, such as 'person > 5%' or 'car in door > 20% for 2s'")
     percent = float(match["percent"])
     if percent > 100 or (percent == 100 and match["sign"] == ">"):
-        raise BadInput(f"rule {text!r}: no share is above 100 %")
+        raise BadInput(f"rule {text!r}: a share cannot exceed 100 %")
     names = [region.name for region in regions]
     if match["region"] and match["region"] not in names:
         hint = nearest(match["region"], names) if names else "; define it as NAME=x,y x,y x,y"
@@ -110,7 +110,7 @@ def rule_from_text(text: str, spec: ModelSpec, regions: Sequence[Region]) -> Rul
 
 
 class Cover:
-    """What covers regions: shares of each class among the pixels that are not ignored."""
+    """Shares of each class in regions, among the pixels that are not ignored."""
 
     def __init__(self, regions: Sequence[Region], ignored: Sequence[int]) -> None:
         self._regions, self._ignored = regions, list(ignored)
@@ -118,7 +118,7 @@ class Cover:
         self._masks: dict[str, tuple[tuple[slice, slice], np.ndarray]] = {}
 
     def shares(self, result: Result) -> dict[str | None, np.ndarray]:
-        """(C,) float64 for the whole picture (None) and for each region by name; all 0 where nothing is left."""
+        """(C,) float64 for the complete image (None) and for each region by name; all 0 if every pixel is ignored."""
         size = result.class_map.shape[0], result.class_map.shape[1]
         if size != self._size:
             self._size, self._masks = size, {region.name: _cropped(region.mask(size)) for region in self._regions}
@@ -134,7 +134,7 @@ class Cover:
 
 
 def _cropped(mask: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
-    """The smallest box around a mask, and the mask inside it."""
+    """The bounding box of a mask, and the mask cropped to it."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return (slice(0), slice(0)), mask[:0, :0]
@@ -144,7 +144,7 @@ def _cropped(mask: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
 
 @dataclass(frozen=True)
 class Change:
-    """A rule that began to hold, or no longer holds. share: now; since_s: of the stream, when that was first so."""
+    """Start or end of a rule's event. share: current share; since_s: stream time of the first frame of the change."""
 
     rule: Rule
     has_begun: bool
@@ -153,9 +153,9 @@ class Change:
 
 
 class Watch:
-    """One rule on one stream. It begins after `seconds` without a break, and ends after as many without it.
+    """One rule on one stream. An event begins after the rule held for `seconds`, and ends after it did not for as long.
 
-    gap_s: a time without frames that breaks it; of a recording none does, since a frame is shown until the next.
+    gap_s: a longer time without frames restarts the duration; infinite for recordings (a frame lasts until the next).
     """
 
     def __init__(self, rule: Rule, gap_s: float = GAP_S) -> None:
@@ -165,7 +165,7 @@ class Watch:
         self._last: float | None = None
 
     def see(self, share: float, now_s: float) -> Change | None:
-        """What changes with this share at this second of the stream."""
+        """The change, if any, caused by this share at this stream time."""
         was_gone = self._last is not None and now_s - self._last > self._gap_s
         self._last = now_s
         fulfils = share > self.rule.share if self.rule.is_above else share < self.rule.share

@@ -1,4 +1,4 @@
-"""What a run does, in numbers: its state while it runs, and the JSON of `fcn-edge run` at its end."""
+"""Figures of a run: its state while it runs, and the JSON of `fcn-edge run` at its end."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ if TYPE_CHECKING:
     from fcn_edge.streaming.writer import Writer
 
 log = logging.getLogger(__name__)
-RECENT = 120  # frames that live figures are taken over
+RECENT = 120  # number of frames for live figures
 STAGES = ("capture", "input", "infer", "view")
-SENT = 1000  # frames of each recording that figures of many are taken over
-AGE, READY = len(STAGES), len(STAGES) + 1  # columns behind the stages: age, and the moment the view was ready
+SENT = 1000  # frames of each recording for figures of several recordings
+AGE, READY = len(STAGES), len(STAGES) + 1  # columns after the stages: age, and the time the view was ready
 
 
 @dataclass(frozen=True)
 class StreamFigures:
-    """One source's figures, at a moment of the run or at its end.
+    """Figures of one source, during the run or at its end.
 
-    frames_in = frames_out + dropped, but for frames under way. not_finite: frames whose scores held NaN or infinity,
-    so that their class maps mean nothing. gaps: times that frames were
-    missing. last_frame_ms: since the last frame came; trouble: why the source is opened again
-    or was lost, "" if it was not. stages_ms, frame_age_ms (received to view ready) and
-    end_to_end_ms (received to the end of the last sink): over the last 36 000 frames, or fewer
-    while it runs. size: (height, width) of the newest frame.
+    frames_in = frames_out + dropped + frames in flight. not_finite: frames whose scores contain NaN or infinity,
+    so that their class maps are invalid. gaps: number of interruptions. last_frame_ms: since the last frame;
+    trouble: why the source is being opened again or was lost, otherwise "". stages_ms, frame_age_ms (received to
+    view ready) and end_to_end_ms (received to the end of the last sink): over the last 36 000 frames, or fewer
+    during the run. size: (height, width) of the newest frame.
     """
 
     stream: int
@@ -66,14 +65,13 @@ class StreamFigures:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did; `schema.to_mapping` makes the JSON of `fcn-edge run`.
+    """Result of a run; `schema.to_mapping` gives the JSON of `fcn-edge run`.
 
-    The figures of all sources together, and of each in `streams`. source, policy: of one, or
-    of several with commas between. size: (height, width) of the first frame. lost: why a source
-    ended before it should, "" if none did; the exit code is then 4. failed: why a sink could not
-    write, "" if all could; the exit code is then 2. outputs: what each sink wrote; missed: views
-    that a sink of a live stream was too slow for. stage_runs: how often each stage of the network
-    ran and how old its scores were, where a schedule lets stages rest.
+    Figures of all sources together, and of each in `streams`. source, policy: of one, or
+    of several separated by commas. size: (height, width) of the first frame. lost: why a source
+    ended early (exit code 4), otherwise "". failed: why a sink could not write (exit code 2), otherwise "".
+    outputs: what each sink wrote; missed: views that a sink of a live stream was too slow for. stage_runs: how often
+    each stage of the network ran and the age of its scores, if a schedule skips stages.
     """
 
     frames_in: int
@@ -109,7 +107,7 @@ class Summary:
 
 
 class StreamLog:
-    """What is noted of one source while it runs; `figures` may be asked from any thread."""
+    """Records one source while it runs; `figures` may be called from any thread."""
 
     def __init__(self, stream: int, capture: Capture, writer: Writer) -> None:
         self.stream, self.capture, self.writer = stream, capture, writer
@@ -120,13 +118,13 @@ class StreamLog:
         self.not_finite = 0
 
     def add(self, result: Result) -> None:
-        """Note a frame whose result is there."""
+        """Record a frame whose result is ready."""
         frame, times = result.frame, result.times
         if not result.is_finite:
             self.not_finite += 1
             if self.not_finite == 1:
                 log.warning(
-                    "%s: the scores of frame %d hold NaN or infinity; its class map means nothing",
+                    "%s: the scores of frame %d contain NaN or infinity; its class map is invalid",
                     frame.source,
                     frame.index,
                 )
@@ -136,7 +134,7 @@ class StreamLog:
         self.times.add(times.capture_ns, times.input_ns, times.infer_ns, times.view_ns, times.age_ns, ready_ns)
 
     def figures(self, most: int = RECENT) -> StreamFigures:
-        """As things stand; times are those of the last `most` frames."""
+        """Current figures; times are those of the last `most` frames."""
         capture, source = self.capture, self.capture.source
         times, written = self.times.last(most), self.writer.written.last(most)
         last_ns = capture.last_ns
@@ -168,7 +166,7 @@ class StreamLog:
 def summary_from_logs(
     logs: Sequence[StreamLog], engine: Engine, *, sinks: Sequence[Sink], failed: str, interrupted: bool
 ) -> Summary:
-    """The Summary of a run whose ends are closed."""
+    """The Summary of a run whose sources and sinks are closed."""
     streams = [log.figures(LENGTH) for log in logs]
     times = np.concatenate([log.times.last() for log in logs])
     written = np.concatenate([log.writer.written.last() for log in logs])
@@ -197,7 +195,7 @@ def summary_from_logs(
 
 
 def _of_all(streams: Sequence[StreamFigures], seconds: float) -> dict[str, Any]:
-    """What a Summary tells of a run of `seconds` that follows from its streams."""
+    """Fields of a Summary that are computed from its streams."""
     frames_out = sum(stream.frames_out for stream in streams)
     first = [stream.first_frame_ms for stream in streams if stream.first_frame_ms is not None]
     return {
@@ -219,10 +217,10 @@ def _of_all(streams: Sequence[StreamFigures], seconds: float) -> dict[str, Any]:
 
 
 class SummaryPart(NamedTuple):
-    """A run that is a part of a larger one, which another process did.
+    """A part of a larger run, done by another process.
 
-    times: durations in nanoseconds of the last SENT frames, a column a stage and their age; written: time in the
-    slowest sink and from capture to the end of it.
+    times: durations in nanoseconds of the last SENT frames, one column per stage and their age; written: time in the
+    slowest sink, and from capture to its end.
     """
 
     summary: Summary
@@ -231,16 +229,16 @@ class SummaryPart(NamedTuple):
 
 
 def part_from_logs(summary: Summary, logs: Sequence[StreamLog]) -> SummaryPart:
-    """What a worker hands back of a run whose ends are closed."""
+    """The result of a worker, for a run whose sources and sinks are closed."""
     times = np.concatenate([log.times.last(SENT) for log in logs])
     written = np.concatenate([log.writer.written.last(SENT) for log in logs])
     return SummaryPart(summary, times[:, :READY], written[:, :2])
 
 
 def summary_from_parts(parts: Sequence[SummaryPart], *, seconds: float, interrupted: bool) -> Summary:
-    """The Summary of runs that were done in `seconds` side by side, their sources in this order.
+    """The Summary of parallel runs that took `seconds` together, with their sources in this order.
 
-    peak_rss_mb is of the process that held most. Percentiles of all are over the last SENT frames of each.
+    peak_rss_mb is the maximum over the processes. Percentiles are over the last SENT frames of each run.
     """
     each = [part.summary for part in parts]
     times, written = np.concatenate([part.times for part in parts]), np.concatenate([part.written for part in parts])
@@ -278,7 +276,7 @@ def _distinct(texts: Iterable[str]) -> str:
 
 
 def _rate(moments_ns: np.ndarray) -> float:
-    """Frames a second between the first and the last of these moments."""
+    """Frames per second between the first and the last of these times."""
     passed_ns = int(moments_ns[-1] - moments_ns[0]) if len(moments_ns) > 1 else 0
     return (len(moments_ns) - 1) * 1e9 / passed_ns if passed_ns > 0 else 0.0
 
@@ -289,9 +287,9 @@ def _stages(times: np.ndarray, written: np.ndarray) -> dict[str, Quantiles]:
 
 
 def peak_rss_mb() -> float:
-    """The most memory that this process has held so far, in MiB.
+    """Peak resident memory of this process in MiB.
 
-    Linux's VmHWM, since getrusage also counts what the parent held before exec.
+    Linux's VmHWM, since getrusage also counts the parent's memory before exec.
     """
     status = Path("/proc/self/status")
     if status.is_file():

@@ -1,7 +1,6 @@
-"""The picture for people: the overlay, a legend of what is seen, and what it costs.
+"""The annotated image: the overlay, a legend of its classes, and latencies.
 
-Knows nothing of windows or files. Text is scaled with the frame, and a panel that does not
-fit is cut to the lines that do.
+Independent of windows and files. Text is scaled with the frame, and panels are cut to the lines that fit.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from fcn_edge.spec import ModelSpec
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 WHITE, GREY = (255, 255, 255), (190, 190, 190)
-DARKENED = 0.32  # share of the picture that shows through a panel
-SMALLEST_TEXT = 0.36  # OpenCV font scale; below this letters close up
-WIDEST_PANEL = 0.48  # of the frame's width, so that two panels never meet
+DARKENED = 0.32  # opacity of the image behind a panel
+SMALLEST_TEXT = 0.36  # OpenCV font scale; illegible below
+WIDEST_PANEL = 0.48  # of the frame's width, so that two panels do not overlap
 FRAMES_AVERAGED = 30
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the panel shows of the run; times in milliseconds, averaged over the last frames."""
+    """Figures of the panel; times in milliseconds, averaged over the last frames."""
 
     model: str
     engine: str
@@ -41,7 +40,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Cell:
-    """Text in a row of a panel; column "right" stands at the right edge."""
+    """Text in a row of a panel; column "right" is aligned with the right edge."""
 
     text: str
     colour: tuple[int, int, int] = WHITE
@@ -58,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Measures:
-    """Pixels of one text line for a frame of some size."""
+    """Sizes of a text line in pixels for a frame size."""
 
     scale: float
     line: int
@@ -67,7 +66,7 @@ class Measures:
 
 
 class Painter:
-    """Pictures of successive frames; keeps the times of the last ones, for its averages."""
+    """Draws successive frames; keeps the times of the last ones for its averages."""
 
     def __init__(self, engine: Engine, *, legend: bool = True) -> None:
         self._spec, self._legend = engine.spec, legend
@@ -88,7 +87,7 @@ class Painter:
         return annotated(result, self._spec, self.figures(frame))
 
     def figures(self, frame: Frame) -> Figures:
-        """The figures after the last `picture`. dropped: indices that never came."""
+        """The figures after the last `picture`. dropped: missing indices."""
         passed_ns = self._ready_ns[-1] - self._ready_ns[0]
         return Figures(
             model=self._spec.name,
@@ -106,7 +105,7 @@ class Painter:
 def annotated(result: Result, spec: ModelSpec, figures: Figures) -> np.ndarray:
     """(H, W, 3) uint8 BGR: the overlay (or the frame) with figures at the left and a legend at the right.
 
-    The result is a fresh array; the result is not written to.
+    Returns a new array; `result` is not changed.
     """
     picture = _picture_of(result).copy()
     measures = measures_for(picture.shape[0], picture.shape[1])
@@ -120,14 +119,14 @@ def _picture_of(result: Result) -> np.ndarray:
 
 
 def measures_for(height: int, width: int) -> Measures:
-    """Text that is readable at 320x240 and not huge at 4K: it grows with the shorter side."""
+    """Text size from the shorter side: readable at 320x240 and not too large at 4K."""
     scale = max(SMALLEST_TEXT, min(height, 0.6 * width) * 0.0008)
     (_, letter), below = cv2.getTextSize("Ag", FONT, scale, _thickness(scale))
     return Measures(scale, round((letter + below) * 1.25), letter, max(4, round(letter * 0.8)))
 
 
 def legend_rows(pixels_per_class: np.ndarray, spec: ModelSpec) -> list[Row]:
-    """A row for each class present, the most frequent first: colour, name, percent of pixels."""
+    """A row per class present, most frequent first: colour, name, percentage of pixels."""
     total = max(1, int(pixels_per_class.sum()))
     order = np.argsort(-pixels_per_class, kind="stable")
     rows = []
@@ -156,14 +155,14 @@ def _figure_rows(figures: Figures) -> list[Row]:
 
 
 def _draw_panel(picture: np.ndarray, rows: list[Row], measures: Measures, *, at_right: bool) -> None:
-    """Darken a box in a top corner of `picture` and write the rows that fit into it."""
+    """Darken a box in a top corner of `picture` and draw the rows that fit."""
     height, width = picture.shape[:2]
     pad = measures.margin
     rows = rows[: max(0, (height - 4 * pad) // measures.line)]
     room = int(width * WIDEST_PANEL) - 4 * pad
     if not rows or room < 4 * measures.line:
         return
-    if max(_row_width(row, measures) for row in rows) > room:  # names say more than shares
+    if max(_row_width(row, measures) for row in rows) > room:  # names are more important than shares
         rows = [row if row.swatch is None else replace(row, cells=row.cells[:1]) for row in rows]
     inner = min(room, max(_row_width(row, measures) for row in rows))
     left = width - inner - 3 * pad if at_right else pad
@@ -182,7 +181,7 @@ def _draw_row(picture: np.ndarray, row: Row, measures: Measures, columns: tuple[
         cv2.rectangle(picture, *corners, row.swatch, cv2.FILLED)
         cv2.rectangle(picture, *corners, GREY, 1)
         left += 2 * measures.letter
-    for cell in sorted(row.cells, key=lambda cell: cell.column == "left"):  # the right one first: it is never cut
+    for cell in sorted(row.cells, key=lambda cell: cell.column == "left"):  # the right one first: it is not cut
         text = _cut(cell.text, right - left, measures)
         start = right - _text_width(text, measures) if cell.column == "right" else left
         thickness = _thickness(measures.scale)
@@ -198,7 +197,7 @@ def _row_width(row: Row, measures: Measures) -> int:
 
 
 def _cut(text: str, room: int, measures: Measures) -> str:
-    """`text`, or as much of it as `room` pixels hold with two dots behind."""
+    """`text`, cut to `room` pixels with two dots if necessary."""
     if _text_width(text, measures) <= room:
         return text
     while text and _text_width(text + "..", measures) > room:

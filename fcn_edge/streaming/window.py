@@ -1,4 +1,4 @@
-"""The last so many measurements of a run, in memory that is taken once, and their percentiles."""
+"""A ring buffer of a run's last measurements, allocated once, and their percentiles."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ import numpy as np
 
 from fcn_edge.percentiles import nearest_rank
 
-LENGTH = 36_000  # 20 minutes at 30 a second
+LENGTH = 36_000  # 20 minutes at 30 frames per second
 
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Nearest-rank percentiles in milliseconds; None where nothing was measured."""
+    """Nearest-rank percentiles in milliseconds; None if nothing was measured."""
 
     p50: float | None
     p99: float | None
 
 
 class Window:
-    """Rows of a few int64 numbers, of which the last `length` are kept. One thread adds, others may read."""
+    """The last `length` rows of int64 numbers. One thread adds, others may read."""
 
     def __init__(self, columns: int, length: int = LENGTH) -> None:
         self.count = 0
-        self._rows = np.full((length, columns), -1, np.int64)  # written to, so that memory does not grow later
+        self._rows = np.full(
+            (length, columns), -1, np.int64
+        )  # initialised, so that resident memory does not grow later
 
     def add(self, *row: int) -> None:
         self._rows[self.count % len(self._rows)] = row
         self.count += 1
 
     def last(self, most: int = LENGTH) -> np.ndarray:
-        """(N, columns) int64, the oldest first; a copy."""
+        """(N, columns) int64, oldest first; a copy."""
         count = self.count
         wanted = np.arange(count - min(count, most, len(self._rows)), count)
         return self._rows[wanted % len(self._rows)]

@@ -1,7 +1,7 @@
-"""The back end of the pipeline: a thread for each sink, so that no sink waits for another.
+"""Last stage of the pipeline: one thread per sink, so that no sink waits for another.
 
-Knows nothing of networks. The queues are bounded: on a live stream a slow sink misses frames,
-which are counted, and on a recording the caller waits for it.
+Independent of networks. Queues are bounded: on a live stream a slow sink misses frames,
+which are counted; on a recording the caller waits for it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from fcn_edge.frame import Result
 from fcn_edge.streaming.sinks.base import Sink
 from fcn_edge.streaming.window import Window
 
-DEPTH = 4  # views that wait for a sink: a pause of the disk passes unseen, and they hold little memory
+DEPTH = 4  # queued views per sink: enough for a short pause of the disk, with little memory
 
 
 @dataclass(eq=False)
 class Delivery:
-    """One result on its way to several sinks. left: lanes that still hold it. is_whole: no sink missed it."""
+    """One result queued for several sinks. left: lanes that have not finished it. is_whole: no sink missed it."""
 
     result: Result
     here_ns: int
@@ -36,17 +36,17 @@ _OnError = Callable[[Exception], None]
 
 
 class Writer:
-    """Hands the views of one source to sinks.
+    """Passes the views of one source to sinks.
 
-    A sink that needs the caller's thread (a window) is served there, in `put`; every other one in
-    a thread of its own. `error` is the first failure of a sink; that sink has then discarded
-    what it could not finish, and nothing more is handed out. `written` holds when each view that
-    no sink missed was done: time in the slowest sink, from its capture to the end of the last
-    sink, and the moment, in nanoseconds.
+    A sink that needs the caller's thread (a window) is called in `put`; each other one in
+    its own thread. `error` is the first failure of a sink; that sink has then discarded
+    what it could not finish, and no more views are passed on. `written` has for each view that
+    no sink missed: time in the slowest sink, time from capture to the end of the last sink,
+    and the time when it was done, in nanoseconds.
     """
 
     def __init__(self, sinks: Sequence[Sink], *, may_miss: bool) -> None:
-        """may_miss: a sink whose queue is full misses the oldest view; else `put` waits for it."""
+        """may_miss: a sink with a full queue misses the oldest view; otherwise `put` waits for it."""
         self.count = 0
         self.written = Window(3)
         self.error: Exception | None = None
@@ -56,14 +56,14 @@ class Writer:
         self._lock = threading.Lock()
 
     def put(self, result: Result) -> None:
-        """Hand over one result. Raises the first failure of a sink, also a former one."""
+        """Queue one result. Raises the first failure of a sink, including earlier ones."""
         self._raise()
         if not self._may_miss:
             for lane in self._lanes:
                 lane.wait_for_room()
         here_ns = self._write_here(result)
         delivery = Delivery(result, here_ns, len(self._lanes))
-        for lane in self._lanes:  # none of them waits now: Ctrl-C finds a view in all sinks or in none
+        for lane in self._lanes:  # none of them blocks now: after Ctrl-C a view is in all sinks or in none
             lane.put(delivery)
         self.count += 1
         if not self._lanes:
@@ -73,7 +73,7 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write what waits."""
+        """Write what is queued."""
         for lane in self._lanes:
             lane.finish()
 
@@ -96,7 +96,7 @@ class Writer:
         return time.monotonic_ns() - started
 
     def _finish(self, delivery: Delivery, took_ns: int | None) -> None:
-        """A lane is done with a view; None: its sink missed it."""
+        """A lane has finished a view; None: its sink missed it."""
         with self._lock:
             delivery.left -= 1
             delivery.is_whole &= took_ns is not None
@@ -111,7 +111,7 @@ class Writer:
 
 
 class Lane:
-    """One sink in a thread of its own, and the few views that wait for it."""
+    """One sink with its own thread and queue."""
 
     def __init__(self, sink: Sink, on_done: _OnDone, on_error: _OnError) -> None:
         self._sink, self._on_done, self._on_error = sink, on_done, on_error
@@ -122,12 +122,12 @@ class Lane:
         self._thread.start()
 
     def wait_for_room(self) -> None:
-        """Return once one more view may wait here; at once after a failure."""
+        """Wait until the queue has room for one more view; returns immediately after a failure."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._waiting) < DEPTH or self._has_failed)
 
     def put(self, delivery: Delivery) -> None:
-        """Queue one view, in place of the oldest where the queue is full."""
+        """Queue one view; replaces the oldest if the queue is full."""
         with self._changed:
             missed = self._waiting.popleft() if len(self._waiting) >= DEPTH else None
             self._waiting.append(delivery)
@@ -137,7 +137,7 @@ class Lane:
             self._on_done(missed, None)
 
     def finish(self) -> None:
-        """Write what waits, then end the thread."""
+        """Write what is queued, then end the thread."""
         with self._changed:
             self._is_finishing = True
             self._changed.notify_all()
@@ -170,6 +170,6 @@ class Lane:
 
 
 def _discard(sink: Sink) -> None:
-    """After a failure; a second one, of the same cause most likely, has nothing to add."""
+    """Discard after a failure; ignores a second failure, which most likely has the same cause."""
     with suppress(Exception):
         sink.discard()

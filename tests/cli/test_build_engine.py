@@ -1,10 +1,8 @@
-"""`fcn-edge export`, `calibrate` and `build-engine`: JSON, words for people, and what is refused."""
+"""`fcn-edge build-engine`: JSON, words for people, and what is refused."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -30,77 +28,6 @@ BUILD_KEYS = {
     "kept_float",
     "seconds",
 }
-
-
-@pytest.mark.slow
-def test_export_tells_how_near_it_is_to_pytorch(command, checkpoint_file, tmp_path):
-    out = tmp_path / "new" / "net.onnx"
-    found = command("export", checkpoint_file, "--out", out, "--json").json
-    assert out.is_file() and found["onnx"] == str(out)
-    assert found["opset"] == 17 and found["agreement"] >= 0.999 and found["relative_error"] < 1e-3
-
-
-def test_export_wraps_a_network_made_elsewhere(command, foreign_file, spec_file, tmp_path):
-    out = tmp_path / "wrapped.onnx"
-    done = command("export", foreign_file, "--spec", spec_file("camvid"), "--out", out)
-    assert done.code == 0 and "contract" in done.out
-    assert command("inspect", out, "--json").json["io"] == "contract (uint8 BGR frames)"
-
-
-def test_export_of_a_wrapped_file_has_nothing_to_do(command, onnx_file, tmp_path):
-    command("export", onnx_file, "--out", tmp_path / "x.onnx").refuses(2, "tiny.onnx", "contract")
-
-
-def test_options_for_checkpoints_are_not_passed_over_for_onnx_files(command, foreign_file, spec_file, tmp_path):
-    words = ["export", foreign_file, "--spec", spec_file("camvid"), "--out", tmp_path / "x.onnx", "--size", "64x96"]
-    command(*words).refuses(2, "--size", "--head", "--io", "--dynamic", "--same-padding")
-
-
-def test_data_without_same_padding_is_refused(command, checkpoint_file, tmp_path):
-    words = ["export", checkpoint_file, "--data", "synthetic:street", "--out", tmp_path / "x.onnx"]
-    command(*words).refuses(2, "--data", "--same-padding")
-    command(*words, "--same-padding").refuses(2, "tiny", "padding")
-
-
-@pytest.mark.parametrize("verb", ["export", "calibrate"])
-def test_output_is_named_like_an_onnx_file(command, checkpoint_file, onnx_file, pairs, tmp_path, verb):
-    source, rest = (checkpoint_file, []) if verb == "export" else (onnx_file, ["--calib", pairs])
-    out = tmp_path / "net.safetensors"
-    command(verb, source, "--out", out, *rest).refuses(2, "net.safetensors", ".onnx")
-    assert not out.exists()
-
-
-@pytest.mark.slow
-def test_calibrate_writes_file_and_table_and_counts_images(command, onnx_file, pairs, tmp_path):
-    out = tmp_path / "net.int8.onnx"
-    found = command("calibrate", onnx_file, "--calib", pairs, "--out", out, "--images", 3, "--json").json
-    assert out.is_file() and found["table"] == str(tmp_path / "net.int8.table.json")
-    assert json.loads((tmp_path / "net.int8.table.json").read_text())["method"] == found["method"] == "percentile"
-    assert (found["images"], found["skipped"], found["placement"]) == (3, [], "any") and found["tensors"] > 50
-
-
-@pytest.mark.slow
-def test_calibrate_writes_a_cache_for_dla_too(command, onnx_file, table_file, tmp_path):
-    cache = tmp_path / "net.dla.cache"
-    words = ["calibrate", onnx_file, "--calib", table_file, "--out", tmp_path / "net.int8.onnx", "--dla-cache", cache]
-    told = command(*words, "--json").json["dla"]
-    assert told["trtexec"].endswith("--int8 --fp16 --calib=net.dla.cache")
-    assert cache.read_text(encoding="utf-8").count("\n") == told["tensors"] + 1
-    assert "trtexec" in command(*words).out
-    command(*words, "--dla-tensorrt", "11.4.0").refuses(2, "11.4.0", "DLA")
-
-
-@pytest.mark.slow
-def test_calibrate_names_and_counts_broken_pictures_and_goes_on(command, onnx_file, broken_pairs, tmp_path):
-    words = ["calibrate", onnx_file, "--calib", broken_pairs, "--out", tmp_path / "net.int8.onnx"]
-    assert command(*words, "--json").json["skipped"] == ["street2.jpg"]
-    done = command(*words)
-    assert "street2.jpg" in done.out and "street2.jpg" in done.err
-
-
-def test_calibrate_refuses_what_is_quantized_already(command, int8_file, pairs, tmp_path):
-    rest = ["--calib", pairs, "--out", tmp_path / "x.onnx"]
-    command("calibrate", int8_file, *rest).refuses(2, "tiny.int8.onnx", "fp32")
 
 
 @pytest.mark.slow
@@ -227,59 +154,6 @@ def test_words_that_do_not_go_together_are_refused(command, onnx_file, tmp_path,
     out = tmp_path / "engine"
     command("build-engine", onnx_file, "--target", "onnxruntime", *words, "--out", out).refuses(2, *facts)
     assert list(tmp_path.iterdir()) == []
-
-
-class TestFullDisk:
-    @pytest.fixture(autouse=True)
-    def folder(self, tmp_path, full_disk):
-        folder = tmp_path / "full"
-        folder.mkdir()
-        full_disk(folder)
-        yield folder
-        assert list(folder.iterdir()) == []  # not even a part of a file
-
-    @pytest.mark.slow
-    def test_export(self, command, checkpoint_file, folder):
-        out = folder / "net.onnx"
-        command("export", checkpoint_file, "--out", out).refuses(2, out, "disk")
-
-    @pytest.mark.slow
-    def test_calibrate(self, command, onnx_file, table_file, folder):
-        out = folder / "net.onnx"
-        command("calibrate", onnx_file, "--calib", table_file, "--out", out).refuses(2, out, "disk")
-
-    @pytest.mark.parametrize("precision", ["fp32", "int8"])
-    def test_build_engine(self, command, onnx_file, table_file, folder, precision):
-        out = folder / "engine"
-        words = ["build-engine", onnx_file, "--target", "onnxruntime", "--precision", precision, "--out", out]
-        words += ["--calib", table_file] if precision == "int8" else []
-        command(*words).refuses(2, out, "disk")
-
-
-@pytest.mark.slow
-def test_table_that_cannot_be_written_takes_the_int8_file_with_it(
-    command, onnx_file, table_file, tmp_path, monkeypatch
-):
-    real = os.replace
-
-    def replace(source, target):
-        if str(target).endswith(".table.json"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(source, target)
-
-    monkeypatch.setattr(os, "replace", replace)
-    done = command("calibrate", onnx_file, "--calib", table_file, "--out", tmp_path / "net.onnx")
-    done.refuses(2, "net.table.json", "disk")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("verb", ["export", "calibrate", "build-engine"])
-def test_file_in_the_place_of_a_folder_is_told(command, checkpoint_file, onnx_file, table_file, text_file, verb):
-    out = text_file("notes.txt") / "made.onnx"
-    rest = {"export": [], "calibrate": ["--calib", table_file], "build-engine": ["--target", "onnxruntime"]}[verb]
-    source = checkpoint_file if verb == "export" else onnx_file
-    command(verb, source, *rest, "--out", out).refuses(2, "notes.txt")
 
 
 @pytest.mark.slow

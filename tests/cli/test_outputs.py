@@ -273,3 +273,47 @@ def test_current_folder_is_never_replaced(command, work, monkeypatch):
 def test_json_tells_the_refusal(command, work):
     done = command(*shlex.split("run net.onnx --source v.mp4 --sink v.mp4 --json"))
     assert json.loads(done.out)["exit_code"] == 2 and "v.mp4" in json.loads(done.out)["error"]
+
+
+@pytest.mark.parametrize("verb", ["export", "calibrate"])
+def test_output_is_named_like_an_onnx_file(command, checkpoint_file, onnx_file, pairs, tmp_path, verb):
+    source, rest = (checkpoint_file, []) if verb == "export" else (onnx_file, ["--calib", pairs])
+    out = tmp_path / "net.safetensors"
+    command(verb, source, "--out", out, *rest).refuses(2, "net.safetensors", ".onnx")
+    assert not out.exists()
+
+
+class TestFullDisk:
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path, full_disk):
+        folder = tmp_path / "full"
+        folder.mkdir()
+        full_disk(folder)
+        yield folder
+        assert list(folder.iterdir()) == []  # not even a part of a file
+
+    @pytest.mark.slow
+    def test_export(self, command, checkpoint_file, folder):
+        out = folder / "net.onnx"
+        command("export", checkpoint_file, "--out", out).refuses(2, out, "disk")
+
+    @pytest.mark.slow
+    def test_calibrate(self, command, onnx_file, table_file, folder):
+        out = folder / "net.onnx"
+        command("calibrate", onnx_file, "--calib", table_file, "--out", out).refuses(2, out, "disk")
+
+    @pytest.mark.parametrize("precision", ["fp32", "int8"])
+    def test_build_engine(self, command, onnx_file, table_file, folder, precision):
+        out = folder / "engine"
+        words = ["build-engine", onnx_file, "--target", "onnxruntime", "--precision", precision, "--out", out]
+        words += ["--calib", table_file] if precision == "int8" else []
+        command(*words).refuses(2, out, "disk")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["export", "calibrate", "build-engine"])
+def test_file_in_the_place_of_a_folder_is_told(command, checkpoint_file, onnx_file, table_file, text_file, verb):
+    out = text_file("notes.txt") / "made.onnx"
+    rest = {"export": [], "calibrate": ["--calib", table_file], "build-engine": ["--target", "onnxruntime"]}[verb]
+    source = checkpoint_file if verb == "export" else onnx_file
+    command(verb, source, *rest, "--out", out).refuses(2, "notes.txt")

@@ -30,6 +30,7 @@ def build_engine_options():
     [
         ("`max_miou_drop` needs images", "--max-miou-drop needs images"),
         ("`workspace_mb`: too few", "--workspace: too few"),
+        ("`workspace`: too few", "--workspace: too few"),
         ("`model` is no file", "MODEL is no file"),
         ('pass `target="tensorrt-rtx"`', "pass --target tensorrt-rtx"),
         ("pass `target='openvino'` or `max_miou_drop=0.5`", "pass --target openvino or --max-miou-drop 0.5"),

@@ -11,7 +11,7 @@ import pytest
 from fcn_edge.data.checks import check_datasets
 from fcn_edge.data.near_duplicates import ImageHashes, hash_of_image
 from fcn_edge.errors import BadInput
-from tests.data.formatfiles import CLASSES, labels, write_coco
+from tests.data.formatfiles import CLASSES, edit_json, labels, write_coco
 from tests.refusals import assert_names, refused
 from tests.shared_data import SHARED
 
@@ -171,6 +171,14 @@ def test_sets_of_tools_are_checked_and_progress_is_reported(tmp_path):
     expected = np.bincount(labels().ravel()) / labels().size
     np.testing.assert_allclose(result.sets[0].shares, expected)
     assert result.sets[0].notes
+
+
+def test_images_without_a_shape_are_named(tmp_path):
+    name = write_coco(tmp_path)
+    edit_json(tmp_path / "instances.json", lambda content: content["annotations"].__delitem__(slice(3)))
+    result = check_datasets([name])
+    assert result.problems == [] and result.sets[0].empty == [str(tmp_path / "images" / "a.jpg")]
+    assert_names(result.warnings[0], "images/a.jpg", "background")
 
 
 def test_nothing_to_check_is_refused():

@@ -154,6 +154,7 @@ WRONG_FILES = [
     (lambda content: content["images"][1].update(width=0), [101, "0x30"]),
     (in_first("category_id", 4), ["annotation", 4]),
     (in_first("image_id", 7), ["annotation", 7]),
+    (lambda content: [each.update(segments_info=[]) for each in content["annotations"]], ["panoptic"]),
     (lambda content: [each.update(segmentation=[]) for each in content["annotations"]], ["segmentation"]),
 ]
 
@@ -244,3 +245,30 @@ def test_values_of_other_types_never_end_in_a_traceback(coco, tmp_path):
                 outcomes.add(outcome(name))
             table[key] = before
     assert outcomes == {(HEIGHT, WIDTH), "refused"}
+
+
+def test_class_maps_written_by_coco_s_own_code_come_back_exactly(tmp_path):
+    """Streets whose classes are run lengths, one annotation each, and whose ignored pixels are a crowd."""
+    coding = pytest.importorskip("pycocotools.mask", reason="pycocotools is not installed: nothing to compare with")
+    streets = dataset_from_name("synthetic:street,seed=4,images=3,size=90x120")
+    content = {"images": [], "annotations": [], "categories": []}
+    content["categories"] = [{"id": number + 1, "name": name} for number, name in enumerate(streets.classes)]
+    expected = []
+    for image in range(3):
+        values = streets.items[image].labels() + np.uint8(1)
+        values[:9] = 255
+        values[9:12] = 0
+        cv2.imwrite(str(tmp_path / f"{image}.png"), streets.items[image].image())
+        content["images"].append({"id": image, "file_name": f"{image}.png", "width": 120, "height": 90})
+        for value in np.unique(values[values > 0]):
+            runs = coding.encode(np.asfortranarray((values == value).astype(np.uint8)))
+            segmentation = {"size": [90, 120], "counts": runs["counts"].decode()}
+            category = {"category_id": 1 if value == 255 else int(value), "iscrowd": int(value == 255)}
+            number = len(content["annotations"])
+            content["annotations"].append({"id": number, "image_id": image, "segmentation": segmentation, **category})
+        expected.append(values)
+    (tmp_path / "streets.json").write_text(json.dumps(content))
+    data = dataset_from_name(f"coco:{tmp_path / 'streets.json'}")
+    assert data.classes == ("background", *streets.classes)
+    for image in range(3):
+        np.testing.assert_array_equal(data.items[image].labels(), expected[image])

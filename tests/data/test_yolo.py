@@ -91,6 +91,7 @@ WRONG_FILES = [
     ("names: [road]\nnc: 3\ntrain: train/images\n", ["nc", 3, 1]),
     ("names: {1: road, 2: car}\ntrain: train/images\n", ["names", "1"]),
     ("names: [road, road]\ntrain: train/images\n", ["road"]),
+    ("names: [road]\ntrain: train/images\nmasks_dir: masks\n", ["masks_dir", "folder:"]),
     ("names: [road]\ntrain: photos\n", ["photos"]),
     ("names: [road]\nval: train/images\n", ["train", "val"]),
     ("names: [road]\ntrain: missing.txt\n", ["missing.txt"]),

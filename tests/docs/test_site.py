@@ -75,7 +75,7 @@ def test_references_are_generated_from_the_code(site):
     from fcn_edge.cli._app import VERBS
 
     commands = (site / "reference/cli.html").read_text(encoding="utf-8")
-    assert [verb for verb in VERBS if f'<h2 id="{verb}">' not in commands] == []
+    assert [verb for verb in VERBS if f'<h2 id="{verb}' not in commands] == []
     functions = (site / "reference/python.html").read_text(encoding="utf-8")
     assert [name for name in fcn_edge.__all__ if f'id="fcn_edge.{name}"' not in functions] == []
     assert "<code>source-lost</code>" in (site / "reference/errors.html").read_text(encoding="utf-8")

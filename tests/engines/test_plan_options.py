@@ -1,4 +1,4 @@
-"""Options of plans: what fits, what a target refuses, and the trtexec lines of each TensorRT."""
+"""Options of plans: validation, options that a target rejects, and the trtexec commands of each TensorRT."""
 
 import shlex
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.refusals import refused
 def test_options_are_checked():
     with refused(BadInput, "frame", "4x64, 1x64, 8x64"):
         ShapeRange("frame", (4, 64), (1, 64), (8, 64))
-    for options, facts in (({"workspace_mb": 0}, ("workspace", "0 MB")), ({"optimisation_level": 6}, (6, "0 to 5"))):
+    for options, facts in (({"workspace_mb": 0}, ("workspace_mb", 0)), ({"optimisation_level": 6}, (6, "0 to 5"))):
         with refused(BadInput, *facts):
             PlanOptions(**options)
 

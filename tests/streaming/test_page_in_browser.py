@@ -225,13 +225,13 @@ def test_frame_that_grows_old_is_marked_with_its_age(page):
     assert shown.js("document.querySelector('.tile .pill').textContent") == "retrying"
 
 
-def test_end_of_the_run_is_told_and_a_new_run_is_found_again(page):
+def test_end_of_the_run_is_reported_and_a_new_run_is_found_again(page):
     shown = page()
     shown.send(1)
     shown.open()
     shown.wait(DRAWN)
     shown.live.close()
-    shown.wait("document.getElementById('link').textContent === 'the run has ended'")
+    shown.wait("document.getElementById('link').textContent === 'run ended'")
     again = page(shown.live.uri)
     again.send(4)
     shown.wait("state.tiles[0].frame && state.tiles[0].frame.header.index === 4")
@@ -247,7 +247,7 @@ def test_token_is_taken_from_the_address_and_vanishes_from_it(page, monkeypatch)
     shown.wait("!document.getElementById('ask').hidden")
     shown.browser.find_element("id", "token").send_keys("wrong-horse-battery\n")
     shown.wait(
-        "!document.getElementById('ask').hidden && document.getElementById('link').textContent === 'token needed'"
+        "!document.getElementById('ask').hidden && document.getElementById('link').textContent === 'token required'"
     )
     shown.open("/?again#token=correct-horse-battery")
     shown.wait(DRAWN)

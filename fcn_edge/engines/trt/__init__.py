@@ -1,8 +1,8 @@
-"""TensorRT and TensorRT-RTX: an ONNX file becomes a plan, the compiler's own account of it, and an engine.
+"""TensorRT and TensorRT-RTX: compile ONNX files to plans, report their layers, and run them.
 
-One adapter serves TensorRT 8.6 to 11 and TensorRT-RTX: it asks the module what it has and never
-compares versions to choose a call. It knows nothing of data sets, and it holds no calibrator:
-precision lives in the file. No vendor type leaves this folder; importing it loads no vendor package.
+One adapter supports TensorRT 8.6 to 11 and TensorRT-RTX: it tests for attributes of the module instead of
+comparing versions. It does not use data sets and has no calibrator: the ONNX file determines precision.
+Vendor types are private to this folder; importing it does not import a vendor package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One run of the vendor's builder: TensorRT 8.6, 10, 11 and TensorRT-RTX, by what each module has."""
+"""Run the vendor's builder: TensorRT 8.6, 10, 11 and TensorRT-RTX, by the attributes of each module."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fcn_edge.atomic_io import whole_file
 from fcn_edge.engines.trt.plan_options import HARDWARE_LEVELS, PlanOptions
-from fcn_edge.engines.trt.vendor import Log, Progress, Stop, made, monitor_of_build, plain, vendor_calls
+from fcn_edge.engines.trt.vendor import Log, Progress, Stop, monitor_of_build, plain, require_created, vendor_calls
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.onnxgraph import operator
 from fcn_edge.onnxmodel import OnnxModel
@@ -22,20 +22,20 @@ _WEAK_FLAGS: dict[Precision, tuple[str, ...]] = {"fp32": (), "fp16": ("FP16",), 
 
 
 def is_strongly_typed(trt: Any) -> bool:
-    """Whether the file alone decides on precisions: TensorRT 10 and newer, and TensorRT-RTX."""
+    """Whether networks are strongly typed: TensorRT 10 and newer, and TensorRT-RTX."""
     return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
 
 
 def precision_flags(trt: Any, precision: Precision) -> tuple[str, ...]:
-    """Names of the builder flags that a file of that precision needs."""
+    """Names of the builder flags for a file of that precision."""
     return () if is_strongly_typed(trt) else _WEAK_FLAGS[precision]
 
 
 @dataclass
 class Build:
-    """The builder over one network, which lies in `file`.
+    """The builder for the network in `file`.
 
-    runtime: name and version. notes: what the user should hear, filled by `run`.
+    runtime: name and version. notes: messages for the user, filled by `run`.
     """
 
     trt: Any
@@ -52,18 +52,18 @@ class Build:
         return self.model.path
 
     def run(self, logger: Any, precision: Precision, options: PlanOptions, on_progress: Progress | None) -> bytes:
-        """The plan. Raises BackendMissing where the vendor fails, BadInput where the file does not compile."""
+        """The plan. Raises BackendMissing if the vendor's library fails, BadInput if the file does not compile."""
         with vendor_calls(self.path, self.runtime, self.log):
             return self._run(logger, precision, options, on_progress)
 
     def _run(self, logger: Any, precision: Precision, options: PlanOptions, on_progress: Progress | None) -> bytes:
         try:
             builder = self.trt.Builder(logger)
-        except TypeError as error:  # pybind's word for a null pointer: CUDA could not start
+        except TypeError as error:  # pybind's error for a null pointer: CUDA could not start
             raise BackendMissing(
-                f"{self.runtime} cannot start ({self._said()}); see with nvidia-smi whether the driver fits"
+                f"{self.runtime} cannot start ({self._reason()}); check the driver version with nvidia-smi"
             ) from error
-        network = self._made(builder.create_network(self._network_flags()), "a network")
+        network = self._created(builder.create_network(self._network_flags()), "a network")
         parser = self.trt.OnnxParser(network, logger)
         if not parser.parse_from_file(str(self.file)):
             raise BadInput(f"{self.path}: {self.runtime} cannot read {self._parse_errors(parser)}")
@@ -72,7 +72,7 @@ class Build:
             config.progress_monitor = monitor_of_build(self.trt, self.stop, on_progress)
         memory = builder.build_serialized_network(network, config)
         if memory is None:
-            raise BadInput(f"{self.path}: {self.runtime} cannot compile this file: {self._said()}")
+            raise BadInput(f"{self.path}: {self.runtime} cannot compile this file: {self._reason()}")
         if options.timing_cache is not None and self.takes_timings:
             self._save_timings(config, options.timing_cache)
         return bytes(memory)
@@ -82,7 +82,7 @@ class Build:
         return 1 << int(flags.STRONGLY_TYPED if is_strongly_typed(self.trt) else flags.EXPLICIT_BATCH)
 
     def _config(self, builder: Any, precision: Precision, options: PlanOptions) -> Any:
-        trt, config = self.trt, self._made(builder.create_builder_config(), "a builder configuration")
+        trt, config = self.trt, self._created(builder.create_builder_config(), "a builder configuration")
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         for name in precision_flags(trt, precision):
             config.set_flag(getattr(trt.BuilderFlag, name))
@@ -101,7 +101,7 @@ class Build:
         if options.sm:
             self._set_targets(config, options.sm)
         if options.shapes is not None:
-            shapes, profile = options.shapes, self._made(builder.create_optimization_profile(), "a range of shapes")
+            shapes, profile = options.shapes, self._created(builder.create_optimization_profile(), "a range of shapes")
             profile.set_shape(shapes.input, shapes.min, shapes.opt, shapes.max)
             self._check(config.add_optimization_profile(profile) >= 0, "the range of shapes")
         if options.timing_cache is not None:
@@ -112,7 +112,7 @@ class Build:
         assert options.hardware_compatible is not None
         levels, name = self.trt.HardwareCompatibilityLevel, HARDWARE_LEVELS[options.hardware_compatible]
         if not hasattr(levels, name):
-            raise BadInput(f"{self.runtime} has no plans that are hardware compatible by {options.hardware_compatible}")
+            raise BadInput(f"{self.runtime} does not support hardware compatibility {options.hardware_compatible}")
         return getattr(levels, name)
 
     def _set_targets(self, config: Any, capabilities: tuple[int, ...]) -> None:
@@ -122,38 +122,40 @@ class Build:
             self._check(accepted, f"compute capability {sm}")
 
     def _load_timings(self, config: Any, file: Path) -> None:
-        """Start from the timings in `file`; those of another GPU or version stay as they are, with a note."""
+        """Use the timings in `file`; a file for another GPU or version is left unchanged, with a note."""
         known = file.read_bytes() if file.is_file() else b""
-        if config.set_timing_cache(self._made(config.create_timing_cache(known), "a timing cache"), False):
+        if config.set_timing_cache(self._created(config.create_timing_cache(known), "a timing cache"), False):
             return
         self.takes_timings = False
         self.notes.append(
-            f"{file}: no timings of this GPU and TensorRT; it stays as it is, and all kernels are timed again"
+            f"{file}: contains no timings for this GPU and TensorRT; left unchanged, all kernels are timed again"
         )
-        empty = self._made(config.create_timing_cache(b""), "a timing cache")
+        empty = self._created(config.create_timing_cache(b""), "a timing cache")
         self._check(config.set_timing_cache(empty, False), "an empty timing cache")
 
     def _save_timings(self, config: Any, file: Path) -> None:
-        timings = self._made(self._made(config.get_timing_cache(), "its timings").serialize(), "a copy of its timings")
-        with whole_file(file, replaces=True) as part:  # of timings that TensorRT took as its own
+        timings = self._created(
+            self._created(config.get_timing_cache(), "its timings").serialize(), "a copy of its timings"
+        )
+        with whole_file(file, replaces=True) as part:  # TensorRT has accepted its timings
             part.write_bytes(bytes(timings))
 
-    def _made(self, thing: Any, what: str) -> Any:
-        return made(thing, what, self.runtime, self.log)
+    def _created(self, thing: Any, what: str) -> Any:
+        return require_created(thing, what, self.runtime, self.log)
 
     def _check(self, accepted: bool, what: str) -> None:
         if not accepted:
-            raise BadInput(f"{self.path}: {self.runtime} does not accept {what}: {self._said()}")
+            raise BadInput(f"{self.path}: {self.runtime} does not accept {what}: {self._reason()}")
 
     def _parse_errors(self, parser: Any) -> str:
-        """Which nodes, and why: "node odd (Bernoulli): this operator is not supported"."""
+        """The nodes that failed and the reason: "node odd (Bernoulli): this operator is not supported"."""
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         if not errors:
-            return f"it: {self._said()}"
+            return f"it: {self._reason()}"
         more = f"; and {len(errors) - MAX_NAMES} more" if len(errors) > MAX_NAMES else ""
         return "; ".join(_parse_error(error, self.model.graph) for error in errors[:MAX_NAMES]) + more
 
-    def _said(self) -> str:
+    def _reason(self) -> str:
         return self.log.reason("the builder gives no reason")
 
 

@@ -1,7 +1,7 @@
-"""Plans that were built while a file was opened: one folder a plan, the least used ones removed.
+"""Cache of plans that were built when a file was opened: one folder per plan, least recently used removed.
 
-The key is everything that a plan depends on. A lock a key makes a second process wait for the first
-one's build and then take it; folders appear by renaming, so nobody sees half of one.
+The key contains everything that a plan depends on. With one lock per key a second process waits for the first
+one's build and then uses it; folders are renamed when complete, so partial ones are never read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def cache_folder() -> Path:
 
 
 def limit_bytes() -> int:
-    """How large the cache may grow: $FCN_EDGE_CACHE_MB. Raises BadInput where that is no number."""
+    """Maximum size of the cache: $FCN_EDGE_CACHE_MB. Raises BadInput if that is not a number."""
     text = os.environ.get("FCN_EDGE_CACHE_MB", str(DEFAULT_LIMIT_MB))
     if not text.isdigit():
         raise BadInput(f"FCN_EDGE_CACHE_MB is {text!r}; expected megabytes, such as {DEFAULT_LIMIT_MB}")
@@ -37,16 +37,16 @@ def limit_bytes() -> int:
 
 
 def cached_plan(key: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
-    """The plan of that key: from the cache, or built and kept there. key: JSON of all that the plan depends on."""
+    """The plan for a key: from the cache, or built and stored there. key: JSON of all that the plan depends on."""
     root, name = cache_folder(), sha256_of_json(dict(key))
     folder = root / name
     if (plan := _kept(folder, key)) is not None:
         return plan
     with _locked(root / f"{name}.lock"):
-        if (plan := _kept(folder, key)) is not None:  # another process built it meanwhile
+        if (plan := _kept(folder, key)) is not None:  # another process has built it
             return plan
         plan = build()
-        with whole_folder(folder, require_ours=lambda _: None) as part:  # named by its content
+        with whole_folder(folder, require_ours=lambda _: None) as part:  # the name is a hash of the key
             (part / PLAN).write_bytes(plan)
             write_json(part / NOTE, {**key, "bytes": len(plan)})
     _shrink(root, keep=folder)
@@ -54,17 +54,17 @@ def cached_plan(key: Mapping[str, Any], build: Callable[[], bytes]) -> bytes:
 
 
 def _kept(folder: Path, key: Mapping[str, Any]) -> bytes | None:
-    """The plan in `folder` if it is whole and of this key; it counts as used now."""
+    """The plan in `folder` if it is complete and has this key; marks it as used."""
     try:
         note, plan = read_json(folder / NOTE), (folder / PLAN).read_bytes()
         os.utime(folder)
-    except (BadInput, OSError):  # not there, or removed between two looks
+    except (BadInput, OSError):  # missing, or removed by another process
         return None
     return plan if note == {**key, "bytes": len(plan)} else None
 
 
 def _shrink(root: Path, *, keep: Path) -> None:
-    """Remove what was not used for longest until the rest fits; `keep` stays however large it is."""
+    """Remove the least recently used plans until the rest fits; `keep` is never removed."""
     entries = sorted((entry for entry in root.iterdir() if (entry / PLAN).is_file()), key=_used, reverse=True)
     left = limit_bytes() - _size(keep)
     for entry in entries:
@@ -88,13 +88,15 @@ def _size(entry: Path) -> int:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One process at a time inside, by name of the lock file. Where the system has no flock, both build."""
+    """Exclusive lock on a lock file. Without flock both processes build."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BadInput(f"{path.parent}: plans cannot be kept there ({reason}); set FCN_EDGE_CACHE") from error
+        raise BadInput(
+            f"{path.parent}: cannot write the plan cache ({reason}); set FCN_EDGE_CACHE to another folder"
+        ) from error
     with file:
         if sys.platform != "win32":
             import fcntl

@@ -1,9 +1,8 @@
-"""CUDA as this project uses it: memory, pinned host memory, streams, events, modules and graphs.
+"""CUDA resources: device memory, pinned host memory, streams, events, modules and graphs.
 
-`Cuda` owns all of one engine: what was made by it is freed by its `close`, newest first, after
-every stream has come to rest. Beneath it stands a `Driver`, a flat list of driver calls, of which
-there are two: `cuda-python` and `pycuda`. Tests have a third, in numpy, that checks order and
-lifetime. One `Cuda` serves one thread at a time.
+`Cuda` owns all resources of one engine; `close` synchronises every stream, then frees them, newest first.
+It calls a `Driver`, a flat list of driver calls, with two implementations: `cuda-python` and `pycuda`. Tests have a
+third, in numpy, that checks order and lifetime. Use a `Cuda` from one thread at a time.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ REMEDY = "pip install cuda-python (on Jetson: pip install pycuda)"
 
 
 class CudaFailed(BackendMissing):
-    """A call of the CUDA driver failed; the message names it and says what the driver said."""
+    """A call of the CUDA driver failed; the message has its name and the driver's error."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """sm: compute capability, 87 for 8.7. driver: the newest CUDA that the driver runs, such as "12.6"."""
+    """sm: compute capability, 87 for 8.7. driver: the newest CUDA version that the driver supports, such as "12.6"."""
 
     name: str
     sm: int
@@ -39,15 +38,15 @@ class Gpu:
 class Driver(Protocol):
     """Driver calls on plain integers (addresses and handles). Every failure is a CudaFailed.
 
-    `enter` makes the device's primary context, which TensorRT uses too, current in the calling
-    thread, and `leave` puts back what was current before; all other calls stand between them.
-    Arrays given to the copies are contiguous, and pinned where the copy is to be asynchronous.
-    Arguments of `launch` are numpy scalars of exactly the types in the kernel. `record_in_graph` records an event in
-    a stream that is being captured, so that each run of the graph marks it anew for all to see.
+    `enter` makes the device's primary context, which TensorRT also uses, current in the calling
+    thread, and `leave` restores the previous one; make all other calls between them.
+    Arrays to copy are contiguous, and pinned for asynchronous copies.
+    Arguments of `launch` are numpy scalars of exactly the kernel's types. `record_in_graph` records an event in
+    a stream that is being captured, so that each run of the graph records it again.
     """
 
     name: str  # with version: "cuda-python 12.9.1"
-    can_capture: bool  # whether it has CUDA graphs
+    can_capture: bool  # whether it supports CUDA graphs
 
     def gpu(self) -> Gpu: ...
     def enter(self) -> None: ...
@@ -83,7 +82,7 @@ class Driver(Protocol):
 
 
 class _Owned:
-    """Something of the driver's; `close` gives it back, once."""
+    """A resource of the driver; `close` frees it once."""
 
     def __init__(self, cuda: Cuda, close: Callable[[], None]) -> None:
         self._cuda, self._close = cuda, close
@@ -104,7 +103,7 @@ class Memory(_Owned):
 
 
 class Pinned(_Owned):
-    """Page-locked host memory as `array`, which belongs to it: nothing may look at it after `close`."""
+    """Page-locked host memory as `array`; do not access the array after `close`."""
 
     def __init__(self, cuda: Cuda, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         raw = cuda.driver.alloc_host(max(1, int(np.prod(shape)) * dtype.itemsize))
@@ -113,18 +112,18 @@ class Pinned(_Owned):
 
 
 class Event(_Owned):
-    """A mark in a stream."""
+    """A position in a stream."""
 
     def __init__(self, cuda: Cuda) -> None:
         self.handle = cuda.driver.create_event()
         super().__init__(cuda, lambda: cuda.driver.destroy_event(self.handle))
 
     def wait(self) -> None:
-        """Until everything before the mark is done."""
+        """Wait until all work before the event is done."""
         self._cuda.driver.wait_for(self.handle)
 
     def ms_since(self, start: Event) -> float:
-        """Milliseconds on the device between two marks that both are reached."""
+        """Milliseconds on the device between two completed events."""
         return self._cuda.driver.elapsed_ms(start.handle, self.handle)
 
 
@@ -149,7 +148,7 @@ class Module(_Owned):
 
 
 class Stream(_Owned):
-    """Work in order. Nothing in it is done before `synchronize`, or before an event behind it was waited for."""
+    """A queue of work in order. Work is complete only after `synchronize` or after waiting for a later event."""
 
     def __init__(self, cuda: Cuda) -> None:
         self.handle = cuda.driver.create_stream()
@@ -163,22 +162,22 @@ class Stream(_Owned):
             self._cuda.driver.destroy_stream(self.handle)
 
     def copy_in(self, memory: Memory, array: np.ndarray) -> None:
-        """Host to device; `array` must stay as it is until the copy is done."""
+        """Host to device; do not change `array` until the copy is done."""
         _require_room(memory, array)
         self._cuda.driver.copy_in(memory.address, array, self.handle)
 
     def copy_out(self, array: np.ndarray, memory: Memory) -> None:
-        """Device to host; `array` holds the result once the copy is done."""
+        """Device to host; `array` is valid after the copy is done."""
         _require_room(memory, array)
         self._cuda.driver.copy_out(array, memory.address, self.handle)
 
     def record(self, event: Event) -> None:
-        """Mark this place; of a stream that is captured, in each run of the graph."""
+        """Record an event here; during capture, in each run of the graph."""
         record = self._cuda.driver.record_in_graph if self._is_captured else self._cuda.driver.record
         record(event.handle, self.handle)
 
     def hold(self, event: Event) -> None:
-        """What follows in this stream waits for the event; the host does not."""
+        """Make later work in this stream wait for the event, without blocking the host."""
         self._cuda.driver.hold(self.handle, event.handle)
 
     def launch(
@@ -192,12 +191,12 @@ class Stream(_Owned):
         self._cuda.driver.launch_graph(graph.handle, self.handle)
 
     def synchronize(self) -> None:
-        """Until all of this stream is done."""
+        """Wait until all work of this stream is done."""
         self._cuda.driver.synchronize(self.handle)
 
     @contextmanager
     def captured(self) -> Iterator[list[CudaGraph]]:
-        """Work put into this stream inside the block is not run but recorded; the list then holds its Graph."""
+        """Capture the work queued inside the block instead of running it; the list then contains its CudaGraph."""
         made: list[CudaGraph] = []
         self._cuda.driver.begin_capture(self.handle)
         self._is_captured = True
@@ -214,13 +213,13 @@ class Stream(_Owned):
         """End a capture that failed, so that the stream can be used again."""
         try:
             graph = self._cuda.driver.end_capture(self.handle)
-        except CudaFailed:  # it was invalid: there is nothing to drop
+        except CudaFailed:  # it was invalid: nothing to drop
             return
         self._cuda.driver.destroy_graph(graph)
 
 
 class Cuda:
-    """One GPU for one engine. Everything but `close` is called inside `with cuda.active():`."""
+    """One GPU for one engine. Call everything except `close` inside `with cuda.active():`."""
 
     def __init__(self, driver: Driver) -> None:
         self.driver, self.gpu = driver, driver.gpu()
@@ -228,7 +227,7 @@ class Cuda:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """This GPU is current in the calling thread inside the block, and what was before afterwards."""
+        """Make this GPU current in the calling thread inside the block."""
         self.driver.enter()
         try:
             yield
@@ -237,12 +236,12 @@ class Cuda:
 
     @property
     def device_bytes(self) -> int:
-        """Device memory that was taken through this object and not given back."""
+        """Device memory allocated by this object and not freed."""
         return sum(owned.nbytes for owned in self._owned if isinstance(owned, Memory))
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
-        """What is made inside is freed again where the block fails."""
+        """Free what was allocated inside if the block fails."""
         before = set(self._owned)
         try:
             yield
@@ -270,7 +269,7 @@ class Cuda:
         return Module(self, image)
 
     def rest(self) -> None:
-        """Wait until nothing is queued or running in any stream of this object. Raises the first failure."""
+        """Synchronise all streams of this object. Raises the first failure."""
         failed: list[FcnEdgeError] = []
         for owned in self._owned:
             if isinstance(owned, Stream):
@@ -280,9 +279,9 @@ class Cuda:
             raise failed[0]
 
     def close(self) -> None:
-        """Wait for all streams, then free everything, newest first, even where some of it fails.
+        """Wait for all streams, then free everything, newest first, even if some calls fail.
 
-        Raises the first failure when all is done.
+        Raises the first failure at the end.
         """
         failed: list[FcnEdgeError] = []
         with _kept(failed), self.active():
@@ -299,7 +298,7 @@ class Cuda:
 
 @contextmanager
 def _kept(failed: list[FcnEdgeError]) -> Iterator[None]:
-    """What fails inside is noted, so that the rest is still freed."""
+    """Collect a failure so that the rest is still freed."""
     try:
         yield
     except FcnEdgeError as error:
@@ -314,7 +313,7 @@ def _require_room(memory: Memory, array: np.ndarray) -> None:
 
 
 def open_cuda() -> Cuda:
-    """The first GPU, through cuda-python where it is installed and through pycuda otherwise.
+    """The first GPU, through cuda-python if it is installed, otherwise through pycuda.
 
     Raises:
         BackendMissing: neither is installed, or CUDA cannot start here.
@@ -327,7 +326,7 @@ def open_cuda() -> Cuda:
         from fcn_edge.engines.trt.cuda_pycuda import PyCuda
 
         return Cuda(PyCuda())
-    raise BackendMissing(f"neither cuda-python nor pycuda is installed: the GPU cannot be reached; {REMEDY}")
+    raise BackendMissing(f"using the GPU needs cuda-python or pycuda, neither is installed; {REMEDY}")
 
 
 def _has(module: str) -> bool:

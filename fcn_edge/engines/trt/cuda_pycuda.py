@@ -1,7 +1,7 @@
-"""The CUDA driver through `pycuda`. Flat calls; what they mean stands in `cuda.Driver`.
+"""The CUDA driver through `pycuda`. Flat calls, documented in `cuda.Driver`.
 
-pycuda frees what Python no longer refers to, so its objects are kept here by address or handle.
-It has no CUDA graphs.
+pycuda frees objects without references, so they are kept here by address or handle.
+It does not support CUDA graphs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import pycuda.driver as driver
 from fcn_edge.engines.trt.cuda import CudaFailed, Gpu, Size3
 from fcn_edge.errors import first_line
 
-_NO_GRAPHS = "pycuda has no CUDA graphs; cuda-python has them"
+_NO_GRAPHS = "pycuda does not support CUDA graphs; install cuda-python"
 
 
 def _call(what: str, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    """Raises CudaFailed where pycuda raises an error of its own."""
+    """Raises CudaFailed if pycuda raises one of its errors."""
     try:
         return function(*args, **named)
     except driver.Error as error:
@@ -30,7 +30,7 @@ def _call(what: str, function: Callable[..., Any], *args: Any, **named: Any) -> 
 
 @functools.cache
 def _primary_context() -> tuple[Any, Any]:
-    """Device 0 and its primary context, retained once a process: pycuda releases it when the process ends."""
+    """Device 0 and its primary context, retained once per process: pycuda releases it when the process ends."""
     _call("cuInit", driver.init)
     device = _call("cuDeviceGet", driver.Device, 0)
     return device, _call("cuDevicePrimaryCtxRetain", device.retain_primary_context)

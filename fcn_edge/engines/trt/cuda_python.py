@@ -1,4 +1,4 @@
-"""The CUDA driver through NVIDIA's `cuda-python`. Flat calls; what they mean stands in `cuda.Driver`."""
+"""The CUDA driver through NVIDIA's `cuda-python`. Flat calls, documented in `cuda.Driver`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ _SM = (
     driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
     driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
 )
-_THREAD_LOCAL = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL  # others may allocate meanwhile
+_THREAD_LOCAL = (
+    driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+)  # other threads may allocate during a capture
 
 _EXTERNAL = driver.CUevent_record_flags.CU_EVENT_RECORD_EXTERNAL.value
 
 
 def _call(name: str, *args: Any) -> Any:
-    """What the driver's function gives back beside its error code. Raises CudaFailed."""
+    """The return values of a driver function without its error code. Raises CudaFailed."""
     try:
         code, *values = getattr(driver, name)(*args)
     except RuntimeError as error:  # the driver's library, or this function in it, is missing
@@ -34,8 +36,8 @@ def _call(name: str, *args: Any) -> Any:
 
 
 def _words(code: Any) -> str:
-    said, text = driver.cuGetErrorString(code)
-    return text.decode() if said == driver.CUresult.CUDA_SUCCESS and text else str(code)
+    status, text = driver.cuGetErrorString(code)
+    return text.decode() if status == driver.CUresult.CUDA_SUCCESS and text else str(code)
 
 
 class CudaPython:
@@ -118,7 +120,7 @@ class CudaPython:
         return float(_call("cuEventElapsedTime", start, end))
 
     def load_module(self, image: bytes) -> int:
-        return int(_call("cuModuleLoadData", image + b"\0"))  # PTX is a text that ends in a zero
+        return int(_call("cuModuleLoadData", image + b"\0"))  # PTX is text that ends in a zero byte
 
     def unload_module(self, module: int) -> None:
         _call("cuModuleUnload", module)

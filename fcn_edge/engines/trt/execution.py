@@ -1,8 +1,8 @@
-"""A plan on a GPU: frames go up once and results come down, and nothing is allocated per frame.
+"""Run a plan on a GPU: one upload and one download per frame, no allocation per frame.
 
-`start` copies a frame into pinned memory and queues all of its work; `wait` waits for the oldest frame and hands
-its result over. With two in flight the GPU works while the host looks at a result. Where our kernels were not built,
-only the network runs on the device.
+`start` copies a frame into pinned memory and queues all of its work; `wait` waits for the oldest frame and returns
+its result. With two frames in flight the GPU works while the host processes a result. If the CUDA kernels were not
+built, only the network runs on the device.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from fcn_edge.engines.trt.kernels import FrameLayout, Kernels, has_view_kernel
 from fcn_edge.engines.trt.network import PlanNetwork, RunnablePlan
 from fcn_edge.engines.trt.replay import Recorder
 from fcn_edge.engines.trt.slots import NetworkSlot, free_slot
-from fcn_edge.engines.trt.vendor import heard, vendor_calls
+from fcn_edge.engines.trt.vendor import log_of, vendor_calls
 from fcn_edge.errors import BackendMissing
 from fcn_edge.frame import Frame, Result, Style, Times
 
 log = logging.getLogger(__name__)
-PATHS = 4  # kinds of frames, by size and style, whose buffers are kept: sources of several sizes take turns
+PATHS = 4  # buffers are kept for this many combinations of frame size and style, for sources of several sizes
 
 
 class PlanEngine(Engine):
-    """A deserialized plan with its context and buffers. `runtime`: name and version; `gpu`: where it runs.
+    """A deserialized plan with its context and buffers. `runtime`: name and version; `gpu`: the GPU that it runs on.
 
-    Frames pass all three stages on the device; there NV12 (H * 3 / 2, W) is taken too. Resized pixels may differ by
-    one level from OpenCV's, and so a class where two are nearly equal. The stages are timed by CUDA events, with the
-    host's copies in the outer two; what launching and waiting take counts as `infer_ns`.
+    All three stages run on the device, which also takes NV12 frames (H * 3 / 2, W). Resized pixels may differ by
+    one level from OpenCV's, and the class with them if two scores are nearly equal. The stages are timed by CUDA
+    events, with copies in the first and last; launching and waiting count as `infer_ns`.
     """
 
     def __init__(
         self, plan: RunnablePlan, trt: Any, cuda: Cuda, *, in_flight: int = 1, cuda_graph: bool = True
     ) -> None:
-        """Takes `cuda` over and closes it, here where opening fails and in `close` otherwise.
+        """Takes ownership of `cuda`: closes it here if opening fails, otherwise in `close`.
 
         Raises:
-            BadInput: the plan cannot be loaded, or is not of its spec. BackendMissing: CUDA failed.
+            BadInput: the plan cannot be loaded or does not match its spec. BackendMissing: CUDA failed.
         """
         super().__init__(plan.spec, precision=plan.precision, execution=plan.execution, path=plan.path)
         self.target, self.runtime = plan.target, f"{plan.target} {trt.__version__}"
@@ -54,7 +54,7 @@ class PlanEngine(Engine):
         self._trt, self._cuda = trt, cuda
         self._network: PlanNetwork | None = None
         self._kernels: Kernels | None = None
-        self._paths: OrderedDict[tuple[FrameLayout, Style], FramePath] = OrderedDict()  # the last used at the end
+        self._paths: OrderedDict[tuple[FrameLayout, Style], FramePath] = OrderedDict()  # most recently used last
         self._slots: list[NetworkSlot] = []
         try:
             with self._failures("be opened"):
@@ -70,7 +70,7 @@ class PlanEngine(Engine):
 
     @property
     def device_bytes(self) -> int:
-        """Device memory of buffers and of the network's activations; of its weights TensorRT tells nothing."""
+        """Device memory of buffers and activations; TensorRT does not report that of weights."""
         return self._cuda.device_bytes + self._plan_network.activation_bytes
 
     @property
@@ -123,7 +123,7 @@ class PlanEngine(Engine):
         return out
 
     def _path_for(self, kernels: Kernels, layout: FrameLayout, style: Style) -> FramePath:
-        """The path of such frames, which is made where it is not kept."""
+        """The path for such frames, created if there is none."""
         self._take((1, *self.spec.preprocess.size, 3))
         path = self._paths.get((layout, style))
         if path is None:
@@ -135,14 +135,14 @@ class PlanEngine(Engine):
         return path
 
     def _forget_old_paths(self) -> None:
-        """Make room for one more; a path with a frame in flight stays."""
+        """Make room for one more; paths with a frame in flight are kept."""
         for key, path in list(self._paths.items()):
             if len(self._paths) >= PATHS and path.is_idle:
                 del self._paths[key]
                 path.close()
 
     def _take(self, shape: tuple[int, ...]) -> None:
-        """From now on take frames of that shape; buffers for another one are freed."""
+        """Set the input shape; buffers for another shape are freed."""
         if shape == self._plan_network.shape:
             return
         self._cuda.rest()
@@ -155,14 +155,14 @@ class PlanEngine(Engine):
         self._plan_network.take(shape)
 
     def _loaded_kernels(self) -> Kernels | None:
-        """Our own kernels; without them frames are resized and views drawn on the CPU."""
+        """The CUDA kernels; without them frames are resized and views drawn on the CPU."""
         if self.spec.preprocess.interpolation == "area":
-            log.warning("%s: frames are resized and drawn on the CPU (a resize by area has no kernel)", self.path.name)
+            log.warning("%s: frames are resized and drawn on the CPU (no kernel for resize by area)", self.path.name)
             return None
         network = self._plan_network
         if not has_view_kernel(network.result_shape[1:], network.result_type):
             output = f"{network.result_type}{network.result_shape}"
-            log.warning("%s: frames are resized and drawn on the CPU (%s has no kernel)", self.path.name, output)
+            log.warning("%s: frames are resized and drawn on the CPU (no kernel for %s)", self.path.name, output)
             return None
         try:
             return Kernels(self._cuda)
@@ -172,12 +172,12 @@ class PlanEngine(Engine):
 
     @contextmanager
     def _failures(self, what: str) -> Iterator[None]:
-        """The GPU is current inside; a failure of CUDA or the vendor is raised with the file's name.
+        """Make the GPU current inside the block; raise failures of CUDA or TensorRT with the file's name.
 
-        After one the stream is at rest: what was queued of a frame uses its buffers no longer.
+        After a failure the stream is synchronised, so that queued work no longer uses the frame's buffers.
         """
         try:
-            with self._cuda.active(), vendor_calls(self.path, self.runtime, heard(self._trt)):
+            with self._cuda.active(), vendor_calls(self.path, self.runtime, log_of(self._trt)):
                 try:
                     yield
                 except BackendMissing:
@@ -188,7 +188,7 @@ class PlanEngine(Engine):
             raise BackendMissing(f"{self.path}: cannot {what} on {self.gpu.name} ({error})") from error
 
     def _release(self) -> None:
-        """Wait, then free: context, engine and runtime, then everything of CUDA."""
+        """Wait, then free context, engine and runtime, then all CUDA resources."""
         try:
             with self._cuda.active():
                 try:

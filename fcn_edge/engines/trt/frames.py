@@ -1,7 +1,7 @@
-"""A whole frame on the device: the frame goes up, class map, counts and overlay come down, nothing in between.
+"""Process a frame on the device: upload the frame, download class map, counts and overlay, no copies in between.
 
-Resize, network, sampling, arg-max and blending are queued one after the other in one stream, as one
-CUDA graph from the second frame of a slot on; what depends on the frame's size or the style is made once.
+Resize, network, sampling, arg-max and blending are queued in order in one stream, as one CUDA graph
+from the second frame of a slot on; what depends on the frame's size or the style is computed once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fcn_edge.transforms import View, ink_table, output_sampling
 
 
 def layout_of(image: np.ndarray) -> FrameLayout:
-    """Of (H, W, 3) uint8 BGR, or (H * 3 / 2, W) uint8 NV12. Raises BadInput for anything else."""
+    """Layout of (H, W, 3) uint8 BGR or (H * 3 / 2, W) uint8 NV12. Raises BadInput for anything else."""
     is_picture = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size > 0
     if is_picture and image.ndim == 3 and image.shape[2] == 3:
         return FrameLayout(image.shape[0], image.shape[1])
@@ -34,7 +34,7 @@ def layout_of(image: np.ndarray) -> FrameLayout:
 
 
 class StageTimes(NamedTuple):
-    """How long the device took for each stage of a frame, in nanoseconds; copies up and down are in the outer two."""
+    """Device time of each stage of a frame in nanoseconds; uploads are in the first, downloads in the last."""
 
     input_ns: int
     infer_ns: int
@@ -54,7 +54,7 @@ class FramePath:
         layout: FrameLayout,
         style: Style,
     ) -> None:
-        """For the shape that the network takes now, one input of `spec`."""
+        """For the current input shape of the network, one input of `spec`."""
         self.cuda, self.network, self.recorder = kernels.cuda, network, recorder
         self.layout, self.has_overlay, self.classes = layout, style.overlay, spec.num_classes
         stream, size = recorder.stream, (layout.height, layout.width)
@@ -76,7 +76,7 @@ class FramePath:
         return not any(slot.is_busy for slot in self._slots)
 
     def start(self, image: np.ndarray) -> FrameSlot:
-        """Begin with a frame of this layout, which may change afterwards; the slot that it is in."""
+        """Start a frame of this layout; returns its slot. The caller may change the image afterwards."""
         slot = free_slot(self._slots, lambda: FrameSlot(self), self.cuda)
         slot.start(image)
         return slot
@@ -89,7 +89,7 @@ class FramePath:
 
 
 class FrameSlot:
-    """One frame on its way through a `FramePath`. is_busy: its view was not taken yet."""
+    """One frame in flight in a `FramePath`. is_busy: its view was not fetched yet."""
 
     def __init__(self, path: FramePath) -> None:
         cuda, size = path.cuda, (path.layout.height, path.layout.width)
@@ -105,7 +105,7 @@ class FrameSlot:
         self._work = Replay(path.recorder, self._queue)
 
     def start(self, image: np.ndarray) -> None:
-        """Begin with a frame, which may change afterwards."""
+        """Start a frame; the caller may change the image afterwards."""
         np.copyto(self._frame.host.array.reshape(image.shape), image)
         self._work.prepare()
         self._stream.record(self._begun)
@@ -114,13 +114,13 @@ class FrameSlot:
         self.is_busy = True
 
     def wait(self) -> StageTimes:
-        """Until the frame is done."""
+        """Wait until the frame is done."""
         self._done.wait()
         marks = (self._begun, self._fed, self._inferred, self._done)
         return StageTimes(*(round(1e6 * end.ms_since(start)) for start, end in zip(marks, marks[1:])))
 
     def view(self, take: Take) -> View:
-        """The view of the frame that is done, in arrays that `take` gives."""
+        """The view of the completed frame, in arrays allocated by `take`."""
         overlay = None if self._overlay is None else filled(take, self._overlay.host.array)
         counts = self._counts.host.array
         pixels = counts[: self._path.classes].astype(np.int64)

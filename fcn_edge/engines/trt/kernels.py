@@ -1,8 +1,8 @@
 """The CUDA kernels: a frame to the network's input, and its output to class map and overlay, on the device.
 
-`native/kernels.cu` holds them; where nvcc was found when fcn-edge was installed, they lie compiled in
-`kernels.fatbin`. All that depends on the size of a frame is computed and uploaded once, by the classes here;
-`launch` then only queues work. Everything is called inside `with cuda.active():`.
+Their source is `native/kernels.cu`; if nvcc was found when fcn-edge was installed, they are compiled in
+`kernels.fatbin`. The classes here compute and upload once what depends on the frame size; `launch` only queues work.
+Call everything inside `with cuda.active():`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from fcn_edge.geometry import Axis, Sampling, letterbox_content, stretch
 from fcn_edge.spec import Preprocess
 from fcn_edge.transforms import nearest_cells, taps
 
-Address = Memory | np.uint64  # device memory of ours, or an address of somebody else's
-COLUMN = 8  # of kernels.cu: rows of one thread of a view
+Address = Memory | np.uint64  # own device memory, or an external address
+COLUMN = 8  # as in kernels.cu: rows per thread of a view
 BLOCK = (32, 4, 1)
 NULL = np.uint64(0)
-COUNTS, NOT_FINITE = 257, 256  # pixels of each class, and behind them how many scores are NaN or infinite
+COUNTS, NOT_FINITE = 257, 256  # pixels per class, then the number of NaN or infinite scores
 _VALUES = {"float32": "f32", "float16": "f16", "uint8": "u8"}
 
 
@@ -34,7 +34,7 @@ class FrameLayout:
     """A frame in memory, rows without gaps: (height, width, 3) BGR, or NV12, (height * 3 / 2, width).
 
     Raises:
-        BadInput: NV12 of odd height or width, which does not exist.
+        BadInput: NV12 with odd height or width.
     """
 
     height: int
@@ -43,7 +43,7 @@ class FrameLayout:
 
     def __post_init__(self) -> None:
         if self.format == "nv12" and (self.height % 2 or self.width % 2):
-            raise BadInput(f"an NV12 frame of {self.height}x{self.width}: both are even in NV12")
+            raise BadInput(f"NV12 frame of {self.height}x{self.width}; expected even height and width")
 
     @property
     def nbytes(self) -> int:
@@ -51,13 +51,13 @@ class FrameLayout:
 
     @property
     def arguments(self) -> list[np.generic]:
-        """After the frame's address: pitch, height, width."""
+        """Kernel arguments after the frame's address: pitch, height, width."""
         pitch = self.width * (3 if self.format == "bgr" else 1)
         return [np.int32(pitch), np.int32(self.height), np.int32(self.width)]
 
 
 def kernels_image() -> bytes:
-    """The compiled kernels of this installation. Raises BackendMissing where there are none."""
+    """The compiled kernels of this installation. Raises BackendMissing if there are none."""
     try:
         return resources.files("fcn_edge").joinpath("kernels.fatbin").read_bytes()
     except OSError as error:
@@ -93,10 +93,10 @@ class Kernels:
 
 
 class InputKernel:
-    """Frames of one layout in device memory to the network's input, (1, h, w, 3) uint8 BGR.
+    """Converts frames of one layout in device memory to the network's input, (1, h, w, 3) uint8 BGR.
 
     Raises:
-        BadInput: the preprocessing resizes by area, which has no kernel.
+        BadInput: the preprocessing resizes by area: there is no kernel for it.
     """
 
     def __init__(self, kernels: Kernels, stream: Stream, preprocess: Preprocess, frame: FrameLayout) -> None:
@@ -130,10 +130,10 @@ class InputKernel:
 
 
 class ViewKernel:
-    """A network's output in device memory to the class map, overlay and counts of a frame of one layout.
+    """Computes class map, overlay and counts of frames of one layout from the network's output in device memory.
 
-    shape, dtype: (C, h, w) float32 or float16 scores, or (h, w) uint8 classes (`has_view_kernel`). sampling: pixel of
-    the frame -> cell of the output. ink: (256, 4) uint16, what `transforms.ink_table` gives for a palette and a style.
+    shape, dtype: (C, h, w) float32 or float16 scores, or (h, w) uint8 classes (`has_view_kernel`). sampling: from
+    pixels of the frame to cells of the output. ink: (256, 4) uint16 from `transforms.ink_table`.
     """
 
     def __init__(
@@ -149,11 +149,13 @@ class ViewKernel:
     ) -> None:
         value = _value_of(shape, dtype)
         if value is None:
-            raise BadInput(f"an output {np.dtype(dtype).name}{shape} has no kernel: scores (C, h, w) or classes (h, w)")
+            raise BadInput(
+                f"no kernel for output {np.dtype(dtype).name}{shape}; expected scores (C, h, w) or classes (h, w)"
+            )
         if ink.shape != (256, 4) or ink.dtype != np.uint16:
             raise BadInput(f"ink is {ink.dtype}{ink.shape}; expected uint16 (256, 4)")
         if sampling.size != (frame.height, frame.width):
-            raise BadInput(f"the sampling is for a frame of {sampling.size}, not ({frame.height}, {frame.width})")
+            raise BadInput(f"the sampling is for frames of {sampling.size}, not ({frame.height}, {frame.width})")
         axes = list(zip((sampling.y, sampling.x), shape[-2:]))
         tables = [table for axis, cells in axes for table in _output_taps(axis, cells, value)]
         self._uploads = _uploaded(kernels.cuda, stream, [*tables, ink])
@@ -191,24 +193,24 @@ class ViewKernel:
 
 
 def has_view_kernel(shape: tuple[int, ...], dtype: Any) -> bool:
-    """Whether `ViewKernel` takes a network's output of that shape, without its batch, and type."""
+    """Whether `ViewKernel` supports a network's output of that shape (without batch) and type."""
     return _value_of(shape, dtype) is not None
 
 
 def _value_of(shape: tuple[int, ...], dtype: Any) -> str | None:
-    """What kernels call that output; None where there is none."""
+    """The kernels' name for that output type; None if there is no kernel."""
     value = _VALUES.get(np.dtype(dtype).name)
     return value if len(shape) == (2 if value == "u8" else 3) else None
 
 
 def _source_taps(pixels: int, source: int, interpolation: str) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of a resized axis: the lower pixel of the source, and the share of the next, as cv2 has them."""
+    """For each pixel of a resized axis: the lower pixel of the source, and the weight of the next, as in cv2."""
     if interpolation == "bilinear":
         return taps(stretch(pixels, source), source)
     if interpolation == "nearest":
         low, weight = taps(Axis(source / pixels, 0.0, pixels), source)
         return low, np.zeros_like(weight)
-    raise BadInput(f"a resize by {interpolation} has no CUDA kernel; bilinear and nearest have")
+    raise BadInput(f"no CUDA kernel for resize by {interpolation}; expected bilinear or nearest")
 
 
 def _output_taps(axis: Axis, cells: int, value: str) -> tuple[np.ndarray, np.ndarray]:
@@ -218,7 +220,7 @@ def _output_taps(axis: Axis, cells: int, value: str) -> tuple[np.ndarray, np.nda
 
 
 def _uploaded(cuda: Cuda, stream: Stream, tables: Sequence[np.ndarray]) -> list[Memory]:
-    """Device memory with these arrays in it, when all copies are done."""
+    """Upload arrays to device memory and wait for the copies."""
     staged = [cuda.pinned(table.shape, table.dtype) for table in tables]
     uploads = [cuda.alloc(table.nbytes) for table in tables]
     for table, pinned, memory in zip(tables, staged, uploads):

@@ -1,7 +1,7 @@
-"""The compiler's own account of a plan: which kernel runs which node of the file, in which precision.
+"""The compiler's layer report of a plan: which kernel runs which node of the file, in which precision.
 
 With detailed profiling verbosity the builders of TensorRT 10, 11 and TensorRT-RTX log one message
-that begins "Layers:", one line a kernel. It is what the compiler decided, not a measurement.
+that begins with "Layers:", one line per kernel. These are the compiler's decisions, not measurements.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fcn_edge.onnxgraph import attributes, operator, producers, source_node, sto
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-MARK = "Layers:"  # how the message begins
+MARK = "Layers:"  # first word of the message
 FLOATS = ("fp32", "bf16", "fp16")  # widest first
 
 _TYPES = {
@@ -43,12 +43,12 @@ _TYPE = re.compile(rf"\b({'|'.join(_TYPES)})\b", re.IGNORECASE)
 _CONVOLUTION = re.compile(r"correlation|convolution|gemm|^conv$", re.IGNORECASE)
 _DECONVOLUTION = re.compile(r"deconv", re.IGNORECASE)
 _POINTWISE = re.compile(r"kgen|pointwise|elementwise|scale", re.IGNORECASE)
-_FUSED_CONVOLUTION = re.compile(r"^__myl_(?:[A-Z][a-z]*)*?(?:Corr|Fc|Gemm)(?![a-z])")  # RTX names a kernel by its parts
+_FUSED_CONVOLUTION = re.compile(r"^__myl_(?:[A-Z][a-z]*)*?(?:Corr|Fc|Gemm)(?![a-z])")  # RTX concatenates the operations
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """dims: -1 where the compiler gives no number. type: as in `Layer.precision`."""
+    """dims: -1 if the compiler does not report a number. type: as in `Layer.precision`."""
 
     dims: tuple[int, ...]
     type: str
@@ -56,7 +56,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A line of the dump. nodes: the text in which the compiler names the file's nodes."""
+    """A line of the report. nodes: the text with the names of the file's nodes."""
 
     name: str
     op: str
@@ -80,14 +80,14 @@ class Kernel:
 
     @property
     def precision(self) -> str:
-        """A convolution multiplies what comes in; anything else computes in its widest float."""
+        """Convolutions: the type of their inputs; all other kernels: their widest float type."""
         if self.inputs and (self.is_convolution or self.is_deconvolution):
             return self.inputs[0].type
         edges = [tensor.type for tensor in self.inputs + self.outputs]
         constants = [tensor.type for tensor in self.constants]
         for types in (edges, constants):
-            if found := [name for name in FLOATS if name in types]:
-                return found[0]
+            if floats := [name for name in FLOATS if name in types]:
+                return floats[0]
         return edges[0] if edges else ""
 
     @property
@@ -95,15 +95,15 @@ class Kernel:
         return Layer(self.name, self.op, self.precision)
 
     def runs(self, node: str) -> bool:
-        """Whether this kernel does (part of) the file's node of that name."""
+        """Whether this kernel runs (part of) the file's node of that name."""
         if self.nodes:
             return f"[ONNX Layer: {node}]" in self.nodes
-        return node in self.name.split(" + ")  # TensorRT 8 has no metadata; it joins names
+        return node in self.name.split(" + ")  # TensorRT 8 has no metadata; it joins the names
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A Conv node of the file. weight: its shape (K, C / group, h, w); () where it is computed."""
+    """A Conv node of the file. weight: its shape (K, C / group, h, w); () if it is computed."""
 
     name: str
     is_quantized: bool
@@ -112,15 +112,15 @@ class Convolution:
 
 
 def kernels_from_dump(text: str) -> tuple[Kernel, ...]:
-    """Kernels in the order of the plan, from the message that begins "Layers:"."""
+    """Kernels in the order of the plan, from the message that begins with "Layers:"."""
     matches = (_LINE.match(line) for line in text.splitlines())
     return tuple(_kernel(match) for match in matches if match)
 
 
 def _kernel(match: re.Match[str]) -> Kernel:
     body, _, nodes = match["rest"].partition(", Metadata: ")
-    found = {key: _tensors(text) for key, text in _SECTION.findall(body)}
-    inputs, constants, outputs = (found.get(key, ()) for key in ("Inputs", "Constants", "Outputs"))
+    sections = {key: _tensors(text) for key, text in _SECTION.findall(body)}
+    inputs, constants, outputs = (sections.get(key, ()) for key in ("Inputs", "Constants", "Outputs"))
     return Kernel(match["name"], match["op"], inputs, constants, outputs, nodes.strip())
 
 
@@ -139,14 +139,14 @@ def _type(text: str) -> str:
 
 
 def convolutions_from_onnx(model: ModelProto) -> tuple[Convolution, ...]:
-    """The Conv nodes of a ModelProto; quantized: data and weights both come from DequantizeLinear, Casts aside."""
+    """The Conv nodes of a ModelProto; quantized: data and weights both come from DequantizeLinear, ignoring Casts."""
     makers = producers(model.graph)
     shapes = {name: tuple(tensor.dims) for name, tensor in stored_tensors(model.graph).items()}
     return tuple(_convolution(node, makers, shapes) for node in model.graph.node if operator(node) == "Conv")
 
 
 def _convolution(node: NodeProto, makers: dict[str, NodeProto], shapes: dict[str, tuple[int, ...]]) -> Convolution:
-    sources = [source_node(name, makers, {"Cast"}) for name in node.input[:2]]  # a Cast may cost it its INT8
+    sources = [source_node(name, makers, {"Cast"}) for name in node.input[:2]]  # a Cast may prevent INT8
     is_quantized = all(source is not None and operator(source) == "DequantizeLinear" for source in sources)
     group = attributes(node).get("group", 1)
     weight = node.input[1]
@@ -157,7 +157,7 @@ def _convolution(node: NodeProto, makers: dict[str, NodeProto], shapes: dict[str
 
 @dataclass(frozen=True)
 class Int8Coverage:
-    """What became of the file's quantized convolutions, by node name. unseen: the dump never says."""
+    """How the plan runs the file's quantized convolutions, by node name. unseen: not in the report."""
 
     quantized: tuple[str, ...]
     kept_float: tuple[str, ...]
@@ -165,7 +165,7 @@ class Int8Coverage:
 
 
 def int8_verdict(convolutions: Iterable[Convolution], kernels: tuple[Kernel, ...]) -> Int8Coverage:
-    """Hold the plan against the file: every quantized convolution has to multiply int8."""
+    """Check that the plan runs every quantized convolution of the file in int8."""
     quantized = tuple(convolution.name for convolution in convolutions if convolution.is_quantized)
     types = {name: {kernel.precision for kernel in _runners(name, kernels)} - {""} for name in quantized}
     kept_float = tuple(name for name in quantized if types[name] - {"int8"})
@@ -178,9 +178,9 @@ def _runners(node: str, kernels: tuple[Kernel, ...]) -> list[Kernel]:
 
 
 def padded_depthwise(convolutions: Iterable[Convolution], kernels: tuple[Kernel, ...]) -> tuple[str, ...]:
-    """Grouped convolutions that the plan runs with more channels a group than the file has.
+    """Grouped convolutions that the plan runs with more channels per group than the file has.
 
-    The compiler then writes every input several times as large, and zeros go into the plan.
+    The compiler then writes inputs several times as large, and the plan contains zeros.
     """
     grouped = [convolution for convolution in convolutions if convolution.group > 1 and len(convolution.weight) == 4]
     return tuple(convolution.name for convolution in grouped if _is_padded(convolution, kernels))
@@ -203,11 +203,11 @@ def kinds_of_kernels(kernels: tuple[Kernel, ...]) -> dict[str, int]:
 
 
 def counts_from_kernels(kernels: tuple[Kernel, ...], convolutions: tuple[Convolution, ...]) -> dict[str, int]:
-    """Counts that tell how well a plan was fused.
+    """Counts that show how well a plan was fused.
 
     pointwise: kernels that only move, scale, add or clip. requantizing: those of them that read
-    float and write int8, which is what a convolution should have done itself.
-    weights_dequantized: kernels that turn int8 weights into float again on every frame.
+    float and write int8, which should have been fused into a convolution.
+    weights_dequantized: kernels that convert int8 weights to float on every frame.
     """
     convolving = [kernel for kernel in kernels if kernel.is_convolution]
     pointwise = [kernel for kernel in kernels if kernel.is_pointwise]

@@ -1,4 +1,4 @@
-"""A deserialized plan and its context: what it takes, what it gives, and its run in a stream."""
+"""A deserialized plan and its context: input, output, and runs in a stream."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from fcn_edge.engines.base import Execution
 from fcn_edge.engines.trt.cuda import Memory, Stream
 from fcn_edge.engines.trt.plan_options import NvidiaTarget
-from fcn_edge.engines.trt.vendor import heard, made, recorded, vendor_calls
+from fcn_edge.engines.trt.vendor import log_of, recorded, require_created, vendor_calls
 from fcn_edge.errors import BackendMissing, BadInput
 from fcn_edge.spec import ModelSpec, Precision
 
 
 @dataclass(frozen=True)
 class RunnablePlan:
-    """A serialized plan, and what is known of it.
+    """A serialized plan and its properties.
 
-    path: what messages call it. allow_host_code: load programs that the plan carries.
+    path: its name in messages. allow_host_code: load host code in the plan.
     """
 
     data: bytes
@@ -33,14 +33,14 @@ class RunnablePlan:
 
 
 class PlanNetwork:
-    """The network of a plan on one GPU. runtime: name and version; shape: of the frames that it takes now.
+    """The network of a plan on one GPU. runtime: name and version; shape: current input shape.
 
-    Everything is called inside `with cuda.active():`. TensorRT gives one context memory for one run at a time, so all
+    Call everything inside `with cuda.active():`. A TensorRT context has memory for one run at a time, so all
     runs are queued in one stream.
     """
 
     def __init__(self, plan: RunnablePlan, trt: Any) -> None:
-        """Raises BadInput where the plan cannot be loaded, or is not of its spec."""
+        """Raises BadInput if the plan cannot be loaded or does not match its spec."""
         self.runtime = f"{plan.target} {trt.__version__}"
         self.shape: tuple[int, ...] = ()
         self._spec, self._path, self._trt = plan.spec, plan.path, trt
@@ -55,30 +55,30 @@ class PlanNetwork:
 
     @property
     def activation_bytes(self) -> int:
-        """Device memory of its activations; of its weights TensorRT tells nothing."""
+        """Device memory of its activations; TensorRT does not report that of weights."""
         name = "device_memory_size_v2" if hasattr(self._engine, "device_memory_size_v2") else "device_memory_size"
         return int(getattr(self._engine, name))
 
     @property
     def usual_shape(self) -> tuple[int, ...]:
-        """(N, H, W, 3) of its spec; of a network of free size what its plan was tuned for."""
+        """(N, H, W, 3) of its spec; for a network of free size the shape that its plan was tuned for."""
         if not self._spec.dynamic:
             return (1, *self._spec.preprocess.size, 3)
         return tuple(self._engine.get_tensor_profile_shape(self._input, 0)[1])
 
     def take(self, shape: tuple[int, ...]) -> None:
-        """From now on take frames of that shape. Raises BadInput where the plan was not built for them."""
+        """Set the input shape. Raises BadInput if the plan was not built for it."""
         self.shape = ()
         if not self._context.set_input_shape(self._input, shape):
-            reason = self._range() or self._said()
-            raise BadInput(f"{self._path}: the plan does not take frames of {_by_x(shape)}: {reason}")
+            reason = self._range() or self._reason()
+            raise BadInput(f"{self._path}: the plan does not support frames of {_by_x(shape)}: {reason}")
         if min(self.result_shape, default=0) < 1:
-            raise BadInput(f"{self._path}: the plan does not say how large its result is ({_by_x(self.result_shape)})")
+            raise BadInput(f"{self._path}: the plan's output size is unknown ({_by_x(self.result_shape)})")
         self.shape = shape
 
     @property
     def result_shape(self) -> tuple[int, ...]:
-        """Of the result for frames of the present shape."""
+        """Shape of the result for the current input shape."""
         return tuple(self._context.get_tensor_shape(self._output))
 
     @property
@@ -86,34 +86,34 @@ class PlanNetwork:
         return self._numpy_type(self._output)
 
     def queue(self, stream: Stream, source: Memory, target: Memory) -> None:
-        """Queue one run: frames in `source`, their result to `target`. Raises BackendMissing."""
+        """Queue one run from `source` to `target`. Raises BackendMissing."""
         for name, memory in ((self._input, source), (self._output, target)):
             if not self._context.set_tensor_address(name, memory.address):
-                raise BackendMissing(f"{self.runtime} does not take the address of {name}: {self._said()}")
+                raise BackendMissing(f"{self.runtime} does not accept the address of {name}: {self._reason()}")
         if not self._context.execute_async_v3(stream.handle):
-            raise BackendMissing(f"{self.runtime} cannot run this plan: {self._said()}")
+            raise BackendMissing(f"{self.runtime} cannot run this plan: {self._reason()}")
 
     def release(self) -> None:
-        """Let go of context, engine and runtime, in that order."""
+        """Release context, engine and runtime, in that order."""
         self._context = None
         self._engine = None
         self._runtime = None
 
     def _load(self, plan: RunnablePlan) -> None:
-        with recorded(self._trt) as (logger, said), vendor_calls(plan.path, self.runtime, said):
+        with recorded(self._trt) as (logger, log), vendor_calls(plan.path, self.runtime, log):
             self._runtime = self._trt.Runtime(logger)
             if plan.allow_host_code:
                 self._runtime.engine_host_code_allowed = True
             self._engine = self._runtime.deserialize_cuda_engine(plan.data)
             if self._engine is None:
-                reason = said.reason("it gives no reason")
+                reason = log.reason("no reason given")
                 raise BadInput(f"{plan.path}: {self.runtime} cannot load this plan ({reason}); build it again")
             self._input, self._output = self._tensors()
             context = self._engine.create_execution_context()
-            self._context = made(context, f"an execution context of {plan.path}", self.runtime, said)
+            self._context = require_created(context, f"an execution context of {plan.path}", self.runtime, log)
 
     def _tensors(self) -> tuple[str, str]:
-        """Names of the input and the output, after both were compared with the spec."""
+        """Names of the input and the output, checked against the spec."""
         engine, mode = self._engine, self._trt.TensorIOMode.INPUT
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         inputs = [name for name in names if engine.get_tensor_mode(name) == mode]
@@ -122,17 +122,17 @@ class PlanNetwork:
             raise BadInput(
                 f"{self._path}: the plan has {len(inputs)} inputs and {len(outputs)} outputs; expected one each"
             )
-        found, wanted = tuple(engine.get_tensor_shape(inputs[0])), (1, *self._spec.preprocess.size, 3)
-        if len(found) != 4 or any(size not in (-1, wish) for size, wish in zip(found, wanted, strict=True)):
+        actual, expected = tuple(engine.get_tensor_shape(inputs[0])), (1, *self._spec.preprocess.size, 3)
+        if len(actual) != 4 or any(size not in (-1, want) for size, want in zip(actual, expected, strict=True)):
             raise BadInput(
-                f"{self._path}: the plan takes {_by_x(found)}, and spec.json says {_by_x(wanted)}: they are of"
+                f"{self._path}: the plan's input is {_by_x(actual)}, that of spec.json {_by_x(expected)}: they are from"
                 " different networks; build the engine again"
             )
         if (kind := self._numpy_type(inputs[0])) != np.uint8:
-            raise BadInput(f"{self._path}: the plan takes {kind} and not uint8 frames: it is not from a file of ours")
+            raise BadInput(f"{self._path}: the plan's input is {kind}, not uint8 frames: it was not built by fcn-edge")
         channels = tuple(engine.get_tensor_shape(outputs[0]))[1]
         if self._spec.head.kind != "classes" and channels not in (-1, self._spec.num_classes):
-            raise BadInput(f"{self._path}: the plan has {channels} classes, and spec.json {self._spec.num_classes}")
+            raise BadInput(f"{self._path}: the plan has {channels} classes, spec.json has {self._spec.num_classes}")
         return inputs[0], outputs[0]
 
     def _numpy_type(self, name: str) -> np.dtype[Any]:
@@ -141,7 +141,7 @@ class PlanNetwork:
             return np.dtype(self._trt.nptype(kind))
         except TypeError as error:
             raise BadInput(
-                f"{self._path}: {name} is of type {kind}, which numpy has not; build from another file"
+                f"{self._path}: {name} has type {kind}, which numpy does not support; build from another file"
             ) from error
 
     def _range(self) -> str:
@@ -150,8 +150,8 @@ class PlanNetwork:
         low, _, high = self._engine.get_tensor_profile_shape(self._input, 0)
         return f"it was built for {_by_x(tuple(low))} to {_by_x(tuple(high))}"
 
-    def _said(self) -> str:
-        return heard(self._trt).reason("it gives no reason")
+    def _reason(self) -> str:
+        return log_of(self._trt).reason("no reason given")
 
 
 def _by_x(shape: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""From a file to an engine that runs: the manifest first, then this machine, then the plan."""
+"""Open an engine directory or ONNX file: check the manifest, then this machine, then load the plan."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _PlanMachine:
-    """What plans are run by: the vendor's module and one GPU, which the engine takes over."""
+    """The vendor's module and one GPU, which the engine then owns."""
 
     target: NvidiaTarget
     trt: Any
@@ -39,11 +39,11 @@ class _PlanMachine:
 
 
 def engine_from_directory(manifest: Manifest, options: EngineOptions) -> PlanEngine:
-    """Open an engine directory. A plan of another GPU or TensorRT is built anew from the ONNX file beside it.
+    """Open an engine directory. A plan for another GPU or TensorRT is rebuilt from the directory's ONNX file.
 
     Raises:
-        BadInput: plan, spec and manifest do not belong together; host code that nobody asked for; or the
-            plan is not for this machine and the ONNX file is not at hand.
+        BadInput: plan, spec and manifest do not match; the plan contains host code and `allow_host_code` is not
+            set; or the plan is not for this machine and the ONNX file is missing.
         BackendMissing: a package, the driver or the GPU is missing.
     """
     stored = StoredPlan(manifest)
@@ -60,10 +60,10 @@ def engine_from_directory(manifest: Manifest, options: EngineOptions) -> PlanEng
 
 
 def engine_from_onnx(model: OnnxModel, target: NvidiaTarget, options: EngineOptions) -> PlanEngine:
-    """Compile an ONNX file for this GPU, or take its plan from the cache, and open it.
+    """Compile an ONNX file for this GPU, or get its plan from the cache, and open it.
 
     Raises:
-        BadInput: no file of ours, or one that does not compile. BackendMissing: as `engine_from_directory`.
+        BadInput: not a file of fcn-edge, or it does not compile. BackendMissing: as `engine_from_directory`.
     """
     shapes, precision = _free_range(model), model.precision
     machine = _machine(target, model.path, onnx=model.path)
@@ -76,7 +76,7 @@ def engine_from_onnx(model: OnnxModel, target: NvidiaTarget, options: EngineOpti
 
 
 def _free_range(model: OnnxModel) -> ShapeRange | None:
-    """For a network of free size: up to four frames of up to twice its own height and width."""
+    """For a network of free size: up to four frames of up to twice its default height and width."""
     if not model.spec.dynamic:
         return None
     height, width = model.spec.preprocess.size
@@ -87,7 +87,7 @@ def _free_range(model: OnnxModel) -> ShapeRange | None:
 def _runnable(
     plan: bytes, machine: _PlanMachine, spec: ModelSpec, precision: Precision, home: Path | StoredPlan
 ) -> RunnablePlan:
-    """home: the engine directory that the plan lies in, or the ONNX file that it was compiled from."""
+    """home: the engine directory of the plan, or the ONNX file that it was compiled from."""
     return RunnablePlan(
         plan,
         machine.target,
@@ -111,7 +111,7 @@ def _engine(machine: _PlanMachine, options: EngineOptions, plan: RunnablePlan) -
 
 
 def _machine(target: NvidiaTarget, path: Path, *, onnx: Path) -> _PlanMachine:
-    """The vendor's module and the GPU. Raises BackendMissing naming all that is missing and what runs instead."""
+    """The vendor's module and the GPU. Raises BackendMissing with everything that is missing and an alternative."""
     lacks = []
     try:
         trt = vendor_module(target)
@@ -124,7 +124,7 @@ def _machine(target: NvidiaTarget, path: Path, *, onnx: Path) -> _PlanMachine:
             return _PlanMachine(target, trt, open_cuda())
         except BackendMissing as error:
             lacks.append(str(error))
-    without_gpu = f". Without a GPU the same network runs by `open_engine({str(onnx)!r}, target='openvino')`"
+    without_gpu = f". Without a GPU run the same network with `open_engine({str(onnx)!r}, target='openvino')`"
     instead = without_gpu if onnx.is_file() else ""
     raise BackendMissing(f"{path}: cannot run on this machine: {'; '.join(lacks)}{instead}")
 
@@ -133,7 +133,7 @@ def _spec_of(stored: StoredPlan) -> ModelSpec:
     file = require_file(stored.path / "spec.json", "the spec of the network")
     spec = spec_from_json(file.read_text(encoding="utf-8"), str(file))
     if spec.sha256 != stored.manifest.spec_sha256:
-        raise BadInput(f"{file}: is of another network than manifest.json; rebuild: {stored.rebuild_line}")
+        raise BadInput(f"{file}: not the spec of the network in manifest.json; rebuild: {stored.rebuild_line}")
     return spec
 
 
@@ -142,10 +142,10 @@ def _fitting_plan(stored: StoredPlan, machine: _PlanMachine) -> bytes:
     if not misfit:
         return stored.file.read_bytes()
     if not stored.onnx.is_file():
-        raise BadInput(f"{misfit}. Rebuild it here from its ONNX file, which is not beside it: {stored.rebuild_line}")
+        raise BadInput(f"{misfit}, and its ONNX file is missing. Rebuild it here: {stored.rebuild_line}")
     if sha256_of_file(stored.onnx) != stored.manifest.onnx_sha256:
-        raise BadInput(f"{misfit}; and {stored.onnx.name} is not the file that it was built from: restore that one")
-    log.warning("%s; building it anew for this machine, once: the plan is kept in the cache", misfit)
+        raise BadInput(f"{misfit}, and {stored.onnx.name} is not the file that it was built from: restore that file")
+    log.warning("%s; rebuilding it once for this machine; the plan is kept in the cache", misfit)
     known = getattr(machine.trt, "ComputeCapability", None)
     sm = (machine.cuda.gpu.sm,) if hasattr(known, f"SM{machine.cuda.gpu.sm}") else ()
     options = replace(options_from_flags(stored.manifest.flags, sm=sm), version_compatible=False)
@@ -164,7 +164,7 @@ def _plan_for(model: OnnxModel, options: PlanOptions, machine: _PlanMachine) -> 
     }
 
     def build() -> bytes:
-        log.warning("%s: compiling for %s by %s, which may take minutes", model.path, gpu.name, machine.here.runtime)
+        log.warning("%s: compiling for %s with %s, which may take minutes", model.path, gpu.name, machine.here.runtime)
         return plan_from_onnx(model, target=machine.target, options=options).data
 
     return cached_plan(key, build)

@@ -1,4 +1,4 @@
-"""ONNX in, plan out, and what became of the file on the way."""
+"""Compile ONNX files to plans, and report how."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ TURING = 75
 
 @dataclass(frozen=True)
 class Plan:
-    """A compiled network, and what the compiler made of it.
+    """A compiled network and the compiler's report.
 
     runtime: name and version, such as "tensorrt-rtx 1.7.1.116". gpu: that TensorRT compiled on,
-    None where CUDA could not be asked, and for TensorRT-RTX, which compiles without one.
+    None if CUDA could not be queried, and for TensorRT-RTX, which compiles without one.
     kept_float: the file's quantized convolutions that the plan runs in float. counts: of kernels, see
-    `counts_from_kernels`; kinds: kernels by their kind; both empty, as `layers`, where the compiler
-    gave no account, which `warnings` then says.
+    `counts_from_kernels`; kinds: kernels by kind; these and `layers` are empty, with a warning in `warnings`, if
+    the compiler reports no layers.
     """
 
     data: bytes = field(repr=False)
@@ -64,12 +64,12 @@ def plan_from_onnx(
     options: PlanOptions = PlanOptions(),  # noqa: B008 - frozen
     on_progress: Progress | None = None,
 ) -> Plan:
-    """Compile an ONNX file. Ctrl-C, or any exception of `on_progress`, stops the builder and comes out here.
+    """Compile an ONNX file. Ctrl-C, or any exception of `on_progress`, stops the builder and is raised here.
 
     Raises:
-        BackendMissing: `require_target` says why.
+        BackendMissing: as `require_target`.
         BadInput: not ONNX, activations in uint8, a node that the target cannot compile, or options that do not fit.
-        CheckFailed: TensorRT-RTX compiled in float what the file quantizes.
+        CheckFailed: TensorRT-RTX compiled quantized convolutions in float.
     """
     require_target(target)
     model = OnnxModel.of(model)  # first: the vendor's parser accepts arbitrary bytes as an empty network
@@ -92,7 +92,7 @@ def plan_from_onnx(
     verdict = int8_verdict(convolutions, kernels)
     counts = counts_from_kernels(kernels, convolutions) if kernels else {}
     if target == "tensorrt-rtx" and verdict.kept_float:
-        raise CheckFailed(f"{path}: {_lost_int8(verdict, options)}. No engine was made")
+        raise CheckFailed(f"{path}: {_lost_int8(verdict, options)}. No engine was written")
     return Plan(
         data=data,
         target=target,
@@ -109,7 +109,7 @@ def plan_from_onnx(
 
 
 def _gpu_here() -> Gpu | None:
-    """The GPU, for the manifest; TensorRT itself does not tell it."""
+    """The GPU, for the manifest; TensorRT does not report it."""
     try:
         cuda = open_cuda()
     except BackendMissing:
@@ -119,7 +119,7 @@ def _gpu_here() -> Gpu | None:
 
 
 def _flags(trt: Any, path: Path, precision: Precision, options: PlanOptions) -> dict[str, Any]:
-    """What the builder is told, as the manifest records it."""
+    """The builder's options, for the manifest."""
     is_strong = is_strongly_typed(trt)
     if not is_strong and precision == "int8-fp16":
         raise BadInput(f"{path}: half-precision scales need TensorRT 10 or newer; build the int8 file instead")
@@ -133,7 +133,7 @@ def _check_sm(trt: Any, options: PlanOptions) -> None:
     known = sorted(int(name[2:]) for name in trt.ComputeCapability.__members__ if name.startswith("SM"))
     if unknown := [sm for sm in options.sm if sm not in known]:
         raise BadInput(
-            f"compute capability {', '.join(map(str, unknown))} is unknown to tensorrt-rtx {trt.__version__}; known:"
+            f"tensorrt-rtx {trt.__version__} does not support compute capability {', '.join(map(str, unknown))}; known:"
             f' {", ".join(map(str, known))}. Jetson and data centre GPUs: `target="tensorrt"` on the machine itself'
         )
 
@@ -143,7 +143,7 @@ def _check_shapes(model: OnnxModel, options: PlanOptions) -> None:
     is_dynamic = any(dim.dim_value < 1 for dims in inputs.values() for dim in dims)
     if options.shapes is None:
         if is_dynamic:
-            raise BadInput(f"{path}: sizes are left open; give a range of shapes, or export without `dynamic`")
+            raise BadInput(f"{path}: the file has dynamic sizes; pass a range of shapes, or export without `dynamic`")
         return
     name = options.shapes.input
     if name not in inputs:
@@ -152,7 +152,7 @@ def _check_shapes(model: OnnxModel, options: PlanOptions) -> None:
     for shape in (options.shapes.min, options.shapes.max):
         if len(shape) != len(fixed) or any(size > 0 and size != wish for size, wish in zip(fixed, shape, strict=True)):
             has = "x".join(str(size) if size > 0 else "?" for size in fixed)
-            raise BadInput(f"{path}: {name} is {has}; the shape {'x'.join(map(str, shape))} does not fit")
+            raise BadInput(f"{path}: {name} is {has}; shape {'x'.join(map(str, shape))} does not fit")
 
 
 def _warnings(
@@ -164,43 +164,43 @@ def _warnings(
     log: Log,
 ) -> Iterable[str]:
     if not counts:
-        yield "the compiler gave no account of its layers: the precision that each one runs in is unproven"
+        yield "the compiler reported no layers: the precision of each one is unverified"
     elif verdict.unseen:
-        yield f"the compiler does not say how it runs {_some(verdict.unseen, len(verdict.quantized))}"
+        yield f"the compiler's report does not contain {_some(verdict.unseen, len(verdict.quantized))}"
     if verdict.kept_float:
         yield _lost_int8(verdict, options)
     yield from _prospects(target, counts, convolutions)
-    said = Counter(plain(message) for message in log.warnings)
-    for message, times in said.most_common(MAX_VENDOR_WARNINGS):
+    kinds = Counter(plain(message) for message in log.warnings)
+    for message, times in kinds.most_common(MAX_VENDOR_WARNINGS):
         yield f"{target}: {message}" + (f" ({times} times)" if times > 1 else "")
-    if len(said) > MAX_VENDOR_WARNINGS:
-        yield f"{target}: {len(said) - MAX_VENDOR_WARNINGS} more kinds of warning"
+    if len(kinds) > MAX_VENDOR_WARNINGS:
+        yield f"{target}: {len(kinds) - MAX_VENDOR_WARNINGS} more kinds of warning"
 
 
 def _lost_int8(verdict: Int8Coverage, options: PlanOptions) -> str:
-    why = "; SM 75 turns INT8 off for the whole plan: give it a plan of its own, of the fp16 file"
+    why = "; SM 75 disables INT8 for the complete plan: build a separate plan from the fp16 file for it"
     lost = f"in float, though the file quantizes them: {_some(verdict.kept_float, len(verdict.quantized))}"
     return lost + (why if TURING in options.sm else "")
 
 
 def _prospects(target: NvidiaTarget, counts: dict[str, int], convolutions: tuple[Convolution, ...]) -> Iterable[str]:
-    """Where INT8 will hardly beat FP16, and what avoids it."""
+    """Why INT8 may not be faster than FP16, and how to avoid it."""
     int8 = counts.get("convolutions_int8", 0)
     if padded := counts.get("depthwise_padded"):
         grouped = sum(convolution.group > 1 for convolution in convolutions)
         yield (
             f"{padded} of {grouped} depthwise convolutions are compiled with padded channels: their inputs are written"
-            ' several times as large, and the plan grows; leave them in float (`placement="nvidia"`), or take fp16'
+            ' several times as large, and the plan grows; keep them in float (`placement="nvidia"`), or use fp16'
         )
     if int8 and 2 * counts["requantizing"] >= int8:
         yield (
-            f"{counts['requantizing']} kernels beside {int8} INT8 convolutions only scale, add, clip and quantize,"
-            " which was not fused: this plan will hardly beat the fp16 one; build both and measure"
+            f"{counts['requantizing']} kernels, with {int8} INT8 convolutions, only scale, add, clip and quantize again"
+            " because they were not fused: this plan may not be faster than fp16; build both and measure"
         )
     if target == "tensorrt-rtx" and int8:
         yield (
-            "NVIDIA lists INT8 on TensorRT-RTX for weight-only GEMM: these INT8 convolutions compile, but their speed"
-            " is unproven; measure them against the fp16 file"
+            "NVIDIA lists INT8 on TensorRT-RTX for weight-only GEMM: these INT8 convolutions compile, but may"
+            " not be faster; compare with the fp16 file"
         )
 
 

@@ -1,4 +1,4 @@
-"""How a plan is to be built, and the command lines that build the same plan without this package."""
+"""Build options of a plan, and the trtexec commands that build the same plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fcn_edge.spec import Precision
 
 NvidiaTarget = Literal["tensorrt", "tensorrt-rtx"]
 TOOLS: dict[NvidiaTarget, str] = {"tensorrt": "trtexec", "tensorrt-rtx": "tensorrt_rtx"}
-HardwareLevel = Literal["ampere+", "sameComputeCapability"]  # trtexec's words
+HardwareLevel = Literal["ampere+", "sameComputeCapability"]  # trtexec's names
 HARDWARE_LEVELS: dict[HardwareLevel, str] = {
     "ampere+": "AMPERE_PLUS",
     "sameComputeCapability": "SAME_COMPUTE_CAPABILITY",
@@ -24,7 +24,7 @@ MAX_OPTIMISATION_LEVEL = 5
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """Smallest, usual and largest shape of a dynamic graph's input."""
+    """Minimum, optimum and maximum shape of a dynamic graph's input."""
 
     input: str
     min: tuple[int, ...]
@@ -35,21 +35,21 @@ class ShapeRange:
         ordered = all(low <= usual <= high for low, usual, high in zip(self.min, self.opt, self.max, strict=False))
         if not ordered or not len(self.min) == len(self.opt) == len(self.max) or min(self.min, default=0) < 1:
             shapes = ", ".join(_by_x(shape) for shape in (self.min, self.opt, self.max))
-            raise BadInput(f"{self.input}: shapes {shapes} are not a smallest, a usual and a largest one")
+            raise BadInput(f"{self.input}: shapes {shapes} are not a minimum, an optimum and a maximum")
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What the file does not say; the command line and trtexec have the same names.
+    """Build options that are not in the file; the command line and trtexec use the same names.
 
-    sm: compute capabilities that a TensorRT-RTX plan is for (86 is 8.6); none is its portable
+    sm: compute capabilities of a TensorRT-RTX plan (86 is 8.6); empty for its portable
     plan, Ampere and later. TensorRT always compiles for the GPU it runs on.
-    workspace_mb, optimisation_level (0..5): None keeps the builder's own; TensorRT-RTX 1.7
-    writes the same plan whatever they are.
-    tf32: let fp32 multiply with 10-bit mantissas. Both builders do so unless told otherwise.
-    timing_cache: a file of kernel timings, read where it is there and written afterwards.
-    version_compatible: newer TensorRT of the same major version runs the plan; it then carries
-    host code. hardware_compatible: other GPUs too. sparsity: use 2:4 sparse weights where they are.
+    workspace_mb, optimisation_level (0..5): None keeps the builder's default; they do not change the plan of
+    TensorRT-RTX 1.7.
+    tf32: multiply fp32 with 10-bit mantissas, the default of both builders.
+    timing_cache: a file of kernel timings, read if it exists and written afterwards.
+    version_compatible: newer TensorRT of the same major version can run the plan; it then contains
+    host code. hardware_compatible: other GPUs too. sparsity: use 2:4 sparse weights if there are any.
     """
 
     sm: tuple[int, ...] = ()
@@ -64,29 +64,29 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         if self.workspace_mb is not None and self.workspace_mb < 1:
-            raise BadInput(f"a workspace of {self.workspace_mb} MB is not possible")
+            raise BadInput(f"`workspace_mb` is {self.workspace_mb}; expected at least 1")
         if self.optimisation_level is not None and not 0 <= self.optimisation_level <= MAX_OPTIMISATION_LEVEL:
-            raise BadInput(f"optimisation level {self.optimisation_level}; 0 to {MAX_OPTIMISATION_LEVEL} are possible")
+            raise BadInput(f"`optimisation_level` is {self.optimisation_level}; expected 0 to {MAX_OPTIMISATION_LEVEL}")
         if self.hardware_compatible not in (None, *get_args(HardwareLevel)):
             hint = nearest(str(self.hardware_compatible), get_args(HardwareLevel))
-            raise BadInput(f"hardware compatibility level {self.hardware_compatible!r} is unknown{hint}")
+            raise BadInput(f"unknown hardware compatibility level {self.hardware_compatible!r}{hint}")
 
     def require_target(self, target: NvidiaTarget) -> None:
-        """Raises BadInput for what the target's compiler does not have, or does not heed."""
+        """Raises BadInput for options that the target's compiler does not support or ignores."""
         if target == "tensorrt":
             if self.sm:
                 raise BadInput(f"compute capabilities ({_by_comma(self.sm)}) are for target tensorrt-rtx")
             return
         unheard = {
-            "timing cache": self.timing_cache,  # "no-ops" since TensorRT-RTX 1.2, by its own warning
-            "version compatible": self.version_compatible,  # asks for a library that is in no package
+            "timing cache": self.timing_cache,  # ignored since TensorRT-RTX 1.2 (its warning: "no-ops")
+            "version compatible": self.version_compatible,  # needs a library that is not in any package
             "hardware compatible": self.hardware_compatible,
         }
         if names := [name for name, value in unheard.items() if value]:
             raise BadInput(f"{' and '.join(names)}: for target tensorrt; a tensorrt-rtx plan is for all GPUs of `sm`")
 
     def flags(self) -> dict[str, Any]:
-        """The manifest's account; `options_from_flags` reads it. The timing cache changes no result and is left out."""
+        """For the manifest, read by `options_from_flags`. Without the timing cache, which does not change the plan."""
         shapes = self.shapes
         return {
             "tf32": self.tf32,
@@ -103,7 +103,7 @@ class PlanOptions:
 
 
 def options_from_flags(flags: Mapping[str, Any], *, sm: tuple[int, ...] = ()) -> PlanOptions:
-    """The options that a manifest's flags tell of, for another GPU. Raises BadInput where they do not fit together."""
+    """The options from a manifest's flags, for another GPU. Raises BadInput if they do not fit together."""
     try:
         ranges = [ShapeRange(name, *map(tuple, shapes)) for name, shapes in (flags.get("shapes") or {}).items()]
         return PlanOptions(
@@ -117,16 +117,16 @@ def options_from_flags(flags: Mapping[str, Any], *, sm: tuple[int, ...] = ()) ->
             sparsity=bool(flags.get("sparsity")),
         )
     except (AttributeError, TypeError) as error:
-        raise BadInput(f"the manifest's flags cannot be read ({error}); build the engine anew") from error
+        raise BadInput(f"cannot read the manifest's flags ({error}); build the engine again") from error
 
 
 def trtexec_lines(
     onnx_name: str, plan_name: str, *, target: NvidiaTarget, precision: Precision, options: PlanOptions
 ) -> dict[str, str]:
-    """The commands that build the same plan on a target machine, by version, the newest first.
+    """The commands that build the same plan on a target machine, by version, newest first.
 
-    TensorRT 8 has no strong typing: its flags allow a precision, they do not demand it, and
-    half-precision scales (int8-fp16) cannot be read there at all. 8.5 (JetPack 5) knows neither
+    TensorRT 8 has no strong typing: its flags allow a precision but do not require it, and
+    half-precision scales (int8-fp16) are not supported. 8.5 (JetPack 5) has neither
     builder levels nor compatible plans.
 
     Source: NVIDIA/TensorRT samples/common/sampleOptions.cpp of 8.4, 8.6, 10 and 11 (`--skipInference`
@@ -160,7 +160,7 @@ def trtexec_lines(
 
 
 def _weak_flags(precision: Precision) -> dict[str, list[str]]:
-    """What is added to the name of a line -> TensorRT 8's flags for a file of that precision."""
+    """Suffix of a line's name -> TensorRT 8's flags for a file of that precision."""
     lines: dict[Precision, dict[str, list[str]]] = {
         "fp32": {"": []},
         "fp16": {"": ["--fp16"]},

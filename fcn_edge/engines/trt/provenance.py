@@ -1,8 +1,8 @@
-"""A plan is checked against this machine by its manifest, before any byte of it is loaded.
+"""Check a plan against this machine by its manifest, before it is loaded.
 
-A plan runs by the TensorRT that built it, on the kind of GPU that it was built for. The vendor says
-so with a number; here it is said in words, with what to do. No vendor package and no GPU is needed
-to find that a file is broken.
+A plan runs only with the TensorRT version that built it, on the type of GPU that it was built for. TensorRT
+reports a mismatch as an error number; the checks here give the reason and what to do. Checking whether a file is
+damaged needs neither a vendor package nor a GPU.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from fcn_edge.engines.trt.plan_options import NvidiaTarget
 from fcn_edge.errors import BadInput
 from fcn_edge.spec import Precision
 
-RTX_MARK = b"vtrt"  # how a TensorRT-RTX plan begins; TensorRT's begin otherwise
-NEEDED = ("precision", "runtime", "plan_sha256", "spec_sha256")  # without these nothing can be said of a plan
-PORTABLE_SM = 80  # what TensorRT-RTX's portable plan and TensorRT's "ampere+" begin with
+RTX_MARK = b"vtrt"  # first bytes of a TensorRT-RTX plan, not of a TensorRT plan
+NEEDED = ("precision", "runtime", "plan_sha256", "spec_sha256")  # required to check a plan
+PORTABLE_SM = 80  # lowest SM of TensorRT-RTX's portable plan and TensorRT's "ampere+"
 REBUILD = "`build_engine({onnx!r}, {out!r}, target={target!r}, precision={precision!r})`"
 
 
 @dataclass(frozen=True)
 class Here:
-    """What a plan would be run by. runtime: name and version, such as "tensorrt 10.3.0"."""
+    """The runtime and GPU of this machine. runtime: name and version, such as "tensorrt 10.3.0"."""
 
     runtime: str
     gpu: Gpu
@@ -50,7 +50,7 @@ class StoredPlan:
 
     @property
     def onnx(self) -> Path:
-        """The file that the plan was compiled from, which lies beside it."""
+        """The ONNX file in the same directory that the plan was compiled from."""
         return self.manifest.onnx
 
     @property
@@ -59,9 +59,9 @@ class StoredPlan:
 
     @property
     def precision(self) -> Precision:
-        """Raises BadInput where the manifest names none."""
+        """Raises BadInput if the manifest has none."""
         if self.manifest.precision is None:
-            raise BadInput(f"{self.path}: the manifest names no precision; build the engine again")
+            raise BadInput(f"{self.path}: the manifest has no precision; build the engine again")
         return self.manifest.precision
 
     @property
@@ -78,32 +78,34 @@ class StoredPlan:
         return self.manifest.flags
 
     def require_whole(self) -> None:
-        """Raises BadInput where the plan is not the file that the manifest tells of."""
+        """Raises BadInput if the plan is not the file described by the manifest."""
         if lacking := [key for key in NEEDED if not getattr(self.manifest, key)]:
-            raise BadInput(f"{self.path}: the manifest does not name {', '.join(lacking)}; build the engine again")
+            raise BadInput(f"{self.path}: the manifest has no {', '.join(lacking)}; build the engine again")
         plan = require_file(self.file, "a TensorRT plan")
-        told, size = self.manifest.plan_bytes, plan.stat().st_size
+        expected, size = self.manifest.plan_bytes, plan.stat().st_size
         again = f"copy it again, or rebuild: {self.rebuild_line}"
-        if told is not None and size < told:
-            raise BadInput(f"{plan}: is cut off, {size} of {told} bytes; {again}")
+        if expected is not None and size < expected:
+            raise BadInput(f"{plan}: truncated, {size} of {expected} bytes; {again}")
         with plan.open("rb") as file:
             is_rtx = file.read(len(RTX_MARK)) == RTX_MARK
         if is_rtx != (self.target == "tensorrt-rtx"):
-            found = "a" if is_rtx else "no"
-            raise BadInput(f"{plan}: holds {found} plan of tensorrt-rtx, and the manifest says {self.target}; {again}")
+            actual = "a" if is_rtx else "no"
+            raise BadInput(
+                f"{plan}: contains {actual} plan of tensorrt-rtx, but the manifest has target {self.target}; {again}"
+            )
         if sha256_of_file(plan) != self.manifest.plan_sha256:
-            raise BadInput(f"{plan}: is not the plan that manifest.json tells of, but another file; {again}")
+            raise BadInput(f"{plan}: not the plan of manifest.json (checksum mismatch); {again}")
 
     def require_allowed(self, allow_host_code: bool) -> None:
-        """Raises BadInput where loading the plan would run programs out of it, and nobody asked for that."""
+        """Raises BadInput if loading the plan would run host code and `allow_host_code` is not set."""
         if self.has_host_code and not allow_host_code:
             raise BadInput(
-                f"{self.file}: was built version compatible and so carries host code, which loading it runs on this"
-                " machine; if you trust where it comes from, open it with `allow_host_code=True`"
+                f"{self.file}: built version compatible, so loading it runs host code from the plan on this"
+                " machine; if you trust its origin, open it with `allow_host_code=True`"
             )
 
     def misfit(self, here: Here) -> str:
-        """Why the plan cannot run here, in words; empty where nothing speaks against it."""
+        """Why the plan cannot run here; empty if it can."""
         built, reasons = self.manifest.runtime, []
         if not self._is_of_version(built, here.runtime):
             reasons.append(f"by {built}")
@@ -125,7 +127,7 @@ class StoredPlan:
     def _is_for_sm(self, built: Any, here: int) -> bool:
         if self._flags.get("hardware_compatible") == "ampere+":
             return here >= PORTABLE_SM
-        if built is None:  # CUDA could not be asked when it was built: the vendor will say
+        if built is None:  # CUDA could not be queried at build time: loading will report a mismatch
             return True
         if isinstance(built, list):
             return here in built
@@ -133,7 +135,7 @@ class StoredPlan:
 
 
 def _numbers(runtime: str) -> tuple[int, ...]:
-    """(10, 3, 0) of "tensorrt 10.3.0.26": what has to be equal."""
+    """(10, 3, 0) of "tensorrt 10.3.0.26": the part that must be equal."""
     words = runtime.split(" ")[-1].split(".")[:3]
     return tuple(int(word) if word.isdigit() else -1 for word in words)
 

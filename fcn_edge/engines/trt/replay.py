@@ -1,4 +1,4 @@
-"""Work of a stream that is queued again and again, recorded as a CUDA graph where that is possible."""
+"""Record repeated work of a stream as a CUDA graph if possible."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Records work as graphs until that fails for the first time; then all work is queued call by call."""
+    """Records work as CUDA graphs; after the first failure all work is queued call by call."""
 
     def __init__(self, stream: Stream, name: str, *, is_wanted: bool) -> None:
-        """name: what the log calls the engine."""
+        """name: of the engine, for the log."""
         self.stream, self._name, self._is_wanted = stream, name, is_wanted
 
     def graph_of(self, queue: Callable[[], None]) -> CudaGraph | None:
-        """What `queue` puts into the stream, as a graph; it is not run. None where there are no graphs."""
+        """Capture the work of `queue` as a graph without running it. None if graphs are not available."""
         if not self._is_wanted:
             return None
-        self.stream.synchronize()  # a recording begins in an empty stream
+        self.stream.synchronize()  # a capture must start in an empty stream
         try:
             with self.stream.captured() as made:
                 queue()
@@ -34,9 +34,9 @@ class Recorder:
 
 
 class Replay:
-    """Work that is queued call by call the first time and as one graph from the second time on.
+    """Work that is queued call by call the first time and as one CUDA graph from the second time on.
 
-    TensorRT sets itself up in its first run, which a graph must not hold.
+    TensorRT initialises itself in its first run, which must not be captured.
     """
 
     def __init__(self, recorder: Recorder, queue: Callable[[], None]) -> None:
@@ -45,7 +45,7 @@ class Replay:
         self._runs = 0
 
     def prepare(self) -> None:
-        """Record the work where the next `start` is to run a graph."""
+        """Record the work if the next `start` runs a graph."""
         if self._runs == 1 and self._graph is None:
             self._graph = self._recorder.graph_of(self._queue)
 

@@ -1,4 +1,4 @@
-"""Buffers of one input in flight: the network alone, from host memory to host memory."""
+"""Buffers of one input in flight, for the network alone, from host memory to host memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fcn_edge.engines.trt.replay import Recorder, Replay
 
 
 class HostPair:
-    """An array on the host, pinned, and its place on the device."""
+    """A pinned host array and its device memory."""
 
     def __init__(self, cuda: Cuda, shape: tuple[int, ...], dtype: Any) -> None:
         self.host: Pinned = cuda.pinned(shape, dtype)
@@ -25,13 +25,13 @@ class HostPair:
 
 
 class NetworkSlot:
-    """One input of the network on its way: up, through the network, and its result down.
+    """One input of the network in flight: upload, network, download.
 
-    is_busy: its result was not taken yet.
+    is_busy: its result was not fetched yet.
     """
 
     def __init__(self, cuda: Cuda, network: PlanNetwork, recorder: Recorder) -> None:
-        """For the shape that the network takes now."""
+        """For the current input shape of the network."""
         self.is_busy = False
         self._network, self._stream = network, recorder.stream
         self._x = HostPair(cuda, network.shape, np.uint8)
@@ -40,7 +40,7 @@ class NetworkSlot:
         self._work = Replay(recorder, self._queue)
 
     def start(self, x: np.ndarray) -> None:
-        """Begin with x, which may change afterwards."""
+        """Start with x; the caller may change x afterwards."""
         np.copyto(self._x.host.array, x)
         self._work.prepare()
         self._work.start()
@@ -48,7 +48,7 @@ class NetworkSlot:
         self.is_busy = True
 
     def wait(self) -> np.ndarray:
-        """The result, in pinned memory that the next `start` writes to."""
+        """The result, in pinned memory that the next `start` overwrites."""
         self._done.wait()
         return self._result.host.array
 
@@ -63,7 +63,7 @@ class NetworkSlot:
 
 
 class Slot(Protocol):
-    """What `free_slot` has to know."""
+    """The interface that `free_slot` needs."""
 
     is_busy: bool
 
@@ -72,7 +72,7 @@ SlotKind = TypeVar("SlotKind", bound=Slot)
 
 
 def free_slot(slots: list[SlotKind], make: Callable[[], SlotKind], cuda: Cuda) -> SlotKind:
-    """A slot whose result was taken; where there is none, a new one is added."""
+    """A slot whose result was fetched, or a new one."""
     for slot in slots:
         if not slot.is_busy:
             return slot

@@ -1,6 +1,6 @@
-"""What stands between us and the vendor's module: is it there, what does it log, can it be stopped.
+"""The vendor's module: import it, record its log, stop its builder.
 
-`trt` is always the imported `tensorrt` or `tensorrt_rtx`; both have the same words.
+`trt` is always the imported `tensorrt` or `tensorrt_rtx`; both have the same names.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from fcn_edge.engines.trt.layer_info import MARK
 from fcn_edge.engines.trt.plan_options import NvidiaTarget
 from fcn_edge.errors import BackendMissing, first_line
 
-Progress = Callable[[str, float], None]  # (what the builder is at, share done 0..1)
+Progress = Callable[[str, float], None]  # (current step of the builder, share done 0..1)
 
-_MODULES: dict[NvidiaTarget, tuple[str, str]] = {  # target: (module, how to get it)
+_MODULES: dict[NvidiaTarget, tuple[str, str]] = {  # target: (module, how to install it)
     "tensorrt": (
         "tensorrt",
-        "pip install 'fcn-edge[gpu]' (on Jetson it comes with JetPack: make the environment with"
+        "pip install 'fcn-edge[gpu]' (on Jetson it is part of JetPack: create the environment with"
         " --system-site-packages)",
     ),
     "tensorrt-rtx": ("tensorrt_rtx", "pip install 'fcn-edge[rtx]'"),
@@ -34,8 +34,8 @@ _MODULES: dict[NvidiaTarget, tuple[str, str]] = {  # target: (module, how to get
 MAX_HEARD = 1000
 _SOURCE_PLACE = re.compile(r"\s*\(?In \w+ at /\S+")
 _PREAMBLE = re.compile(r"^(?:\S+: )?Error Code \d+: [\w ]+\(|^Assertion failed: .*?\)?: (?=[A-Z])")
-_WARNING = 2  # trt.ILogger.WARNING in every version; lower is worse
-_ONE_BUILD = threading.Lock()  # the vendor has one logger a process, so one build at a time can be told apart
+_WARNING = 2  # trt.ILogger.WARNING in every version; lower is more severe
+_ONE_BUILD = threading.Lock()  # the vendor has one logger per process, so builds run one at a time
 
 
 def require_target(target: NvidiaTarget) -> None:
@@ -43,12 +43,12 @@ def require_target(target: NvidiaTarget) -> None:
 
     Raises:
         BackendMissing: the package is missing or broken, or TensorRT has no GPU to compile on.
-            TensorRT-RTX needs its package only: it compiles on the CPU.
+            TensorRT-RTX needs only its package: it compiles on the CPU.
     """
     vendor_module(target)
     if target == "tensorrt" and (missing := missing_gpu()):
         raise BackendMissing(
-            f"tensorrt compiles on the GPU that the plan is for, and {missing}; run trtexec on the target"
+            f"tensorrt compiles on the GPU that the plan is for, but {missing}; run trtexec on the target"
             ' machine, or compile here with `target="tensorrt-rtx"`, which needs no GPU'
         )
 
@@ -69,22 +69,22 @@ def vendor_module(target: NvidiaTarget) -> Any:
 
 
 def missing_gpu() -> str:
-    """What is missing to use an NVIDIA GPU here, in words; empty if nothing is."""
+    """What is missing to use an NVIDIA GPU on this machine; empty if nothing."""
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         cuda: Any = ctypes.CDLL(library)
     except OSError:
-        return f"there is no NVIDIA driver here ({library} not found)"
+        return f"there is no NVIDIA driver ({library} not found)"
     if code := cuda.cuInit(0):
-        return f"the NVIDIA driver finds no usable GPU here (cuInit: error {code})"
+        return f"the NVIDIA driver finds no usable GPU (cuInit: error {code})"
     count = ctypes.c_int()
     if cuda.cuDeviceGetCount(ctypes.byref(count)) or count.value < 1:
-        return "the NVIDIA driver finds no GPU here"
+        return "the NVIDIA driver finds no GPU"
     return ""
 
 
 class Log:
-    """What the vendor said during one build, or lately while plans ran: the last of each kind."""
+    """The vendor's log messages of one build, or recent ones of running plans: the last of each kind."""
 
     def __init__(self) -> None:
         self.dump = ""
@@ -100,21 +100,21 @@ class Log:
             self.dump = message
 
     def reason(self, otherwise: str) -> str:
-        """The last error in plain words; the lack of a GPU is no reason unless it is the only one."""
+        """The last error, shortened. A missing GPU is reported only if it is the only error."""
         errors = [text for text in self.errors if "Cuda Runtime" not in text] or list(self.errors)
         return plain(errors[-1]) if errors else otherwise
 
 
 def plain(message: str) -> str:
-    """The first line that says something, without the vendor's own functions and source paths."""
+    """The first meaningful line, without the vendor's function names and source paths."""
     lines = [_PREAMBLE.sub("", _SOURCE_PLACE.sub("", line).strip()) for line in message.splitlines()]
-    telling = [line for line in lines if line and not line.startswith("Invalid Node")]
-    return (telling or lines or [""])[0][:300]
+    meaningful = [line for line in lines if line and not line.startswith("Invalid Node")]
+    return (meaningful or lines or [""])[0][:300]
 
 
 @functools.cache
 def _logger(trt: Any) -> Any:
-    """The one logger of this process; later ones would be ignored by the vendor."""
+    """The logger of this process; the vendor ignores later ones."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -129,7 +129,7 @@ def _logger(trt: Any) -> Any:
 
 @contextmanager
 def recorded(trt: Any) -> Iterator[tuple[Any, Log]]:
-    """The vendor's logger and what it hears inside the block; one build at a time."""
+    """The vendor's logger and its messages inside the block; one build at a time."""
     with _ONE_BUILD:
         logger = _logger(trt)
         logger.current = log = Log()
@@ -139,49 +139,49 @@ def recorded(trt: Any) -> Iterator[tuple[Any, Log]]:
             logger.current = Log()
 
 
-def made(thing: Any, what: str, runtime: str, log: Log) -> Any:
-    """`thing` itself; the vendor gives None for what it could not make. Raises BackendMissing with its reason."""
+def require_created(thing: Any, what: str, runtime: str, log: Log) -> Any:
+    """`thing`; raises BackendMissing with the vendor's reason if it is None."""
     if thing is None:
-        raise BackendMissing(f"{runtime} cannot make {what}: {log.reason('it gives no reason')}")
+        raise BackendMissing(f"{runtime} cannot create {what}: {log.reason('no reason given')}")
     return thing
 
 
 @contextmanager
 def vendor_calls(file: object, runtime: str, log: Log) -> Iterator[None]:
-    """What the vendor's bindings raise inside becomes one sentence: null pointers and refused arguments."""
+    """Turn errors of the vendor's bindings (null pointers, rejected arguments) into one message."""
     try:
         yield
     except (RuntimeError, TypeError, ValueError) as error:
         raise BackendMissing(f"{file}: {runtime} failed: {log.reason(first_line(error))}") from error
 
 
-def heard(trt: Any) -> Log:
-    """What the vendor says outside of `recorded`, as when a plan runs."""
+def log_of(trt: Any) -> Log:
+    """The vendor's messages outside of `recorded`, such as when a plan runs."""
     log: Log = _logger(trt).current
     return log
 
 
 class Stop:
-    """Whether a build is to end early, and why. The vendor swallows whatever is raised in its callbacks."""
+    """Whether to stop a build, and why. The vendor ignores exceptions in its callbacks."""
 
     def __init__(self) -> None:
         self.reason: BaseException | None = None
 
     def call(self, report: Progress | None, name: str, share: float) -> bool:
-        """Report progress; False once the build is to stop."""
+        """Report progress; False if the build must stop."""
         try:
             if report is not None and self.reason is None:
                 report(name, share)
-        except BaseException as error:  # kept, and raised when the builder has returned
+        except BaseException as error:  # raised again after the builder has returned
             self.reason = error
         return self.reason is None
 
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Ctrl-C inside the block stops the build at its next step; a second one acts at once.
+    """Ctrl-C inside the block stops the build at its next step; a second one stops immediately.
 
-    On leaving, whatever asked for the stop is raised.
+    The exception that caused the stop is raised at the end of the block.
     """
     stop = Stop()
     before = signal.getsignal(signal.SIGINT)
@@ -203,7 +203,7 @@ def stoppable() -> Iterator[Stop]:
 
 
 def monitor_of_build(trt: Any, stop: Stop, report: Progress | None) -> Any:
-    """A vendor progress monitor: nested phases become one share that never falls."""
+    """A vendor progress monitor: nested phases are combined to one share that never decreases."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -1,1 +1,1 @@
-"""The live page: `board` holds the newest view of each stream, `server` gives it to browsers, page.* draws it there."""
+"""The live page: `board` has the newest view of each stream, `server` sends it to browsers, page.* draws it."""

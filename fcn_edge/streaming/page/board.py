@@ -1,7 +1,7 @@
-"""The newest view of each stream, encoded once for all who look, and not at all while nobody does.
+"""The newest view of each stream, encoded once for all viewers, and only if there are viewers.
 
-The picture and the class map travel apart and are blended in the browser, so that every viewer
-has an opacity and hidden classes of their own, and none of them costs the network anything.
+Image and class map are sent separately and blended in the browser, so that every viewer
+can set opacity and hidden classes without extra work for the network.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from fcn_edge.frame import Result
 PICTURE_EDGE = 960  # pixels of the longer edge
 MAP_EDGE = 640
 JPEG_QUALITY = 80
-STATUS_S = 0.5  # how often figures are told
+STATUS_S = 0.5  # how often figures are sent
 NS_PER_MS = 1e6
 
 
 def message(header: Mapping[str, Any], *parts: bytes) -> bytes:
-    """Length of the header (4 bytes, big endian), the header as JSON, then the parts that it tells the sizes of."""
+    """Length of the header (4 bytes, big endian), the header as JSON, then the parts, whose sizes are in the header."""
     text = json.dumps({**header, "parts": [len(part) for part in parts]}, allow_nan=False).encode()
     return b"".join((len(text).to_bytes(4, "big"), text, *parts))
 
 
 class Shot:
-    """One view on its way to viewers. number: counts the views of its stream."""
+    """One view to send to viewers. number: counts the views of its stream."""
 
     def __init__(self, number: int, result: Result) -> None:
         self.number = number
@@ -41,19 +41,19 @@ class Shot:
 
     @property
     def payload(self) -> bytes:
-        """The message of this view; the first who asks encodes it, the others wait for it."""
+        """The message of this view; the first caller encodes it, others wait for it."""
         with self._lock:
             if self._result is not None:
                 self._payload = _encoded(self._result)
-                self._result = None  # frees the pictures
+                self._result = None  # frees the images
             return self._payload
 
 
 class Board:
-    """What viewers see: a greeting, the newest shot of each stream, and how the sources stand."""
+    """Data for viewers: a greeting, the newest shot of each stream, and the state of the sources."""
 
     def __init__(self, greeting: Mapping[str, Any], status: Callable[[], Mapping[str, Any]]) -> None:
-        """status: asked twice a second while somebody looks."""
+        """status: called twice a second while there are viewers."""
         self.greeting = message({"kind": "hello", **greeting})
         self.is_closed = False
         self._latest: dict[int, Shot] = {}
@@ -69,7 +69,7 @@ class Board:
             self._changed.notify_all()
 
     def newer(self, seen: dict[int, int], patience_s: float) -> Sequence[Shot]:
-        """Shots that `seen` (stream: number) does not know, which it knows then; none after `patience_s`."""
+        """Shots newer than `seen` (stream: number), which is updated; none after `patience_s`."""
         with self._changed:
             self._changed.wait_for(lambda: self.is_closed or any(self._unknown(seen)), patience_s)
             streams = self._unknown(seen)
@@ -77,7 +77,7 @@ class Board:
             return [self._latest[stream] for stream in streams]
 
     def status(self) -> bytes:
-        """The message of how things stand; computed at most once in STATUS_S."""
+        """The status message; computed at most once per STATUS_S."""
         with self._changed:
             now = time.monotonic()
             if now - self._told[0] >= STATUS_S:
@@ -85,7 +85,7 @@ class Board:
             return self._told[1]
 
     def close(self) -> None:
-        """Let all go who wait."""
+        """Wake all waiting threads."""
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()

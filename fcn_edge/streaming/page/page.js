@@ -1,6 +1,6 @@
 "use strict";
-// One message: 4 bytes length, a JSON header, then the parts whose sizes the header tells (see board.py).
-// Frames are read one after the other; while one is drawn the server holds the next, and drops what is older.
+// A message: 4 bytes length, a JSON header, then the parts, whose sizes are in the header (see board.py).
+// Frames are read one at a time; while one is drawn, the server keeps the next and drops older ones.
 const STALE_MS = 1500, HISTORY = 200, STAGES = ["input", "infer", "view"];
 const $ = (id) => document.getElementById(id);
 const make = (name, of = {}, ...inner) => {
@@ -111,8 +111,8 @@ class Tile {
     this.probe.style.transform = `translate(${Math.max(6, left)}px, ${Math.max(6, event.clientY - box.top - 34)}px)`;
   }
   show() {
-    const since = this.frame ? performance.now() - this.came + this.frame.header.age_ms : null, told = this.figures;
-    let word = told ? told.state : "waiting";
+    const since = this.frame ? performance.now() - this.came + this.frame.header.age_ms : null, figures = this.figures;
+    let word = figures ? figures.state : "waiting";
     if (word === "open" && !state.frozen && (since == null || since > STALE_MS)) word = since == null ? "waiting" : "stale";
     const isOld = since != null && since > STALE_MS && !state.frozen;
     this.pill.dataset.state = word;
@@ -121,7 +121,7 @@ class Tile {
     this.veil.hidden = this.frame && !(isOld && word !== "ended");
     if (this.frame) this.veil.textContent = `last frame ${(since / 1000).toFixed(since < 1e4 ? 1 : 0)} s ago`;
     const age = this.frame ? `${Math.round(isOld ? since : this.frame.header.age_ms)} ms old` : "";
-    this.rate.textContent = told && this.frame ? `${fixed(told.fps)} fps · ${age}` : "";
+    this.rate.textContent = figures && this.frame ? `${fixed(figures.fps)} fps · ${age}` : "";
     this.canvas.setAttribute("aria-label", `${this.name}: ${word}`);
   }
 }
@@ -153,27 +153,27 @@ function outline(context, region, { width, height }) {
   context.shadowBlur = 0;
 }
 
-function hello(told) {
-  Object.assign(state, { classes: told.classes, palette: told.palette });
+function hello(greeting) {
+  Object.assign(state, { classes: greeting.classes, palette: greeting.palette });
   if (!state.tiles.length) {
-    state.hidden = new Set(told.hidden);
-    state.opacity = told.opacity;
-    $("opacity").value = Math.round(100 * told.opacity);
+    state.hidden = new Set(greeting.hidden);
+    state.opacity = greeting.opacity;
+    $("opacity").value = Math.round(100 * greeting.opacity);
     $("opacity-value").textContent = `${$("opacity").value} %`;
   }
-  $("model").textContent = `${told.model} · ${told.engine}`;
-  if (state.tiles.map((tile) => tile.name).join("\n") !== told.sources.join("\n")) {  // else the pictures stay
-    state.tiles = told.sources.map((name, number) => new Tile(number, name));
+  $("model").textContent = `${greeting.model} · ${greeting.engine}`;
+  if (state.tiles.map((tile) => tile.name).join("\n") !== greeting.sources.join("\n")) {  // otherwise keep the images
+    state.tiles = greeting.sources.map((name, number) => new Tile(number, name));
     state.chosen = 0;
     $("stage").replaceChildren(...state.tiles.map((tile) => tile.node));
     $("stage").classList.toggle("several", state.tiles.length > 1);
     if (state.tiles.length > 1) state.tiles.forEach(choosable);
   }
-  state.tiles.forEach((tile) => { tile.regions = told.regions; });
+  state.tiles.forEach((tile) => { tile.regions = greeting.regions; });
   state.noted = -1;
-  $("events-card").hidden = !told.rules.length;
-  $("events").replaceChildren(make("li", { textContent: told.rules.join(" · ") }));
-  state.rows = told.classes.map(classRow);
+  $("events-card").hidden = !greeting.rules.length;
+  $("events").replaceChildren(make("li", { textContent: greeting.rules.join(" · ") }));
+  state.rows = greeting.classes.map(classRow);
   $("classes").replaceChildren(...state.rows.map((row) => row.node));
 }
 
@@ -185,7 +185,7 @@ function choosable(tile) {
   };
   tile.node.tabIndex = 0;
   tile.node.setAttribute("role", "button");
-  tile.node.setAttribute("aria-label", `figures of ${tile.name}`);
+  tile.node.setAttribute("aria-label", `show figures of ${tile.name}`);
   tile.node.setAttribute("aria-pressed", tile.number === state.chosen);
   tile.node.addEventListener("click", choose);
   tile.node.addEventListener("keydown", (event) => {
@@ -257,7 +257,7 @@ function refresh() {
   state.tiles.forEach((tile) => tile.show());
   const tile = state.tiles[state.chosen];
   if (!tile) return;
-  const told = tile.figures, header = tile.frame && tile.frame.header;
+  const figures = tile.figures, header = tile.frame && tile.frame.header;
   if (header) {
     const total = header.pixels.reduce((sum, count) => sum + count, 0) || 1;
     state.rows.forEach((row, index) => {
@@ -267,21 +267,21 @@ function refresh() {
       row.label.classList.toggle("absent", !share);
     });
   }
-  if (told) {
-    $("age").textContent = fixed(told.frame_age_ms.p50);
+  if (figures) {
+    $("age").textContent = fixed(figures.frame_age_ms.p50);
     $("stage-names").replaceChildren(...STAGES.map((stage, layer) => {
-      const key = make("span", { textContent: `${stage} ${fixed(told.stages_ms[stage].p50)}` });
+      const key = make("span", { textContent: `${stage} ${fixed(figures.stages_ms[stage].p50)}` });
       key.style.setProperty("--c", `var(--s${layer})`);
       return key;
     }));
-    $("source-name").textContent = told.source;
-    $("trouble").hidden = !told.trouble;
-    $("trouble").textContent = told.trouble;
+    $("source-name").textContent = figures.source;
+    $("trouble").hidden = !figures.trouble;
+    $("trouble").textContent = figures.trouble;
     const rows = [
-      ["state", told.state], ["picture", told.size ? `${told.size[1]} × ${told.size[0]}` : "–"], ["policy", told.policy],
-      ["frames", told.frames_out], ["frames a second", fixed(told.fps)], ["age, p99", `${fixed(told.frame_age_ms.p99)} ms`],
-      ["dropped", told.dropped], ["repeated", told.duplicated], ["gaps", told.gaps], ["unreadable", told.skipped],
-      ["reconnects", told.reconnects],
+      ["state", figures.state], ["image size", figures.size ? `${figures.size[1]} × ${figures.size[0]}` : "–"], ["policy", figures.policy],
+      ["frames", figures.frames_out], ["frames per second", fixed(figures.fps)], ["age, p99", `${fixed(figures.frame_age_ms.p99)} ms`],
+      ["dropped", figures.dropped], ["repeated", figures.duplicated], ["gaps", figures.gaps], ["not decoded", figures.skipped],
+      ["reconnects", figures.reconnects],
     ];
     if (header && header.presented_s !== null) rows.unshift(["time in the video", `${fixed(header.presented_s)} s`]);
     $("figures").replaceChildren(...rows.map(([word, value]) => make("div", {}, make("dt", { textContent: word }), make("dd", { textContent: value }))));
@@ -307,7 +307,7 @@ async function handle([header, parts]) {
     header.streams.forEach((figures) => { state.tiles[figures.stream].figures = figures; });
     header.events.forEach((event) => { if (event.number > state.noted) { state.noted = event.number; note(event); } });
     link(header.viewers > 1 ? `connected · ${header.viewers} viewers` : "connected", "open");
-  } else if (header.kind === "end") { state.ended = true; link("the run has ended", "ended"); }
+  } else if (header.kind === "end") { state.ended = true; link("run ended", "ended"); }
 }
 
 async function watch() {
@@ -323,7 +323,7 @@ async function watch() {
 function ask() {
   sessionStorage.removeItem("token");
   $("ask").hidden = false; $("main").hidden = true;
-  link("token needed", "stale");
+  link("token required", "stale");
   $("token").focus();
 }
 
@@ -332,7 +332,7 @@ async function watchForEver() {
     try {
       if (!(await watch())) return;
     } catch (error) {
-      if (!state.ended) link("not connected, trying again", "lost");
+      if (!state.ended) link("disconnected, retrying", "lost");
     }
     if (state.tiles.some((tile) => performance.now() - tile.came < 5000)) wait = 500;
     await new Promise((resolve) => setTimeout(resolve, wait));

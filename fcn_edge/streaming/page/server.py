@@ -1,8 +1,8 @@
-"""The web server of the live page: who may ask, and what is answered.
+"""The web server of the live page: access control and responses.
 
-On loopback everybody on this machine may look, and requests must name this machine, so that a
-page of another site that points its own name at 127.0.0.1 gets nothing. On other addresses a
-token is asked for; it stands behind the # of the address, which browsers send nowhere.
+On loopback all users of this machine have access, and the Host header must name this machine, which prevents
+DNS rebinding by other sites. Other addresses require a token; it is in the fragment (#) of the URL, which browsers
+do not send.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from fcn_edge.streaming.page.board import STATUS_S, Board, message
 
 MAX_VIEWERS = 32
 MAX_CONNECTIONS = 64
-PATIENCE_S = 10  # with a client that neither asks nor takes
-MOST_FPS = 30  # that a viewer gets
-SEND_BUFFER = 128 * 1024  # what waits for a slow viewer is old: a few frames, not a few seconds
+PATIENCE_S = 10  # timeout of a client that does not send or receive
+MOST_FPS = 30  # per viewer
+SEND_BUFFER = 128 * 1024  # limits the delay of a slow viewer to a few frames
 GOODBYE_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Access:
-    """Who may look. token: None where none is needed. hosts: names of this server, None for any."""
+    """Access rules. token: None if none is required. hosts: names of this server, None for any."""
 
     token: str | None
     hosts: frozenset[str] | None
@@ -48,7 +48,7 @@ class Access:
             return True
         return hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode())
 
-    def knows(self, host: str) -> bool:
+    def is_known_host(self, host: str) -> bool:
         """Whether a Host header names this server."""
         match = re.fullmatch(r"\[?([^\[\]]*?)\]?(:\d{1,5})?", host)
         return self.hosts is None or (match is not None and match[1].lower() in self.hosts)
@@ -56,17 +56,17 @@ class Access:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the server tells besides the page: health as (is it well, what to say), and metrics as (type, text)."""
+    """Responses other than the page: health as (is healthy, JSON), and metrics as (type, text)."""
 
     health: Callable[[], tuple[bool, Mapping[str, Any]]]
     metrics: Callable[[], tuple[str, str]]
 
 
 class PageServer:
-    """Serves a board in threads of its own until it is closed."""
+    """Serves a board in its own threads until it is closed."""
 
     def __init__(self, host: str, port: int, access: Access, board: Board, answers: Answers) -> None:
-        """Raises OSError where the address cannot be had."""
+        """Raises OSError if the address cannot be bound."""
         self.access, self.board, self.answers = access, board, answers
         self.viewers = self.most_viewers = 0
         self._changed = threading.Condition()
@@ -76,7 +76,7 @@ class PageServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Say goodbye to viewers and let the address go; calling it again does nothing."""
+        """Disconnect viewers and release the address; calling it again does nothing."""
         self.board.close()
         with self._changed:
             self._changed.wait_for(lambda: self.viewers == 0, GOODBYE_S)
@@ -86,7 +86,7 @@ class PageServer:
             self._server.server_close()
 
     def enter(self) -> bool:
-        """One more viewer, if there is room."""
+        """Add a viewer; False if there are too many."""
         with self._changed:
             if self.viewers >= MAX_VIEWERS:
                 return False
@@ -111,7 +111,7 @@ class _Threads(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        if self.address_family == socket.AF_INET6:  # "::" also takes IPv4
+        if self.address_family == socket.AF_INET6:  # "::" also accepts IPv4
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
@@ -130,8 +130,8 @@ class _Threads(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away, or sent what is no HTTP, is no error of ours."""
-        log.debug("a connection to the live page broke", exc_info=True)
+        """Log disconnects and invalid HTTP of clients; they are not errors of the server."""
+        log.debug("a connection to the live page failed", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -142,31 +142,31 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         page = self.server.page
         path = self.path.partition("?")[0]
-        if not page.access.knows(self.headers.get("Host", "")):
+        if not page.access.is_known_host(self.headers.get("Host", "")):
             names = ", ".join(sorted(page.access.hosts or ()))
-            self._answer(421, f"this server is {names} and nothing else\n")
+            self._answer(421, f"wrong Host header; this server is {names}\n")
         elif path == "/healthz":
-            is_well, told = page.answers.health()
-            self._answer(200 if is_well else 503, json.dumps(told) + "\n", "application/json")
+            is_well, health = page.answers.health()
+            self._answer(200 if is_well else 503, json.dumps(health) + "\n", "application/json")
         elif path == "/":
             self._answer(200, *assembled_page())
         elif self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            self._answer(403, "only for this server's own page\n")
+            self._answer(403, "requests from other origins are not allowed\n")
         elif not page.access.allows(self.headers.get("Authorization", "")):
-            self._answer(401, "a token is needed\n", more={"WWW-Authenticate": "Bearer"})
+            self._answer(401, "a token is required\n", more={"WWW-Authenticate": "Bearer"})
         elif path == "/metrics":
             kind, text = page.answers.metrics()
             self._answer(200, text, kind)
         elif path == "/live":
             self._live()
         else:
-            self._answer(404, "not here: / /live /metrics /healthz\n")
+            self._answer(404, "not found; available: / /live /metrics /healthz\n")
 
     do_HEAD = do_GET
 
     def _live(self) -> None:
         if not self.server.page.enter():
-            self._answer(503, f"{MAX_VIEWERS} viewers already\n")
+            self._answer(503, f"too many viewers (maximum {MAX_VIEWERS})\n")
             return
         try:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
@@ -178,17 +178,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.page.leave()
 
     def _stream(self, board: Board) -> None:
-        """Newest shots as fast as this viewer takes them: what comes meanwhile, it misses."""
+        """Send the newest shots as fast as this viewer receives them; it misses those in between."""
         self.wfile.write(board.greeting)
         seen: dict[int, int] = {}
-        told = float("-inf")
+        last_status = float("-inf")
         while not board.is_closed:
             began = time.monotonic()
             for shot in board.newer(seen, STATUS_S):
                 self.wfile.write(shot.payload)
-            if began - told >= STATUS_S:
+            if began - last_status >= STATUS_S:
                 self.wfile.write(board.status())
-                told = began
+                last_status = began
             time.sleep(max(0.0, began + 1 / MOST_FPS - time.monotonic()))
         self.wfile.write(message({"kind": "end"}))
 
@@ -220,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         return "fcn-edge"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Who asked for what is nobody's business."""
+        """No access log, for privacy."""
 
 
 def is_loopback(host: str) -> bool:
@@ -234,7 +234,7 @@ def is_loopback(host: str) -> bool:
 
 @cache
 def assembled_page() -> tuple[str, str, str]:
-    """The page with its style and script inside, its type, and a policy that allows nothing but these."""
+    """The page with inlined style and script, its type, and a content security policy that allows only these."""
     folder = files("fcn_edge.streaming.page")
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     page = (folder / "page.html").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Where views go, by address.
+"""Open sinks by address.
 
-`display://0` a window · `out.mp4` (.mkv) a video · `masks/` a folder of class maps, `labels/*_mask.png` beside other
-files · `shares.jsonl` what covers each frame · `http://127.0.0.1:8080` a live page · `null:`.
+`display://0` a window · `out.mp4` (.mkv) a video · `masks/` a folder of class maps, `labels/*_mask.png` the same in a
+folder with other files · `shares.jsonl` class shares of each frame · `http://127.0.0.1:8080` a live page · `null:`.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ KNOWN = (
 
 @dataclass(frozen=True)
 class SinkOptions:
-    """What sinks draw and watch.
+    """Options of sinks.
 
-    legend: class names and live figures on pictures. style: how views are drawn; its hidden classes
-    are counted nowhere either. rules: what to tell of, on the file `events` or standard error.
-    is_logged: changes of the sources' states and figures are logged. read: what the run reads besides
-    its sources, which no sink writes over.
+    legend: draw class names and live figures on images. style: how views are drawn; its hidden classes
+    are excluded from shares too. rules: events to report, to the file `events` or standard error.
+    is_logged: log state changes and figures of sources. read: other input files of the run,
+    which no sink overwrites.
     """
 
     legend: bool = True
@@ -69,12 +69,12 @@ def sink_from_uri(
     source: Source,
     options: SinkOptions = SinkOptions(),
 ) -> Sink:
-    """Open a sink for the views that `engine` makes of `source`; nothing is written yet.
+    """Open a sink for the views of `source` from `engine`; nothing is written yet.
 
     Raises:
-        BadInput: an unknown sink, a folder that cannot be written, a file that the run reads, or one that fcn-edge
-            did not write.
-        BackendMissing: no screen, or a PyAV that cannot encode video.
+        BadInput: an unknown sink, a folder that is not writable, an input file of the run, or a file that
+            fcn-edge did not write.
+        BackendMissing: no screen, or PyAV cannot encode video.
     """
     if uri == "null:":
         return Null(uri)
@@ -91,7 +91,7 @@ def sink_from_uri(
             folder, names = path.parent, path.name
             return Masks(folder, engine.spec.palette, video=source.uri, protected=protected, pattern=names)
         if path.suffix.lower() in RECORDING_SUFFIXES:
-            from fcn_edge.streaming.sinks.video import Video  # PyAV is needed by nothing else
+            from fcn_edge.streaming.sinks.video import Video  # only this sink needs PyAV
 
             painter = Painter(engine, legend=options.legend)
             return Video(path, painter, clock, is_live=source.is_live, protected=protected)
@@ -111,12 +111,11 @@ def sinks_of_sources(
     *,
     options: SinkOptions = SinkOptions(),
 ) -> list[list[Sink]]:
-    """The sinks of each source, closed with `ends`; one that cannot be opened closes those before it.
+    """The sinks of each source, closed with `ends`; if one cannot be opened, the others are closed.
 
-    Where there are several sources, each writes files and windows of its own (`numbered`); a page
-    shows all of them.
+    Several sources write to separate files and windows (`numbered`); a page shows all of them.
 
-    Raises BadInput where two write one file, or one writes what any source reads.
+    Raises BadInput if two write the same file, or one writes an input file of any source.
     """
     options = replace(options, read=(*options.read, *(path for source in sources for path in source.files)))
     count = len(sources)
@@ -148,12 +147,12 @@ def paths_of_sinks(uris: Sequence[str], count: int = 1) -> list[Path]:
 
 
 def path_of(uri: str) -> Path | None:
-    """The file or folder of a sink that has one."""
+    """The file or folder of a sink, if it has one."""
     return Path(uri) if uri and uri != "null:" and "://" not in uri else None
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether masks are named by `path`, such as masks/*_mask.png."""
+    """Whether `path` is a pattern for names of masks, such as masks/*_mask.png."""
     return path.suffix.lower() == ".png" and path.name.count("*") == 1 and "*" not in str(path.parent)
 
 
@@ -167,7 +166,7 @@ def _page(uri: str, engine: Engine, sources: Sequence[Source], options: SinkOpti
 
 
 def numbered(uri: str, number: int) -> str:
-    """The sink of source `number` where several have the same sink: out-1.mp4, masks/1/, display://1."""
+    """The sink of source `number` if there are several sources: out-1.mp4, masks/1/, display://1."""
     if uri == "null:":
         return uri
     if re.fullmatch(r"display://[0-9]{0,2}", uri):

@@ -1,4 +1,4 @@
-"""What every sink is."""
+"""The interface of all sinks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Sink:
-    """Takes results in order. `write` is called from one thread only; from one a source where a sink serves several.
+    """Takes results in order. `write` is called from one thread per source.
 
-    needs_caller_thread: windows want the main thread. needs_overlay: shows `Result.overlay`.
-    is_done: the user has seen enough. count: results written; missed: results that a live stream
-    did not wait with. notes: what was changed on the way out. greeting: what people have to know
-    before the first result, "" for nothing; it may hold a token and belongs on the terminal only.
+    needs_caller_thread: windows need the main thread. needs_overlay: uses `Result.overlay`.
+    is_done: the user has ended the run. count: results written; missed: results of a live stream that the sink
+    was too slow for. notes: changes made to results. greeting: message for the user before the first result,
+    "" for none; it may contain a token, so print it only to the terminal.
     """
 
     needs_caller_thread = False
@@ -35,39 +35,39 @@ class Sink:
         self.greeting = ""
 
     def begin(self, figures: Callable[[], tuple[StreamFigures, ...]]) -> None:
-        """Called once before the first result; `figures` tells how each source stands, now and later, to any thread."""
+        """Called once before the first result; `figures` returns the current state of each source, from any thread."""
 
     def write(self, result: Result) -> None:
-        """Take one result. Raises BadInput where it cannot be written."""
+        """Write one result. Raises BadInput if it cannot be written."""
         raise NotImplementedError
 
     def close(self) -> None:
         """Finish what was written; calling it again, or after `discard`, does nothing."""
 
     def discard(self) -> None:
-        """Remove what is not finished, after a `write` that failed."""
+        """Remove unfinished output after a failed `write`."""
 
     def describe(self) -> str:
-        """What was written, in one line."""
+        """The output in one line."""
         return f"{self.uri.rstrip(':')}: {self.count} frames"
 
 
 class Null(Sink):
-    """Counts and forgets."""
+    """Counts results and discards them."""
 
     def write(self, result: Result) -> None:
         self.count += 1
 
 
 def require_writable(folder: Path) -> None:
-    """Make `folder` where it is missing and write a byte there. Raises BadInput where that fails."""
+    """Create `folder` if it is missing and write a byte to it. Raises BadInput if that fails."""
     probe = folder / f".fcn-edge.probe{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x")
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BadInput(f"{folder}: cannot be written ({reason}); choose a folder that you may write to") from error
+        raise BadInput(f"{folder}: not writable ({reason}); choose another folder") from error
     finally:
-        with suppress(OSError):  # a full disk takes the name and not the byte
+        with suppress(OSError):  # a full disk creates the file but not its content
             probe.unlink()

@@ -1,4 +1,4 @@
-"""A function of a Python program as a sink."""
+"""A Python function as a sink."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from fcn_edge.streaming.sinks.base import Sink
 
 
 class Callback(Sink):
-    """Calls a function with each result, in the thread that runs the network, which waits for it."""
+    """Calls a function with each result, in the thread that runs the network."""
 
     needs_caller_thread = True
     needs_overlay = True
 
     def __init__(self, function: Callable[[Result], object], number: int = 0) -> None:
-        """number: among the functions of a run."""
+        """number: of the function in the run."""
         super().__init__(f"function:{number}")
         self._function = function
         self._name = getattr(function, "__qualname__", type(function).__name__)

@@ -18,13 +18,13 @@ PROBE_S = 20
 
 
 class Display(Sink):
-    """Shows annotated pictures, in the thread that computes, because window systems want the main one."""
+    """Shows annotated images, in the caller's thread, because window systems need the main thread."""
 
     needs_caller_thread = True
     needs_overlay = True
 
     def __init__(self, number: int, painter: Painter) -> None:
-        """Raises BackendMissing where no window can be opened."""
+        """Raises BackendMissing if no window can be opened."""
         super().__init__(f"display://{number}")
         require_display()
         self._painter, self._window = painter, f"fcn-edge {number}"
@@ -42,13 +42,13 @@ class Display(Sink):
 
 
 def require_display() -> None:
-    """Raises BackendMissing where OpenCV cannot open a window.
+    """Raises BackendMissing if OpenCV cannot open a window.
 
-    Tried in another process first: without a reachable screen Qt aborts the process it is in.
+    Tried in another process first: without a screen Qt aborts the process.
     """
     is_linux = sys.platform.startswith("linux")
     if is_linux and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise BackendMissing("no screen here (DISPLAY is not set); write a video instead, such as out.mp4")
+        raise BackendMissing("no screen (DISPLAY is not set); write a video instead, such as out.mp4")
     code = "import cv2; cv2.namedWindow('fcn-edge'); cv2.waitKey(1)"
     try:
         probe = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=PROBE_S, check=False)
@@ -57,6 +57,6 @@ def require_display() -> None:
         is_shown = False
     if not is_shown:
         raise BackendMissing(
-            f"OpenCV {cv2.__version__} cannot open a window here (a headless build, or DISPLAY"
-            f" {os.environ.get('DISPLAY', '')!r} does not answer); write a video instead, such as out.mp4"
+            f"OpenCV {cv2.__version__} cannot open a window (a headless build, or DISPLAY"
+            f" {os.environ.get('DISPLAY', '')!r} cannot be reached); write a video instead, such as out.mp4"
         )

@@ -1,4 +1,4 @@
-"""What happens to the sources of a run, in words, for its log: each change of state, and figures once a minute."""
+"""Log state changes of a run's sources, and figures once a minute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Journal(Sink):
-    """Looks at the figures once a second in a thread of its own, whether frames come or not."""
+    """Checks the figures once a second in its own thread, even without frames."""
 
     def __init__(self) -> None:
         super().__init__("log:")
@@ -49,7 +49,7 @@ class Journal(Sink):
         self.look(figures(), with_figures=True)
 
     def look(self, streams: tuple[StreamFigures, ...], *, with_figures: bool) -> None:
-        """Log what has changed since the last look."""
+        """Log changes since the last call."""
         for stream in streams:
             before = self._states.get(stream.stream)
             self._states[stream.stream] = stream.state
@@ -59,7 +59,7 @@ class Journal(Sink):
                 log.log(level, "%s: %s%s", stream.source, stream.state, reason)
             if with_figures:
                 log.info(
-                    "%s: %d frames, %.1f a second, age %.1f ms, %d dropped, %d gaps, %d reconnects",
+                    "%s: %d frames, %.1f fps, age %.1f ms, %d dropped, %d gaps, %d reconnects",
                     stream.source,
                     stream.frames_out,
                     stream.fps,

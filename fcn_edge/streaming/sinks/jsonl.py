@@ -1,4 +1,4 @@
-"""JSON lines: what covers each frame (FILE.jsonl), and events that rules tell of."""
+"""JSON lines: class shares of each frame (FILE.jsonl), and events of rules."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from fcn_edge.streaming.sinks.base import Sink, require_writable
 from fcn_edge.streaming.sinks.unfinished import keep_unfinished, lock, unfinished_name
 
 FILE_BYTES = 32 * 2**20
-OLD_FILES = 4  # NAME.1 … NAME.4: with the one that grows at most 160 MB
+OLD_FILES = 4  # NAME.1 … NAME.4: at most 160 MB with the current file
 RECENT = 50
 DIGITS = 5
 
 
 class LineFile(RotatingFileHandler):
-    """Lines on a file; the oldest go where it may not grow without end."""
+    """Appends lines to a file; rotates it unless `is_endless`."""
 
     def __init__(self, path: Path, *, is_endless: bool) -> None:
-        """Raises BadInput where an older file is not ours."""
+        """Raises BadInput if an existing file was not written by fcn-edge."""
         require_lines(path, "jsonl", OLD_FILES if is_endless else 0)
         most = FILE_BYTES if is_endless else 0
         super().__init__(path, "a" if is_endless else "w", maxBytes=most, backupCount=OLD_FILES, encoding="utf-8")
@@ -42,21 +42,21 @@ class LineFile(RotatingFileHandler):
             lock(self.stream)
 
     def add(self, value: Mapping[str, Any]) -> None:
-        """Raises OSError; `emit`, which logging calls, would keep it to itself."""
+        """Append a line. Raises OSError, which `emit` would suppress."""
         record = logging.makeLogRecord({"msg": json.dumps(value, allow_nan=False)})
         if self.shouldRollover(record):
             self.doRollover()
-        if self.stream is None:  # a file that could not be opened after it was renamed
+        if self.stream is None:  # opening failed after a rotation
             self.stream = self._open()
         self.stream.write(record.getMessage() + self.terminator)
         self.flush()
 
 
 class Statistics(Sink):
-    """A line a frame: share of each class in the picture and in each region.
+    """One line per frame: share of each class in the image and in each region.
 
-    Of a recording the file is whole or called NAME.recording.jsonl; of a live stream it goes on
-    where it ended, and old lines give way.
+    For a recording the file is called NAME.recording.jsonl until it is complete; for a live stream lines are appended,
+    and old lines are rotated out.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Statistics(Sink):
         is_live: bool,
         protected: Sequence[Path] = (),
     ) -> None:
-        """protected: files to keep. Raises BadInput where the file is one of these, or not ours."""
+        """protected: files to keep. Raises BadInput if the file is one of these, or not written by fcn-edge."""
         super().__init__(str(path))
         require_outputs([path], protected)
         require_apart([unfinished_name(path)], protected)
@@ -95,11 +95,11 @@ class Statistics(Sink):
                 self._file = LineFile(self._part, is_endless=self._part == self._path)
             self._file.add(line)
         except OSError as error:
-            raise BadInput(f"{self._path}: cannot be written ({error.strerror or error})") from error
+            raise BadInput(f"{self._path}: cannot write ({error.strerror or error})") from error
         self.count += 1
 
     def _named(self, shares: np.ndarray) -> dict[str, float]:
-        """Classes that are there; the others are 0."""
+        """Shares of the classes that are present; all others are 0."""
         return {self._spec.classes[i]: round(float(shares[i]), DIGITS) for i in np.flatnonzero(shares)}
 
     def close(self) -> None:
@@ -109,13 +109,13 @@ class Statistics(Sink):
         try:
             file.close()
         except OSError as error:
-            raise BadInput(f"{self._path}: cannot be written ({error.strerror or error})") from error
+            raise BadInput(f"{self._path}: cannot write ({error.strerror or error})") from error
         finally:
             if self._part != self._path:
                 os.replace(self._part, self._path)
 
     def discard(self) -> None:
-        """Keep the lines that were written."""
+        """Keep the written lines."""
         self.close()
 
     def describe(self) -> str:
@@ -123,10 +123,10 @@ class Statistics(Sink):
 
 
 class EventLog:
-    """Events of all streams: lines on a file, and the newest for whoever shows them."""
+    """Events of all streams: lines in a file, and a list of the newest."""
 
     def __init__(self, path: Path | None) -> None:
-        """path: None for standard error. Raises BadInput where it cannot be written."""
+        """path: None for standard error. Raises BadInput if it cannot be written."""
         self.path = path
         self.count = 0
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
@@ -137,7 +137,7 @@ class EventLog:
             self._file = LineFile(path, is_endless=True)
 
     def add(self, event: Mapping[str, Any]) -> None:
-        """Raises BadInput where it cannot be written."""
+        """Raises BadInput if it cannot be written."""
         with self._lock:
             self._recent.append({"number": self.count, **event})
             self.count += 1
@@ -147,7 +147,7 @@ class EventLog:
             try:
                 self._file.add(event)
             except OSError as error:
-                raise BadInput(f"{self.path}: cannot be written ({error.strerror or error})") from error
+                raise BadInput(f"{self.path}: cannot write ({error.strerror or error})") from error
 
     def recent(self) -> Sequence[Mapping[str, Any]]:
         with self._lock:
@@ -159,7 +159,7 @@ class EventLog:
 
 
 class Events(Sink):
-    """Watches the rules on one stream."""
+    """Evaluates the rules on one stream."""
 
     def __init__(
         self, log: EventLog, watches: Watches, clock: StreamClock, cover: Cover, *, source: str, stream: int
@@ -170,7 +170,7 @@ class Events(Sink):
 
     def write(self, result: Result) -> None:
         def tell(change: Change) -> None:
-            self._log.add({**moment(result.frame, self._clock), "source": self._source, **_told(change)})
+            self._log.add({**moment(result.frame, self._clock), "source": self._source, **_change_fields(change)})
             self.count += change.has_begun
 
         self._watches.see(self._cover.shares(result), self._clock.seconds(result.frame), tell)
@@ -183,12 +183,12 @@ class Events(Sink):
 
 
 def moment(frame: Frame, clock: StreamClock) -> dict[str, Any]:
-    """Which frame it is, and when: by this machine's clock and by the stream's."""
+    """Index and time of a frame, by this machine's clock and by the stream's."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     return {"time": now, "stream": frame.stream, "frame": frame.index, "at_s": round(clock.seconds(frame), 3)}
 
 
-def _told(change: Change) -> dict[str, Any]:
+def _change_fields(change: Change) -> dict[str, Any]:
     return {
         "event": change.rule.text,
         "state": "began" if change.has_begun else "ended",

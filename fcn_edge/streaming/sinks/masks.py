@@ -1,7 +1,7 @@
-"""A folder of class maps: palette PNGs whose values are class indices, as labels are stored.
+"""A folder of class maps: palette PNGs whose values are class indices, like label files.
 
-Each holds a mark with the checksum of its pixels. So a later run knows which files it may replace: those that were
-drawn by hand, or corrected, it refuses.
+Each contains a mark with the checksum of its pixels. A later run replaces only files with a valid mark, not files
+that were drawn or edited by hand.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from fcn_edge.streaming.sinks.base import Sink, require_writable
 
 Palette = tuple[tuple[int, int, int], ...]
 SYSTEM_FILES = ("Thumbs.db", "desktop.ini")
-HEAD_BYTES, TAIL_BYTES = 128, 16  # up to behind the mark; the checksum of the pixels, and IEND
+HEAD_BYTES, TAIL_BYTES = 128, 16  # up to the end of the mark; checksum of the pixels, and IEND
 PIXELS_CRC = slice(-16, -12)
 
 
 class Masks(Sink):
-    """One PNG a frame, named like the source's image, or by index (000012.png) for a video.
+    """One PNG per frame, named like the source's image, or by index (000012.png) for a video.
 
-    Each file is whole or not there. Two images of one name get their index behind it. The folder holds nothing
-    else, unless a pattern says which names are the masks': "*_mask.png" has a * for that of the image.
+    Files are written atomically. Images with the same name get their index as a suffix. The folder must not contain
+    other files, unless a pattern gives the names of masks: in "*_mask.png" the * is the image's name.
     """
 
     def __init__(
         self, folder: Path, palette: Palette, *, video: str, protected: Sequence[Path], pattern: str = "*.png"
     ) -> None:
-        """video: the source's uri, which frames without a name of their own carry; protected: files to keep.
+        """video: the source's uri, which is the name of frames without their own; protected: files to keep.
 
-        Raises BadInput where the folder holds the source's files, or others that the program did not write.
+        Raises BadInput if the folder contains the source's files, or others not written by fcn-edge.
         """
         super().__init__(f"{folder}/" if pattern == "*.png" else str(folder / pattern))
         self.folder, self._palette, self._video, self._pattern = folder, palette, video, pattern
         self._names: set[str] = set()
         if folder.resolve() in {path.resolve().parent for path in protected}:
-            raise BadInput(f"{folder}: holds the source's own files; write the masks to another folder")
+            raise BadInput(f"{folder}: contains the source's files; write the masks to another folder")
         self._require_own_masks()
         self._is_ours = not folder.exists()
         require_writable(folder)
 
     def _require_own_masks(self) -> None:
-        """Raises BadInput, naming the first, where masks would replace files that are not ours."""
+        """Raises BadInput, with the first name, if masks would replace files not written by fcn-edge."""
         if not self.folder.is_dir():
             return
         fits = re.compile(re.escape(self._pattern).replace(r"\*", ".*"), re.IGNORECASE).fullmatch
@@ -63,16 +63,15 @@ class Masks(Sink):
                 continue
             if entry.is_file() and is_own_mask(Path(entry.path)):
                 continue
-            beside = "" if is_shared else f", or give masks names of their own: {self.folder}/*_mask.png"
+            pattern = "" if is_shared else f", or use a name pattern: {self.folder}/*_mask.png"
             raise BadInput(
-                f"{entry.path}: fcn-edge did not write it, or it was changed since;"
-                f" write the masks to another folder{beside}"
+                f"{entry.path}: not written by fcn-edge, or changed since; write the masks to another folder{pattern}"
             )
 
     def write(self, result: Result) -> None:
         path = self.folder / self._pattern.replace("*", self._name(result.frame))
         if path.exists() and not is_own_mask(path):
-            raise BadInput(f"{path}: came while the run was going on; it is kept, and the run ends")
+            raise BadInput(f"{path}: created by another program during the run; the file is kept and the run ends")
         with whole_file(path, replaces=True) as part:
             part.write_bytes(png_from_class_map(result.class_map, self._palette))
         self.count += 1
@@ -96,12 +95,12 @@ class Masks(Sink):
 
 
 def png_from_class_map(class_map: np.ndarray, palette: Palette) -> bytes:
-    """An 8-bit palette PNG of (H, W) uint8 class indices; palette is RGB, further values are black.
+    """An 8-bit palette PNG of (H, W) uint8 class indices; palette is RGB, values outside it are black.
 
     OpenCV cannot write palettes. Source: PNG specification, third edition, colour type 3.
     """
     height, width = class_map.shape
-    rows = np.zeros((height, 1 + width), np.uint8)  # each row begins with its filter, 0 for none
+    rows = np.zeros((height, 1 + width), np.uint8)  # each row starts with its filter type, 0 for none
     rows[:, 1:] = class_map
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(palette)] = palette
@@ -117,7 +116,7 @@ def png_from_class_map(class_map: np.ndarray, palette: Palette) -> bytes:
 
 
 def is_own_mask(path: Path) -> bool:
-    """Whether `path` is a mask as it was written here: editors that keep the mark write other pixels below it."""
+    """Whether `path` is an unchanged mask: an editor that keeps the mark changes the checksum of the pixels."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))

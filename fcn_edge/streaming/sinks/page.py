@@ -1,4 +1,4 @@
-"""A page in the browser that shows what the network sees, and the health of a run for machines."""
+"""A live page in the browser, with /healthz and /metrics for monitoring."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from fcn_edge.streaming.summary import StreamFigures
 TOKEN_VARIABLE = "FCN_EDGE_TOKEN"
 SHORTEST_TOKEN = 16
 ALL_INTERFACES = "0.0.0.0"
-WELL_MS = 5000  # a source whose last frame is older is not well
+WELL_MS = 5000  # a source with an older last frame is unhealthy
 
 
 @dataclass(frozen=True)
 class PageAddress:
-    """Where the page is served. host: "" for all interfaces."""
+    """Address of the page. host: "" for all interfaces."""
 
     host: str
     port: int
@@ -41,23 +41,23 @@ class PageAddress:
 
 
 def address_from_uri(uri: str) -> PageAddress:
-    """Host and port of http://HOST:PORT. Raises BadInput where there is more to it, or less."""
+    """Host and port of http://HOST:PORT. Raises BadInput for any other form."""
     wanted = "write http://127.0.0.1:8080 (this machine only) or http://:8080 (all interfaces, with a token)"
     try:
         parts = urlsplit(uri)
         port = parts.port
     except ValueError as error:
-        raise BadInput(f"{redacted(uri)}: not an address of a page; {wanted}") from error
+        raise BadInput(f"{redacted(uri)}: not the address of a page; {wanted}") from error
     if port is None or parts.path not in ("", "/") or parts.query or parts.fragment or "@" in uri:
-        raise BadInput(f"{redacted(uri)}: a page has a host and a port and no more; {wanted}")
+        raise BadInput(f"{redacted(uri)}: the address of a page is only host and port; {wanted}")
     return PageAddress(parts.hostname or "", port)
 
 
 class PageSink(Sink):
-    """Serves the page, /healthz and /metrics; one for all sources of a run."""
+    """Serves the page, /healthz and /metrics for all sources of a run."""
 
     def __init__(self, uri: str, greeting: Mapping[str, Any], events: EventLog | None = None) -> None:
-        """greeting: see `greeting_for`. Raises BadInput where the address cannot be had."""
+        """greeting: see `greeting_for`. Raises BadInput if the address cannot be bound."""
         address = address_from_uri(uri)
         super().__init__(f"http://{address.netloc}")
         self._figures: Callable[[], tuple[StreamFigures, ...]] = tuple
@@ -73,7 +73,9 @@ class PageSink(Sink):
             )
         except OSError as error:
             reason = error.strerror or str(error)
-            raise BadInput(f"{self.uri}: cannot be served ({reason}); choose another port or address") from error
+            raise BadInput(
+                f"{self.uri}: cannot bind this address ({reason}); choose another port or address"
+            ) from error
         self.uri = f"http://{PageAddress(address.host, self._server.port).netloc}"
         shown = PageAddress(address.host or "<this machine>", self._server.port).netloc
         secret = f"#token={token}" if token and not given else ""
@@ -105,14 +107,14 @@ class PageSink(Sink):
         return CONTENT_TYPE, metrics_text(self._figures())
 
     def _health(self) -> tuple[bool, Mapping[str, Any]]:
-        """Well is a run whose every source gave a frame lately, or is a recording that came to its end."""
+        """A run is healthy if every source gave a frame recently or is a recording that ended."""
         streams = self._figures()
-        told = [
+        sources = [
             {"stream": s.stream, "state": s.state, "last_frame_ms": s.last_frame_ms, "is_well": _is_well(s)}
             for s in streams
         ]
         is_well = bool(streams) and all(_is_well(stream) for stream in streams)
-        return is_well, {"is_well": is_well, "streams": told}
+        return is_well, {"is_well": is_well, "streams": sources}
 
 
 def _is_well(stream: StreamFigures) -> bool:
@@ -123,14 +125,14 @@ def _is_well(stream: StreamFigures) -> bool:
 
 def _checked(token: str) -> str:
     if token and len(token) < SHORTEST_TOKEN:
-        raise BadInput(f"{TOKEN_VARIABLE} holds {len(token)} characters; a token needs {SHORTEST_TOKEN} or more")
+        raise BadInput(f"{TOKEN_VARIABLE} has {len(token)} characters; expected {SHORTEST_TOKEN} or more")
     return token
 
 
 def greeting_for(
     engine: Engine, style: Style, sources: Sequence[str], regions: Sequence[Region] = (), rules: Sequence[Rule] = ()
 ) -> Mapping[str, Any]:
-    """What the page has to know before the first frame. sources: their addresses as they may be printed."""
+    """Data that the page needs before the first frame. sources: their addresses without credentials."""
     spec = engine.spec
     execution = f" ({engine.execution})" if engine.execution != "f32" else ""
     return {

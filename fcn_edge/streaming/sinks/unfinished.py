@@ -1,6 +1,6 @@
-"""Files that grow while a recording is segmented: NAME.recording.SUFFIX until they are whole.
+"""Files that are written during a run: NAME.recording.SUFFIX until they are complete.
 
-What a killed run left under that name is kept under another that no run writes over.
+An unfinished file of a killed run is renamed, so that it is not overwritten.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from fcn_edge.errors import BadInput
 
 
 def unfinished_name(path: Path) -> Path:
-    """What the file is called while it grows."""
+    """The name of the file until it is complete."""
     return path.with_name(f"{path.stem}.recording{path.suffix}")
 
 
 def lock(file: IO[Any] | FileIO) -> None:
-    """Lock an open file for this process. Raises OSError where another has it; does nothing where there is no flock."""
+    """Lock an open file for this process. Raises OSError if another process has it; does nothing without flock."""
     if sys.platform != "win32":
         import fcntl
 
@@ -27,20 +27,20 @@ def lock(file: IO[Any] | FileIO) -> None:
 
 
 def keep_unfinished(path: Path) -> str:
-    """Rename what a killed run left of `path`; a note that says so, "" where nothing was left.
+    """Rename an unfinished file of a killed run of `path`; returns a note, or "" if there is none.
 
-    Raises BadInput where another run is still writing it.
+    Raises BadInput if another run is still writing it.
     """
     left = unfinished_name(path)
     if not left.exists():
         return ""
     if _is_locked(left):
-        raise BadInput(f"{left}: another run is recording there; choose another name")
+        raise BadInput(f"{left}: another run is writing this file; choose another name")
     number = 1
     while (kept := path.with_name(f"{path.stem}.killed-{number}{path.suffix}")).exists():
         number += 1
     left.rename(kept)
-    return f"the recording of a run that was killed is kept as {kept.name}"
+    return f"the unfinished recording of a killed run was renamed to {kept.name}"
 
 
 def _is_locked(path: Path) -> bool:

@@ -1,6 +1,6 @@
-"""The annotated video: H.264 in fragments of half a second, so that what was written plays whatever happens.
+"""The annotated video: H.264 in fragments of half a second, so that an unfinished file is playable.
 
-It is recorded as NAME.recording.mp4, which plays already, and gets its name once it is finished.
+It is written as NAME.recording.mp4, which can be played, and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from fcn_edge.streaming.sinks.base import Sink, require_writable
 from fcn_edge.streaming.sinks.unfinished import keep_unfinished, lock, unfinished_name
 from fcn_edge.streaming.viewer import Painter
 
-CODECS = ("libx264", "libopenh264", "mpeg4")  # the first that this build of FFmpeg has
-OPTIONS = {"libx264": {"preset": "ultrafast", "tune": "zerolatency", "crf": "23"}}  # no frame waits in the encoder
+CODECS = ("libx264", "libopenh264", "mpeg4")  # the first one in this build of FFmpeg
+OPTIONS = {"libx264": {"preset": "ultrafast", "tune": "zerolatency", "crf": "23"}}  # no frame delay in the encoder
 CONTAINERS = {
-    # Fragments while it grows, an ordinary file with an index once it is closed.
+    # Fragmented while it is written, an ordinary file with an index after it is closed.
     ".mp4": (
         "mp4",
         {"movflags": "frag_keyframe+empty_moov+default_base_moof+hybrid_fragmented", "frag_duration": "500000"},
     ),
     ".mkv": ("matroska", {"cluster_time_limit": "500"}),
 }
-TICKS = 60_000  # a second; 24, 25, 30 and 50 frames a second are whole numbers of them, and MPEG-4 allows no more
+TICKS = 60_000  # per second; divisible by 24, 25, 30 and 50 fps, and below the limit of MPEG-4
 KEY_FRAME_S = 1
-BT_601, LIMITED = 6, 1  # ITU-T H.273, tables 4 and 8.3: matrix of the colours, range of their values
+BT_601, LIMITED = 6, 1  # ITU-T H.273, tables 4 and 8.3: matrix coefficients, colour range
 MAX_GAP_S = 10.0
 FAILURES = (OSError, av.FFmpegError)
-RESERVE_BYTES = 16 * 2**20  # a disk that is full to the last byte stops more than this program
+RESERVE_BYTES = 16 * 2**20  # keep some space: a completely full disk stops other programs too
 
 log = logging.getLogger(__name__)
 
 
 class Video(Sink):
-    """Annotated pictures, each at its own time, so that dropped frames leave the speed as it is.
+    """Annotated images, each at its own time, so that dropped frames do not change the speed.
 
-    A stream that changes its size goes on in a new file (out.2.mp4). Pictures of a folder are
-    resized to the first one's size. Sizes are even: a last odd row or column is cut.
+    A stream that changes its size continues in a new file (out.2.mp4). Images of a folder are
+    resized to the size of the first. Sizes are even: a last odd row or column is cut.
     """
 
     needs_overlay = True
@@ -61,7 +61,7 @@ class Video(Sink):
     def __init__(
         self, path: Path, painter: Painter, clock: StreamClock, *, is_live: bool, protected: Sequence[Path] = ()
     ) -> None:
-        """Raises BadInput where nothing can be recorded at `path`, BackendMissing where nothing can be encoded."""
+        """Raises BadInput if `path` cannot be written, BackendMissing if PyAV has no encoder."""
         super().__init__(str(path))
         require_outputs([path], protected)
         require_apart([unfinished_name(path)], protected)
@@ -69,7 +69,7 @@ class Video(Sink):
         self.path, self._painter, self._clock, self._is_live = path, painter, clock, is_live
         self._codec = next((name for name in CODECS if name in av.codecs_available), None)
         if self._codec is None:
-            raise BackendMissing(f"{path}: this PyAV encodes none of {', '.join(CODECS)}; pip install --upgrade av")
+            raise BackendMissing(f"{path}: this PyAV has no encoder for {', '.join(CODECS)}; pip install --upgrade av")
         self._recording: Recording | None = None
         self._finished: dict[Path, str] = {}
         require_writable(path.parent)
@@ -88,7 +88,7 @@ class Video(Sink):
         self.count += 1
 
     def _fitted(self, picture: np.ndarray) -> np.ndarray:
-        """(H, W, 3), H and W even: in the size of the file that is open, which a stream may end."""
+        """(H, W, 3), H and W even, in the size of the open file; a stream of another size closes the file."""
         size = max(2, picture.shape[0] & ~1), max(2, picture.shape[1] & ~1)
         if self._recording is None or self._recording.size == size:
             return picture if picture.shape[:2] == size else cv2.resize(picture[: size[0], : size[1]], size[::-1])
@@ -102,12 +102,12 @@ class Video(Sink):
         assert self._codec is not None
         size = picture.shape[0], picture.shape[1]
         if self._finished:
-            self._note(f"the stream is {_size_in_words(size)} now and goes on in {self._part_name().name}")
+            self._note(f"the stream changed to {_size_in_words(size)} and continues in {self._part_name().name}")
         longest_gap_s = MAX_GAP_S if self._is_live else float("inf")
         return Recording(unfinished_name(self.path), self._codec, size, self._clock.fps, longest_gap_s)
 
     def _part_name(self) -> Path:
-        """The next name that is free, or holds a video of an earlier run."""
+        """The next name that is free, or of a video of an earlier run."""
         name, number = self.path, 1
         while name in self._finished or not self._is_free(name):
             number += 1
@@ -129,7 +129,7 @@ class Video(Sink):
         self.discard()
         is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
         reason = "the disk is full" if is_full else first_line(error)
-        raise BadInput(f"{self.path}: {reason}; the video holds what came before") from error
+        raise BadInput(f"{self.path}: {reason}; the video contains the frames before") from error
 
     def _finish(self) -> None:
         recording, self._recording = self._recording, None
@@ -138,11 +138,11 @@ class Video(Sink):
         name = self._part_name()
         try:
             recording.close()
-        finally:  # what cannot be finished plays up to there
+        finally:  # an unfinished file is playable up to this point
             os.replace(unfinished_name(self.path), name)
             self._finished[name] = f"{name}: {recording.count} frames, {_size_in_words(recording.size)}"
             if recording.cut_s:
-                self._note(f"gaps of {recording.cut_s:.0f} s in all were cut out of {name.name}")
+                self._note(f"gaps of {recording.cut_s:.0f} s in total were cut from {name.name}")
 
     def close(self) -> None:
         try:
@@ -151,7 +151,7 @@ class Video(Sink):
             self._end_on(error)
 
     def discard(self) -> None:
-        """End the file with what is in it: that plays."""
+        """Close the file; its content so far is playable."""
         with suppress(*FAILURES):
             self._finish()
 
@@ -166,13 +166,13 @@ class Video(Sink):
 
 
 class Recording:
-    """One file that grows by fragments; it is locked while this process writes it."""
+    """One fragmented file, locked while this process writes it."""
 
     def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float, longest_gap_s: float) -> None:
-        """Raises OSError where the file cannot be made."""
+        """Raises OSError if the file cannot be created."""
         self.size, self.count, self.cut_s = size, 0, 0.0
         self._longest_gap_s = longest_gap_s
-        self._file = FileIO(path, "wb")  # unbuffered: what the muxer gives away survives a kill
+        self._file = FileIO(path, "wb")  # unbuffered: written data survives a kill
         lock(self._file)
         kind, options = CONTAINERS[path.suffix.lower()]
         self._container: Any = av.open(self._file, "w", format=kind, options={**options, "flush_packets": "1"})
@@ -182,13 +182,16 @@ class Recording:
         context.height, context.width = size
         context.pix_fmt, context.options = "yuv420p", OPTIONS.get(codec, {})
         context.time_base, context.gop_size = Fraction(1, TICKS), max(1, round(fps * KEY_FRAME_S))
-        context.colorspace, context.color_range = BT_601, LIMITED  # as cv2 converts; players guess by height
+        context.colorspace, context.color_range = (
+            BT_601,
+            LIMITED,
+        )  # as cv2 converts; otherwise players guess from the height
         context.thread_count = 1  # the network needs the other cores
-        self._zero_s = self._last_s = 0.0  # of the stream's clock: where the file begins, and its last picture
+        self._zero_s = self._last_s = 0.0  # stream time of the file's start, and of its last image
         self._last_tick, self._shortest = -1, max(1, round(TICKS / fps))
 
     def add(self, picture: np.ndarray, seconds: float) -> None:
-        """Append (H, W, 3) uint8 BGR; longer gaps before it are cut. Raises one of FAILURES."""
+        """Append (H, W, 3) uint8 BGR; long gaps before it are cut. Raises one of FAILURES."""
         planes: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = self._tick(seconds), Fraction(1, TICKS)
@@ -197,11 +200,11 @@ class Recording:
 
     def _mux(self, packets: Sequence[Any]) -> None:
         for packet in packets:
-            packet.duration = self._shortest  # of the last one; those before it last until the next
+            packet.duration = self._shortest  # of the last one; others last until the next
             self._container.mux(packet)
 
     def _tick(self, seconds: float) -> int:
-        """When the picture is shown in the file; later than the one before in any case."""
+        """Time of the image in the file, always later than that of the one before."""
         if self.count == 0:
             self._zero_s = self._last_s = seconds
         cut_s = max(0.0, seconds - self._last_s - self._longest_gap_s)
@@ -213,7 +216,7 @@ class Recording:
         return tick
 
     def close(self) -> None:
-        """Raises one of FAILURES where the end cannot be written."""
+        """Raises one of FAILURES if the end cannot be written."""
         try:
             self._mux(self._stream.encode(None))
             self._container.close()

@@ -1,4 +1,4 @@
-"""Where frames come from, by address.
+"""Open sources by address.
 
 `0`, `/dev/video0` or `v4l2:///dev/video0` a camera, `csi://0` one of a Jetson, each with options such as
 `?size=1280x720&fps=30&format=MJPG` · `gst:PIPELINE` through GStreamer · `rtsp://` (over UDP with
@@ -49,12 +49,12 @@ V4L2_MAJOR = 81  # Linux, Documentation/admin-guide/devices.txt
 
 
 def source_from_uri(uri: str, patience: Patience = Patience()) -> Source:  # noqa: B008 - frozen
-    """Open a source of frames; the grammar is this module's first page. patience: with live ones.
+    """Open a source of frames; this module's docstring has the grammar. patience: for live sources.
 
     Raises:
-        BadInput: no such file or camera, a file that is no video or image, an unknown scheme.
-        BackendMissing: the source needs GStreamer and this OpenCV has none.
-        SourceLost: a camera or stream that gives no picture.
+        BadInput: no such file or camera, a file that is not a video or image, an unknown scheme.
+        BackendMissing: the source needs GStreamer, which this OpenCV does not have.
+        SourceLost: a camera or stream gives no image.
     """
     if camera := re.fullmatch(r"([0-9]{1,3})(?:\?(.*))?", uri):
         return camera_from_index(int(camera[1]), camera[2] or "", uri, patience)
@@ -64,7 +64,7 @@ def source_from_uri(uri: str, patience: Patience = Patience()) -> Source:  # noq
         return LabelledImages(dataset_from_name(_as_video(uri)), uri)
     if re.match(r"[^/\s]*:.*@", uri) and not re.match(r"gst:|[^@]*://", uri) and not os.path.exists(uri):
         shown = f"***@{uri.rpartition('@')[2]}"
-        raise BadInput(f"{shown}: no such file; an address begins with what it speaks, such as rtsp://")
+        raise BadInput(f"{shown}: no such file; an address starts with its protocol, such as rtsp://")
     scheme, colon, rest = uri.partition(":")
     if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) and not os.path.exists(uri):
         return _from_scheme(scheme.lower(), rest, uri, patience)
@@ -72,12 +72,12 @@ def source_from_uri(uri: str, patience: Patience = Patience()) -> Source:  # noq
 
 
 def source_from_path(path: Path, patience: Patience = Patience()) -> Source:  # noqa: B008 - frozen
-    """Open a file or folder, whatever its name may mean as an address. Raises as `source_from_uri`."""
+    """Open a file or folder, even if its name is also an address. Raises as `source_from_uri`."""
     return _from_path(str(path), str(path), patience)
 
 
 def recordings_of(uri: str) -> list[str]:
-    """The videos of a folder or of a pattern, by name; any other address, and one without videos, is itself."""
+    """The videos of a folder or pattern, sorted by name; any other address is returned unchanged."""
     path = Path(uri)
     pattern = f"{glob.escape(str(path))}/*" if path.is_dir() else uri if _is_pattern(path) else ""
     names = glob.glob(pattern, recursive=True)
@@ -89,7 +89,7 @@ def _is_pattern(path: Path) -> bool:
 
 
 def _as_video(uri: str) -> str:
-    """A synthetic street is a drive unless it is told not to be."""
+    """Make a synthetic street a video unless the address sets `video`."""
     return f"{uri},video=1" if uri.startswith("synthetic:") and "video=" not in uri else uri
 
 
@@ -108,20 +108,20 @@ def _from_scheme(scheme: str, rest: str, uri: str, patience: Patience) -> Source
     if scheme == "file":
         return _from_path(unquote(rest.removeprefix("//")), uri, patience)
     hint = nearest(scheme, (*SCHEMES, *KINDS))
-    raise BadInput(f"{redacted(uri)}: no such file, and {scheme!r} is no kind of source{hint}")
+    raise BadInput(f"{redacted(uri)}: no such file, and {scheme!r} is not a type of source{hint}")
 
 
 def _camera_from_character_device(path: Path, uri: str, patience: Patience) -> Source:
     """A camera under another name, such as a link to /dev/video0."""
     if os.major(path.stat().st_rdev) != V4L2_MAJOR:
-        raise BadInput(f"{uri}: a device, but no camera; cameras are /dev/videoN, or listed in /dev/v4l/by-id")
+        raise BadInput(f"{uri}: a device, but not a camera; cameras are /dev/videoN, or listed in /dev/v4l/by-id")
     return camera_from_device(path, "", uri, patience)
 
 
 def _from_path(text: str, uri: str, patience: Patience) -> Source:
     path = Path(text)
     if not text:
-        raise BadInput("the source is empty; give a camera number, a file, a folder or an address")
+        raise BadInput("the source is empty; pass a camera number, a file, a folder or an address")
     if path.is_dir():
         return images_from_folder(path, uri)
     if _is_pattern(path):
@@ -133,5 +133,5 @@ def _from_path(text: str, uri: str, patience: Patience) -> Source:
         return ImageFiles([path], uri)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return video_from_file(path, uri)
-    # FFmpeg plays any text file as a video of letters, so the name decides.
-    raise BadInput(f"{path}: neither a video nor an image by its name ({' '.join(VIDEO_SUFFIXES + IMAGE_SUFFIXES)})")
+    # FFmpeg renders any text file as a video of its letters, so check the suffix.
+    raise BadInput(f"{path}: the suffix is not of a video or image ({' '.join(VIDEO_SUFFIXES + IMAGE_SUFFIXES)})")

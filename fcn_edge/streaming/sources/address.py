@@ -1,7 +1,7 @@
-"""Addresses of the network, parsed for certain or not at all.
+"""Parse network addresses; ambiguous ones are rejected.
 
-Passwords are often typed as they are. What stands before the last @ is the user and the password, whatever it holds;
-where the same text could as well be a host with an @ in its path, it is refused before anything is looked up.
+Passwords are often typed without encoding. The text before the last @ is user and password, whatever its characters;
+if it could also be a host with an @ in its path, the address is rejected before any lookup.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from urllib.parse import quote, unquote
 from fcn_edge.errors import BadInput
 
 ENCODE = "write # / ? @ in a user or password as %23 %2F %3F %40, and an @ in a path as %40"
-IN_TARGET = "/?&=%:@!$'()*+,;~[]"  # what a path and a query may hold as it is
+IN_TARGET = "/?&=%:@!$'()*+,;~[]"  # characters of a path and a query that are not encoded
 
 
 @dataclass(frozen=True)
 class Address:
-    """SCHEME://USER:PASSWORD@HOST:PORT/PATH?QUERY; user and password are decoded. user: None where there is none.
+    """SCHEME://USER:PASSWORD@HOST:PORT/PATH?QUERY; user and password are decoded. user: None if there is none.
 
-    host: without the brackets of IPv6. port: None where it is not given. target: path and query.
+    host: without the brackets of IPv6. port: None if not set. target: path and query.
     """
 
     scheme: str
@@ -38,7 +38,7 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The whole address, encoded as vendors expect it."""
+        """The complete address, encoded as vendors expect it."""
         if self.user is None:
             return self.bare
         credentials = ":".join(quote(part, safe="") for part in (self.user, self.password))
@@ -51,7 +51,7 @@ class Address:
 
 
 def address_from_uri(uri: str) -> Address:
-    """Parse `uri`. Raises BadInput, showing no piece of a password, where it is none or could mean two things."""
+    """Parse `uri`. Raises BadInput, without any part of a password, if it is invalid or ambiguous."""
     scheme, _, behind_scheme = uri.partition(":")
     rest = behind_scheme.removeprefix("//")
     if rest == behind_scheme or re.search(r"[\x00-\x1f\x7f]", uri):
@@ -59,7 +59,7 @@ def address_from_uri(uri: str) -> Address:
     credentials, at, behind = rest.rpartition("@")
     found = _placed(behind)
     if re.search(r"[/?]", credentials) and _placed(_without_standard_credentials(rest)):
-        raise BadInput(f"an @ behind a / or ? leaves open where the host begins; {ENCODE}")
+        raise BadInput(f"ambiguous: an @ after a / or ?, so the start of the host is unknown; {ENCODE}")
     if found is None:
         hint = f"; {ENCODE}" if at else ""
         raise BadInput(f"no host in the address; write {scheme}://HOST/PATH{hint}")
@@ -72,13 +72,13 @@ def _authority(rest: str) -> str:
 
 
 def _without_standard_credentials(rest: str) -> str:
-    """`rest` from its host on as RFC 3986 reads it, where a / or ? ends what may hold an @."""
+    """`rest` from its host on by RFC 3986: a / or ? ends the part that may contain an @."""
     authority = _authority(rest)
     return authority.rpartition("@")[2] + rest[len(authority) :]
 
 
 def _placed(text: str) -> tuple[str, int | None, str] | None:
-    """(host, port, target) of HOST:PORT/PATH?QUERY, None where there is no such host or port."""
+    """(host, port, target) of HOST:PORT/PATH?QUERY, None if host or port is invalid."""
     place = _authority(text)
     match = re.fullmatch(r"(?:\[([^\]]+)\]|([\w.~-]+))(?::([0-9]{0,5}))?", place)
     if match is None or (match[1] and not _is_ipv6(match[1])) or int(match[3] or 0) > 65_535:

@@ -1,4 +1,4 @@
-"""Pictures that a Python program makes, as a source."""
+"""Image arrays of a Python program as a source."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fcn_edge.transforms import require_image
 
 
 class ArraySource(Source):
-    """Images (H, W, 3) uint8 BGR of any iterable.
+    """Images (H, W, 3) uint8 BGR from an iterable.
 
-    A list or an array of images is a recording: it may be read again, and several frames may be in flight. Any other
-    iterable may be a camera: each image is copied, since it may be written to again, and its result waits for no
-    later one.
+    A list or an array of images is a recording: it can be read again, and several frames can be in flight. Any other
+    iterable may be a camera: each image is copied, since its buffer may be reused, and its result does not wait for
+    later images.
     """
 
     def __init__(self, images: Iterable[np.ndarray]) -> None:

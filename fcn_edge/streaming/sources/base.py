@@ -1,4 +1,4 @@
-"""What every source of frames is."""
+"""The interface of all sources."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SKIPPED_KEPT = 1000
 
 
 class Source:
-    """Frames from somewhere, in order. `frames()` may be called again unless the source is live.
+    """Frames in order. `frames()` may be called again unless the source is live.
 
-    uri: what to print; credentials are redacted. size: (height, width) or None where frames
-    differ. fps: frames a second or None. length: number of frames or None.
-    files: what the source reads, so that no sink writes over it.
-    skipped: "NAME: reason" for pictures that could not be read, the first 1000 of skipped_count.
-    reconnects: how often a live source was opened again; is_retrying: it is being opened again,
-    and `trouble` says why. is_recorded: the next frames are there already, so that a result may wait for them.
+    uri: for messages; credentials are redacted. size: (height, width) or None if frames
+    differ. fps: frames per second or None. length: number of frames or None.
+    files: input files of the source, which no sink overwrites.
+    skipped: "NAME: reason" for images that could not be read, the first 1000 of skipped_count.
+    reconnects: how often a live source was opened again; is_retrying: it is being opened again
+    because of `trouble`. is_recorded: the next frames are already available, so that a result may wait for them.
     """
 
     is_live = False
@@ -45,21 +45,21 @@ class Source:
         self._notes: dict[str, tuple[int, str]] = {}
 
     def frames(self) -> Iterator[Frame]:
-        """Frames, each image (H, W, 3) uint8 BGR owned by its frame, stamped as they are handed over.
+        """Frames, each image (H, W, 3) uint8 BGR owned by its frame, time-stamped on delivery.
 
         Raises:
             BadInput: nothing in the source could be read.
-            SourceLost: after the last frame that came, where more were promised.
+            SourceLost: after the last frame, if the source ended early.
         """
         raise NotImplementedError
 
     @property
     def notes(self) -> list[str]:
-        """What was changed on the way in, one line a kind, such as "a.png and 2 more: grey made BGR"."""
+        """Changes made to images, one line per kind, such as "a.png and 2 more: grey made BGR"."""
         return [note_line(what, first, count) for what, (count, first) in self._notes.items()]
 
     def close(self) -> None:
-        """Let go of the device or file; calling it again does nothing."""
+        """Release the device or file; calling it again does nothing."""
 
     def _skip(self, text: str, count: int = 1) -> None:
         self.skipped_count += count
@@ -67,7 +67,7 @@ class Source:
             self.skipped.append(text)
 
     def _begin(self) -> None:
-        """Forget what an earlier pass over the same pictures told."""
+        """Reset the records of an earlier pass over the same images."""
         self.skipped.clear()
         self.skipped_count = 0
         self._notes.clear()
@@ -84,14 +84,14 @@ class Source:
 
 
 def none_readable(uri: str, count: int, first: str) -> BadInput:
-    """The error where no picture of a source can be read; first: the reason of the first of them."""
-    return BadInput(f"{uri}: none of the {count} images can be read; first {first}")
+    """The error if no image of a source can be read; first: the reason for the first image."""
+    return BadInput(f"{uri}: none of the {count} images can be read; first: {first}")
 
 
 def quiet_vendors() -> None:
-    """Stop OpenCV and FFmpeg from writing to stderr; what they would say ends in our own errors.
+    """Stop OpenCV and FFmpeg from writing to stderr; failures are raised as errors.
 
-    OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL, where the user has set them, are left as they are.
+    OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL are unchanged if the user has set them.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     if "OPENCV_LOG_LEVEL" not in os.environ:

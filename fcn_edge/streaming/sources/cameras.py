@@ -1,4 +1,4 @@
-"""Cameras of this machine, and GStreamer pipelines, through OpenCV."""
+"""Local cameras and GStreamer pipelines, through OpenCV."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fcn_edge.schema import nearest
 from fcn_edge.streaming.sources.network import Connection, NetworkSource, Patience, Unreachable
 from fcn_edge.streaming.sources.video import fps_of, image_from_capture, opened_capture
 
-# Of FFmpeg or GStreamer themselves, so that what was left behind ends; the watch over a live source is shorter.
+# Timeouts of FFmpeg and GStreamer, which end abandoned connections; the limit for a live source is shorter.
 TIMEOUTS = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5_000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5_000)
 APPSINK = "videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1"
 CSI = (
@@ -31,7 +31,7 @@ FORMATS = ("MJPG", "YUYV")
 
 @dataclass(frozen=True)
 class CameraOptions:
-    """What a camera is asked for; None leaves it to the camera. size: (height, width). format: its FourCC."""
+    """Requested settings of a camera; None for the camera's default. size: (height, width). format: its FourCC."""
 
     size: tuple[int, int] | None = None
     fps: int | None = None
@@ -39,15 +39,15 @@ class CameraOptions:
 
 
 class OpenCvConnection(Connection):
-    """Whatever cv2.VideoCapture opens."""
+    """A connection of cv2.VideoCapture."""
 
     def __init__(self, address: str | int, backend: int, settings: Sequence[int] = ()) -> None:
-        """settings: pairs of a property and its value. Raises SourceLost where it does not open."""
+        """settings: pairs of a property and its value. Raises SourceLost if it does not open."""
         super().__init__()
         self.capture = opened_capture(address, backend, tuple(settings))
         if not self.capture.isOpened():
             self.capture.release()
-            raise SourceLost("gives no picture; is it there, on, and free?")
+            raise SourceLost("gives no image; check that it is connected, on, and not in use")
         self.fps = fps_of(self.capture)
 
     def read(self) -> np.ndarray | None:
@@ -58,10 +58,10 @@ class OpenCvConnection(Connection):
 
 
 class FfmpegConnection(OpenCvConnection):
-    """A network stream that OpenCV's FFmpeg reads."""
+    """A network stream, read by OpenCV's FFmpeg."""
 
     def __init__(self, address: str, *, is_paced: bool = False) -> None:
-        # One thread: FFmpeg's decoders are as many frames late as they have threads more.
+        # One thread: each further thread delays FFmpeg's decoders by one frame.
         super().__init__(address, cv2.CAP_FFMPEG, (*TIMEOUTS, cv2.CAP_PROP_N_THREADS, 1))
         self.is_paced = is_paced
 
@@ -70,30 +70,30 @@ class FfmpegConnection(OpenCvConnection):
 
 
 class V4l2Connection(OpenCvConnection):
-    """A V4L2 device with a buffer of one picture, which tells where it gives another format than was asked."""
+    """A V4L2 device with a buffer of one image; notes if its format differs from the requested one."""
 
     def __init__(self, device: Path, options: CameraOptions) -> None:
         if not device.exists():
-            raise Unreachable(f"{device} is gone; is it plugged in?")
+            raise Unreachable(f"{device} no longer exists; check that it is plugged in")
         super().__init__(str(device), cv2.CAP_V4L2, _v4l2_settings(options))
         self.note = self._difference_to(options)
 
-    def _difference_to(self, asked: CameraOptions) -> str:
-        """What the camera does not do as asked. Drivers change what they do not like in silence."""
+    def _difference_to(self, requested: CameraOptions) -> str:
+        """Settings that differ from the request. Drivers change unsupported settings without an error."""
         code = int(self.capture.get(cv2.CAP_PROP_FOURCC))
-        found = CameraOptions(
+        actual = CameraOptions(
             (int(self.capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(self.capture.get(cv2.CAP_PROP_FRAME_WIDTH))),
             round(self.fps or 0),
             code.to_bytes(4, "little").decode("ascii", "replace") if code > 0 else "",
         )
         words = []
-        if asked.size not in (None, found.size) and found.size:
-            words.append(f"{found.size[1]}x{found.size[0]}")
-        if asked.fps not in (None, found.fps):
-            words.append(f"{found.fps} fps")
-        if asked.format not in (None, found.format) and found.format:
-            words.append(found.format)
-        return f"the camera gives {', '.join(words)} in place of what was asked" if words else ""
+        if requested.size not in (None, actual.size) and actual.size:
+            words.append(f"{actual.size[1]}x{actual.size[0]}")
+        if requested.fps not in (None, actual.fps):
+            words.append(f"{actual.fps} fps")
+        if requested.format not in (None, actual.format) and actual.format:
+            words.append(actual.format)
+        return f"the camera gives {', '.join(words)} instead of the requested settings" if words else ""
 
 
 def camera_from_index(index: int, query: str, uri: str, patience: Patience) -> NetworkSource:
@@ -105,11 +105,11 @@ def camera_from_index(index: int, query: str, uri: str, patience: Patience) -> N
 
 
 def camera_from_device(device: Path, query: str, uri: str, patience: Patience) -> NetworkSource:
-    """A V4L2 device. Raises BadInput, naming the cameras that are there, where it is missing."""
+    """A V4L2 device. Raises BadInput with the available cameras if it is missing."""
     options = camera_options(query, uri)
     if not device.exists() and not patience.awaited:
-        there = ", ".join(sorted(str(path) for path in device.parent.glob("video*"))) or "none"
-        raise BadInput(f"{uri}: no camera {device}; cameras here: {there}")
+        available = ", ".join(sorted(str(path) for path in device.parent.glob("video*"))) or "none"
+        raise BadInput(f"{uri}: no camera {device}; available cameras: {available}")
     return NetworkSource(lambda: V4l2Connection(device, options), uri, patience)
 
 
@@ -133,7 +133,7 @@ def camera_options(query: str, uri: str) -> CameraOptions:
 
 
 def _v4l2_settings(options: CameraOptions) -> list[int]:
-    """Properties for OpenCV; the format goes first, since sizes depend on it."""
+    """Properties for OpenCV; the format first, since sizes depend on it."""
     settings = []
     if options.format is not None:
         settings += [cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*options.format)]
@@ -146,12 +146,12 @@ def _v4l2_settings(options: CameraOptions) -> list[int]:
 
 
 def camera_from_csi(text: str, query: str, uri: str, patience: Patience) -> NetworkSource:
-    """A CSI camera of a Jetson through GStreamer, 1280x720 at 30 a second unless asked otherwise."""
+    """A CSI camera of a Jetson through GStreamer, 1280x720 at 30 fps by default."""
     if not re.fullmatch("[0-9]{1,2}", text):
-        raise BadInput(f"{uri}: a CSI camera is named csi://N with N from 0")
+        raise BadInput(f"{uri}: the address of a CSI camera is csi://N with N from 0")
     options = camera_options(query, uri)
     if options.format is not None:
-        raise BadInput(f"{uri}: a CSI camera has no format to choose; leave it out")
+        raise BadInput(f"{uri}: a CSI camera has no format option; remove it")
     height, width = options.size or CSI_DEFAULT[:2]
     pipeline = CSI.format(index=text, width=width, height=height, fps=options.fps or CSI_DEFAULT[2])
     return video_from_pipeline(pipeline, uri, patience)
@@ -162,11 +162,11 @@ def video_from_pipeline(pipeline: str, uri: str, patience: Patience) -> NetworkS
     shown = redacted(uri)
     if not has_gstreamer():
         raise BackendMissing(
-            f"{shown}: needs an OpenCV built with GStreamer; OpenCV {cv2.__version__} here has none"
-            " (the pip wheel never has; JetPack's own OpenCV does: install fcn-edge[jetson] beside it)"
+            f"{shown}: needs OpenCV with GStreamer; the installed OpenCV {cv2.__version__} has none"
+            " (pip wheels have none; JetPack's OpenCV has: install fcn-edge[jetson] with it)"
         )
     if "appsink" not in pipeline:
-        raise BadInput(f"{shown}: the pipeline ends in no appsink; end it with '! {APPSINK}'")
+        raise BadInput(f"{shown}: the pipeline does not end in an appsink; append '! {APPSINK}'")
     return NetworkSource(lambda: OpenCvConnection(pipeline, cv2.CAP_GSTREAMER, TIMEOUTS), uri, patience)
 
 

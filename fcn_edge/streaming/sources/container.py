@@ -1,8 +1,8 @@
-"""Whether a video file is all there, by the lengths that its container gives its parts.
+"""Check whether a video file is complete, by the lengths of the parts of its container.
 
-The frame count of a header cannot tell: edit lists, sound that is longer than the pictures and variable frame rate
-change it. MP4 and MOV, Matroska and WebM, AVI, FLV and WMV give each part its length. MPEG streams, Ogg, GIF and raw
-streams do not: nothing is claimed of them, but for lost packet boundaries in MPEG transport streams.
+The frame count of a header is not reliable: edit lists, sound that is longer than the video and variable frame rate
+change it. MP4 and MOV, Matroska and WebM, AVI, FLV and WMV have a length for each part. MPEG streams, Ogg, GIF and
+raw streams do not, so they are not checked, except for lost packet boundaries in MPEG transport streams.
 
 Sources: ISO/IEC 14496-12 (boxes), RFC 8794 and 9559 (EBML, Matroska), Microsoft's RIFF and ASF specifications,
 Adobe's FLV specification, ISO/IEC 13818-1 (transport packets).
@@ -36,16 +36,16 @@ IN_SEGMENT = (
 IN_CLUSTER = (b"\xe7", b"\xa3", b"\xa0", b"\x58\x54", b"\xa7", b"\xab", *IN_SEGMENT)
 IN_MOVIE = re.compile(rb"\d\d(dc|db|wb|pc|tx|sb)|ix\d\d|LIST|JUNK|idx1")
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-FLV_KINDS = (b"\x08", b"\x09", b"\x12")  # sound, pictures, script
+FLV_KINDS = (b"\x08", b"\x09", b"\x12")  # sound, video, script
 TS_STRIDES = ((188, 0), (192, 4))  # .ts, and .m2ts with a time stamp before each packet
-TS_PACKETS = 4096  # looked at at once
+TS_PACKETS = 4096  # read at once
 FILE_BLOCK = 4096
 MIB = 2**20
 FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip")
 
 
 class Content:
-    """The bytes of a file, of which slices are read; none where nothing is known of it. block: bytes read at once."""
+    """The bytes of a file, read in slices; empty if the file cannot be read. block: bytes per read."""
 
     def __init__(self, size: int, block: int) -> None:
         self.size, self._block_size = size, block
@@ -65,7 +65,7 @@ class Content:
 
 
 class FileContent(Content):
-    """Of a file on this machine. Not mapped into memory: one that another program cuts would kill this process."""
+    """A local file. Not memory-mapped: if another program truncated it, this process would be killed."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError."""
@@ -84,7 +84,7 @@ class FileContent(Content):
 
 
 class ContainerPart(NamedTuple):
-    """A piece of a container. start: of its content; end: by its own length, which may lie behind the file's end."""
+    """A part of a container. start: of its content; end: by its length, which may be after the end of the file."""
 
     kind: bytes
     start: int
@@ -95,17 +95,17 @@ Parts = Callable[[Content, int, int], Iterator[ContainerPart]]
 
 
 def lacks_index(data: Content) -> bool:
-    """Whether it is an MP4 without the index of its frames, which recorders write last."""
+    """Whether it is an MP4 without a frame index, which recorders write last."""
     return is_mp4(data) and all(part.kind != b"moov" for part in _boxes(data, 0, len(data)))
 
 
 def is_fragmented(data: Content) -> bool:
-    """Whether it is an MP4 in fragments, whose header counts only those that are there."""
+    """Whether it is a fragmented MP4, whose header counts only the existing fragments."""
     return is_mp4(data) and any(part.kind == b"moof" for part in _boxes(data, 0, len(data)))
 
 
 def is_cut_short(data: Content) -> bool:
-    """Whether the file ends before a part of it does."""
+    """Whether the file ends within a part."""
     if is_mp4(data):
         return _is_mp4_cut(data)
     if data[:4] == EBML_HEADER:
@@ -120,7 +120,7 @@ def is_cut_short(data: Content) -> bool:
 
 
 def is_damaged(data: Content) -> bool:
-    """Whether the parts that hold the pictures do not follow each other without a break."""
+    """Whether there are gaps between the parts with video data."""
     size = len(data)
     if data[:4] == EBML_HEADER:
         segments = [part for part in _elements(data, 0, size) if part.kind == SEGMENT]
@@ -145,7 +145,7 @@ def is_mp4(data: Content) -> bool:
 
 
 def _is_mp4_cut(data: Content) -> bool:
-    """A box of samples that is not whole, fragments out of reach, or less than an index of segments lists."""
+    """Whether a box of samples is truncated, fragments are unreachable, or segments of the index are missing."""
     size = len(data)
     boxes = list(itertools.takewhile(lambda box: box.kind.isalnum(), _boxes(data, 0, size)))
     if not boxes:
@@ -157,13 +157,13 @@ def _is_mp4_cut(data: Content) -> bool:
 
 
 def _has_fragment(data: Content, start: int) -> bool:
-    """Whether behind the last box that can be read there is another fragment, or a piece of its head."""
+    """Whether another fragment, or a part of its header, follows the last readable box."""
     blocks = (data[at : min(at + MIB + 3, len(data))] for at in range(start, len(data), MIB))
     return 0 < len(data) - start < 8 or any(b"moof" in block for block in blocks)
 
 
 def _listed_end(data: Content, sidx: ContainerPart) -> int:
-    """Where the last segment ends that this index lists."""
+    """End of the last segment in this index."""
     if sidx.end > len(data):
         return sidx.end
     body = data[sidx.start : sidx.end]
@@ -179,7 +179,7 @@ def _any_kind(kind: bytes) -> bool:
 def _is_beyond(
     data: Content, parts: Parts, whole: ContainerPart, is_known: Callable[[bytes], bool] = _any_kind
 ) -> bool:
-    """Whether `whole`, or a part of it before the first unknown one, ends behind the file."""
+    """Whether `whole`, or a part of it before the first unknown one, ends after the end of the file."""
     inside = itertools.takewhile(lambda part: is_known(part.kind), parts(data, whole.start, whole.end))
     return whole.end > len(data) or any(part.end > len(data) for part in inside)
 
@@ -217,7 +217,7 @@ def _chunks(data: Content, at: int, end: int) -> Iterator[ContainerPart]:
 
 def _tags(data: Content, at: int, end: int) -> Iterator[ContainerPart]:
     while at + 11 <= end and data[at : at + 1] in FLV_KINDS:
-        after = at + 15 + int.from_bytes(data[at + 1 : at + 4], "big")  # the last four bytes tell its size again
+        after = at + 15 + int.from_bytes(data[at + 1 : at + 4], "big")  # the last four bytes repeat its size
         yield ContainerPart(data[at : at + 1], at + 11, after)
         at = after
 
@@ -232,7 +232,7 @@ def _objects(data: Content, at: int, end: int) -> Iterator[ContainerPart]:
 
 
 def _elements(data: Content, at: int, end: int) -> Iterator[ContainerPart]:
-    """An element of unknown size ends with what it is in: only its content would tell."""
+    """An element of unknown size ends with its parent: finding its end would need its content."""
     while at < end:
         head = data[at : at + 12]
         id_length = 9 - head[0].bit_length() if head else 9

@@ -16,7 +16,7 @@ from fcn_edge.streaming.sources.base import Source, none_readable
 
 
 class ImageFiles(Source):
-    """Pictures in the order of `paths`; one that cannot be read is named in `skipped` and its index stays empty."""
+    """Images in the order of `paths`; one that cannot be read is added to `skipped`, and its index is left out."""
 
     def __init__(self, paths: Sequence[Path], uri: str, passed_over: Notes | None = None) -> None:
         super().__init__(uri)
@@ -44,7 +44,7 @@ class ImageFiles(Source):
 
 
 def images_from_folder(folder: Path, uri: str) -> ImageFiles:
-    """The images of a folder by name. Raises BadInput where there are none."""
+    """The images of a folder, sorted by name. Raises BadInput if there are none."""
     paths = images_in(folder)
     if paths:
         passed_over = Notes()
@@ -56,7 +56,7 @@ def images_from_folder(folder: Path, uri: str) -> ImageFiles:
 
 
 def images_from_glob(pattern: str) -> ImageFiles:
-    """The images that a pattern with * ? [ ] or ** matches, by name."""
+    """The images that match a pattern with * ? [ ] or **, sorted by name."""
     matches = (Path(name) for name in sorted(glob.glob(pattern, recursive=True)))
     paths = [path for path in matches if path.suffix.lower() in IMAGE_SUFFIXES]
     if not paths:

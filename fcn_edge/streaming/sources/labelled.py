@@ -1,4 +1,4 @@
-"""Data sets as a source: the frames carry their labels."""
+"""Data sets as a source of frames with labels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from fcn_edge.streaming.sources.base import Source, none_readable
 
 
 class LabelledImages(Source):
-    """The items of `dataset` in their order; `Frame.source` is the item's name, `labels` its labels.
+    """The items of `dataset` in order; `Frame.source` is the item's name, `labels` its labels.
 
-    An item whose image or labels cannot be read is named in `skipped`. may_be_empty: it is no error where that is
-    all of them.
+    An item whose image or labels cannot be read is added to `skipped`. may_be_empty: no error if all are skipped.
     """
 
     def __init__(self, dataset: Dataset, uri: str, *, may_be_empty: bool = False) -> None:

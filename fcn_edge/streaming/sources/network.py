@@ -1,7 +1,7 @@
-"""Live sources: they have no end, may fall silent, hang or come back changed, and are then opened again.
+"""Live sources: they have no end; after a timeout, hang or format change they are opened again.
 
-A connection is opened and read in a thread of its own, so that one that hangs in a driver hangs
-nobody else: it is left behind, and closes itself should it ever return.
+A connection is opened and read in its own thread, so that one that hangs in a driver does not block
+others: it is abandoned, and closes itself if the driver returns.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from fcn_edge.frame import Frame
 from fcn_edge.streaming.sources.base import Source
 from fcn_edge.streaming.sources.pacing import Pace
 
-OPEN_S = 10.0  # for opening and the first picture
+OPEN_S = 10.0  # for opening and the first image
 FIRST_WAIT_S = 0.1
-KNOCK_S = 0.5  # longest wait while nobody answers: asking costs little, and a return is noticed soon
-LONGEST_WAIT_S = 30.0  # the same where somebody answers and refuses, such as a camera with all its streams taken
+KNOCK_S = 0.5  # longest wait if there is no answer: attempts are cheap, and a returned source is detected soon
+LONGEST_WAIT_S = 30.0  # the same if the server refuses, such as a camera with all its streams in use
 JITTER = 0.2
-SEEN = 600  # pictures of an HLS stream that are known again
-OLD = "pictures that had waited while it was opened, or came once more, were left out"
-MOST_HANGING = 3  # connections left behind that still hang; no more are opened until one returns
+SEEN = 600  # images of an HLS stream that are recognised if repeated
+OLD = "images that were buffered while it was opened, or repeated, were dropped"
+MOST_HANGING = 3  # abandoned connections that still hang; no more are opened until one returns
 
 
 class Unreachable(SourceLost):
-    """Nobody answers at the address, or the one who did has fallen silent."""
+    """There is no answer from the address, or no further data."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a live source is waited for.
+    """How long to wait for a live source.
 
-    silent_s: without a picture for so long it counts as lost and is opened again. retries: how
-    often in a row before it is given up; None is for ever. awaited: it need not be there at first.
+    silent_s: after this time without an image it is opened again. retries: failed attempts in a row
+    before giving up; None for no limit. awaited: it does not have to be available at the start.
     """
 
     silent_s: float = 3.0
@@ -50,11 +50,10 @@ class Patience:
 
 
 class Connection:
-    """An open camera or stream. `read` is called from one thread, and may take as long as it likes.
+    """An open camera or stream. `read` is called from one thread and may block.
 
-    fps: frames a second or None. report: told of every picture that does not decode.
-    is_paced: pictures come in bursts and are to be shown at their own times. note: what it does
-    otherwise than asked, "" for nothing.
+    fps: frames per second or None. report: called for every image that does not decode.
+    is_paced: images arrive in bursts and have their own times. note: differences from the request, "" for none.
     """
 
     fps: float | None = None
@@ -65,18 +64,18 @@ class Connection:
         self.report: Callable[[str], None] = lambda text: None
 
     def read(self) -> np.ndarray | None:
-        """The next picture, (H, W, 3) uint8 BGR, or None at the end. Raises SourceLost with a reason."""
+        """The next image, (H, W, 3) uint8 BGR, or None at the end. Raises SourceLost with a reason."""
         raise NotImplementedError
 
     def position_s(self) -> float | None:
-        """When the last picture was due by the stream's own clock; None where it has none."""
+        """Presentation time of the last image; None if the stream has none."""
         return None
 
     def interrupt(self) -> None:
-        """Let a `read` under way return soon, where that can be done; called by any thread."""
+        """Make a running `read` return soon, if possible; called from any thread."""
 
     def close(self) -> None:
-        """Let go of it; called by the thread that reads."""
+        """Release it; called by the reading thread."""
 
 
 Opener = Callable[[], Connection]
@@ -88,13 +87,13 @@ class Received(NamedTuple):
 
 
 class ReceiveThread:
-    """One connection in its thread. Until it `is_begun` it lets pictures go; then it waits for each to be taken."""
+    """One connection in its thread. Until it `is_begun` it drops images; then it waits until each is taken."""
 
     def __init__(self, opener: Opener, report: Callable[[str], None], seen: deque[int], *, is_begun: bool) -> None:
-        """seen: checksums of the pictures that earlier connections gave, where the stream is paced."""
+        """seen: checksums of the images of earlier connections, if the stream is paced."""
         self.fps: float | None = None
         self.note = ""
-        self.old = 0  # pictures that had waited inside while it was opened
+        self.old = 0  # images that were buffered while it was opened
         self.error: FcnEdgeError | None = None
         self._opener, self._report, self._seen = opener, report, seen
         self._is_replaying = bool(seen)
@@ -106,20 +105,20 @@ class ReceiveThread:
         self._thread.start()
 
     def begin(self) -> None:
-        """From here on every picture counts; one that came before is let go."""
+        """Keep every image from now on; drop an earlier one."""
         with self._changed:
             self._held, self._is_begun = None, True
 
     def take(self, timeout_s: float) -> Received | None:
-        """The next picture, or None: none in that time, or the connection is over (see `error`)."""
+        """The next image, or None: none in that time, or the connection has ended (see `error`)."""
         with self._changed:
             self._changed.wait_for(lambda: self._held is not None or self.is_over or self._is_left, timeout_s)
-            held, self._held = self._held, None
+            received, self._held = self._held, None
             self._changed.notify_all()
-            return held
+            return received
 
     def leave(self) -> None:
-        """Read no more; the thread ends once the driver returns."""
+        """Stop reading; the thread ends when the driver returns."""
         with self._changed:
             self._is_left = True
             self._changed.notify_all()
@@ -135,7 +134,7 @@ class ReceiveThread:
             self._read(self._opener())
         except FcnEdgeError as error:
             self.error = error
-        except Exception as error:  # a driver's own: the source is lost, and the run goes on
+        except Exception as error:  # any error of a driver: the source is lost, and the run continues
             self.error = SourceLost(first_line(error))
         with self._changed:
             self.is_over = True
@@ -159,7 +158,7 @@ class ReceiveThread:
             connection.close()
 
     def _is_replayed(self, image: np.ndarray) -> bool:
-        """Whether HLS, opened again, gives a picture once more: its playlist begins some seconds ago."""
+        """Whether HLS repeats an image after it is opened again: its playlist starts some seconds in the past."""
         digest = zlib.crc32(image.data)
         self._is_replaying = self._is_replaying and digest in self._seen and self.old < len(self._seen)
         if not self._is_replaying:
@@ -167,7 +166,7 @@ class ReceiveThread:
         return self._is_replaying
 
     def _waited(self, wait_s: float) -> bool:
-        """Wait; False where the connection is left."""
+        """Wait; False if the connection was abandoned."""
         with self._changed:
             if wait_s > 0:
                 self._changed.wait_for(lambda: self._is_left, wait_s)
@@ -181,15 +180,15 @@ class ReceiveThread:
 
 
 class NetworkSource(Source):
-    """A camera or stream, kept open. `close()` may be called from another thread while a frame is awaited."""
+    """A camera or stream that is kept open. `close()` may be called from another thread during a read."""
 
     is_live = True
 
     def __init__(self, opener: Opener, uri: str, patience: Patience) -> None:
-        """Opens it and waits for one picture, which tells size and speed.
+        """Open it and wait for one image, which gives size and frame rate.
 
         Raises:
-            SourceLost, BadInput: it cannot be opened or gives no picture, and is not `awaited`.
+            SourceLost, BadInput: it cannot be opened or gives no image, and is not `awaited`.
         """
         super().__init__(uri)
         self._opener, self._patience = opener, patience
@@ -236,25 +235,25 @@ class NetworkSource(Source):
         before = self.size, self.fps
         self._look_at(received)
         if before != (self.size, self.fps):
-            self._note("came back with another size or speed", self.uri)
+            self._note("size or frame rate changed after it was opened again", self.uri)
         self.is_retrying, self.trouble, self._failures = False, "", 0
         self.reconnects += 1
 
     def _failure(self) -> FcnEdgeError:
-        """Why no picture comes, with the address before it."""
+        """Why there is no image, with the address as prefix."""
         error = self._reader.error
         if error is None:
-            return SourceLost(f"{self.uri}: gives no picture; is it there, on, and free?")
+            return SourceLost(f"{self.uri}: gives no image; check that it is connected, on, and not in use")
         return type(error)(f"{self.uri}: {error}")
 
-    def _open_again(self, came: int) -> None:
-        """After a while. Raises SourceLost where it has been tried often enough."""
+    def _open_again(self, received: int) -> None:
+        """Open it again after a delay. Raises SourceLost after too many attempts."""
         self.is_retrying = True
-        silence = f"no picture for {self._patience.silent_s:g} s"
+        silence = f"no image for {self._patience.silent_s:g} s"
         self.trouble = str(self._reader.error or ("the stream ended" if self._reader.is_over else silence))
         if self._patience.retries is not None and self._failures >= self._patience.retries:
             tries = f"{self._failures} attempts to open it again failed" if self._failures else "not opened again"
-            raise SourceLost(f"{self.uri}: lost after {came} frames: {self.trouble}; {tries}")
+            raise SourceLost(f"{self.uri}: lost after {received} frames: {self.trouble}; {tries}")
         self._reader.leave()
         self._left = [reader for reader in (*self._left, self._reader) if reader.is_alive()]
         while not self._closing.wait(self._wait_s()):
@@ -268,7 +267,7 @@ class NetworkSource(Source):
             self._reader.leave()
 
     def _wait_s(self) -> float:
-        """Exponential back-off with jitter, so that many boxes do not knock at once."""
+        """Exponential back-off with jitter, so that many devices do not reconnect at once."""
         is_refused = self._reader.error is not None and not isinstance(self._reader.error, Unreachable)
         longest = LONGEST_WAIT_S if is_refused else KNOCK_S
         wait_s = min(longest, FIRST_WAIT_S * 2 ** min(self._failures, 20))

@@ -1,4 +1,4 @@
-"""A stream's own clock: when the pictures of a recording are due, and beside ours, which of a live stream are old."""
+"""Presentation times: when the images of a recording are due, and which images of a live stream are old."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import time
 from fcn_edge.errors import SourceLost
 
 CATCH_UP_S = 2.0
-LAG_S = 2.0  # a stream that falls so far behind itself is opened again, which sheds what has piled up
+LAG_S = 2.0  # a stream that is this late is opened again, which drops its backlog
 HALF_WINDOW_S = 30.0
 LONGEST_WAIT_S = 1.0
 USUAL_FPS = 25.0
-DISORDER_S = 1.0  # behind a damage pictures may come a little late; further back, the stream's clock has begun again
+DISORDER_S = (
+    1.0  # after damaged data times may go back a little; if they go back further, the stream's clock was restarted
+)
 SHORTEST_S = 0.001
 
 
 class PresentationClock:
-    """Seconds from the first picture of a recording to each, rising always.
+    """Seconds from the first image of a recording to each image, strictly increasing.
 
-    jump_s: a longer step is no pause but another recording behind the first, whose clock shows another time.
+    jump_s: a longer step is not a pause but the start of another, appended recording with its own clock.
     """
 
     def __init__(self, fps: float | None, *, jump_s: float = float("inf")) -> None:
@@ -27,7 +29,7 @@ class PresentationClock:
         self._now_s = 0.0
 
     def seconds(self, position_s: float) -> float:
-        """position_s: by the container; 0 or less behind the first picture where that has none, such as raw H.264."""
+        """position_s: from the container; 0 or less after the first image if it has no times, such as raw H.264."""
         if self._zero_s is None:
             self._zero_s = position_s
             return 0.0
@@ -43,11 +45,10 @@ class PresentationClock:
 
 
 class Pace:
-    """Compares when pictures come with when they were due by the stream's own clock.
+    """Compares the arrival of images with their presentation times.
 
-    Pictures gather in FFmpeg while it looks at a stream before it opens it. Read out, they come
-    faster than a camera can make them, and are old. A stream that `is_paced` (HLS) comes in
-    bursts by its nature: it is read at its own speed.
+    FFmpeg buffers images while it probes a stream. When they are read, they arrive faster than the camera's frame
+    rate, and are old. A stream that `is_paced` (HLS) always arrives in bursts: it is read at its frame rate.
     """
 
     def __init__(self, *, is_paced: bool, fps: float | None) -> None:
@@ -59,19 +60,19 @@ class Pace:
         self._least_s = self._least_before_s = float("inf")
 
     def wait_s(self) -> float:
-        """How long to wait before the next picture is read; 0 unless paced."""
+        """How long to wait before reading the next image; 0 unless paced."""
         if not self._is_paced or self._last_position_s is None:
             return 0.0
         now, position_s = time.monotonic(), self._last_position_s + self._period_s
         if self._offset_s is None or abs(self._offset_s + position_s - now) > LONGEST_WAIT_S:
-            self._offset_s = now - position_s  # the first picture, or time has jumped: go on from here
+            self._offset_s = now - position_s  # the first image, or time has jumped: restart here
             return 0.0
         return max(0.0, self._offset_s + position_s - now)
 
     def is_old(self, now_s: float, position_s: float | None) -> bool:
-        """Whether the picture read at `now_s`, due at `position_s`, had waited to be read.
+        """Whether the image read at `now_s`, due at `position_s`, was buffered.
 
-        Raises SourceLost where the stream has fallen behind itself.
+        Raises SourceLost if the stream is too late.
         """
         passed_s, before_s = now_s - self._last_s, self._last_position_s
         self._last_s, self._last_position_s = now_s, position_s
@@ -86,10 +87,10 @@ class Pace:
         return False
 
     def _check_lag(self, now_s: float, position_s: float) -> None:
-        """Raise where this picture comes much later than the promptest of the last minute."""
-        if now_s > self._half_s + HALF_WINDOW_S:  # two halves, since clocks that drift apart are no lag
+        """Raise if this image is much later than the earliest of the last minute."""
+        if now_s > self._half_s + HALF_WINDOW_S:  # two half windows, since drift between the clocks is not lag
             self._half_s, self._least_before_s, self._least_s = now_s, self._least_s, float("inf")
         self._least_s = min(self._least_s, now_s - position_s)
         lag_s = now_s - position_s - min(self._least_s, self._least_before_s)
         if lag_s > LAG_S:
-            raise SourceLost(f"it has fallen {lag_s:.1f} s behind; the line is too slow for it")
+            raise SourceLost(f"the stream is {lag_s:.1f} s late; the network is too slow for it")

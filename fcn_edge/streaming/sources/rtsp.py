@@ -1,4 +1,4 @@
-"""RTSP through OpenCV's FFmpeg, and the reason why a stream does not open, which FFmpeg keeps to itself."""
+"""RTSP through OpenCV's FFmpeg, and the reason if a stream does not open, which FFmpeg does not report."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 
 
 class RtspConnection(FfmpegConnection):
-    """An RTSP stream that FFmpeg reads."""
+    """An RTSP stream, read by FFmpeg."""
 
     def __init__(self, address: Address) -> None:
-        """Raises Unreachable, SourceLost or BadInput, in words for people."""
+        """Raises Unreachable, SourceLost or BadInput with the reason."""
         with _connected(address):
             pass
         try:
@@ -38,10 +38,10 @@ class RtspConnection(FfmpegConnection):
 def video_from_rtsp(uri: str, patience: Patience) -> NetworkSource:
     """An RTSP stream over TCP, or over UDP if the address ends in ?udp.
 
-    Over UDP a lost packet leaves a picture that FFmpeg mends by guessing; TCP has no such loss.
+    Over UDP a lost packet damages an image, which FFmpeg conceals; TCP has no packet loss.
 
     Raises:
-        BadInput: the address is none, or RTSP goes the other way in this process already.
+        BadInput: the address is invalid, or this process already uses RTSP over the other transport.
     """
     try:
         address = address_from_uri(uri)
@@ -56,14 +56,16 @@ def video_from_rtsp(uri: str, patience: Patience) -> NetworkSource:
 
 
 def _take_transport(transport: str) -> None:
-    """OpenCV asks this variable alone, so it is set once, and before threads read it."""
+    """OpenCV reads only this variable, so it is set once, before threads read it."""
     options = os.environ.setdefault(OPTIONS, f"rtsp_transport;{transport}")
     if f"rtsp_transport;{transport}" not in options:
-        raise BadInput(f"RTSP over {transport.upper()}, but {OPTIONS} is {options!r}; one run takes one way for all")
+        raise BadInput(
+            f"RTSP over {transport.upper()}, but {OPTIONS} is {options!r}; use one transport for all sources"
+        )
 
 
 def reason(address: Address) -> FcnEdgeError | None:
-    """Ask the server itself for the stream; what it says against it, or None. RFC 2326, section 10.2."""
+    """Send DESCRIBE to the server; returns the error, or None. RFC 2326, section 10.2."""
     has_user = address.user is not None
     try:
         with _connected(address) as line:
@@ -71,19 +73,19 @@ def reason(address: Address) -> FcnEdgeError | None:
             if answer.startswith("RTSP/1.0 401") and has_user:
                 answer = _described(line, address, _credentials(answer, address))
     except TimeoutError:
-        return Unreachable("the server takes the connection and says nothing")
+        return Unreachable("the server accepts the connection but does not answer")
     except OSError as error:
-        return Unreachable(f"the server ends the conversation ({error.strerror or error})")
+        return Unreachable(f"the server closes the connection ({error.strerror or error})")
     except FcnEdgeError as error:
         return error
     status = re.match(r"RTSP/1\.0 (\d{3}) ?([^\r\n]*)", answer)
     if status is None:
-        return BadInput(f"{address.host} answers, but not in RTSP; is the port right?")
+        return BadInput(f"{address.host} does not answer in RTSP; check the port")
     if status[1] in ("401", "403"):
-        what = "refuses this user and password" if has_user else "asks for a user and a password"
+        what = "rejects this user and password" if has_user else "requires a user and a password"
         return BadInput(f"the server {what} ({status[1]})")
     if status[1] == "404":
-        return BadInput("the server has no such stream (404); is the path right?")
+        return BadInput("the server has no such stream (404); check the path")
     if status[1] != "200":
         return SourceLost(f"the server answers {status[1]} {status[2]}".rstrip())
     return None if "m=video" in answer else BadInput("the stream has no video")
@@ -94,9 +96,9 @@ def _connected(address: Address) -> socket.socket:
     try:
         line = socket.create_connection((host, port), KNOCK_S)
     except socket.gaierror as error:
-        raise Unreachable(f"no host is called {host}") from error
+        raise Unreachable(f"unknown host {host}") from error
     except OSError as error:
-        raise Unreachable(f"nobody answers at {host}:{port} ({error.strerror or 'no answer'})") from error
+        raise Unreachable(f"no answer from {host}:{port} ({error.strerror or 'timeout'})") from error
     if address.scheme != "rtsps":
         return line
     context = ssl._create_unverified_context()
@@ -122,13 +124,13 @@ def _is_whole(answer: bytes) -> bool:
 
 
 def _credentials(answer: str, address: Address) -> str:
-    """The Authorization header that a 401 asks for. RFC 2617; RTSP servers use MD5 without qop, or Basic."""
+    """The Authorization header for a 401 response. RFC 2617; RTSP servers use MD5 without qop, or Basic."""
     user, password = address.user or "", address.password
     digest = re.search(r"(?im)^www-authenticate:\s*digest\s+(.*)$", answer)
     if digest is None:
         return f"Authorization: Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}\r\n"
-    told = dict(re.findall(r'(\w+)="([^"]*)"', digest[1]))
-    realm, nonce = told.get("realm", ""), told.get("nonce", "")
+    challenge = dict(re.findall(r'(\w+)="([^"]*)"', digest[1]))
+    realm, nonce = challenge.get("realm", ""), challenge.get("nonce", "")
     response = _md5(f"{_md5(f'{user}:{realm}:{password}')}:{nonce}:{_md5(f'DESCRIBE:{address.bare}')}")
     fields = {"username": user, "realm": realm, "nonce": nonce, "uri": address.bare, "response": response}
     return "Authorization: Digest " + ", ".join(f'{name}="{value}"' for name, value in fields.items()) + "\r\n"

@@ -1,4 +1,4 @@
-"""Single frames of a recording by their number, with the pixels that `VideoFile` gives."""
+"""Single frames of a recording by index, with the same pixels as from `VideoFile`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from fcn_edge.errors import BadInput
 from fcn_edge.streaming.sources.tracks import shown_times
 from fcn_edge.streaming.sources.video import MOST_BAD_READS, opened_capture, position_s, video_from_file
 
-NEAR_S = 2.0  # what lies less far ahead is decoded up to, without a search
+NEAR_S = 2.0  # frames less far ahead are reached by decoding, without seeking
 SAME_S = 0.0005
-EARLIER = 2  # frames before the wanted one that a search aims at, since it rounds times
+EARLIER = 2  # seek this many frames before the requested one, since times are rounded
 
 
 class Stills:
-    """Frames of a video file by index, for several threads. length: how many there are.
+    """Frames of a video file by index, for several threads. length: number of frames.
 
-    Where PyAV tells the time of each, a frame is searched by it; else, and where OpenCV has another, all frames
+    If PyAV gives the time of each frame, seeking uses it; otherwise, and if OpenCV's time differs, all frames
     before it are decoded.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises BadInput where the file is missing, empty or not a video."""
+        """Raises BadInput if the file is missing, empty or not a video."""
         self._video = video_from_file(path, str(path))
         self._path, self._lock = path, threading.Lock()
         self._capture, self._next, self._now_s = cv2.VideoCapture(), 0, float("inf")
@@ -34,7 +34,7 @@ class Stills:
         self.length = len(self._times) or self._counted()
 
     def image(self, index: int) -> np.ndarray:
-        """(H, W, 3) uint8 BGR. Raises BadInput where that frame does not decode."""
+        """(H, W, 3) uint8 BGR. Raises BadInput if that frame does not decode."""
         with self._lock:
             is_found = (self._times and self._is_found(self._times[index])) or self._is_at(index)
             is_decoded, image = self._capture.retrieve() if is_found else (False, None)
@@ -43,7 +43,7 @@ class Stills:
         return self._video.pixel_shape.squared(bgr_from_pixels(image)[0])
 
     def _checked(self, times: list[float | None]) -> list[float]:
-        """The times, if each frame has one and the first is decoded: of a stream cut out of another it may not be."""
+        """The times, if each frame has one and the first decodes, which may fail in a stream cut from another."""
         known = [time for time in times if time is not None]
         return known if known and len(known) == len(times) and self._is_at_time(known[0], 0) else []
 
@@ -54,7 +54,7 @@ class Stills:
         return (searched > 0 and self._is_at_time(time_s, searched)) or self._is_at_time(time_s, 0)
 
     def _is_at_time(self, time_s: float, start: int | None = None) -> bool:
-        """Decode up to that time, from the frame `start` if given; False where no frame is shown then."""
+        """Decode up to that time, from the frame `start` if set; False if no frame has this time."""
         if start is not None:
             self._open(start)
         while self._grabbed():
@@ -64,7 +64,7 @@ class Stills:
         return False
 
     def _is_at(self, index: int) -> bool:
-        """Decode up to the frame of that index, as `VideoFile` counts."""
+        """Decode up to the frame with that index, counted as in `VideoFile`."""
         if index < self._next or not self._capture.isOpened():
             self._open(0)
         while self._next <= index:

@@ -1,4 +1,4 @@
-"""What PyAV tells of a recording and OpenCV does not; nothing where PyAV is not installed."""
+"""Properties of a recording from PyAV that OpenCV does not have; nothing without PyAV."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ TIMEOUT_S = 5.0
 
 
 def shown_times(path: Path) -> list[float | None] | None:
-    """When each frame of the video is shown, in order, in seconds from the stream's own beginning; None without PyAV.
+    """When each frame of the video is shown, in order, in seconds from the start of the stream; None without PyAV.
 
-    Frames that an edit list hides are left out. A time is None where the container has none: raw streams, and AVI
-    where frames are stored in another order than they are shown.
+    Frames hidden by an edit list are left out. A time is None if the container has none: raw streams, and AVI
+    with frames stored in another order than they are shown.
     """
     if find_spec("av") is None:
         return None
@@ -30,12 +30,12 @@ def shown_times(path: Path) -> list[float | None] | None:
                     is_known = is_timed and packet.pts is not None
                     times.append(float((packet.pts - zero) * stream.time_base) if is_known else None)
     except (av.FFmpegError, IndexError):
-        pass  # what came before it counts
+        pass  # keep the times before it
     return times if None in times else sorted(times, key=lambda time: time or 0.0)
 
 
 def why_no_pictures(address: str) -> str:
-    """Why OpenCV shows no video of this: it holds sound and covers only, or another codec; "" where that is not so."""
+    """Why OpenCV cannot read a video: only sound and cover images, or an unsupported codec; "" otherwise."""
     if find_spec("av") is None:
         return ""
     import av
@@ -44,17 +44,17 @@ def why_no_pictures(address: str) -> str:
         with av.open(address, timeout=TIMEOUT_S) as container:
             videos, has_sound = _videos(container), bool(container.streams.audio)
             if not videos:
-                return "it has sound but no video" if has_sound else "there is no video in it"
+                return "it has sound but no video" if has_sound else "it contains no video"
             if next(container.decode(videos[0]), None) is not None:
                 codec = videos[0].codec_context.codec.canonical_name
                 return f"this OpenCV does not decode its codec, {codec}"
-    except (av.FFmpegError, AttributeError):  # a stream that no decoder knows has no codec context
+    except (av.FFmpegError, AttributeError):  # a stream without a decoder has no codec context
         pass
     return ""
 
 
 def has_only_covers(address: str) -> bool:
-    """Whether its pictures are covers of sound, not a video."""
+    """Whether its images are only covers of sound files, not a video."""
     if find_spec("av") is None:
         return False
     import av

@@ -1,6 +1,6 @@
 """Recorded video: a file, or a file over HTTP.
 
-OpenCV decodes, so that pictures have the same pixels wherever they come from, and PyAV may be missing.
+OpenCV decodes, so that pixels do not depend on the type of source, and PyAV is optional.
 """
 
 from __future__ import annotations
@@ -56,21 +56,21 @@ VIDEO_SUFFIXES = (
     ".gif",
 )
 MAX_FPS = 1000.0
-MOST_BAD_READS = 250  # in a row: OpenCV says the same of a frame that does not decode and of the end
+MOST_BAD_READS = 250  # in a row: OpenCV does not distinguish a frame that does not decode from the end
 WIDEST_PIXEL = 4.0
-SPLICED_SUFFIXES = (".ts", ".m2ts", ".mts", ".mpg", ".mpeg")  # may be several recordings one behind the other
-JUMP_S = 10.0  # in these, as FFmpeg has it
+SPLICED_SUFFIXES = (".ts", ".m2ts", ".mts", ".mpg", ".mpeg")  # may be several concatenated recordings
+JUMP_S = 10.0  # in these, as in FFmpeg
 
 
 @dataclass(frozen=True)
 class PixelShape:
-    """How a stored picture is stretched to have square pixels, which networks and players expect."""
+    """How to resize a stored image to square pixels, which networks and players expect."""
 
     across: float = 1.0
     down: float = 1.0
 
     def squared(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) in the size of `size_of`; `image` itself where its pixels are square."""
+        """(H, W, 3) in the size of `size_of`; `image` itself if its pixels are square."""
         if self == PixelShape():
             return image
         method = cv2.INTER_AREA if min(self.across, self.down) < 1 else cv2.INTER_LINEAR
@@ -81,9 +81,9 @@ class PixelShape:
 
 
 class VideoFile(Source):
-    """A video with an end. `address` is what OpenCV opens: a path or an http(s) URL.
+    """A recorded video. address: a path or an http(s) URL for OpenCV.
 
-    Frames are upright and have square pixels. `length` is what the header announces, which may be too much.
+    Frames are upright and have square pixels. `length` is from the header, which may be too large.
     """
 
     def __init__(self, address: str, uri: str) -> None:
@@ -97,7 +97,7 @@ class VideoFile(Source):
         finally:
             capture.release()
         if image is None or (self.fps is None and has_only_covers(address)):
-            raise BadInput(f"{self.uri}: not a video that opens{self._why()}")
+            raise BadInput(f"{self.uri}: cannot open this video{self._why()}")
         self._stored_size = image.shape[:2]
         self.size = self.pixel_shape.size_of(image)
 
@@ -124,10 +124,10 @@ class VideoFile(Source):
         super()._begin()
         if self.pixel_shape != PixelShape():
             (height, width), stored = self.size or (0, 0), self._stored_size
-            self._note(f"frames of {stored[1]}x{stored[0]} made {width}x{height}, so that pixels are square", self.uri)
+            self._note(f"frames of {stored[1]}x{stored[0]} resized to {width}x{height} for square pixels", self.uri)
 
     def _next(self, capture: cv2.VideoCapture) -> tuple[np.ndarray, int] | None:
-        """The next picture, and how many frames before it did not decode; None at the end."""
+        """The next image, and the number of frames before it that did not decode; None at the end."""
         for bad in range(MOST_BAD_READS if self._is_file else 1):
             image = image_from_capture(capture)
             if image is not None:
@@ -135,20 +135,20 @@ class VideoFile(Source):
         return None
 
     def _check_end(self, came: int, bad: int) -> None:
-        """Report frames that could not be decoded. Raises SourceLost where the file was cut short."""
+        """Report frames that could not be decoded. Raises SourceLost if the file is truncated."""
         missing = bad
-        with suppress(OSError), self._content() as data:  # OSError: it was removed while it was read
+        with suppress(OSError), self._content() as data:  # OSError: it was removed during the run
             announced = None if is_fragmented(data) else self.length
             if is_cut_short(data) and (announced is None or came < announced):
-                counts = f"{announced} frames expected, {came} came" if announced else f"{came} frames came"
-                raise SourceLost(f"{self.uri}: {counts}: the video is cut off or damaged")
+                counts = f"{announced} frames expected, {came} read" if announced else f"{came} frames read"
+                raise SourceLost(f"{self.uri}: {counts}: the video is truncated or damaged")
             missing = max(bad, self._missing(came, bad, data))
         if missing:
             words = f"{missing} of {came + missing} frames could not be decoded"
             self._skip(f"{self.uri}: {words}", missing)
 
     def _missing(self, came: int, bad: int, data: Content) -> int:
-        """How many frames of a whole file did not come, as far as that is sure. Over HTTP it would be read again."""
+        """Number of missing frames of a complete file, if known. Not over HTTP, which would read the file again."""
         less = (self.length or came) - came
         if not self._is_file or (less <= 1 and not bad):
             return 0
@@ -158,20 +158,20 @@ class VideoFile(Source):
         return less if is_damaged(data) else 0
 
     def _why(self) -> str:
-        """The reason behind a colon, where it is known; an MP4 without its index is the usual broken recording."""
+        """The reason after a colon, if known; an interrupted recording is typically an MP4 without its index."""
         if reason := why_no_pictures(self._address):
             return f": {reason}"
         with self._content() as data:
             is_unfinished = lacks_index(data)
-        return ": it begins like an MP4, but its index is missing (the recording was cut off)" if is_unfinished else ""
+        return ": it is an MP4 without an index (the recording was interrupted)" if is_unfinished else ""
 
     def _content(self) -> AbstractContextManager[Content]:
-        """The bytes that `address` holds. Raises OSError."""
+        """The bytes of `address`. Raises OSError."""
         return FileContent(Path(self._address))
 
 
 def video_from_file(path: Path, uri: str) -> VideoFile:
-    """A video file. Raises BadInput where it is missing, empty or not a video."""
+    """A video file. Raises BadInput if it is missing, empty or not a video."""
     require_file(path, "a video")
     source = VideoFile(str(path), uri)
     source.files = (path,)
@@ -179,24 +179,24 @@ def video_from_file(path: Path, uri: str) -> VideoFile:
 
 
 def opened_capture(address: str | int, backend: int, options: tuple[int, ...] = ()) -> cv2.VideoCapture:
-    """An OpenCV capture, which may not be open; OpenCV's own words are silenced."""
+    """An OpenCV capture, which may not be open; OpenCV's messages are silenced."""
     quiet_vendors()
     return cv2.VideoCapture(address, backend, list(options))
 
 
 def image_from_capture(capture: cv2.VideoCapture) -> np.ndarray | None:
-    """The next picture as (H, W, 3) uint8 BGR, or None at the end."""
+    """The next image as (H, W, 3) uint8 BGR, or None at the end."""
     is_read, image = capture.read()
     return bgr_from_pixels(image)[0] if is_read and image is not None else None
 
 
 def position_s(capture: cv2.VideoCapture) -> float:
-    """When the picture read last is shown, by the container; see `PresentationClock.seconds`."""
+    """Presentation time of the last image from the container; see `PresentationClock.seconds`."""
     return float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
 
 
 def fps_of(capture: cv2.VideoCapture) -> float | None:
-    """Frames a second, to three digits; None where the container does not know or is not to be believed."""
+    """Frames per second, to three digits; None if unknown or implausible."""
     fps = float(capture.get(cv2.CAP_PROP_FPS))
     return round(fps, 3) if 0 < fps <= MAX_FPS else None
 
@@ -207,13 +207,13 @@ def _length_of(capture: cv2.VideoCapture) -> int | None:
 
 
 def _pixel_shape_of(capture: cv2.VideoCapture, uri: str) -> PixelShape:
-    """Of upright pictures. Raises BadInput where no camera or player makes such pixels."""
+    """Pixel shape of upright images. Raises BadInput if it is implausible."""
     width, height = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
-    if width <= 0 or height <= 0:  # not known
+    if width <= 0 or height <= 0:  # unknown
         return PixelShape()
     ratio = width / height
     if not 1 / WIDEST_PIXEL <= ratio <= WIDEST_PIXEL:
-        words = f"its pixels are {width:g}:{height:g} wide to high; {WIDEST_PIXEL:g}:1 at most is read"
-        raise BadInput(f"{uri}: {words}; give it another sample aspect ratio")
+        words = f"its pixel aspect ratio is {width:g}:{height:g}; at most {WIDEST_PIXEL:g}:1 is supported"
+        raise BadInput(f"{uri}: {words}; set another sample aspect ratio")
     is_turned = capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90
     return PixelShape(down=ratio) if is_turned else PixelShape(across=ratio)

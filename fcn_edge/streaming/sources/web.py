@@ -1,4 +1,4 @@
-"""Video over HTTP: MJPEG, HLS, and files. What is no video is told by what the server says it is."""
+"""Video over HTTP: MJPEG, HLS, and files. The content type of the response tells videos from other content."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from fcn_edge.streaming.sources.video import VideoFile, opened_capture
 
 TIMEOUT_S = 5.0  # for each answer and each piece of data
 BLOCK = 65_536
-HEAD = 4 * 2**20  # holds the index of an hour
-MOST_REQUESTS = 200  # to see whether a file is whole
+HEAD = 4 * 2**20  # contains the index of one hour
+MOST_REQUESTS = 200  # to check whether a file is complete
 LARGEST_PART = 64 * 2**20
 LONGEST_LINE = 65_536
-MOST_BAD_PARTS = 25  # pictures in a row that do not decode until the stream is opened again
+MOST_BAD_PARTS = 25  # images in a row that do not decode before the stream is opened again
 
 
 class MjpegConnection(Connection):
-    """JPEG pictures one behind the other, as multipart/x-mixed-replace; the only clock is X-Timestamp, where sent."""
+    """A sequence of JPEG images as multipart/x-mixed-replace; the only clock is X-Timestamp, if sent."""
 
     def __init__(self, response: HTTPResponse) -> None:
         super().__init__()
@@ -48,14 +48,14 @@ class MjpegConnection(Connection):
             except OSError as error:
                 raise Unreachable(_words(error)) from error
             except (HTTPException, ValueError) as error:
-                raise SourceLost(f"no MJPEG as it should be ({first_line(error)})") from error
+                raise SourceLost(f"invalid MJPEG ({first_line(error)})") from error
             if part is None:
                 return None
             try:
                 return picture_from_bytes(part)[0]
             except BadInput as error:
-                self.report(f"a picture of the stream: {error}")
-        raise SourceLost(f"{MOST_BAD_PARTS} pictures in a row do not decode")
+                self.report(f"an image of the stream: {error}")
+        raise SourceLost(f"{MOST_BAD_PARTS} images in a row do not decode")
 
     def position_s(self) -> float | None:
         return self._position_s
@@ -67,7 +67,7 @@ class MjpegConnection(Connection):
         self._response.close()
 
     def _part(self) -> bytes | None:
-        """The bytes of the next picture, or None at the end."""
+        """The bytes of the next image, or None at the end."""
         headers = self._headers()
         if headers is None:
             return None
@@ -78,7 +78,7 @@ class MjpegConnection(Connection):
         return self._up_to_boundary()
 
     def _headers(self) -> dict[str, str] | None:
-        """Of the next part: the lines behind its boundary; those before it belong to no part."""
+        """Headers of the next part: the lines after its boundary; lines before it are ignored."""
         headers: dict[str, str] = {}
         while not self._is_interrupted and (line := self._response.readline(LONGEST_LINE)):
             name, colon, value = line.decode("latin-1").partition(":")
@@ -90,7 +90,7 @@ class MjpegConnection(Connection):
 
     def _exactly(self, length: int) -> bytes | None:
         if not 0 <= length <= LARGEST_PART:
-            raise ValueError(f"a picture of {length} bytes")
+            raise ValueError(f"an image of {length} bytes")
         part = bytearray()
         while len(part) < length:
             more = b"" if self._is_interrupted else self._response.read1(min(LONGEST_LINE, length - len(part)))
@@ -106,12 +106,12 @@ class MjpegConnection(Connection):
                 return bytes(part).removesuffix(b"\r\n")
             part += line
             if len(part) > LARGEST_PART:
-                raise ValueError(f"a picture of more than {LARGEST_PART} bytes")
+                raise ValueError(f"an image of more than {LARGEST_PART} bytes")
         return None
 
 
 class WebContent(Content):
-    """Of a file on a server: by ranges, or only its head where the server gives none. Empty beyond MOST_REQUESTS."""
+    """A file on a server: by ranges, or only its head if the server has no ranges. Empty after MOST_REQUESTS."""
 
     def __init__(self, address: Address) -> None:
         super().__init__(0, BLOCK)
@@ -133,12 +133,12 @@ class WebContent(Content):
 
 
 class CloseRefused(urllib.request.BaseHandler):
-    """Closes a 401 answer: urllib asks again on another connection and leaves the first open as long as errors live."""
+    """Closes a 401 response: urllib retries on another connection and keeps the first open as long as its errors."""
 
     handler_order = 0  # before urllib's own
 
     def http_error_401(self, request: object, answer: HTTPResponse, code: int, words: str, headers: object) -> None:
-        """Told by urllib; None lets the next handler take it."""
+        """Called by urllib; None passes it to the next handler."""
         answer.close()
 
 
@@ -150,10 +150,10 @@ class WebVideo(VideoFile):
 
 
 def video_from_http(uri: str, patience: Patience) -> Source:
-    """A file where the server's video has a length, else live.
+    """A recording if the server's video has a length, otherwise a live source.
 
     Raises:
-        BadInput: the address serves no video. SourceLost: nobody answers, and it is not `awaited`.
+        BadInput: the address does not serve a video. SourceLost: no answer, and it is not `awaited`.
     """
     try:
         address = address_from_uri(uri)
@@ -169,7 +169,7 @@ def video_from_http(uri: str, patience: Patience) -> Source:
 
 
 def http_connection(address: Address) -> Connection:
-    """MJPEG is read here, all else by FFmpeg. Raises Unreachable, SourceLost or BadInput, in words for people."""
+    """MJPEG is read here, everything else by FFmpeg. Raises Unreachable, SourceLost or BadInput with the reason."""
     response = _answer(address)
     if response.headers.get_content_type().startswith("multipart/"):
         return MjpegConnection(response)
@@ -190,21 +190,21 @@ def _is_recorded(address: Address) -> bool:
 
 
 def _checked_head(response: HTTPResponse) -> bytes:
-    """The first bytes of what may be a video. FFmpeg would play a text as a video of letters."""
+    """The first bytes of a possible video. FFmpeg would render text as a video of its letters."""
     kind, head = response.headers.get_content_type(), response.read(512)
     if head.startswith(b"#EXTM3U"):
         return head
     if kind == "text/html" or head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
-        raise BadInput("serves a web page (HTML), not a video; look there for the address of the stream itself")
+        raise BadInput("serves a web page (HTML), not a video; find the address of the stream on this page")
     if kind.startswith("image/"):
-        raise BadInput(f"serves a single picture ({kind}), not a stream; look for the address of its MJPEG or RTSP")
+        raise BadInput(f"serves a single image ({kind}), not a stream; use the address of its MJPEG or RTSP stream")
     if kind.startswith("text/") or kind.endswith(("json", "xml")):
         raise BadInput(f"serves {kind}, not a video")
     return head
 
 
 def _answer(address: Address, wanted: str | None = None) -> HTTPResponse:
-    """The server's answer to GET, with user and password if the address has them. wanted: a range of bytes."""
+    """The server's response to GET, with user and password if the address has them. wanted: a range of bytes."""
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
     passwords.add_password(None, address.bare, address.user or "", address.password)
     kinds = (urllib.request.HTTPBasicAuthHandler, urllib.request.HTTPDigestAuthHandler)
@@ -219,20 +219,20 @@ def _answer(address: Address, wanted: str | None = None) -> HTTPResponse:
         cause = error.reason
         where = f"{address.host}:{address.port or (443 if address.scheme == 'https' else 80)}"
         if isinstance(cause, socket.gaierror):
-            raise Unreachable(f"no host is called {address.host}") from error
-        raise Unreachable(f"nobody answers at {where} ({_words(cause)})") from error
+            raise Unreachable(f"unknown host {address.host}") from error
+        raise Unreachable(f"no answer from {where} ({_words(cause)})") from error
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, OSError):
             raise Unreachable(f"no answer from {address.host} ({_words(error)})") from error
-        raise BadInput(f"{address.host} answers, but not in HTTP; is the port right?") from error
+        raise BadInput(f"{address.host} does not answer in HTTP; check the port") from error
 
 
 def _refusal(code: int, words: str, *, has_user: bool) -> FcnEdgeError:
     if code in (401, 403):
-        what = "refuses this user and password" if has_user else "asks for a user and a password"
+        what = "rejects this user and password" if has_user else "requires a user and a password"
         return BadInput(f"the server {what} ({code})")
     if code in (404, 410):
-        return BadInput(f"the server has no such page ({code}); is the path right?")
+        return BadInput(f"the server has no such page ({code}); check the path")
     return SourceLost(f"the server answers {code} {words}".rstrip())
 
 
