@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from fcn_edge import demo
 from fcn_edge.benchmark import BenchOptions
 from fcn_edge.benchmark.cold_start import NOTHING
-from fcn_edge.engines.manifest import LayerReport
+from fcn_edge.engines.manifest import LayerReport, Manifest
 from fcn_edge.errors import BadInput
 from fcn_edge.records import Record
 from fcn_edge.registry import packaged_file
@@ -114,7 +113,7 @@ def test_wrong_source_and_wrong_folder_are_told_before_anything_is_made(tiny, tm
     monkeypatch.setattr(demo, "export", lambda *_: pytest.fail("exported nevertheless"))
     with refused(BadInput, "none.mp4"):
         demo.run_demo(tmp_path / "demo", source=str(tmp_path / "none.mp4"))
-    with refused(BadInput, "my.mp4", "written"):
+    with refused(BadInput, video / "demo", "Not a directory"):
         demo.run_demo(video / "demo")
 
 
@@ -137,5 +136,5 @@ def test_demo_of_the_packaged_network(without, tmp_path):
     ],
 )
 def test_layer_report_of_the_compiler_in_words(report, facts):
-    manifest = SimpleNamespace(runtime="tensorrt-rtx 1.4", precision="int8", layer_report=report)
+    manifest = Manifest(target="tensorrt-rtx", runtime="tensorrt-rtx 1.4", precision="int8", layer_report=report)
     assert_names(demo.plan_in_words(manifest), *facts)

@@ -66,8 +66,8 @@ class Capture:
         self._thread.start()
 
     def __iter__(self) -> Iterator[Frame]:
-        while (held := self._awaited()) is not None:
-            yield held
+        while (frame := self._awaited()) is not None:
+            yield frame
         if self.error is not None:
             raise self.error
 
@@ -196,8 +196,8 @@ class Captures:
         ]
 
     def __iter__(self) -> Iterator[Frame]:
-        while (held := self._next()) is not None:
-            yield held
+        while (frame := self._next()) is not None:
+            yield frame
 
     def __enter__(self) -> Captures:
         return self

@@ -142,11 +142,11 @@ class _Closing:
 
 def _failure_of(errors: Sequence[Exception | None]) -> str:
     """The first failure as text, "" if none. Raises errors that are not FcnEdgeError."""
-    found = [error for error in errors if error is not None]
-    for error in found:
+    failures = [error for error in errors if error is not None]
+    for error in failures:
         if not isinstance(error, FcnEdgeError):
             raise error
-    return str(found[0]) if found else ""
+    return str(failures[0]) if failures else ""
 
 
 def segmented(
@@ -191,10 +191,10 @@ def frames_in_flight(sources: Sequence[Source], policies: Sequence[Policy]) -> i
 @contextmanager
 def _prepared(engine: Engine, sources: Sequence[Source], policies: Sequence[Policy]) -> Iterator[int]:
     """Prepare the engine for these sources inside the block; yields the number of frames in flight."""
-    wanted = frames_in_flight(sources, policies)
-    taken = engine.prepare(wanted)
+    requested = frames_in_flight(sources, policies)
+    available = engine.prepare(requested)
     try:
-        yield taken if wanted > 1 else 1
+        yield available if requested > 1 else 1
     finally:
         with suppress(BadInput):  # it was closed in the block
             engine.prepare(1)

@@ -67,9 +67,9 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _quantiles(stream: StreamFigures, found: Quantiles, **more: str) -> Iterable[tuple[str, float | None]]:
-    yield _labels(stream, **more, quantile="0.5"), _seconds(found.p50)
-    yield _labels(stream, **more, quantile="0.99"), _seconds(found.p99)
+def _quantiles(stream: StreamFigures, values: Quantiles, **more: str) -> Iterable[tuple[str, float | None]]:
+    yield _labels(stream, **more, quantile="0.5"), _seconds(values.p50)
+    yield _labels(stream, **more, quantile="0.99"), _seconds(values.p99)
 
 
 def _seconds(milliseconds: float | None) -> float | None:

@@ -42,6 +42,22 @@ WORDS = {
 }
 PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in WORDS.items()}
 
+# Modules whose docstrings, messages and comments are checked.
+CLEAN = (
+    "fcn_edge/buffers.py",
+    "fcn_edge/cluster.py",
+    "fcn_edge/engines/",
+    "fcn_edge/frame.py",
+    "fcn_edge/kernels.py",
+    "fcn_edge/motion.py",
+    "fcn_edge/native/",
+    "fcn_edge/opening.py",
+    "fcn_edge/schedule.py",
+    "fcn_edge/streaming/",
+    "fcn_edge/transforms.py",
+)
+CODE_SUFFIXES = (".py", ".hpp", ".cpp", ".cu", ".cmake", ".html", ".css", ".js")
+
 # (file, words around the hit) -> why it is right there.
 ALLOWED = {
     ("docs/explanation/paper.md", "mean IU"): "quotes the paper's tables in its own term",
@@ -110,7 +126,19 @@ def messages() -> Iterator[tuple[str, str]]:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
 
 
-SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (documents, help_texts)
+def clean_modules() -> Iterator[tuple[str, str]]:
+    """(place, text) of docstrings, messages and comments of the modules in `CLEAN`."""
+    for where, text in (*docstrings(), *messages()):
+        if where.startswith(CLEAN):
+            yield where, text
+    for path in sorted((ROOT / "fcn_edge").rglob("*")):
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith(CLEAN) and path.suffix in CODE_SUFFIXES:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            yield name, "\n".join("".join(re.findall(r"(?:^|\s)(?:#|//|/\*) .*", line)) for line in lines)
+
+
+SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (documents, help_texts, clean_modules)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
@@ -118,7 +146,7 @@ def test_words_of_insiders_do_not_occur(source):
     assert [hit for where, text in source() for hit in hits(text, where)] == []
 
 
-@pytest.mark.parametrize("source", [documents, help_texts, docstrings, messages], ids=lambda source: source.__name__)
+@pytest.mark.parametrize("source", [*SOURCES, docstrings, messages], ids=lambda source: source.__name__)
 def test_texts_are_found(source):
     assert sum(len(text) for _, text in source()) > 5000
 

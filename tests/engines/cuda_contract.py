@@ -1,4 +1,4 @@
-"""What every implementation of the CUDA interface does: numpy, and the real packages on any driver."""
+"""Contract of all implementations of the CUDA interface: numpy, and the real packages on any driver."""
 
 from __future__ import annotations
 

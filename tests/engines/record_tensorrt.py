@@ -4,7 +4,7 @@ The bindings' wheels (about 1 MB each) are taken from $FCN_EDGE_WHEELS, or downl
 imported beside stub libraries. Recorded are those names that our adapter's source mentions; the
 fake of `fake_tensorrt` has these and no others.
 
-    python -m tests.engines.record_tensorrt     writes tensorrt_record.json anew
+    python -m tests.engines.record_tensorrt     writes tensorrt_record.json again
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def surface_of(family: str, scratch: Path) -> dict[str, Any]:
 def adapter_words() -> set[str]:
     """Every identifier in the adapter's source, inside texts too."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in ADAPTER.glob("*.py"))
-    return set(re.findall(r"[A-Za-z_]\w*", text))
+    return set(re.findall(r"[A-Za-z_]\w*", text)) - {"build_engine"}  # messages name fcn_edge.build_engine
 
 
 def touched(surface: dict[str, Any]) -> dict[str, Any]:

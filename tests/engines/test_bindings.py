@@ -1,4 +1,4 @@
-"""The record that the fake is made of, held against the real Python bindings of every TensorRT version.
+"""The record behind the fake is compared with the real Python bindings of every TensorRT version.
 
 What the adapter calls exists there, with these arguments and these numbers, or is asked for first. A wheel
 that cannot be had is said and counted: $FCN_EDGE_WHEELS is where they are looked for, and pip fetches them.
@@ -41,7 +41,7 @@ def test_record_is_what_the_real_bindings_have(family, scratch):
         pytest.skip(f"TensorRT {family} was not held against its real bindings: {reason}")
     assert record(family) == json.loads(json.dumps(touched(surface))), (
         "the adapter mentions other names than were recorded, or the record was edited:"
-        " python -m tests.engines.record_tensorrt writes it anew"
+        " python -m tests.engines.record_tensorrt writes it again"
     )
 
 

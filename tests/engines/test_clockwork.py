@@ -1,4 +1,4 @@
-"""Networks whose stages run by a schedule: the same scores where all run, counted ages, and streams kept apart."""
+"""Networks whose stages run by a schedule: the same scores if all run, counted ages, and separate streams."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_images_without_a_frame_follow_each_other(small, drive):
     [{"sequence": "other", "start": 3}, {"start": 1}, {"start": 2}, {"stream": 1, "start": 3}],
     ids=["sequence", "back to an earlier frame", "the same frame", "stream"],
 )
-def test_stream_that_breaks_begins_anew(small, drive, again):
+def test_stream_that_breaks_begins_again(small, drive, again):
     path = small()
     with opened(path, "fixed:4,4,4") as engine, opened(path, "every") as whole:
         given(engine, drive[:3])
@@ -203,7 +203,7 @@ def test_stream_that_breaks_begins_anew(small, drive, again):
         assert_same(found, given(whole, [drive[8]]))
 
 
-def test_another_size_begins_anew(exported, street):
+def test_another_size_begins_again(exported, street):
     path = exported(dynamic=True)
     with opened(path, "fixed:4") as engine, opened(path, "every") as whole:
         given(engine, [street(1)[0]] * 2)
@@ -237,7 +237,7 @@ def test_streams_are_kept_apart(small, drive):
     assert_same(mixed, alone)
 
 
-def test_result_belongs_to_the_caller(small, drive):
+def test_result_is_owned_by_the_caller(small, drive):
     path = small()
     with opened(path, "fixed:3,3,3/still") as engine:
         first, second = given(engine, drive[:2])

@@ -37,11 +37,11 @@ def test_turing_in_the_list_turns_int8_off_which_is_an_error(tiny, sm):
 
 
 @compiles
-def test_int8_depthwise_padding_is_counted_and_told(tiny):
+def test_int8_depthwise_padding_is_counted_and_reported(tiny):
     plan = plan_from_onnx(tiny("int8"), target="tensorrt-rtx", options=AMPERE)
     assert plan.counts["depthwise_padded"] == 1 and plan.counts["requantizing"] > 0
     told = " ".join(plan.warnings)
-    assert_names(told, "1 of 1 depthwise", "placement", "nvidia", "fp16", "unproven")
+    assert_names(told, "1 of 1 depthwise", "placement", "nvidia", "fp16")
 
 
 @compiles
@@ -83,7 +83,7 @@ def test_every_unsupported_operator_is_named(tiny):
 
 
 @compiles
-def test_reason_of_a_bad_node_is_told_without_source_paths(tiny):
+def test_reason_of_a_bad_node_is_reported_without_source_paths(tiny):
     def change(model):
         transpose, cast = model.graph.node[1], model.graph.node[0]
         transpose.input[0], transpose.output[0] = "frame", "turned"

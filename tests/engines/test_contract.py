@@ -1,4 +1,4 @@
-"""What every engine does, whatever runs beneath it. A backend is a subclass that names its target.
+"""Contract of all engines. A backend is a subclass with its target.
 
 A backend that is installed and has no subclass here is a failure (see the last test), except the
 TensorRT targets, which need a GPU and have test_plan_engine.py.
@@ -80,7 +80,7 @@ class EngineContract:
         shared.infer(street(2)[0][None])
         np.testing.assert_array_equal(shared.infer(x), first)
 
-    def test_result_belongs_to_the_caller(self, shared, street):
+    def test_result_is_owned_by_the_caller(self, shared, street):
         x, other = street(1)[0][None], street(2)[0][None]
         first = shared.infer(x)
         kept = first.copy()
@@ -310,7 +310,7 @@ class TestOpenVino(OnnxContract):
     target = "openvino"
 
     @pytest.mark.slow
-    def test_compiled_graph_tells_the_precision_of_each_layer(self, shared, int8_file):
+    def test_compiled_graph_reports_the_precision_of_each_layer(self, shared, int8_file):
         assert {layer.precision for layer in shared.layers() if layer.op == "Convolution"} == {"f32"}
         with open_engine(int8_file, target=self.target, options=ONE_THREAD) as engine:
             precisions = [layer.precision for layer in engine.layers() if layer.op == "Convolution"]
@@ -331,7 +331,7 @@ class TestOpenVino(OnnxContract):
                 assert_same_result(result, wanted)
             engine.start(frames[0])  # and closing waits for it
 
-    def test_frames_in_flight_are_the_librarys_choice_where_nobody_says(self, model, street, shared):
+    def test_frames_in_flight_are_the_librarys_choice_by_default(self, model, street, shared):
         images = [street(seed)[0] for seed in range(3)]
         wanted = [shared.segment(image) for image in images]
         with open_engine(model, target=self.target, options=EngineOptions(threads=1)) as engine:
@@ -356,7 +356,7 @@ class TestOpenVino(OnnxContract):
             assert engine.prepare(3) == 1 and copy.name in caplog.text
             assert_same_result(engine.segment(street(1)[0]), before)
 
-    def test_bf16_is_asked_for_or_said_to_be_missing(self, onnx_file, frame, shared):
+    def test_bf16_is_asked_for_or_reported_missing(self, onnx_file, frame, shared):
         has_bf16 = "BF16" in openvino_capabilities()
         if not has_bf16:
             with refused(BackendMissing, "bf16"):

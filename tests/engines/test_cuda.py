@@ -133,7 +133,7 @@ def test_copy_that_has_no_room_or_is_scattered_is_refused(driver):
             stream.copy_out(cuda.pinned((8,), np.uint8).array[::2], memory)
 
 
-def test_neither_package_is_told_with_what_to_install(monkeypatch):
+def test_neither_package_is_reported_with_what_to_install(monkeypatch):
     monkeypatch.setattr(cuda_module, "find_spec", lambda name: None)
     with refused(BackendMissing, "cuda-python", "pycuda"):
         open_cuda()

@@ -255,13 +255,13 @@ def test_what_does_not_fit_a_view_is_refused(gpu, changed, facts):
         ViewKernel(Kernels(gpu, IMAGE), gpu.stream(), stretched((8, 8), (4, 4)), **(fits | changed))
 
 
-def test_kernels_that_do_not_load_are_told_with_the_gpu(gpu):
+def test_kernels_that_do_not_load_are_reported_with_the_gpu(gpu):
     gpu.driver.fail("load_module")
     with refused(BackendMissing, "NumPy A1", "SM 86", "load_module"):
         Kernels(gpu, IMAGE)
 
 
-def test_kernels_that_were_not_built_are_told_with_what_to_do(monkeypatch, tmp_path):
+def test_kernels_that_were_not_built_are_reported_with_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(kernels_module.resources, "files", lambda package: tmp_path)
     with refused(BackendMissing, "nvcc"):
         kernels_image()

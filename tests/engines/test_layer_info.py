@@ -25,7 +25,7 @@ def test_dump_is_parsed_into_layers():
     ]
 
 
-def test_dump_is_held_against_the_file():
+def test_dump_is_compared_with_the_file():
     convolutions = convolutions_from_onnx(tiny_model("int8"))
     kernels = kernels_from_dump(RTX_DUMP)
     verdict = int8_verdict(convolutions, kernels)

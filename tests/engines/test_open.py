@@ -1,4 +1,4 @@
-"""`open_engine` finds the right engine for a file, and says what is wrong with the others."""
+"""`open_engine` selects the engine for a file, and rejects invalid files with a reason."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_asked_execution_comes_before_the_manifests(directory):
     ],
     ids=["empty", "unknown", "list", "other"],
 )
-def test_manifest_that_does_not_fit_is_told(directory, manifest, facts):
+def test_manifest_that_does_not_fit_is_reported(directory, manifest, facts):
     with refused(BadInput, *facts):
         open_engine(directory(**manifest), target="openvino")
 
@@ -124,7 +124,7 @@ def test_folder_that_is_no_engine_says_how_to_build_one(tmp_path):
         open_engine(tmp_path)
 
 
-def test_directory_without_its_model_is_told(directory):
+def test_directory_without_its_model_is_reported(directory):
     path = directory(target="onnxruntime")
     (path / "model.onnx").unlink()
     with refused(BadInput, "model.onnx"):

@@ -1,4 +1,4 @@
-"""ONNX Runtime's GPU providers: taken, or told with what is missing; never the CPU in silence."""
+"""ONNX Runtime's GPU providers: used, or an error with what is missing; no silent CPU fallback."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_cuda_multiplies_fp32_in_fp32(runtime):
         ("nv-tensorrt-rtx", ("onnxruntime-ep-nv-tensorrt-rtx",)),
     ],
 )
-def test_provider_that_is_not_installed_is_told_with_its_package(runtime, provider, packages):
+def test_provider_that_is_not_installed_is_reported_with_its_package(runtime, provider, packages):
     with refused(BackendMissing, NAMES[provider], *packages):
         gpu_session("net.onnx", "net.onnx", FakeOptions(), provider)
     assert runtime.asked == []
@@ -130,7 +130,7 @@ def test_plugin_without_a_device_says_what_it_needs(plugin):
         gpu_session("net.onnx", "net.onnx", FakeOptions(), "nv-tensorrt-rtx")
 
 
-def test_plugin_that_does_not_load_is_told(plugin, monkeypatch):
+def test_plugin_that_does_not_load_is_reported(plugin, monkeypatch):
     def broken(name, path):
         raise RuntimeError(f"Failed to load library {path} with error: libcuda.so.1: cannot open shared object file")
 
@@ -169,7 +169,7 @@ def test_provider_with_another_target_is_refused(onnx_file, target):
         open_engine(onnx_file, target=target, options=EngineOptions(provider="cuda"))
 
 
-def test_engine_tells_its_provider(onnx_file, monkeypatch):
+def test_engine_reports_its_provider(onnx_file, monkeypatch):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     scores = np.zeros((1, 11, 8, 12), np.float32)
     session = SimpleNamespace(get_inputs=lambda: [SimpleNamespace(name="frames")], run=lambda names, feeds: [scores])

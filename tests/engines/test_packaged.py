@@ -1,4 +1,4 @@
-"""Which packaged file runs where nothing is said."""
+"""The packaged file that runs by default."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_packaged_network_runs_in_what_the_cpu_has(cpu_has, instruction_sets, mo
         ("reference", EngineOptions()),
     ],
 )
-def test_what_is_said_stays_as_it_is(cpu_has, target, options):
+def test_set_options_are_unchanged(cpu_has, target, options):
     cpu_has(*EVERYTHING)
     assert fastest_packaged(None, target, options) == (None, options)
 

@@ -53,7 +53,7 @@ def test_build_that_fails_leaves_nothing_and_is_tried_again(folder):
 
 
 @pytest.mark.parametrize("damage", ["cut", "exchanged note", "missing plan"])
-def test_damaged_entry_is_built_anew(folder, damage):
+def test_damaged_entry_is_built_again(folder, damage):
     cached_plan({"a": 1}, lambda: b"one")
     entry = next(path for path in folder.iterdir() if path.is_dir())
     if damage == "cut":
@@ -95,7 +95,7 @@ def test_two_processes_build_once(folder, tmp_path):
     assert log.read_text() == "built\n"
 
 
-def test_folder_that_cannot_be_written_and_a_limit_that_is_no_number_are_told(tmp_path, monkeypatch):
+def test_folder_that_cannot_be_written_and_a_limit_that_is_no_number_are_reported(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FCN_EDGE_CACHE", str(tmp_path / "file"))
     with refused(BadInput, "file", "FCN_EDGE_CACHE"):

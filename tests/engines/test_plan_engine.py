@@ -104,7 +104,7 @@ def test_graph_that_is_not_wanted_is_not_recorded(gpu, onnx_file, street):
         assert "begin_capture" not in found.calls
 
 
-def test_capture_that_is_not_allowed_is_told_once_and_frames_go_on(engine_of, street, caplog):
+def test_capture_that_is_not_allowed_is_reported_once_and_frames_go_on(engine_of, street, caplog):
     engine = engine_of()
     engine.driver.fail("begin_capture")
     results = [engine.infer(street(1)[0][None]) for _ in range(4)]
@@ -233,7 +233,7 @@ def test_each_builder_call_with_every_option_failing_once_is_one_sentence(gpu, e
     for call in calls:
         found.trt.fail(call)
         sentence = build_with_every_option(path, family, tmp_path)
-        goes_on = call == "IBuilderConfig.set_timing_cache"  # refused timings are measured anew
+        goes_on = call == "IBuilderConfig.set_timing_cache"  # rejected timings are measured again
         assert is_plain(sentence) and (FAILURE in sentence) != goes_on, (call, sentence)
         assert found.leaks == [], call
     assert len(calls) >= 15
@@ -262,7 +262,7 @@ def test_engine_goes_on_after_a_frame_that_failed(engine_of, street):
         np.testing.assert_array_equal(engine.infer(x), wanted)
 
 
-def test_free_sizes_outside_of_the_range_are_told(engine_of, exported):
+def test_free_sizes_outside_of_the_range_are_reported(engine_of, exported):
     engine = engine_of(path=exported(dynamic=True))
     with refused(BadInput, "1x160x96x3", "1x32x32x3", "4x128x192x3"):
         engine.infer(np.zeros((1, 160, 96, 3), np.uint8))
@@ -408,7 +408,7 @@ def test_stages_are_timed_on_the_device(engine_with_kernels, frame):
             assert times.input_ns < 1_000_000_000
 
 
-def test_scores_that_are_not_finite_are_told(gpu, onnx_file, frame, kernels, tmp_path):
+def test_scores_that_are_not_finite_are_reported(gpu, onnx_file, frame, kernels, tmp_path):
     model = onnx.load(str(onnx_file))
     last = model.graph.node[-1]
     last.output[0], wanted = "finite", model.graph.output[0].name
@@ -461,7 +461,7 @@ def test_frame_that_fails_leaves_the_one_before_it_in_flight(engine_with_kernels
     assert_same_result(engine.segment(images[1]), wanted[1])
 
 
-def test_without_kernels_the_outer_stages_run_on_the_cpu_and_that_is_said_once(engine_of, street, caplog):
+def test_without_kernels_the_outer_stages_run_on_the_cpu_and_that_is_logged_once(engine_of, street, caplog):
     engine = engine_of()
     image = street(1, (90, 120))[0]
     results = [engine.segment(image) for _ in range(3)]

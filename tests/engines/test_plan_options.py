@@ -1,4 +1,4 @@
-"""Options of plans: what fits, what a target refuses, and the trtexec lines of each TensorRT."""
+"""Options of plans: validation, options that a target rejects, and the trtexec commands of each TensorRT."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An engine is held against the reference run of its own file."""
+"""An engine is compared with the reference run of its file."""
 
 from __future__ import annotations
 

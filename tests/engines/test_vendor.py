@@ -36,7 +36,7 @@ def test_missing_package_names_the_extra(monkeypatch, target, module, extra):
     assert caught.value.exit_code == 3
 
 
-def test_tensorrt_without_a_driver_says_so(monkeypatch, tiny):
+def test_tensorrt_without_a_driver_is_reported(monkeypatch, tiny):
     monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
     without_driver(monkeypatch)
     with refused(BackendMissing, "tensorrt", "libcuda.so.1", "tensorrt-rtx") as caught:
@@ -52,7 +52,7 @@ def without_driver(monkeypatch):
 
 
 @pytest.mark.parametrize(("code", "gpus", "missing"), [(100, 0, "error 100"), (0, 0, "finds no GPU"), (0, 1, "")])
-def test_driver_without_a_gpu_is_told_apart(monkeypatch, code, gpus, missing):
+def test_driver_without_a_gpu_is_distinguished(monkeypatch, code, gpus, missing):
     def count_gpus(pointer):
         pointer._obj.value = gpus
         return 0

@@ -1,4 +1,4 @@
-"""Engine directories that cannot be opened here, or are not what they say: one plain sentence each."""
+"""Engine directories that cannot be opened here, or are inconsistent: one sentence each."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def refusal(path, **options):
     return text
 
 
-def test_other_version_is_told_with_the_command_that_rebuilds(directory, gpu):
+def test_other_version_is_reported_with_the_command_that_rebuilds(directory, gpu):
     path = directory(with_onnx=False)
     gpu("11.4", sm=89)
     text = refusal(path)
@@ -56,13 +56,13 @@ def test_other_version_is_told_with_the_command_that_rebuilds(directory, gpu):
     assert_names(text, "build_engine", f"{path}/model.fp32.onnx", path, "target='tensorrt'", "precision='fp32'")
 
 
-def test_other_gpu_is_told(directory, gpu):
+def test_other_gpu_is_reported(directory, gpu):
     path = directory(with_onnx=False)
     gpu("10.3", sm=87)
     assert_names(refusal(path), "SM 8.6", "SM 8.7", "tensorrt 10.3.0", "build_engine")
 
 
-def test_cut_off_plan_is_told_by_its_size(directory):
+def test_cut_off_plan_is_reported_by_its_size(directory):
     path = directory()
     plan = path / "model.plan"
     size = plan.stat().st_size
@@ -70,19 +70,19 @@ def test_cut_off_plan_is_told_by_its_size(directory):
     assert_names(refusal(path), "model.plan", f"{size // 2} of {size} bytes")
 
 
-def test_edited_manifest_is_told(directory):
+def test_edited_manifest_is_reported(directory):
     path = edited(directory(), "manifest.json", runtime="tensorrt 11.4.0")
     assert_names(refusal(path), "manifest.json", "edited")
 
 
-def test_plan_of_another_model_is_told(directory):
+def test_plan_of_another_model_is_reported(directory):
     path = directory()
     plan = path / "model.plan"
     plan.write_bytes(plan.read_bytes()[:-4] + b"else")
     assert_names(refusal(path), "model.plan", "manifest.json")
 
 
-def test_spec_of_another_model_is_told(directory):
+def test_spec_of_another_model_is_reported(directory):
     path = directory()
     spec = json.loads((path / "spec.json").read_text())
     edited(path, "spec.json", classes=[f"other {name}" for name in spec["classes"]])
@@ -90,7 +90,7 @@ def test_spec_of_another_model_is_told(directory):
 
 
 @pytest.mark.slow
-def test_plan_of_other_shapes_is_told(gpu, exported, onnx_file, tmp_path):
+def test_plan_of_other_shapes_is_reported(gpu, exported, onnx_file, tmp_path):
     gpu("10.3")
     plan = plan_from_onnx(onnx_file, target="tensorrt").data
     path = plan_directory(tmp_path / "engine", exported(size=(96, 128)), plan)
@@ -104,20 +104,20 @@ def test_host_code_is_loaded_only_on_request(directory, frame):
         assert engine.segment(frame).class_map.shape == frame.shape[:2]
 
 
-def test_empty_plan_is_told(directory):
+def test_empty_plan_is_reported(directory):
     path = directory()
     (path / "model.plan").write_bytes(b"")
     assert_names(refusal(path), "model.plan", "empty")
 
 
-def test_folder_in_the_place_of_the_plan_is_told(directory):
+def test_folder_in_the_place_of_the_plan_is_reported(directory):
     path = directory()
     (path / "model.plan").unlink()
     (path / "model.plan").mkdir()
     assert_names(refusal(path), "model.plan", "folder")
 
 
-def test_rtx_plan_given_to_tensorrt_is_told(directory, onnx_file, tmp_path):
+def test_rtx_plan_given_to_tensorrt_is_reported(directory, onnx_file, tmp_path):
     path = plan_directory(tmp_path / "rtx", onnx_file, b"vtrt" + b"\0" * 1000)
     assert_names(refusal(path), "model.plan", "tensorrt-rtx", "manifest")
     whole = plan_directory(tmp_path / "whole", onnx_file, b"vtrt" + b"\0" * 1000, target="tensorrt-rtx")
@@ -128,13 +128,13 @@ def test_bare_plan_has_no_contract(directory):
     assert_names(refusal(directory() / "model.plan", target="tensorrt"), "engine directory")
 
 
-def test_manifest_that_tells_too_little_is_refused(directory):
+def test_manifest_that_reports_too_little_is_refused(directory):
     path = directory()
     (path / "manifest.json").write_text(json.dumps({"target": "tensorrt", "precision": "fp32"}))
     assert_names(refusal(path), "manifest", "runtime", "plan_sha256", "spec_sha256")
 
 
-def test_plan_that_the_vendor_refuses_is_told_with_its_reason(directory, gpu, onnx_file, tmp_path):
+def test_plan_that_the_vendor_refuses_is_reported_with_its_reason(directory, gpu, onnx_file, tmp_path):
     directory()
     path = plan_directory(tmp_path / "noise", onnx_file, b"noise" * 100)
     assert_names(refusal(path), "tensorrt 10.3.0", "Magic tag")

@@ -1,4 +1,4 @@
-"""Addresses are read for certain or refused, whatever the password holds, and no piece of it is shown or looked up."""
+"""Addresses are parsed or rejected as ambiguous, for any password, and no part of it is printed or looked up."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def pieces(secret: str) -> set[str]:
 @pytest.mark.slow
 @settings(max_examples=150)
 @given(st.sampled_from(ALL_KINDS), NASTY, NASTY, st.sampled_from(["", "/live", "/live?channel=1"]))
-def test_no_piece_of_a_login_is_told_or_looked_up(kind, user, password, path):
+def test_no_piece_of_a_login_is_reported_or_looked_up(kind, user, password, path):
     looked_up = []
     login = f"{user if '//' in kind else 'admin'}:{password}"
 
@@ -102,7 +102,7 @@ def test_no_piece_of_a_login_is_told_or_looked_up(kind, user, password, path):
 
 
 @given(NASTY, st.sampled_from(["", ":8080", ":8080/x"]))
-def test_no_piece_of_a_password_in_a_sinks_address_is_told(password, rest):
+def test_no_piece_of_a_password_in_a_sinks_address_is_reported(password, rest):
     with pytest.raises(BadInput) as caught:
         page_address(f"http://admin:{password}@127.0.0.1{rest}")
     assert not [piece for piece in pieces(password) if piece in str(caught.value)]

@@ -1,4 +1,4 @@
-"""Live sources: silence, hangs, loss and return, with connections that are scripted."""
+"""Live sources: timeouts, hangs, loss and return, with scripted connections."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_pictures_that_hls_gives_once_more_are_left_out():
     assert len(taken(NetworkSource(opener, "x", PATIENCE), 10)) == 10
 
 
-def test_silence_is_told_while_it_lasts():
+def test_silence_is_reported_while_it_lasts():
     source = NetworkSource(
         connections(Script(*endless(0)[:40], HANG), Unreachable("gone")), "x", Patience(silent_s=0.2, retries=50)
     )
@@ -310,7 +310,7 @@ def test_stream_without_a_clock_has_no_old_pictures():
     assert not any(pace.is_old(time.monotonic(), None) for _ in range(5))
 
 
-def test_stream_that_falls_behind_is_told_and_drift_is_not():
+def test_stream_that_falls_behind_is_reported_and_drift_is_not():
     pace = Pace(is_paced=False, fps=25.0)
     start, drift = time.monotonic(), 1.0005  # half a per mille: 4 s in the 8000 s below
     for second in range(8000):
@@ -357,7 +357,7 @@ class _Device:
         self.index = -1
 
 
-def test_camera_is_asked_in_order_and_told_apart_from_what_it_gives(tmp_path, monkeypatch):
+def test_camera_is_asked_in_order_and_reported_apart_from_what_it_gives(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(cameras, "opened_capture", lambda *call: asked.append(call) or _Device())
     device = tmp_path / "video0"

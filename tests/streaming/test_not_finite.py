@@ -1,4 +1,4 @@
-"""Frames whose scores hold NaN are counted, and the run says so."""
+"""Frames whose scores contain NaN are counted and reported."""
 
 from __future__ import annotations
 

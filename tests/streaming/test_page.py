@@ -1,4 +1,4 @@
-"""The live page's server: who may look, what they get, and that none of them costs the run anything."""
+"""The live page's server: access control, responses, and no extra work for the run."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_large_frames_are_shrunk_and_class_maps_stay_class_maps(live):
     assert set(zlib.decompress(packed)) == {0, 2}
 
 
-def test_ten_viewers_get_what_was_encoded_once_and_nobody_costs_nothing(live, monkeypatch):
+def test_ten_viewers_get_what_was_encoded_once_and_no_viewer_means_no_encoding(live, monkeypatch):
     encoded = []
     real = boards._encoded
     monkeypatch.setattr(boards, "_encoded", lambda result: encoded.append(result.frame.index) or real(result))
@@ -181,7 +181,7 @@ def test_slow_viewer_misses_frames_and_then_sees_the_newest(live):
         assert len(seen) < 50
 
 
-def test_viewers_are_told_when_the_run_ends_and_the_port_is_free_again(live):
+def test_viewers_are_reported_when_the_run_ends_and_the_port_is_free_again(live):
     page = live()
     with viewer(page) as read:
         read()
@@ -248,7 +248,7 @@ def test_beyond_loopback_a_token_is_asked_for_and_the_page_does_not_hold_it(open
     assert ask(open_page, "/healthz").status == 503  # of no use to strangers, and nothing has come yet
 
 
-def test_token_is_made_and_told_once_unless_it_was_given(live, open_page, monkeypatch):
+def test_token_is_made_and_reported_once_unless_it_was_given(live, open_page, monkeypatch):
     assert TOKEN not in open_page.greeting and "FCN_EDGE_TOKEN" in open_page.greeting
     monkeypatch.delenv("FCN_EDGE_TOKEN")
     made = [live("http://:0") for _ in range(2)]
@@ -338,7 +338,7 @@ def test_figures_of_a_run_are_on_metrics_and_in_the_status(engine):
         "http://127.0.0.1:80?token=hunter2",
     ],
 )
-def test_address_that_is_no_host_and_port_is_refused_and_secrets_stay_unsaid(live, uri):
+def test_address_that_is_no_host_and_port_is_refused_and_secrets_are_not_printed(live, uri):
     with refused(BadInput, "http://127.0.0.1:8080") as error:
         live(uri)
     assert "hunter2" not in str(error.value)

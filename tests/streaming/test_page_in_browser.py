@@ -225,7 +225,7 @@ def test_frame_that_grows_old_is_marked_with_its_age(page):
     assert shown.js("document.querySelector('.tile .pill').textContent") == "retrying"
 
 
-def test_end_of_the_run_is_told_and_a_new_run_is_found_again(page):
+def test_end_of_the_run_is_reported_and_a_new_run_is_found_again(page):
     shown = page()
     shown.send(1)
     shown.open()

@@ -100,7 +100,7 @@ def test_newest_frame_waits_behind_no_other():
     assert engine.most == 1
 
 
-def test_frames_in_flight_come_out_before_the_loss_of_the_source_is_told():
+def test_frames_in_flight_come_out_before_the_loss_of_the_source_is_reported():
     class Lost(Drawn):
         def frames(self):
             yield from super().frames()
@@ -216,7 +216,7 @@ def test_broken_images_are_in_the_summary(tmp_path, engine, write_images):
     assert summary.frames_out == 3 and "image02.png" in summary.skipped[0]
 
 
-def test_lost_source_finishes_the_files_and_tells(tmp_path, engine, write_video):
+def test_lost_source_finishes_the_files_and_is_reported(tmp_path, engine, write_video):
     data = write_video(tmp_path / "v.avi", 40).read_bytes()
     (tmp_path / "cut.avi").write_bytes(data[: len(data) // 2])
     source = source_from_uri(str(tmp_path / "cut.avi"))

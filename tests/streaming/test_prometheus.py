@@ -1,4 +1,4 @@
-"""Figures as Prometheus reads them: one line a figure, no credentials, no broken labels."""
+"""Figures in Prometheus' format: one line per figure, no credentials, no broken labels."""
 
 from __future__ import annotations
 

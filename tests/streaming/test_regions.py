@@ -1,4 +1,4 @@
-"""Regions and rules: what covers a polygon, and when that has held for long enough."""
+"""Regions and rules: class shares of a polygon, and durations of rules."""
 
 from __future__ import annotations
 
@@ -114,12 +114,12 @@ def test_rule_begins_after_its_seconds_and_ends_after_as_many_without_it(make_sp
     assert changes(watch, shares) == [(10, True, 0.5), (28, False, 2.3)]
 
 
-def test_one_frame_below_starts_the_wait_anew(make_spec):
+def test_one_frame_below_starts_the_wait_again(make_spec):
     watch = Watch(rule_from_text("car > 10% for 0.5s", make_spec(), []))
     assert changes(watch, ([0.2] * 4 + [0.0]) * 5) == []
 
 
-def test_rule_without_seconds_tells_at_once(make_spec):
+def test_rule_without_seconds_reports_at_once(make_spec):
     watch = Watch(rule_from_text("car < 10%", make_spec(), []))
     assert changes(watch, [0.5, 0.0, 0.5]) == [(1, True, 0.1), (2, False, 0.2)]
 

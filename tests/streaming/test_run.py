@@ -122,7 +122,7 @@ def test_generator_may_write_to_one_buffer_and_each_result_comes_at_once(engine)
     assert len(seen) == 4
 
 
-def test_several_sources_take_turns_and_have_files_of_their_own(engine, tmp_path, write_images):
+def test_several_sources_are_interleaved_and_have_their_own_files(engine, tmp_path, write_images):
     sink = Collect()
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:
@@ -202,7 +202,7 @@ def test_sink_writes_over_nothing_that_is_read(engine, tmp_path, write_images):
     assert (tmp_path / "in" / "image00.png").read_bytes() == before
 
 
-def test_progress_is_told_of_each_frame_and_of_the_page(engine):
+def test_progress_is_reported_of_each_frame_and_of_the_page(engine):
     indices, notes = [], []
     progress = AfterEach(indices.append)
     progress.note = notes.append

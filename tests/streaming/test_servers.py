@@ -1,4 +1,4 @@
-"""Streams of real servers: killed, frozen, throttled, changed and locked, and nothing is ever invented."""
+"""Streams of real servers: killed, frozen, throttled, changed and locked; no invented frames."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_killed_server_is_found_again_with_another_size_and_nothing_is_invented(
 
 
 @pytest.mark.parametrize("kind", ["rtsp", "mjpeg"])
-def test_frozen_server_is_noticed_told_and_left(engine, kind):
+def test_frozen_server_is_noticed_reported_and_left(engine, kind):
     with serving(kind) as server, Watching(opened(server), engine) as watching:
         assert watching.saw(5)
         server.freeze()
@@ -123,7 +123,7 @@ def _sockets() -> int:
 
 
 @pytest.mark.parametrize("kind", ["rtsp", "mjpeg"])
-def test_password_opens_and_a_wrong_one_is_told_without_being_told(kind):
+def test_password_opens_and_a_wrong_one_is_reported_without_being_printed(kind):
     with serving(kind, login=LOGIN) as server:
         with source_from_uri(server.url(login=LOGIN), Patience()) as source:
             assert read_mark(next(source.frames()).image) is not None

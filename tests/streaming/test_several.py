@@ -1,4 +1,4 @@
-"""Several sources on one engine: served in turn, counted apart, and one that dies ends alone."""
+"""Several sources on one engine: served round-robin, counted separately, and a lost one ends alone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_each_source_has_its_own_sinks_and_figures(engine):
     assert json.loads(json.dumps(to_mapping(summary), allow_nan=False))["streams"][1]["frames_in"] == 9
 
 
-def test_turn_goes_to_the_next_source_with_a_frame():
+def test_next_is_the_following_source_with_a_frame():
     with Captures([Drawn(6), Drawn(6), Drawn(6)], ["every"] * 3) as captures:
         for capture in captures.each:  # until two frames wait at each
             with captures._changed:
@@ -67,7 +67,7 @@ def test_turn_goes_to_the_next_source_with_a_frame():
     assert taken == [0, 1, 2, 0, 1, 2]
 
 
-def test_one_lost_source_ends_alone_and_is_told(engine):
+def test_one_lost_source_ends_alone_and_is_reported(engine):
     summary = run_feeds([Feed(Gone(2), []), Feed(Drawn(30), [])], engine)
     assert [s.frames_out for s in summary.streams] == [2, 30]
     assert summary.lost == "camera unplugged" and summary.streams[0].state == "lost"

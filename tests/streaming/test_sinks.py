@@ -93,7 +93,7 @@ def test_pictures_of_other_sizes_are_fitted_with_a_note(tmp_path, engine):
     assert_names(note, "o.mp4", "64x48")
 
 
-def test_stream_that_changes_its_size_goes_on_in_a_new_file_and_says_so(tmp_path, engine):
+def test_stream_that_changes_its_size_goes_on_in_a_new_file_and_is_reported(tmp_path, engine):
     source = Drawn(1)
     source.is_live = True
     sink = sink_from_uri(str(tmp_path / "o.mp4"), engine, source=source)
@@ -184,7 +184,7 @@ def test_source_is_never_written_over(tmp_path, engine, write_video, write_image
 
 
 @pytest.mark.parametrize("name", ["o.mp4", "masks/"])
-def test_folder_that_cannot_be_written_is_told_before_the_first_frame(tmp_path, engine, name):
+def test_folder_that_cannot_be_written_is_reported_before_the_first_frame(tmp_path, engine, name):
     (tmp_path / "file").touch()
     for folder in ("/proc/nothing", tmp_path / "file"):  # also root may not write there
         with refused(BadInput, folder, "writable"):

@@ -1,4 +1,4 @@
-"""Sources: every address opens what it names, or says in one sentence why not."""
+"""Sources: every address opens its source or fails with the reason in one sentence."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _frames_until_lost(source):
 
 
 @pytest.mark.skipif(not REAL_VIDEO.is_file(), reason=f"{REAL_VIDEO} is not on this machine")
-def test_real_video_tells_size_speed_and_length():
+def test_real_video_reports_size_speed_and_length():
     source = source_from_uri(str(REAL_VIDEO))
     assert (source.size, source.fps, source.length, source.is_live) == ((540, 960), 25.0, 221, False)
 
@@ -96,7 +96,7 @@ def test_video_with_a_broken_middle_goes_on_behind_it_and_counts(tmp_path, write
     assert [frame.index for frame in came] == sorted({frame.index for frame in came})
 
 
-def test_mp4_without_its_index_says_so(tmp_path, write_video):
+def test_mp4_without_its_index_is_reported(tmp_path, write_video):
     data = write_video(tmp_path / "v.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
     with refused(BadInput, "cut.mp4", "MP4", "index"):
@@ -140,7 +140,7 @@ def test_text_file_is_no_video_of_letters(tmp_path):
         ("rtsp:///live", ("rtsp:///live", "host")),
     ],
 )
-def test_wrong_address_is_told_in_one_sentence(uri, facts):
+def test_wrong_address_is_reported_in_one_sentence(uri, facts):
     with refused(BadInput, *facts):
         source_from_uri(uri)
 
@@ -334,7 +334,7 @@ def test_unknown_address_hides_credentials():
     assert "hunter2" not in str(error.value)
 
 
-def test_errors_are_ours():
+def test_errors_are_fcn_edge_errors():
     for uri in ("/", "/dev/null", "x:y", ":", "://", "file://", "http://127.0.0.1:9/x.mp4", "csi://a", "*"):
         with pytest.raises(FcnEdgeError):
             source_from_uri(uri)

@@ -1,4 +1,4 @@
-"""Recordings of any container, timing and cut: each frame at its own time, and losses told where there are some."""
+"""Recordings of any container, timing and cut: each frame at its own time, and losses reported."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_fragments_cut_between_or_in_their_boxes_are_lost(tmp_path, end):
         assert is_lost and 8 <= len(frames) < COUNT
 
 
-def test_index_of_segments_tells_of_those_that_are_not_there(tmp_path):
+def test_index_of_segments_reports_of_those_that_are_not_there(tmp_path):
     data = write_video(tmp_path / "v.mp4", "segments").read_bytes()
     first_segment = data.index(b"moof") - 4
     size = len(data) - first_segment
@@ -221,7 +221,7 @@ def test_pixels_are_square_and_the_output_has_the_aspect_of_the_input(tmp_path, 
     assert images_from_source(str(path), 1).images[0].read().shape[:2] == size
 
 
-def test_pixels_of_a_shape_that_nobody_makes_are_refused(tmp_path):
+def test_pixels_of_an_implausible_shape_are_refused(tmp_path):
     with refused(BadInput, "v.mp4", "10:1", "4:1"):
         source_from_uri(str(write_video(tmp_path / "v.mp4", pixel_shape=Fraction(10))))
 

@@ -1,4 +1,4 @@
-"""The picture for people: right numbers, any size, nothing written to what came in."""
+"""The annotated image: correct numbers, any size, inputs unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The back end: no sink waits for another, a live stream never waits, a recording loses nothing."""
+"""Writers: no sink waits for another, a live stream never waits, a recording loses nothing."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_sink_that_cannot_write_ends_the_run_with_a_summary_and_the_others_are_c
 
 
 @pytest.mark.parametrize("error", [BadInput("no room for the index"), RuntimeError("a defect")])
-def test_sink_that_cannot_close_is_told_and_the_others_are_closed(engine, error):
+def test_sink_that_cannot_close_is_reported_and_the_others_are_closed(engine, error):
     class Bad(Noting):
         def close(self):
             raise error

@@ -48,7 +48,7 @@ class Access:
             return True
         return hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode())
 
-    def knows(self, host: str) -> bool:
+    def is_known_host(self, host: str) -> bool:
         """Whether a Host header names this server."""
         match = re.fullmatch(r"\[?([^\[\]]*?)\]?(:\d{1,5})?", host)
         return self.hosts is None or (match is not None and match[1].lower() in self.hosts)
@@ -142,12 +142,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         page = self.server.page
         path = self.path.partition("?")[0]
-        if not page.access.knows(self.headers.get("Host", "")):
+        if not page.access.is_known_host(self.headers.get("Host", "")):
             names = ", ".join(sorted(page.access.hosts or ()))
             self._answer(421, f"wrong Host header; this server is {names}\n")
         elif path == "/healthz":
-            is_well, told = page.answers.health()
-            self._answer(200 if is_well else 503, json.dumps(told) + "\n", "application/json")
+            is_well, health = page.answers.health()
+            self._answer(200 if is_well else 503, json.dumps(health) + "\n", "application/json")
         elif path == "/":
             self._answer(200, *assembled_page())
         elif self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
@@ -181,14 +181,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Send the newest shots as fast as this viewer receives them; it misses those in between."""
         self.wfile.write(board.greeting)
         seen: dict[int, int] = {}
-        told = float("-inf")
+        last_status = float("-inf")
         while not board.is_closed:
             began = time.monotonic()
             for shot in board.newer(seen, STATUS_S):
                 self.wfile.write(shot.payload)
-            if began - told >= STATUS_S:
+            if began - last_status >= STATUS_S:
                 self.wfile.write(board.status())
-                told = began
+                last_status = began
             time.sleep(max(0.0, began + 1 / MOST_FPS - time.monotonic()))
         self.wfile.write(message({"kind": "end"}))
 

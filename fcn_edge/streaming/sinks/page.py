@@ -109,12 +109,12 @@ class PageSink(Sink):
     def _health(self) -> tuple[bool, Mapping[str, Any]]:
         """A run is healthy if every source gave a frame recently or is a recording that ended."""
         streams = self._figures()
-        told = [
+        sources = [
             {"stream": s.stream, "state": s.state, "last_frame_ms": s.last_frame_ms, "is_well": _is_well(s)}
             for s in streams
         ]
         is_well = bool(streams) and all(_is_well(stream) for stream in streams)
-        return is_well, {"is_well": is_well, "streams": told}
+        return is_well, {"is_well": is_well, "streams": sources}
 
 
 def _is_well(stream: StreamFigures) -> bool:

@@ -78,21 +78,21 @@ class V4l2Connection(OpenCvConnection):
         super().__init__(str(device), cv2.CAP_V4L2, _v4l2_settings(options))
         self.note = self._difference_to(options)
 
-    def _difference_to(self, asked: CameraOptions) -> str:
+    def _difference_to(self, requested: CameraOptions) -> str:
         """Settings that differ from the request. Drivers change unsupported settings without an error."""
         code = int(self.capture.get(cv2.CAP_PROP_FOURCC))
-        found = CameraOptions(
+        actual = CameraOptions(
             (int(self.capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(self.capture.get(cv2.CAP_PROP_FRAME_WIDTH))),
             round(self.fps or 0),
             code.to_bytes(4, "little").decode("ascii", "replace") if code > 0 else "",
         )
         words = []
-        if asked.size not in (None, found.size) and found.size:
-            words.append(f"{found.size[1]}x{found.size[0]}")
-        if asked.fps not in (None, found.fps):
-            words.append(f"{found.fps} fps")
-        if asked.format not in (None, found.format) and found.format:
-            words.append(found.format)
+        if requested.size not in (None, actual.size) and actual.size:
+            words.append(f"{actual.size[1]}x{actual.size[0]}")
+        if requested.fps not in (None, actual.fps):
+            words.append(f"{actual.fps} fps")
+        if requested.format not in (None, actual.format) and actual.format:
+            words.append(actual.format)
         return f"the camera gives {', '.join(words)} instead of the requested settings" if words else ""
 
 
@@ -108,8 +108,8 @@ def camera_from_device(device: Path, query: str, uri: str, patience: Patience) -
     """A V4L2 device. Raises BadInput with the available cameras if it is missing."""
     options = camera_options(query, uri)
     if not device.exists() and not patience.awaited:
-        there = ", ".join(sorted(str(path) for path in device.parent.glob("video*"))) or "none"
-        raise BadInput(f"{uri}: no camera {device}; available cameras: {there}")
+        available = ", ".join(sorted(str(path) for path in device.parent.glob("video*"))) or "none"
+        raise BadInput(f"{uri}: no camera {device}; available cameras: {available}")
     return NetworkSource(lambda: V4l2Connection(device, options), uri, patience)
 
 

@@ -113,9 +113,9 @@ class ReceiveThread:
         """The next image, or None: none in that time, or the connection has ended (see `error`)."""
         with self._changed:
             self._changed.wait_for(lambda: self._held is not None or self.is_over or self._is_left, timeout_s)
-            held, self._held = self._held, None
+            received, self._held = self._held, None
             self._changed.notify_all()
-            return held
+            return received
 
     def leave(self) -> None:
         """Stop reading; the thread ends when the driver returns."""
@@ -243,17 +243,17 @@ class NetworkSource(Source):
         """Why there is no image, with the address as prefix."""
         error = self._reader.error
         if error is None:
-            return SourceLost(f"{self.uri}: gives no picture; is it there, on, and free?")
+            return SourceLost(f"{self.uri}: gives no image; check that it is connected, on, and not in use")
         return type(error)(f"{self.uri}: {error}")
 
-    def _open_again(self, came: int) -> None:
+    def _open_again(self, received: int) -> None:
         """Open it again after a delay. Raises SourceLost after too many attempts."""
         self.is_retrying = True
         silence = f"no image for {self._patience.silent_s:g} s"
         self.trouble = str(self._reader.error or ("the stream ended" if self._reader.is_over else silence))
         if self._patience.retries is not None and self._failures >= self._patience.retries:
             tries = f"{self._failures} attempts to open it again failed" if self._failures else "not opened again"
-            raise SourceLost(f"{self.uri}: lost after {came} frames: {self.trouble}; {tries}")
+            raise SourceLost(f"{self.uri}: lost after {received} frames: {self.trouble}; {tries}")
         self._reader.leave()
         self._left = [reader for reader in (*self._left, self._reader) if reader.is_alive()]
         while not self._closing.wait(self._wait_s()):

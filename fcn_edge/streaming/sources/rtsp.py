@@ -129,8 +129,8 @@ def _credentials(answer: str, address: Address) -> str:
     digest = re.search(r"(?im)^www-authenticate:\s*digest\s+(.*)$", answer)
     if digest is None:
         return f"Authorization: Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}\r\n"
-    told = dict(re.findall(r'(\w+)="([^"]*)"', digest[1]))
-    realm, nonce = told.get("realm", ""), told.get("nonce", "")
+    challenge = dict(re.findall(r'(\w+)="([^"]*)"', digest[1]))
+    realm, nonce = challenge.get("realm", ""), challenge.get("nonce", "")
     response = _md5(f"{_md5(f'{user}:{realm}:{password}')}:{nonce}:{_md5(f'DESCRIBE:{address.bare}')}")
     fields = {"username": user, "realm": realm, "nonce": nonce, "uri": address.bare, "response": response}
     return "Authorization: Digest " + ", ".join(f'{name}="{value}"' for name, value in fields.items()) + "\r\n"
