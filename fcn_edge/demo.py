@@ -22,7 +22,7 @@ from fcn_edge.outputs import MARK, marked_png, require_outputs
 from fcn_edge.progress import SILENT, NamedTask, Progress
 from fcn_edge.records import Record
 from fcn_edge.redaction import redacted
-from fcn_edge.registry import PACKAGED_NETWORK, packaged_file
+from fcn_edge.registry import packaged_file
 from fcn_edge.schema import to_mapping
 from fcn_edge.streaming import run
 from fcn_edge.streaming.sinks.base import require_writable
@@ -103,7 +103,7 @@ def _export(out: Path, files: dict[str, str], progress: Progress) -> Path:
         progress.note("PyTorch is not installed: taking the packaged ONNX file instead of exporting the checkpoint")
         return packaged_file(".onnx")
     progress.note("exporting the packaged checkpoint to ONNX, checked against PyTorch")
-    path = export(PACKAGED_NETWORK, out / "street.fp32.onnx").path
+    path = export(packaged_file(".safetensors"), out / "street.fp32.onnx").path
     files[str(path)] = "the network in fp32, with its contract inside"
     return path
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,30 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 SIZE = (64, 96)
+MOST_KEPT_PIXELS = 128 * 160
 CALIBRATION = "synthetic:street,seed=2,images=4,size=64x96"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def draw_street() -> Iterator[Callable[..., Any]]:
+    """Gives the real `Street.render`, whose small pictures are otherwise kept: drawing one takes 20 ms.
+
+    A frame of a street is a pure function of its seed, size and number; tests/data tests the drawing itself.
+    """
+    from fcn_edge.data.street import Street
+
+    draw = Street.render
+    kept = functools.lru_cache(maxsize=512)(draw)
+
+    def render(self: Street, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.height * self.width > MOST_KEPT_PIXELS:
+            return draw(self, index)
+        image, labels = kept(self, index)
+        return image.copy(), labels.copy()
+
+    Street.render = render  # type: ignore[method-assign]
+    yield draw
+    Street.render = draw  # type: ignore[method-assign]
 
 
 def seeded_network() -> Any:

@@ -165,7 +165,7 @@ def test_openvino_draws_the_class_map_of_the_original_file(network, contract, la
 def test_int8_file_that_is_wrong_is_told_from_its_float_sibling(contract):
     found = compare(contract(TWIN), contract(BROKEN), images=f"camvid:{CAMVID}#val", count=1)
     assert found.first == "network" and "/encoder/level1/conv/Conv" in found.verdict
-    assert found.agreement < 0.8 and found.b["precision"] == "int8"
+    assert found.agreement < 0.8 and found.b.precision == "int8"
 
 
 def test_int8_is_built_for_both_engines(contract, roads, tmp_path):

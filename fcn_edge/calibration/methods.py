@@ -5,6 +5,7 @@ All four methods read the same histogram, so that one pass over the images serve
 
 from __future__ import annotations
 
+import functools
 from typing import get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from fcn_edge.choices import Method as Method
 METHODS: tuple[Method, ...] = get_args(Method)
 BINS = 2048
 PERCENTILE = 99.99
+LOG = np.log(np.maximum(np.arange(BINS + 1.0), 1))  # of how many bins of a group are filled
 SIGNED, UNSIGNED = 127, 255  # the largest integer of symmetric int8, and of uint8 with zero point 0
 
 
@@ -48,20 +50,25 @@ def _entropy_bins(counts: np.ndarray, levels: int) -> int:
     counts[0] = counts[1]
     if not counts.sum():
         return BINS
-    groups = levels + 1
-    kept = np.arange(groups, BINS + 1)
-    edges = kept[:, None] * np.arange(groups + 1) // groups  # (candidates, groups + 1)
+    kept = np.arange(levels + 1, BINS + 1)
+    edges = _group_edges(levels + 1)
     mass = np.diff(_running(counts)[edges])
-    filled = np.diff(_running(counts > 0)[edges])
-    density = mass / np.maximum(filled, 1)
+    filled = np.diff(np.concatenate([[0], np.cumsum(counts > 0)])[edges])
+    density_of_last = mass[:, -1] / np.maximum(filled[:, -1], 1)
     last, beyond = counts[kept - 1], counts.sum() - _running(counts)[kept]
     p_log_p = _running(_x_log_x(counts))[kept - 1] + _x_log_x(last + beyond)
     with np.errstate(divide="ignore", invalid="ignore"):
-        cross = np.where(beyond > 0, beyond * np.log(density[:, -1]), 0)
-        p_log_q = (_x_log_x(mass) - mass * np.log(np.maximum(filled, 1))).sum(1) + cross
+        cross = np.where(beyond > 0, beyond * np.log(density_of_last), 0)
+        p_log_q = (_x_log_x(mass) - mass * LOG[filled]).sum(1) + cross
         divergence = (p_log_p - p_log_q) / counts.sum() + np.log(mass.sum(1) / counts.sum())
     lost = (beyond > 0) & (last == 0)  # Q is 0 where P is not: infinitely far
     return int(kept[np.argmin(np.where(lost | (mass.sum(1) == 0), np.inf, divergence))])
+
+
+@functools.cache
+def _group_edges(groups: int) -> np.ndarray:
+    """(candidates, groups + 1): for each number of bins kept, where its equal groups begin and end."""
+    return np.arange(groups, BINS + 1)[:, None] * np.arange(groups + 1) // groups
 
 
 def _mse_bins(counts: np.ndarray, levels: int) -> int:

@@ -174,11 +174,14 @@ def rounding_from_checkpoint(
     return Int8Rounding(pairs, calib, len(table.images), table.sha256, held)
 
 
-def held_to_file(given: Checkpoint, pairs: Pairs, start: Path, file: OnnxModel, frame: np.ndarray) -> IntegerCheck:
-    """Make the network of `given` round at `pairs`, and hold it against the file's reference run on one picture.
+def held_to_file(
+    given: Checkpoint, pairs: Pairs, start: Path, given_file: OnnxModel | Path, frame: np.ndarray
+) -> IntegerCheck:
+    """Make the network of `given` round at `pairs`, and compare it with the file's reference run on one picture.
 
     Raises CheckFailed where the two are not the same network.
     """
+    file = OnnxModel.of(given_file)
     with (
         engine_on_target(file, "reference", EngineOptions()) as reference,
         TorchEngine(start, EngineOptions(), given) as own,

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from tests.refusals import assert_names
 
-STREETS = "synthetic:street,seed=1,images=2,size=100x140"  # resized on the way in, so interpolation is seen
+STREETS = "synthetic:street,seed=1,images=1,size=100x140"  # resized on the way in, so interpolation is seen
 FITTING = "synthetic:street,seed=1,images=2,size=64x96"
 LAYER = "/backbone/_blocks.5/_expand_conv/Conv"
 ORDER = ["frame", "resize", "colour", "mean", "std", "network", "upsample", "argmax"]

@@ -82,8 +82,8 @@ def test_pictures_that_do_not_decode_are_named_and_left_out(onnx_file, tmp_path,
 
 
 @pytest.mark.slow
-def test_confusion_and_scores_count_every_pixel(found, int8_file):
-    compared = found(int8_file)
+def test_confusion_and_scores_count_every_pixel(onnx_file, int8_file):
+    compared = compare(onnx_file, int8_file, "synthetic:street,seed=1,images=2,size=100x140")
     assert compared.confusion.sum() == 2 * 100 * 140
     assert np.trace(compared.confusion) / compared.confusion.sum() == pytest.approx(compared.agreement)
     value = compared.to_mapping()

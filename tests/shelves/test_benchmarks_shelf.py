@@ -38,11 +38,14 @@ def test_suite_gives_labelled_images(suite):
 @pytest.mark.slow
 def test_suite_and_its_calibration_share_no_picture(suite):
     items = dataset_from_name(suite.data).items
-    measured = {items[index].sha256() for index in range(len(items))}
-    if suite.calib in table_names():
-        calibrated = set(table_from_file(table_file(suite.calib)).images_sha256)
+    table = table_from_file(table_file(suite.calib)) if suite.calib in table_names() else None
+    images = () if table else images_from_source(suite.calib, 4).images
+    if suite.data.startswith("synthetic:"):  # the name of a drawn picture is its seed and number: it is what is drawn
+        measured = {items[index].name for index in range(len(items))}
+        calibrated = set(table.images) if table else {image.name for image in images}
     else:
-        calibrated = {image.sha256() for image in images_from_source(suite.calib, 4).images}
+        measured = {items[index].sha256() for index in range(len(items))}
+        calibrated = set(table.images_sha256) if table else {image.sha256() for image in images}
     assert calibrated and measured.isdisjoint(calibrated)
 
 

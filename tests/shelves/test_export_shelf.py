@@ -29,14 +29,12 @@ from tests.recipes import narrow_recipe, random_network  # noqa: E402
 
 SIZE = (64, 96)
 CALIB = "synthetic:street,seed=2,images=1,size=64x96"
-RUNNABLE = [
-    pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"))
-    for name in ("openvino", "onnxruntime")
-]
-
-
 QUICK = "fcn8s_vgg16_voc"
+COARSE = ("fcn16s_", "fcn32s_")  # fewer skips than the fcn8s recipe of the same backbone, and no layer beside
 RECIPES = [pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in shelf_names("export")]
+of_fine_recipes = pytest.mark.parametrize(
+    "name", [recipe for recipe in RECIPES if not recipe.values[0].startswith(COARSE)], indirect=True, scope="module"
+)
 
 
 @pytest.fixture(scope="module", params=RECIPES)
@@ -74,8 +72,20 @@ def test_full_network_has_the_recipe_s_classes_and_geometry(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", RUNNABLE)
-def test_recipe_runs_in_int8(name, fp32_file, table_file, tmp_path, target):
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_recipe_runs_in_int8(name, fp32_file, table_file, tmp_path):
+    run_in_int8("onnxruntime", name, fp32_file, table_file, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
+@of_fine_recipes
+def test_recipe_runs_in_int8_on_openvino(name, fp32_file, table_file, tmp_path):
+    run_in_int8("openvino", name, fp32_file, table_file, tmp_path)
+
+
+def run_in_int8(target, name, fp32_file, table_file, tmp_path):
+    """Builds the engine, which compares it with the reference run, and opens it."""
     options = {"target": target, "precision": "int8", "calib": str(table_file)}
     built = build_engine(fp32_file, tmp_path / "engine", **options)
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
@@ -102,6 +112,7 @@ def test_recipe_compiles_for_nvidia_with_every_convolution_in_int8(fp32_file, ta
 
 
 @compiles_rtx
+@of_fine_recipes
 @pytest.mark.parametrize("precision", ["fp16", "int8-fp16"])
 def test_recipe_compiles_for_nvidia_in_half_precision(fp32_file, table_file, tmp_path, precision):
     """Convolutions that random weights drive beyond half precision stay in fp32, no other does."""

@@ -150,10 +150,10 @@ def test_moving_average_is_what_is_kept_and_survives_a_kill(streets, tmp_path):
         train_network(AVERAGED, outs[1], data=streets["data"], on_epoch=kill)
     record = train_network(AVERAGED, outs[1], data=streets["data"])
     assert record["best_miou"] is None and [entry["miou"] for entry in record["epochs"]] == [None, None]
-    state, kept = state_of(outs[0]), weights_of(outs[0])
+    state, kept, resumed = state_of(outs[0]), weights_of(outs[0]), weights_of(outs[1])
     for name, value in kept.items():
         assert torch.equal(value, state["average"][f"module.{name}"]), name
-        assert torch.allclose(value.float(), weights_of(outs[1])[name].float(), atol=SAME_WEIGHTS), name
+        assert torch.allclose(value.float(), resumed[name].float(), atol=SAME_WEIGHTS), name
     assert any(not torch.equal(value, state["network"][name]) for name, value in kept.items())
 
 
