@@ -25,7 +25,7 @@ from fcn_edge.calibration import images_from_source, quantized_file, table_from_
 from fcn_edge.calibration.placement import PLACEMENT, PlacementName
 from fcn_edge.data import class_set, dataset_from_name
 from fcn_edge.engines import EngineOptions, Target, engine_on_target
-from fcn_edge.engines.reference_check import fidelity
+from fcn_edge.engines.reference_check import agreement_of
 from fcn_edge.exporting import export, onnx_model
 from fcn_edge.models.checkpoint import header_from_recipe, network_from_recipe, save_checkpoint
 from fcn_edge.registry import recipe_from_shelf
@@ -157,7 +157,7 @@ def print_rows(fp32: Path, calib: str, images: list[np.ndarray]) -> None:
             engine_on_target(fp32, "reference", EngineOptions()) as exact,
             engine_on_target(file, target, EngineOptions()) as engine,
         ):
-            found = fidelity(engine, exact, images)
+            found = agreement_of(engine, exact, images)
         return f"{found.sqnr_db:.1f} dB, {100 * found.agreement:.2f} %"
 
     placements: tuple[PlacementName, ...] = ("any", "x86")

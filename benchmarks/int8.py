@@ -30,7 +30,7 @@ from fcn_edge.data import Dataset, dataset_from_name
 from fcn_edge.device import this_device
 from fcn_edge.engines import Engine, EngineOptions, engine_on_target
 from fcn_edge.engines.base import Execution, Place
-from fcn_edge.engines.reference_check import fidelity
+from fcn_edge.engines.reference_check import agreement_of
 from fcn_edge.evaluation import Evaluation, evaluate
 from fcn_edge.intervals import difference_from_images
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
@@ -167,7 +167,7 @@ def measured(variants: list[Variant], data: Dataset, compared: int) -> dict[str,
     rows = []
     for made in variants:
         with made.opened(spec) as engine:
-            near = fidelity(engine, reference, shown)
+            near = agreement_of(engine, reference, shown)
             found = evaluate(engine, data) if is_labelled else None
         exact = exact or found
         row: dict[str, Any] = {

@@ -52,7 +52,7 @@ from fcn_edge.data import dataset_from_name
 from fcn_edge.device import git_commit, this_device
 from fcn_edge.engines import Engine, EngineOptions, Target, engine_on_target
 from fcn_edge.engines.base import Place
-from fcn_edge.engines.reference_check import Fidelity, fidelity
+from fcn_edge.engines.reference_check import Agreement, agreement_of
 from fcn_edge.errors import FcnEdgeError
 from fcn_edge.exporting import onnx_model
 from fcn_edge.onnxfile import contract_from_onnx, onnx_from_file
@@ -276,7 +276,7 @@ def int8_figures(target: Target, file: Path, contract: Path, images: Sequence[np
             Recorded(stack.enter_context(engine_on_target(*one, EngineOptions()))) for one in opened
         )
         compared = {"file": (reference, fp32), "engine": (engine, reference), "whole": (engine, fp32)}
-        figures: dict[str, Any] = {name: brief(fidelity(*pair, images)) for name, pair in compared.items()}
+        figures: dict[str, Any] = {name: brief(agreement_of(*pair, images)) for name, pair in compared.items()}
         count = int8_convolutions(engine.engine)
     return figures | {"convolutions": [count, len(quantizable_convolutions(onnx_from_file(contract).graph))]}
 
@@ -295,7 +295,7 @@ class Recorded(Engine):
         return self.outputs[key]
 
 
-def brief(near: Fidelity) -> list[float | None]:
+def brief(near: Agreement) -> list[float | None]:
     """[SQNR in dB, share of equal pixels]."""
     return [None if near.sqnr_db is None else round(near.sqnr_db, 2), rounded(near.agreement)]
 

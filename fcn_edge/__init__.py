@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fcn_edge.benchmark import BenchOptions as BenchOptions
     from fcn_edge.benchmark import bench as bench
     from fcn_edge.build import build_engine as build_engine
     from fcn_edge.calibration import calibrate as calibrate
@@ -66,6 +67,7 @@ _HOME = {
     # Values.
     "Engine": "engines",
     "EngineOptions": "engines",
+    "BenchOptions": "benchmark",
     "PlanOptions": "engines.trt",
     "Frame": "frame",
     "Result": "frame",

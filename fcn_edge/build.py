@@ -30,7 +30,7 @@ from fcn_edge.compilation import compiled_engine, onnx_name
 from fcn_edge.data import DataLike, Dataset, dataset_from_name, labelled_for, open_dataset
 from fcn_edge.device import this_device
 from fcn_edge.engines import PACKAGES, model_path, require_engine_directory
-from fcn_edge.engines.fidelity import ReferenceCheck
+from fcn_edge.engines.agreement import ReferenceCheck
 from fcn_edge.engines.manifest import Manifest
 from fcn_edge.engines.reference_check import compare_with_reference, require_quantized
 from fcn_edge.engines.trt.plan_options import PlanOptions

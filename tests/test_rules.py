@@ -93,7 +93,7 @@ DISTRIBUTIONS = {
     "tensorrt_rtx": "tensorrt-rtx-cu12",
     "yaml": "pyyaml",
 }
-ENGINE_VALUES = ("fcn_edge.engines.base", "fcn_edge.engines.fidelity", "fcn_edge.engines.manifest")
+ENGINE_VALUES = ("fcn_edge.engines.base", "fcn_edge.engines.agreement", "fcn_edge.engines.manifest")
 NOT_FOR_THE_GATE = {"cv2", "torch", "fcn_edge.engines", "fcn_edge.data", "fcn_edge.models", "fcn_edge.streaming"}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fcn_edge.benchmark.measurement import measured_record
 from fcn_edge.benchmark.report import files_of_report, report_folder, write_report
-from fcn_edge.benchmark.suite import BenchModel, BenchPlan, Size, bench_options, plan_from
+from fcn_edge.benchmark.suite import BenchModel, BenchRequest, Size, bench_options, request_from
 from fcn_edge.benchmark.timing import BenchOptions
 from fcn_edge.benchmark.variants import Label, Variant, variants_from_files, with_schedules
 from fcn_edge.choices import TargetOrAuto
@@ -97,7 +97,7 @@ def bench(
         >>> record = bench(["net.onnx", "net.int8.onnx"], "camvid:camvid#val", options=BenchOptions(rounds=3))
         >>> [(row.name, row.latency_ms.p50, row.miou) for row in record.rows]
     """
-    plan = plan_from(
+    request = request_from(
         models,
         data,
         suite,
@@ -111,16 +111,16 @@ def bench(
     folder = None if out is None else Path(out)
     with ExitStack() as stack:
         if folder is not None:
-            require_apart([folder], plan.read)
+            require_apart([folder], request.read)
             stack.enter_context(report_folder(folder))
-        files_of_plan, coverage, labelled = _prepared(plan, stack, files, spec, recipe, allow_overlap, progress)
+        files_of_request, coverage, labelled = _prepared(request, stack, files, spec, recipe, allow_overlap, progress)
         record = measured_record(
-            plan.variants_from(files_of_plan),
+            request.variants_from(files_of_request),
             labelled,
             options=bench_options(suite) if options is None else options,
             folder=folder,
             pictures=pictures,
-            suite=plan.suite,
+            suite=request.suite,
             command=command,
             calibration=coverage,
             progress=progress,
@@ -156,13 +156,13 @@ def prepare(
     Raises:
         BadInput: as `bench`.
     """
-    plan = plan_from(models, data, suite, calib=calib, calib_images=calib_images, size=size)
+    request = request_from(models, data, suite, calib=calib, calib_images=calib_images, size=size)
     with ExitStack() as stack:
-        return _prepared(plan, stack, files, spec, recipe, allow_overlap, progress)[0]
+        return _prepared(request, stack, files, spec, recipe, allow_overlap, progress)[0]
 
 
 def _prepared(
-    plan: BenchPlan,
+    request: BenchRequest,
     stack: ExitStack,
     kept: Path | None,
     spec: Path | None,
@@ -170,12 +170,12 @@ def _prepared(
     allow_overlap: bool,
     progress: Progress,
 ) -> tuple[list[Path], Mapping[str, Any], Dataset]:
-    """The files of a plan, what calibrations covered, and the labelled set."""
-    if not plan.models:
-        return [], {}, plan.dataset([])
+    """The files of a request, what calibrations covered, and the labelled set."""
+    if not request.models:
+        return [], {}, request.dataset([])
     from fcn_edge.benchmark.preparation import Preparation  # exporting and calibration are heavy to import
 
-    preparation = Preparation(plan, stack, kept, spec, recipe, progress)
+    preparation = Preparation(request, stack, kept, spec, recipe, progress)
     files = preparation.models()
-    labelled = plan.dataset(files)
+    labelled = request.dataset(files)
     return preparation.with_int8(files, None if allow_overlap else labelled), preparation.coverage, labelled

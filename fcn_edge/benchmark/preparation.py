@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import sha256_of_file
-from fcn_edge.benchmark.suite import BenchPlan, Size
+from fcn_edge.benchmark.suite import BenchRequest, Size
 from fcn_edge.calibration import calibrate
 from fcn_edge.calibration.coverage import Coverage
 from fcn_edge.calibration.images import ImagesLike
@@ -31,7 +31,7 @@ from fcn_edge.schema import to_mapping
 
 @dataclass
 class Preparation:
-    """Makes the files of a plan.
+    """Makes the files of a request.
 
     Args:
         stack: removes what is temporary as it closes.
@@ -40,7 +40,7 @@ class Preparation:
         coverage: what each calibration covered, by network and size; filled as files are made.
     """
 
-    plan: BenchPlan
+    request: BenchRequest
     stack: ExitStack
     kept: Path | None = None
     spec: Path | None = None
@@ -53,12 +53,12 @@ class Preparation:
 
         Raises BadInput where two models would share a name in `kept`.
         """
-        names = [_name(model) for model in self.plan.models]
+        names = [_name(model) for model in self.request.models]
         if self.kept is not None and (twice := {name for name in names if names.count(name) > 1}):
             raise BadInput(f"`files` {self.kept}: two models are called {', '.join(sorted(twice))}; rename one")
-        if self.plan.sizes:
-            return [self._exported(model, size) for model in self.plan.models for size in self.plan.sizes]
-        return [self._runnable(model) for model in self.plan.models]
+        if self.request.sizes:
+            return [self._exported(model, size) for model in self.request.models for size in self.request.sizes]
+        return [self._runnable(model) for model in self.request.models]
 
     def _runnable(self, model: str | Path | OnnxModel | None) -> Path:
         if isinstance(model, OnnxModel):
@@ -68,15 +68,15 @@ class Preparation:
         return self.stack.enter_context(named)
 
     def with_int8(self, files: Sequence[Path], held_out: Dataset | None) -> list[Path]:
-        """The files, and behind each fp32 ONNX file its INT8 form for this CPU where the plan has `calib`.
+        """The files, and behind each fp32 ONNX file its INT8 form for this CPU where `calib` is given.
 
         Raises BadInput where a calibration image is in `held_out`.
         """
         found = list[Path]()
         for path in files:
             found.append(path)
-            if self.plan.calib and _is_fp32_onnx(path):
-                found.append(self._int8(path, self.plan.calib, held_out))
+            if self.request.calib and _is_fp32_onnx(path):
+                found.append(self._int8(path, self.request.calib, held_out))
         return found
 
     def _exported(self, model: str | Path | OnnxModel | None, size: Size) -> Path:
@@ -88,7 +88,7 @@ class Preparation:
             raise BadInput(f"{path}: `size` exports again, which takes a checkpoint; an ONNX file has the size it has")
         task = f"exporting {path.stem} {size[0]}x{size[1]}"
         out = self._folder() / f"{path.stem}.{size[0]}x{size[1]}.onnx"
-        require_outputs([out, _table_of(out)], self.plan.read)
+        require_outputs([out, _table_of(out)], self.request.read)
         if not out.is_file() or contract_from_onnx(out).spec.weights_sha256 != sha256_of_file(path):
             self.progress.update(task, 0, 1)
             export(path, out, size=size, recipe=self.recipe)
@@ -100,7 +100,7 @@ class Preparation:
         """From the table that is kept, which must be of these images; else from the images, and the table is kept."""
         copy = self._folder() / path.name
         out, table = copy.with_suffix(".int8.onnx"), _table_of(copy)
-        require_outputs([out, table], self.plan.read)
+        require_outputs([out, table], self.request.read)
         is_kept = table.is_file() and not is_table_name(calib)
         is_new = not is_kept and not is_table_name(calib)
         made = calibrate(
@@ -108,7 +108,7 @@ class Preparation:
             table if is_kept else calib,
             out,
             verify=calib if is_kept else None,
-            count=None if is_kept else self.plan.calib_images,
+            count=None if is_kept else self.request.calib_images,
             table=table if is_new else self._scratch() / table.name,
             placement=placement_for("openvino", this_device()),
             data=held_out,

@@ -29,7 +29,7 @@ QUICK_ROUNDS, QUICK_FRAMES = 3, 5
 
 
 @dataclass(frozen=True)
-class BenchPlan:
+class BenchRequest:
     """What is measured.
 
     Args:
@@ -70,7 +70,7 @@ class BenchPlan:
             return labelled_for(engine.spec, self.data)
 
 
-def plan_from(
+def request_from(
     models: BenchModel | Sequence[BenchModel] | None,
     data: DataLike | None,
     suite: BenchSuite | Path | str | None,
@@ -81,7 +81,7 @@ def plan_from(
     precision: Label | Sequence[Label] | None = None,
     schedule: str | Sequence[str] | None = None,
     size: Size | str | Sequence[Size | str] | None = None,
-) -> BenchPlan:
+) -> BenchRequest:
     """What a suite measures, with what is given otherwise; the data set is open. Arguments as of `bench`.
 
     Raises:
@@ -104,7 +104,7 @@ def plan_from(
         images = list(images)  # each network is calibrated on them
     read = [model.path if isinstance(model, OnnxModel) else model for model in named or chosen.models]
     read += [given for given in (images, source) if isinstance(given, (str, Path))]
-    return BenchPlan(
+    return BenchRequest(
         data=open_dataset(source) if isinstance(source, (str, Path)) else source,
         read=tuple(read),
         suite=str(suite) if isinstance(suite, (str, Path)) else None,

@@ -11,7 +11,7 @@ from fcn_edge.calibration import Calibrated
 from fcn_edge.calibration.images import shared_images
 from fcn_edge.compilation import Compiled, execution_of
 from fcn_edge.data import Dataset
-from fcn_edge.engines.fidelity import ReferenceCheck
+from fcn_edge.engines.agreement import ReferenceCheck
 from fcn_edge.engines.manifest import Manifest
 from fcn_edge.onnxmodel import OnnxModel
 

@@ -126,7 +126,7 @@ def _print_layers(comparison: Comparison) -> None:
     """The layers that lose most, in the network's order; the three lowest of them marked."""
     from rich.table import Table
 
-    from fcn_edge.engines.fidelity import EXACT_DB
+    from fcn_edge.engines.agreement import EXACT_DB
 
     different = [layer for layer in comparison.layers if layer.alone_db < EXACT_DB]
     lowest = sorted(different, key=lambda layer: layer.alone_db)

@@ -22,7 +22,7 @@ from fcn_edge.comparison.graph import (
     stored_value,
     upsampling_tensors,
 )
-from fcn_edge.engines.fidelity import decibels
+from fcn_edge.engines.agreement import decibels
 from fcn_edge.engines.ort import Taps
 from fcn_edge.onnxgraph import attributes, operator
 from fcn_edge.onnxmodel import OnnxModel

@@ -12,7 +12,7 @@ from fcn_edge.comparison.artefact import Artefact
 from fcn_edge.comparison.front import Front
 from fcn_edge.comparison.layers import LayerRuns, LayerSqnr
 from fcn_edge.comparison.outputs import ClassMaps, Tails, argmax_words
-from fcn_edge.engines.fidelity import EXACT_DB
+from fcn_edge.engines.agreement import EXACT_DB
 from fcn_edge.spec import Preprocess
 
 State = Literal["same", "differs", "unknown"]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fcn_edge.atomic_io import read_json, with_checksum, write_json
+from fcn_edge.engines.agreement import ReferenceCheck
 from fcn_edge.engines.base import Execution, Layer
-from fcn_edge.engines.fidelity import ReferenceCheck
 from fcn_edge.errors import BadInput
 from fcn_edge.schema import StoredValue, from_mapping, to_mapping
 from fcn_edge.spec import Precision

@@ -9,8 +9,8 @@ import numpy as np
 
 from fcn_edge.data.probes import probe_pictures
 from fcn_edge.engines import PACKAGES, EngineOptions, Target, engine_on_target
+from fcn_edge.engines.agreement import Agreement, ReferenceCheck, ReferenceLimits, decibels, limits_for
 from fcn_edge.engines.base import Engine
-from fcn_edge.engines.fidelity import Fidelity, ReferenceCheck, ReferenceLimits, decibels, limits_for
 from fcn_edge.errors import BadInput, CheckFailed, FcnEdgeError
 from fcn_edge.frame import Style
 from fcn_edge.onnxmodel import OnnxModel
@@ -30,12 +30,12 @@ def compare_with_reference(
         loss = None
         if fp32 is not None:
             with engine_on_target(fp32, "reference", EngineOptions(threads=options.threads)) as exact:
-                loss = fidelity(reference, exact, images)
+                loss = agreement_of(reference, exact, images)
 
-        def checked(target: Target, options: EngineOptions) -> tuple[Fidelity, ReferenceLimits]:
+        def checked(target: Target, options: EngineOptions) -> tuple[Agreement, ReferenceLimits]:
             with engine_on_target(file, target, options) as engine:
-                scores = fidelity(engine, reference, images)
-                return scores, require_faithful(scores, engine, loss)
+                scores = agreement_of(engine, reference, images)
+                return scores, require_agreement(scores, engine, loss)
 
         try:
             scores, limits = checked(target, options)
@@ -44,7 +44,7 @@ def compare_with_reference(
     return ReferenceCheck(**vars(scores), runtime=reference.runtime, limits=limits, from_fp32=loss)
 
 
-def require_quantized(loss: Fidelity, file: OnnxModel, fp32: OnnxModel, image: np.ndarray) -> None:
+def require_quantized(loss: Agreement, file: OnnxModel, fp32: OnnxModel, image: np.ndarray) -> None:
     """Raises CheckFailed if a lower-precision file does not compute its fp32 network; names the first wrong tensor.
 
     loss: its agreement with fp32, both as reference runs. A budget is stricter; this detects broken files.
@@ -66,7 +66,7 @@ def require_near_fp32(file: OnnxModel, fp32: OnnxModel, images: Sequence[np.ndar
         engine_on_target(file, "reference", EngineOptions()) as one,
         engine_on_target(fp32, "reference", EngineOptions()) as other,
     ):
-        require_quantized(fidelity(one, other, images), file, fp32, images[0])
+        require_quantized(agreement_of(one, other, images), file, fp32, images[0])
 
 
 def _first_lost(file: OnnxModel, fp32: OnnxModel, image: np.ndarray) -> str:
@@ -97,10 +97,10 @@ def require_as_reference(engine: Engine, file: OnnxModel, options: EngineOptions
 
         def checked(target: Target, options: EngineOptions) -> None:
             with engine_on_target(file, target, options) as other:
-                require_faithful(fidelity(other, reference, pictures), other)
+                require_agreement(agreement_of(other, reference, pictures), other)
 
         try:
-            require_faithful(fidelity(engine, reference, pictures), engine)
+            require_agreement(agreement_of(engine, reference, pictures), engine)
         except CheckFailed as error:
             raise CheckFailed(f"{error}{_advice(engine.target, options, checked)}") from error
 
@@ -117,7 +117,7 @@ def _advice(target: Target, options: EngineOptions, checked: Callable[[Target, E
     return f'; {other} agrees with the reference run: pass `target="{other}"`'
 
 
-def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) -> Fidelity:
+def agreement_of(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) -> Agreement:
     """Run frames (H, W, 3) uint8 BGR through both. Raises BadInput if there are none, output shapes differ, or scores
     are not finite."""
     signal = noise = 0.0
@@ -141,10 +141,10 @@ def fidelity(engine: Engine, reference: Engine, images: Iterable[np.ndarray]) ->
     if not shares:
         raise BadInput("no images to compare the engine with the reference run on")
     has_scores = reference.spec.head.kind != "classes"
-    return Fidelity(len(shares), decibels(signal, noise) if has_scores else None, float(np.mean(shares)), min(shares))
+    return Agreement(len(shares), decibels(signal, noise) if has_scores else None, float(np.mean(shares)), min(shares))
 
 
-def require_faithful(scores: Fidelity, engine: Engine, loss: Fidelity | None = None) -> ReferenceLimits:
+def require_agreement(scores: Agreement, engine: Engine, loss: Agreement | None = None) -> ReferenceLimits:
     """The limits that `scores` meets. Raises CheckFailed if it does not: the engine's result is wrong."""
     limits = limits_for(engine.precision, engine.execution, loss)
     is_near = scores.sqnr_db is None or scores.sqnr_db >= limits.sqnr_db

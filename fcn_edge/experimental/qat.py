@@ -29,7 +29,7 @@ from fcn_edge.engines import EngineOptions, engine_on_target
 from fcn_edge.engines.base import Engine
 from fcn_edge.engines.ort import Taps
 from fcn_edge.engines.pyt import TorchEngine
-from fcn_edge.engines.reference_check import fidelity
+from fcn_edge.engines.reference_check import agreement_of
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.experimental.pairs import QdqPair, pairs_from_onnx
 from fcn_edge.exporting import onnx_from_checkpoint
@@ -42,7 +42,7 @@ from fcn_edge.registry import Recipe
 from fcn_edge.schema import to_mapping
 from fcn_edge.training import Trained, train
 from fcn_edge.training.fine_tuning import NetworkChange
-from fcn_edge.training.plan import require_plan
+from fcn_edge.training.settings import require_settings
 from fcn_edge.transforms import input_from_frame
 
 EPOCHS_SHARE, RATE_SHARE = 8, 10  # of the recipe's epochs and learning rate, so many times fewer
@@ -130,13 +130,13 @@ def fine_tune(
 
 def recipe_for_int8(recipe: Recipe) -> Recipe:
     """The recipe's plan, gentler and shorter: an eighth of the epochs, a tenth of the rate, no moving average."""
-    plan = require_plan(recipe)
-    epochs = max(1, round(plan.epochs / EPOCHS_SHARE))
+    settings = require_settings(recipe)
+    epochs = max(1, round(settings.epochs / EPOCHS_SHARE))
     gentler = replace(
-        plan,
+        settings,
         epochs=epochs,
-        learning_rate=plan.learning_rate / RATE_SHARE,
-        full_size_epochs=min(plan.full_size_epochs, epochs),
+        learning_rate=settings.learning_rate / RATE_SHARE,
+        full_size_epochs=min(settings.full_size_epochs, epochs),
         average=0.0,
     )
     return replace(recipe, train=gentler)
@@ -186,9 +186,9 @@ def held_to_file(
         engine_on_target(file, "reference", EngineOptions()) as reference,
         TorchEngine(start, EngineOptions(), given) as own,
     ):
-        price = fidelity(own, reference, [frame])
+        price = agreement_of(own, reference, [frame])
         round_network(given.network, pairs)
-        found = fidelity(own, reference, [frame])
+        found = agreement_of(own, reference, [frame])
         x = input_from_frame(frame, own.spec.preprocess)
         shares = _equal_integers(given.network, pairs, file, own, x)
     node = min(shares, key=lambda name: shares[name])

@@ -15,9 +15,9 @@ from fcn_edge.registry import InputRecipe, Recipe
 from fcn_edge.spec import FREE_SIZE_STEP
 from fcn_edge.training.camera import photometric, with_camera, with_sensor
 from fcn_edge.training.crops import Labelled, random_crop, whole_picture
-from fcn_edge.training.plan import require_plan
 from fcn_edge.training.reader import ImageReader
 from fcn_edge.training.scenes import Scenes
+from fcn_edge.training.settings import require_settings
 
 Batch = tuple[np.ndarray, np.ndarray]
 AHEAD = 3  # batches drawn while the network works
@@ -41,29 +41,29 @@ class EpochBatches:
     def __init__(
         self, recipe: Recipe, data: Dataset, supplement: Dataset | None, backgrounds: Sequence[Dataset] = ()
     ) -> None:
-        self.plan, self.recipe, self.data, self.supplement = require_plan(recipe), recipe, data, supplement
-        share = self.plan.synthetic_share if supplement else 0.0
-        self.extra = round(self.plan.batch * share)
-        self.real = self.plan.batch - self.extra
+        self.settings, self.recipe, self.data, self.supplement = require_settings(recipe), recipe, data, supplement
+        share = self.settings.synthetic_share if supplement else 0.0
+        self.extra = round(self.settings.batch * share)
+        self.real = self.settings.batch - self.extra
         if len(data.items) < self.real:
             raise BadInput(f"{data.name}: {len(data.items)} images are fewer than the {self.real} of one batch")
         self.per_epoch = len(data.items) // self.real
         self.read = ImageReader(data)
         self.read_extra = ImageReader(supplement) if supplement else None
-        self.scenes = None if self.plan.scenes is None else Scenes(self.plan, data, self.read, backgrounds)
+        self.scenes = None if self.settings.scenes is None else Scenes(self.settings, data, self.read, backgrounds)
         if self.scenes is None and backgrounds:
             raise BadInput(f"{recipe.name}: has no [train.scenes] section, so backgrounds are not used; leave them out")
         self.frequency = class_frequency(self.read, len(data.classes))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Batches (N, 3, h, w) float32 and (N, h, w) int64 of one epoch."""
-        rng = np.random.default_rng((self.plan.seed, epoch))
+        rng = np.random.default_rng((self.settings.seed, epoch))
         order = rng.permutation(len(self.data.items))
         for step in range(self.per_epoch):
             pairs = [self.read(int(i)) for i in order[step * self.real : (step + 1) * self.real]]
             if self.read_extra is not None:
                 pairs += [self.read_extra(int(i)) for i in rng.integers(0, len(self.read_extra), self.extra)]
-            is_whole = epoch >= self.plan.epochs - self.plan.full_size_epochs
+            is_whole = epoch >= self.settings.epochs - self.settings.full_size_epochs
             yield self._batch([self._sample(pair, rng, is_whole) for pair in pairs])
 
     def _batch(self, samples: list[Batch]) -> Batch:
@@ -74,17 +74,17 @@ class EpochBatches:
 
     def _sample(self, pair: Labelled, rng: np.random.Generator, is_whole: bool) -> Batch:
         image, labels = self._picture(pair, rng, is_whole)
-        image = with_sensor(photometric(image, self.plan.photometric, rng), self.plan.sensor, rng)
-        return normalised(with_camera(image, self.plan.camera, rng), self.recipe.input), labels
+        image = with_sensor(photometric(image, self.settings.photometric, rng), self.settings.sensor, rng)
+        return normalised(with_camera(image, self.settings.camera, rng), self.recipe.input), labels
 
     def _picture(self, pair: Labelled, rng: np.random.Generator, is_whole: bool) -> Labelled:
-        given, plan, ignore = self.recipe.input, self.plan, self.data.ignore_index
+        given, settings, ignore = self.recipe.input, self.settings, self.data.ignore_index
         if self.scenes is not None and rng.random() < self.scenes.recipe.share:
-            return self.scenes.draw(pair, _padded_size(given) if is_whole else plan.crop, rng)
+            return self.scenes.draw(pair, _padded_size(given) if is_whole else settings.crop, rng)
         if is_whole:
             return whole_picture(*pair, given, rng, ignore)
-        focus = self._rare_pixel(pair[1], rng) if rng.random() < plan.rare_share else None
-        return random_crop(*pair, plan, rng, ignore, focus)
+        focus = self._rare_pixel(pair[1], rng) if rng.random() < settings.rare_share else None
+        return random_crop(*pair, settings, rng, ignore, focus)
 
     def _rare_pixel(self, labels: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
         """(x, y) of a pixel of one of the picture's rare classes, each class as likely; None where it has none."""

@@ -15,7 +15,7 @@ Labelled = tuple[np.ndarray, np.ndarray]  # a picture (H, W, 3) and its labels (
 def random_crop(
     image: np.ndarray,
     labels: np.ndarray,
-    plan: TrainRecipe,
+    settings: TrainRecipe,
     rng: np.random.Generator,
     ignore: int,
     focus: tuple[int, int] | None = None,
@@ -24,17 +24,17 @@ def random_crop(
 
     focus: a pixel (x, y) of the picture that the crop must hold.
     """
-    scale = float(np.exp(rng.uniform(np.log(plan.scales[0]), np.log(plan.scales[1]))))
-    scales = stretched(scale, plan.stretch, rng)
-    height, width = plan.crop
+    scale = float(np.exp(rng.uniform(np.log(settings.scales[0]), np.log(settings.scales[1]))))
+    scales = stretched(scale, settings.stretch, rng)
+    height, width = settings.crop
     # One affine map does scale, turn, flip and crop, so only the crop's pixels are computed.
     left = _crop_start(image.shape[1] * scales[0], width, None if focus is None else focus[0] * scales[0], rng)
     top = _crop_start(image.shape[0] * scales[1], height, None if focus is None else focus[1] * scales[1], rng)
     matrix = placement(scales, (left, top), width, is_flipped=rng.random() < 0.5)
-    if plan.rotation:
+    if settings.rotation:
         about = (width - 1) / 2, (height - 1) / 2
-        matrix = turned(matrix, about, random_angle(plan.rotation, rng))
-    return _warped(image, labels, matrix, plan.crop, ignore)
+        matrix = turned(matrix, about, random_angle(settings.rotation, rng))
+    return _warped(image, labels, matrix, settings.crop, ignore)
 
 
 def _crop_start(length: float, crop: int, focus: float | None, rng: np.random.Generator) -> float:

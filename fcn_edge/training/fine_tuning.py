@@ -28,8 +28,8 @@ from fcn_edge.schema import from_mapping, to_mapping
 from fcn_edge.streaming.sinks.base import require_writable
 from fcn_edge.training.batches import EpochBatches, balance_weights
 from fcn_edge.training.loop import TrainingRun
-from fcn_edge.training.plan import require_plan
 from fcn_edge.training.record import EpochReport, Trained, TrainingRecord, files_of_training, write_record
+from fcn_edge.training.settings import require_settings
 from fcn_edge.training.starting_weights import layers_from_checkpoint, load_backbone
 from fcn_edge.training.validation import validation_miou
 
@@ -70,14 +70,14 @@ def fine_tune(
     progress: Progress,
 ) -> Trained:
     """As `fcn_edge.training.train`, of what is open already. backbone: a file of ImageNet weights."""
-    plan = require_plan(recipe)
+    settings = require_settings(recipe)
     state = _state_of(out, [start, backbone])
     _check_recipe_classes(recipe, data.images)
     for other in (data.val, data.supplement):
         _check_classes(data.images, other)
     require_writable(out.parent)
     keep_freed_memory()
-    torch.manual_seed(plan.seed)
+    torch.manual_seed(settings.seed)
     network = network_from_recipe(recipe.network, len(data.images.classes))
     if backbone is not None:
         load_backbone(network, recipe, backbone)
@@ -87,8 +87,8 @@ def fine_tune(
     batches = EpochBatches(recipe, data.images, data.supplement, data.backgrounds)
     key = [change.key] if change else []
     origin = [recipe, data.images, data.supplement, data.val, start, *data.backgrounds, *key]
-    run = TrainingRun(network, plan, batches.per_epoch, state, _fingerprint(origin))
-    weights = balance_weights(batches.frequency, plan.class_balance)
+    run = TrainingRun(network, settings, batches.per_epoch, state, _fingerprint(origin))
+    weights = balance_weights(batches.frequency, settings.class_balance)
     run.class_weights = None if weights is None else torch.from_numpy(weights)
     done = run.resume()
     if done and not out.is_file():
@@ -108,7 +108,7 @@ def fine_tune(
         changes={} if change is None else {change.name: dict(change.facts)},
     )
     header = header_from_recipe(recipe, data.images.classes, data.images.palette, data.images.ignore_index)
-    for epoch in range(done, plan.epochs):
+    for epoch in range(done, settings.epochs):
         started = time.monotonic()
         loss = run.train_epoch(epoch, batches.epoch(epoch), data.images.ignore_index, progress)
         miou = validation_miou(run.kept, header, data.val) if data.val else None
@@ -116,7 +116,7 @@ def fine_tune(
             run.best = miou or 0.0
             save_checkpoint(out, run.kept, header)
         best = run.best if data.val else None
-        report = EpochReport(epoch + 1, plan.epochs, loss, miou, best, time.monotonic() - started)
+        report = EpochReport(epoch + 1, settings.epochs, loss, miou, best, time.monotonic() - started)
         run.history.append(to_mapping(report))
         run.save(epoch + 1)
         record = replace(record, best_miou=best, epochs=(*record.epochs, report))

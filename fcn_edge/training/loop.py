@@ -29,21 +29,23 @@ class TrainingRun:
     of recipe and data, so that no run goes on from another's state.
     """
 
-    def __init__(self, network: Segmenter, plan: TrainRecipe, per_epoch: int, state: Path, fingerprint: str) -> None:
-        self.network, self.plan, self.state_path, self.fingerprint = network, plan, state, fingerprint
+    def __init__(
+        self, network: Segmenter, settings: TrainRecipe, per_epoch: int, state: Path, fingerprint: str
+    ) -> None:
+        self.network, self.settings, self.state_path, self.fingerprint = network, settings, state, fingerprint
         self.steps, self.best, self.history = per_epoch, 0.0, list[Any]()
         self.class_weights: Tensor | None = None
         self.average = None
-        if plan.average:
-            blend = get_ema_multi_avg_fn(plan.average)  # type: ignore[no-untyped-call]
+        if settings.average:
+            blend = get_ema_multi_avg_fn(settings.average)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
-        groups = _parameter_groups(network, plan)
-        self.optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+        groups = _parameter_groups(network, settings)
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             [float(group["lr"]) for group in groups],
-            total_steps=plan.epochs * per_epoch + 1,
-            pct_start=plan.warm_up,
+            total_steps=settings.epochs * per_epoch + 1,
+            pct_start=settings.warm_up,
         )
 
     @property
@@ -112,7 +114,7 @@ class TrainingRun:
 
     def _loss(self, images: np.ndarray, labels: np.ndarray, ignore: int) -> Tensor:
         x = torch.from_numpy(images).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.precision == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16"):
             logits, *auxiliary = self.network.training_logits(x)
         y = torch.from_numpy(labels)
         loss = self._head_loss(logits, y, ignore)
@@ -123,8 +125,8 @@ class TrainingRun:
     def _head_loss(self, logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
         log_shares = functional.log_softmax(logits.float(), 1)
         loss = functional.nll_loss(log_shares, labels, self.class_weights, ignore_index=ignore)
-        if self.plan.jaccard:
-            loss = loss + self.plan.jaccard * (1 - soft_mean_iu(log_shares.exp(), labels, ignore))
+        if self.settings.jaccard:
+            loss = loss + self.settings.jaccard * (1 - soft_mean_iu(log_shares.exp(), labels, ignore))
         return loss
 
 
@@ -146,11 +148,11 @@ def soft_mean_iu(shares: Tensor, labels: Tensor, ignore: int) -> Tensor:
     return (hits[present] / union[present]).mean()
 
 
-def _parameter_groups(network: Segmenter, plan: TrainRecipe) -> list[dict[str, Any]]:
+def _parameter_groups(network: Segmenter, settings: TrainRecipe) -> list[dict[str, Any]]:
     """Pretrained layers at their own rate; no decay on biases and batch norms."""
     groups = []
     for is_backbone in (False, True):
-        rate = plan.learning_rate * (plan.backbone_rate if is_backbone else 1.0)
+        rate = settings.learning_rate * (settings.backbone_rate if is_backbone else 1.0)
         for is_decayed in (True, False):
             chosen = [
                 weight
@@ -159,6 +161,6 @@ def _parameter_groups(network: Segmenter, plan: TrainRecipe) -> list[dict[str, A
                 and name.startswith("backbone.") == is_backbone
                 and (weight.ndim > 1) == is_decayed
             ]
-            decay = plan.weight_decay if is_decayed else 0.0
+            decay = settings.weight_decay if is_decayed else 0.0
             groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
     return [group for group in groups if group["params"]]

@@ -47,10 +47,10 @@ class Scenes:
     where the set has no class of the name that the recipe gives.
     """
 
-    def __init__(self, plan: TrainRecipe, data: Dataset, read: ImageReader, backgrounds: Sequence[Dataset]) -> None:
-        if plan.scenes is None:
+    def __init__(self, settings: TrainRecipe, data: Dataset, read: ImageReader, backgrounds: Sequence[Dataset]) -> None:
+        if settings.scenes is None:
             raise BadInput("scenes are composed by a [train.scenes] section, and the recipe has none")
-        self.plan, self.recipe, self.read, self.ignore = plan, plan.scenes, read, data.ignore_index
+        self.settings, self.recipe, self.read, self.ignore = settings, settings.scenes, read, data.ignore_index
         self.figure = _class_of(self.recipe.figure, data)
         self.background = _class_of(self.recipe.background, data)
         self.sources = [(ImageReader(each), self._label_table(each)) for each in backgrounds]
@@ -87,9 +87,9 @@ class Scenes:
         height = size[0] * float(np.exp(rng.uniform(low, high)))
         if (mask[0] > 0).mean() > CUT_AT_TOP:
             height = max(height, size[0] * rng.uniform(1.0, 1.4))
-        scales = stretched(height / photo.shape[0], self.plan.stretch, rng)
+        scales = stretched(height / photo.shape[0], self.settings.stretch, rng)
         wide, tall = photo.shape[1] * scales[0], photo.shape[0] * scales[1]
-        degrees = random_angle(self.plan.rotation, rng)
+        degrees = random_angle(self.settings.rotation, rng)
         sink = rng.uniform(0, LARGEST_SINK) * tall + abs(np.sin(np.radians(degrees))) * wide / 2
         top = min(ground - tall + sink, 0.6 * size[0])
         left = rng.uniform(-0.05, 1.05) * size[1] - wide / 2
@@ -103,7 +103,7 @@ class Scenes:
         photo = cv2.warpAffine(figure.image, figure.matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         mask = cv2.warpAffine(figure.mask, figure.matrix, size, flags=cv2.INTER_LINEAR)
         opacity = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.4, 1.0)).astype(np.float32)[..., None] / 255
-        photo = photometric(photo, self.plan.photometric / 2, rng)
+        photo = photometric(photo, self.settings.photometric / 2, rng)
         mixed = image + (photo.astype(np.float32) - image) * opacity
         return np.round(mixed).astype(np.uint8), np.where(opacity[..., 0] >= 0.5, np.uint8(self.figure), labels)
 

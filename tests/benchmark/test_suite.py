@@ -8,7 +8,7 @@ import pytest
 
 from fcn_edge.benchmark import BenchOptions, Variant, bench, bench_options, measurement, prepare
 from fcn_edge.benchmark.cold_start import NOTHING
-from fcn_edge.benchmark.suite import plan_from
+from fcn_edge.benchmark.suite import request_from
 from fcn_edge.data import dataset_from_name
 from fcn_edge.errors import BadInput
 from fcn_edge.onnxmodel import OnnxModel
@@ -42,12 +42,12 @@ def no_further_process(monkeypatch):
 
 
 def test_suite_says_what_is_measured_and_arguments_override_it():
-    plan = plan_from(None, None, SUITE)
+    plan = request_from(None, None, SUITE)
     assert plan.models == ("net.onnx",) and plan.data.name == dataset_from_name(STREETS).name
     assert (plan.calib, plan.calib_images, plan.sizes) == ("synthetic_street", 7, ((32, 64),))
     assert (plan.targets, plan.precisions, plan.schedules) == (("onnxruntime",), ("int8",), ("fixed:2",))
     assert plan.sizes_of == {"onnxruntime": ((32, 64),)}
-    other = plan_from(
+    other = request_from(
         ["a.onnx", Variant(Path("b.onnx"), "openvino", "bf16")],
         STREETS.replace("images=3", "images=2"),
         SUITE,
@@ -64,13 +64,13 @@ def test_suite_says_what_is_measured_and_arguments_override_it():
 
 
 def test_without_models_it_is_the_packaged_network_and_variants_alone_are_alone():
-    assert plan_from(None, STREETS, None).models == (None,)
-    assert plan_from(Variant(Path("b.onnx"), "openvino", "f32"), STREETS, None).models == ()
+    assert request_from(None, STREETS, None).models == (None,)
+    assert request_from(Variant(Path("b.onnx"), "openvino", "f32"), STREETS, None).models == ()
 
 
 @pytest.mark.parametrize("size", ["64x96", (64, 96), ["64x96"], [(64, 96)]])
 def test_size_is_text_or_a_pair_one_or_several(size):
-    assert plan_from(None, STREETS, None, size=size).sizes == ((64, 96),)
+    assert request_from(None, STREETS, None, size=size).sizes == ((64, 96),)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_size_is_text_or_a_pair_one_or_several(size):
 )
 def test_what_is_unknown_is_refused_by_its_name(words, facts):
     with refused(BadInput, *facts):
-        plan_from(None, **{"data": STREETS, "suite": None} | words)
+        request_from(None, **{"data": STREETS, "suite": None} | words)
 
 
 def test_how_long_is_the_suites_unless_it_is_given():

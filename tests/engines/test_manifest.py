@@ -7,14 +7,14 @@ import json
 import pytest
 
 from fcn_edge.atomic_io import with_checksum, write_json
+from fcn_edge.engines.agreement import Agreement, ReferenceCheck, ReferenceLimits
 from fcn_edge.engines.base import Layer
-from fcn_edge.engines.fidelity import Fidelity, ReferenceCheck, ReferenceLimits
 from fcn_edge.engines.manifest import BuildDevice, LayerReport, Manifest
 from fcn_edge.errors import BadInput
 from tests.refusals import refused
 
 CHECK = ReferenceCheck(
-    8, 30.0, 0.99, 0.98, "onnxruntime 1.31", ReferenceLimits(15.0, 0.97), Fidelity(8, 30.0, 1.0, 1.0)
+    8, 30.0, 0.99, 0.98, "onnxruntime 1.31", ReferenceLimits(15.0, 0.97), Agreement(8, 30.0, 1.0, 1.0)
 )
 PLAN = Manifest(
     name="street",

@@ -9,8 +9,8 @@ import pytest
 
 from fcn_edge.data import dataset_from_name
 from fcn_edge.engines import EngineOptions, open_engine, reference_check
-from fcn_edge.engines.fidelity import EXACT_DB, Fidelity, decibels
-from fcn_edge.engines.reference_check import compare_with_reference, fidelity, require_faithful
+from fcn_edge.engines.agreement import EXACT_DB, Agreement, decibels
+from fcn_edge.engines.reference_check import agreement_of, compare_with_reference, require_agreement
 from fcn_edge.errors import BadInput, CheckFailed
 from fcn_edge.onnxmodel import OnnxModel
 from tests.refusals import refused
@@ -26,7 +26,7 @@ def reference(onnx_file):
 
 
 def test_reference_agrees_with_itself(reference):
-    found = fidelity(reference, reference, IMAGES)
+    found = agreement_of(reference, reference, IMAGES)
     assert (found.images, found.sqnr_db, found.agreement, found.worst) == (3, EXACT_DB, 1.0, 1.0)
 
 
@@ -40,7 +40,7 @@ def test_engines_compute_what_their_file_says(request, target, file):
         open_engine(path, target="reference") as reference,
         open_engine(request.getfixturevalue("onnx_file"), target="reference") as exact,
     ):
-        require_faithful(fidelity(engine, reference, IMAGES), engine, fidelity(reference, exact, IMAGES))
+        require_agreement(agreement_of(engine, reference, IMAGES), engine, agreement_of(reference, exact, IMAGES))
 
 
 class Wrong:
@@ -68,7 +68,7 @@ class Wrong:
 def test_engine_that_computes_something_else_is_refused(reference, change):
     wrong = Wrong(reference, change)
     with refused(CheckFailed, "onnxruntime", "tiny.onnx", "60", "99.9"):
-        require_faithful(fidelity(wrong, reference, IMAGES), wrong)
+        require_agreement(agreement_of(wrong, reference, IMAGES), wrong)
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_no_other_target_is_named_for_bf16_which_only_openvino_has():
 
 def test_nothing_to_hold_it_with_is_refused(reference):
     with refused(BadInput, "images", "reference"):
-        fidelity(reference, reference, [])
+        agreement_of(reference, reference, [])
 
 
 def test_decibels():
@@ -109,7 +109,7 @@ def test_decibels():
     [(40.0, 0.999, (15.0, 0.97)), (16.0, 0.9, (13.0, 0.85)), (None, 0.9, (15.0, 0.85))],
 )
 def test_engine_may_differ_from_its_file_as_two_independent_roundings_do(sqnr_db, agreement, limits):
-    found = reference_check.limits_for("int8", "f32", Fidelity(1, sqnr_db, agreement, agreement))
+    found = reference_check.limits_for("int8", "f32", Agreement(1, sqnr_db, agreement, agreement))
     assert (found.sqnr_db, found.agreement) == pytest.approx(limits)
 
 

@@ -57,7 +57,7 @@ def test_killed_server_is_found_again_with_another_size_and_nothing_is_invented(
     assert {one.size for one in watching.shown} == {SMALL, LARGE}
     assert (watching.invented(), watching.repeated()) == (0, 0)
     assert watching.error is None and watching.summary.reconnects >= times and watching.summary.gaps >= times
-    assert any("another size" in note for note in watching.summary.notes)
+    assert any("frame rate" in note for note in watching.summary.notes)
 
 
 @pytest.mark.parametrize("kind", ["rtsp", "mjpeg"])

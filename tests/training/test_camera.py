@@ -63,9 +63,9 @@ def test_turned_and_stretched_crops_move_image_and_labels_alike():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, (64, 96), np.uint8).repeat(4, 0).repeat(4, 1)
     image = np.stack([labels * 80] * 3, -1)
-    plan = replace(PLAN, rotation=15.0, stretch=0.4)
+    settings = replace(PLAN, rotation=15.0, stretch=0.4)
     for _ in range(20):
-        cropped, marked = random_crop(image, labels, plan, rng, 255)
+        cropped, marked = random_crop(image, labels, settings, rng, 255)
         near = np.abs(cropped[..., 0].astype(int) - marked.astype(int) * 80) <= 40
         assert cropped.shape == (64, 96, 3) and (near | (marked == 255)).mean() > 0.75  # all but the classes' edges
 
@@ -73,16 +73,16 @@ def test_turned_and_stretched_crops_move_image_and_labels_alike():
 def test_recipes_without_the_newer_options_draw_what_they_drew():
     """The random numbers of a packaged recipe's crops, one by one as they were before scenes and cameras."""
     recipe = recipe_from_shelf("fcn4s_lite0_camvid")
-    plan = replace(recipe.train, batch=2, crop=(64, 96), rare_share=0.0)
-    assert (plan.stretch, plan.rotation, plan.camera, plan.scenes) == (0.0, 0.0, 0.0, None)
+    settings = replace(recipe.train, batch=2, crop=(64, 96), rare_share=0.0)
+    assert (settings.stretch, settings.rotation, settings.camera, settings.scenes) == (0.0, 0.0, 0.0, None)
     data = dataset_from_name("synthetic:street,seed=5,images=4,size=90x120")
-    batches = EpochBatches(replace(recipe, train=plan), data, None)
-    rng = np.random.default_rng((plan.seed, 3))
+    batches = EpochBatches(replace(recipe, train=settings), data, None)
+    rng = np.random.default_rng((settings.seed, 3))
     order = rng.permutation(4)
     for images, labels in batches.epoch(3):
         step, order = order[:2], order[2:]
         for number, image, marked in zip(step, images, labels):
             rng.random()  # whether a rare class is looked for
-            wanted, known = random_crop(*batches.read(int(number)), plan, rng, data.ignore_index)
-            wanted = with_sensor(photometric(wanted, plan.photometric, rng), plan.sensor, rng)
+            wanted, known = random_crop(*batches.read(int(number)), settings, rng, data.ignore_index)
+            wanted = with_sensor(photometric(wanted, settings.photometric, rng), settings.sensor, rng)
             assert np.array_equal(image, normalised(wanted, recipe.input)) and np.array_equal(marked, known)

@@ -86,7 +86,7 @@ def test_recipe_without_training_and_a_set_below_one_batch_are_refused(streets, 
 
 def test_folder_that_cannot_be_written_is_told_before_the_first_epoch(streets, tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with refused(BadInput, "notes.txt", "written"):
+    with refused(BadInput, tmp_path / "notes.txt", "writable"):
         train_network(
             RECIPE, tmp_path / "notes.txt" / "net.safetensors", **streets, on_step=lambda *_: pytest.fail("late")
         )

@@ -23,7 +23,7 @@ class ReferenceLimits(StoredValue):
 
 
 @dataclass(frozen=True)
-class Fidelity(StoredValue):
+class Agreement(StoredValue):
     """Agreement of two engines of one file.
 
     sqnr_db: 10 log10(sum of squares / sum of squared differences) of all scores, None for files
@@ -37,7 +37,7 @@ class Fidelity(StoredValue):
 
 
 @dataclass(frozen=True)
-class ReferenceCheck(Fidelity):
+class ReferenceCheck(Agreement):
     """Agreement of an engine with the reference run of its file.
 
     runtime: of the reference. from_fp32: agreement of the file itself with fp32. data: name of the images.
@@ -45,11 +45,11 @@ class ReferenceCheck(Fidelity):
 
     runtime: str
     limits: ReferenceLimits
-    from_fp32: Fidelity | None = None
+    from_fp32: Agreement | None = None
     data: str = ""
 
 
-def limits_for(precision: Precision, execution: Execution, loss: Fidelity | None = None) -> ReferenceLimits:
+def limits_for(precision: Precision, execution: Execution, loss: Agreement | None = None) -> ReferenceLimits:
     """The limits for an engine.
 
     loss: agreement of the quantized file with fp32, both as reference runs. If a coarse scale makes rounding errors
