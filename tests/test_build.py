@@ -326,6 +326,7 @@ def test_file_with_unsigned_activations_is_not_compiled_for_nvidia(onnx_file, ta
         build_engine(unsigned, tmp_path / "engine", target="tensorrt-rtx", precision="int8")
 
 
+@pytest.mark.slow
 @needs("tensorrt_rtx")
 def test_engine_that_does_not_run_here_is_judged_by_the_reference_run_of_its_file(foreign, tmp_path):
     model, spec = foreign

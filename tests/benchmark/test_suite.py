@@ -101,6 +101,7 @@ def test_how_long_is_the_suites_unless_it_is_given():
     assert bench_options(quick=True, rounds=9).rounds == 9
 
 
+@pytest.mark.slow
 def test_pairs_of_arrays_take_their_classes_from_the_network(onnx_file, no_further_process):
     streets = dataset_from_name(STREETS)
     pairs = [(streets.items[number].image(), streets.items[number].labels()) for number in range(3)]
@@ -111,6 +112,7 @@ def test_pairs_of_arrays_take_their_classes_from_the_network(onnx_file, no_furth
     assert in_memory.rows[0].scores.iou == named.rows[0].scores.iou
 
 
+@pytest.mark.slow
 def test_variants_are_measured_beside_what_is_made_of_models(onnx_file, int8_file, no_further_process):
     variant = Variant(int8_file, "onnxruntime", "f32")
     made = bench([onnx_file, variant], STREETS, target="onnxruntime", options=SHORTEST, suite=None)
@@ -118,6 +120,7 @@ def test_variants_are_measured_beside_what_is_made_of_models(onnx_file, int8_fil
     assert made.suite is None and made.command is None and made.calibration == {}
 
 
+@pytest.mark.slow
 def test_calibration_images_may_not_be_among_those_measured(onnx_file, tmp_path):
     with refused(BadInput, "3 of 3", "street3_000002"):
         prepare(onnx_file, STREETS, files=tmp_path, calib=STREETS)
@@ -125,6 +128,7 @@ def test_calibration_images_may_not_be_among_those_measured(onnx_file, tmp_path)
     assert [path.name for path in made] == [onnx_file.name, f"{onnx_file.stem}.int8.onnx"]
 
 
+@pytest.mark.slow
 def test_models_in_memory_and_calibration_images_in_memory_are_measured(onnx_file, no_further_process):
     """Of two networks of one name, each calibrated on the same arrays, which are read once."""
     net = OnnxModel.from_file(onnx_file)

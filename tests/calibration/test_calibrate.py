@@ -20,6 +20,7 @@ def arrays(street):
     return [street(number)[0] for number in range(3)]
 
 
+@pytest.mark.slow
 def test_arrays_make_the_file_that_pictures_of_them_make(onnx_file, arrays, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -32,6 +33,7 @@ def test_arrays_make_the_file_that_pictures_of_them_make(onnx_file, arrays, tmp_
     assert by_arrays.table.images == ("array 0", "array 1", "array 2")
 
 
+@pytest.mark.slow
 def test_table_lies_beside_the_file_and_makes_it_again(onnx_file, arrays, tmp_path):
     progress = RecordedProgress()
     made = calibrate(onnx_file, arrays, tmp_path / "net.int8.onnx", progress=progress)
@@ -44,12 +46,14 @@ def test_table_lies_beside_the_file_and_makes_it_again(onnx_file, arrays, tmp_pa
         assert engine.precision == "int8" and engine.segment(arrays[0]).class_map.shape == arrays[0].shape[:2]
 
 
+@pytest.mark.slow
 def test_checkpoint_is_exported_on_the_way(checkpoint_file, onnx_file, table_file, tmp_path):
     by_checkpoint = calibrate(checkpoint_file, table_file, tmp_path / "a.onnx")
     by_file = calibrate(OnnxModel.from_file(onnx_file), table_file, tmp_path / "b.onnx")
     assert by_checkpoint.path.read_bytes() == by_file.path.read_bytes()
 
 
+@pytest.mark.slow
 def test_images_of_the_labelled_set_are_refused_unless_allowed(onnx_file, street, tmp_path):
     pairs = [street(number) for number in range(2)]
     images = [pairs[0][0], np.flip(pairs[1][0], 1).copy()]

@@ -189,6 +189,7 @@ def test_metadata_is_no_part_of_the_graph(onnx_file):
     assert graph_sha256(model) == before
 
 
+@pytest.mark.slow
 def test_table_holds_the_mean_of_each_channel(make_table):
     table = make_table()
     entry = table.tensors[max(table.tensors, key=lambda name: len(table.tensors[name].means))]
@@ -196,6 +197,7 @@ def test_table_holds_the_mean_of_each_channel(make_table):
     assert all(abs(mean) <= largest for mean, largest in zip(entry.means, entry.channels))
 
 
+@pytest.mark.slow
 def test_roundings_of_an_earlier_version_are_left_out_with_a_note(onnx_file, table_file, tmp_path):
     table, old, progress = table_from_file(table_file), tmp_path / "old.table.json", RecordedProgress()
     replace(table, roundings={"weights": "eJwDAAAAAAE="}).save(old)

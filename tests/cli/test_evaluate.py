@@ -288,6 +288,7 @@ def test_other_with_other_classes_is_refused(command, onnx_file, saved):
     done.refuses(2, "12 classes", 11)
 
 
+@pytest.mark.slow
 def test_cluster_takes_whole_sets_and_gives_the_same_json(command, onnx_file, pairs):
     words = ["evaluate", onnx_file, "--data", f"folder:{pairs}", "--target", "onnxruntime", "--cluster", "ray"]
     for more in (["--limit", 2], ["--trimap", 3], ["--schedule", "fixed:2"]):

@@ -52,6 +52,7 @@ def assert_same_classes(logits, class_map):
     assert clear.mean() > 0.5, "almost everything is a tie: the test says nothing"
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(2, 21), st.integers(1, 7), st.integers(1, 7))
 def test_sampling_a_stride_8_map_is_the_fixed_deconvolution(seed, classes, rows, columns):
     scores = np.random.default_rng(seed).standard_normal((classes, rows, columns), np.float32)

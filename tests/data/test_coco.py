@@ -247,6 +247,7 @@ def test_values_of_other_types_never_end_in_a_traceback(coco, tmp_path):
     assert outcomes == {(HEIGHT, WIDTH), "refused"}
 
 
+@pytest.mark.slow
 def test_class_maps_written_by_coco_s_own_code_come_back_exactly(tmp_path):
     """Streets whose classes are run lengths, one annotation each, and whose ignored pixels are a crowd."""
     coding = pytest.importorskip("pycocotools.mask", reason="pycocotools is not installed: nothing to compare with")

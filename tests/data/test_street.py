@@ -55,6 +55,7 @@ def test_full_hd():
     assert image.shape == (1080, 1920, 3) and len(np.unique(labels)) >= 7
 
 
+@pytest.mark.slow
 def test_seeds_differ():
     shown = {_digest(seed, 0) for seed in range(8)}
     assert len(shown) == 8

@@ -42,6 +42,7 @@ def nvinfer_class_map(folder, frame):
     return np.where(values[0].max(0) > float(keys["segmentation-threshold"]), best, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", ["onnx_file", "int8_file", "logits"])
 def test_nvinfer_gives_our_class_map(made, exported, tmp_path, frame, request):
     file = exported(head="logits") if made == "logits" else request.getfixturevalue(made)

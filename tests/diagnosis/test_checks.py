@@ -43,6 +43,7 @@ def hidden(monkeypatch):
     return hide
 
 
+@pytest.mark.slow
 def test_every_target_and_every_part_is_looked_at():
     diagnosis = checks.diagnose()
     names = [finding.name for finding in diagnosis.findings]

@@ -246,10 +246,12 @@ class EngineContract:
 class OnnxContract(EngineContract):
     """What engines of ONNX files do beyond that: other precisions, heads and free sizes."""
 
+    @pytest.mark.slow
     def test_file_says_its_precision(self, int8_file):
         with open_engine(int8_file, target=self.target, options=ONE_THREAD) as engine:
             assert (engine.precision, engine.execution) == ("int8", "f32")
 
+    @pytest.mark.slow
     def test_classes_head_gives_the_class_map_of_the_scores(self, exported, shared, frame):
         """Exported in full size, where enlarging the score map and enlarging its classes are the same."""
         with open_engine(exported(head="classes"), target=self.target, options=ONE_THREAD) as engine:
@@ -258,6 +260,7 @@ class OnnxContract(EngineContract):
             np.testing.assert_array_equal(engine.segment(frame).class_map, found[0])
         np.testing.assert_array_equal(found[0], shared.segment(frame).class_map)
 
+    @pytest.mark.slow
     def test_free_file_takes_batches_and_sizes(self, exported, shared, street):
         frames = np.stack([street(seed)[0] for seed in range(2)])
         with open_engine(exported(dynamic=True), target=self.target, options=ONE_THREAD) as engine:

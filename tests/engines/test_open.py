@@ -131,6 +131,7 @@ def test_directory_without_its_model_is_reported(directory):
         open_engine(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
 def test_file_without_contract_is_refused(tmp_path, exported, target):
     with refused(BadInput, "tiny.head-logits.io-plain.onnx", "spec"):

@@ -56,6 +56,7 @@ def test_set_options_are_unchanged(cpu_has, target, options):
     assert fastest_packaged(None, target, options) == (None, options)
 
 
+@pytest.mark.slow
 def test_engine_of_nothing_is_the_fastest_and_that_of_the_name_is_fp32(cpu_has):
     cpu_has("avx512_vnni")
     with open_engine() as engine, open_engine(PACKAGED_NETWORK) as named:

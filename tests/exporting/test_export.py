@@ -83,6 +83,7 @@ def assert_same_network(checkpoint, file, size, target="onnxruntime"):
         assert np.abs(output - wanted).max() <= MAX_RELATIVE_ERROR * np.abs(wanted).max()
 
 
+@pytest.mark.slow
 def test_graph_is_a_contract(exported, checkpoint_file):
     model = onnx.load(str(exported()))
     onnx.checker.check_model(model, full_check=True)
@@ -147,6 +148,7 @@ def plain_run(path, x):
     return output
 
 
+@pytest.mark.slow
 def test_plain_file_takes_planar_floats_and_gives_logits(exported, checkpoint_file, frame):
     path = exported(head="logits", io="plain")
     model = onnx.load(str(path))

@@ -29,6 +29,7 @@ def suite(request, monkeypatch):
     return found
 
 
+@pytest.mark.slow
 def test_suite_gives_labelled_images(suite):
     item = dataset_from_name(suite.data).items[0]
     assert item.image().shape[:2] == item.labels().shape

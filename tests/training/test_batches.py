@@ -39,6 +39,7 @@ def test_training_reads_pictures_and_labels_upright(tmp_path):
     np.testing.assert_array_equal(labels, np.rot90(LABELS, -1))
 
 
+@pytest.mark.slow
 def test_epochs_draw_the_same_batches_whenever_they_are_asked(streets):
     batches = EpochBatches(RECIPE, streets["data"], None)
     first, again, second = (list(batches.epoch(number)) for number in (3, 3, 4))

@@ -171,6 +171,7 @@ def test_backgrounds_without_scenes_and_unknown_classes_are_refused():
         EpochBatches(RECIPE, streets, None)
 
 
+@pytest.mark.slow
 def test_backgrounds_are_in_the_record_and_belong_to_the_run(tmp_path):
     recipe, out = replace(RECIPE, train=replace(RECIPE.train, epochs=1, crop=(32, 32))), tmp_path / "net.safetensors"
     record = train_network(recipe, out, data=PORTRAITS, backgrounds=[STREETS])
