@@ -146,44 +146,6 @@ def foreign_file(tmp_path) -> Path:
     return saved(graph, tmp_path / "foreign.onnx")
 
 
-@pytest.fixture(scope="session")
-def fcn_file(exported) -> Path:
-    """The real network as an ONNX file, for what needs its layers, skips or accuracy; never written to."""
-    return exported()
-
-
-@pytest.fixture(scope="session")
-def onnx_file(tmp_path_factory) -> Path:
-    """A network of two convolutions with its contract, in the place of the real one: the command line is the point.
-
-    Its 11 classes are CamVid's, its scores are at stride 8; never written to.
-    """
-    from fcn_edge.exporting import export
-
-    folder = tmp_path_factory.mktemp("network")
-    random = np.random.default_rng(0)
-    shapes = {"stem": (8, 3, 3, 3), "score": (11, 8, 3, 3)}
-    weights = [
-        numpy_helper.from_array(random.normal(size=shape).astype(np.float32) / 3, f"{name}.weight")
-        for name, shape in shapes.items()
-    ]
-    nodes = [
-        helper.make_node("Conv", ["image", "stem.weight"], ["x"], "stem", pads=[1] * 4, strides=[4, 4]),
-        helper.make_node("Relu", ["x"], ["y"], "relu"),
-        helper.make_node("Conv", ["y", "score.weight"], ["scores"], "score", pads=[1] * 4, strides=[2, 2]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, *SIZE])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 11, SIZE[0] // 8, SIZE[1] // 8])],
-        weights,
-    )
-    spec = folder / "tiny.toml"
-    spec.write_text('name = "tiny"\n' + SPEC.format(classes="camvid"))
-    return export(saved(graph, folder / "bare.onnx"), folder / "tiny.onnx", spec=spec).path
-
-
 @pytest.fixture
 def two_inputs(tmp_path) -> Path:
     values = [

@@ -88,9 +88,9 @@ def test_engines_that_do_not_run_here_exit_3_with_what_is_missing(command, onnx_
 
 
 @pytest.mark.slow
-def test_builder_options_reach_the_plan_and_its_command_lines(command, fcn_file, tmp_path):
+def test_builder_options_reach_the_plan_and_its_command_lines(command, onnx_file, tmp_path):
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: nothing was compiled")
-    words = ["build-engine", fcn_file, "--target", "tensorrt-rtx", "--precision", "fp16", "--sm", "86,89"]
+    words = ["build-engine", onnx_file, "--target", "tensorrt-rtx", "--precision", "fp16", "--sm", "86,89"]
     words += ["--workspace", "256", "--builder-optimization-level", "2", "--sparsity", "--out", tmp_path / "engine"]
     done = command(*words)
     assert_names(done.out, "plan", "fp32", "kernels")

@@ -15,7 +15,7 @@ def test_calibrate_writes_file_and_table_and_counts_images(command, onnx_file, p
     found = command("calibrate", onnx_file, "--calib", pairs, "--out", out, "--images", 3, "--json").json
     assert out.is_file() and found["table"] == str(tmp_path / "net.int8.table.json")
     assert json.loads((tmp_path / "net.int8.table.json").read_text())["method"] == found["method"] == "percentile"
-    assert (found["images"], found["skipped"], found["placement"]) == (3, [], "any") and found["tensors"] == 2
+    assert (found["images"], found["skipped"], found["placement"]) == (3, [], "any") and found["tensors"] > 50
 
 
 @pytest.mark.slow

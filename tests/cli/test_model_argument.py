@@ -42,8 +42,8 @@ def test_calibrate(command, tmp_path, model):
 
 
 @pytest.mark.slow
-def test_calibrate_exports_a_checkpoint(command, checkpoint_file, fcn_file, tmp_path):
-    for model in (checkpoint_file, fcn_file):
+def test_calibrate_exports_a_checkpoint(command, checkpoint_file, onnx_file, tmp_path):
+    for model in (checkpoint_file, onnx_file):
         out = tmp_path / f"{model.suffix[1:]}.onnx"
         assert command("calibrate", model, "--calib", IMAGE, "--out", out).code == 0
     assert (tmp_path / "safetensors.onnx").read_bytes() == (tmp_path / "onnx.onnx").read_bytes()
